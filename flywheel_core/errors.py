@@ -1,0 +1,145 @@
+"""The one tree of errors. Whatever a person can meet has a stable code, a message and a way on.
+
+FlywheelError
+├── ConfigError            the configuration is not usable
+│   └── ConfigIncompleteError   it is valid, but the command at hand needs a field that it leaves open
+├── UsageError             a command or function was called with something it cannot take
+├── PointError             a data point that is not acceptable (one code per reason, see `POINT_CODES`)
+├── RequestError           an HTTP request that is refused (status and code, see `REQUEST_CODES`)
+├── StorageError           a file could not be read, written or synced, or is not what it says it is
+├── NoDataError                 there is nothing to work on
+├── UpstreamError          a model, the scorer or the collector did not answer as its contract says
+├── DatasetError           a dataset is missing, damaged or cannot be built
+└── RouterError            a router is missing, damaged or cannot be trained
+"""
+
+POINT_CODES = {
+    "point_not_object": "the data point is not a JSON object (for instance null)",
+    "point_not_json": "the text is not one complete JSON value",
+    "point_not_utf8": "the text is not valid UTF-8",
+    "point_too_deep": "objects or lists are nested more than 32 deep",
+    "point_too_large": "the data point is larger than one line may be",
+    "key_duplicate": "two keys mean the same field, for instance question and Question",
+    "question_missing": "there is no question",
+    "question_empty": "the question is empty or white space only",
+    "question_too_long": "the question is longer than 64 KiB of UTF-8",
+    "question_invalid": "the question is not a string",
+    "responses_missing": "there are no responses",
+    "responses_invalid": "responses is not an object from model name to response object",
+    "response_invalid": "a field of a response has the wrong type or range",
+    "scores_invalid": "scores is not an object from model name to score",
+    "score_invalid": "a score is not a number in 0..1, -1 or null",
+    "timestamp_invalid": "the timestamp is not unix seconds or an RFC 3339 time between 1970 and 2100",
+    "id_invalid": "the id is not a string of 1 to 128 characters",
+    "field_invalid": "an optional field has the wrong type or range",
+}
+"""Why a data point is set aside: code -> meaning. The codes label the metric and stand in `data/rejected/`."""
+
+REQUEST_CODES = {
+    "body_unreadable": (400, "the body is not the JSON object that this address takes"),
+    "body_truncated": (400, "the body ended before it was complete"),
+    "encoding_invalid": (400, "the body cannot be unpacked as its Content-Encoding says"),
+    "key_missing": (401, "an Authorization header with a key is needed"),
+    "key_invalid": (401, "the key is not known"),
+    "key_revoked": (403, "the key was revoked"),
+    "not_found": (404, "there is nothing at this address"),
+    "method_not_allowed": (405, "this address does not take that method"),
+    "body_timeout": (408, "the body did not arrive in time"),
+    "body_too_large": (413, "the body, as sent or unpacked, is larger than allowed"),
+    "batch_too_large": (413, "the batch has more data points than allowed"),
+    "media_type_unsupported": (415, "the Content-Type or Content-Encoding is not taken here"),
+    "nothing_acceptable": (422, "not one data point of the batch is acceptable"),
+    "storage_unavailable": (503, "the data could not be stored now; send it again later"),
+    "queue_full": (503, "too much is waiting to be stored; send it again later"),
+    "disk_full": (503, "the disk has less free space than the floor; send it again later"),
+    "shutting_down": (503, "the server is shutting down; send it again later"),
+    "internal_error": (500, "the server failed; the log has the details"),
+}
+"""Why a request is refused: code -> (HTTP status, meaning). The codes are in the body and label the metric."""
+
+
+class FlywheelError(Exception):
+    """Base of everything that Flywheel raises on purpose.
+
+    `code` is stable snake_case; the message says what and where; `hint`, if any, says what to do.
+    """
+
+    code = "flywheel_error"
+    exit_status = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
+
+
+class ConfigError(FlywheelError):
+    """The configuration is not usable: unreadable, unknown keys, values out of range."""
+
+    code = "config_invalid"
+    exit_status = 2
+
+
+class ConfigIncompleteError(ConfigError):
+    """The configuration is valid but leaves a field open that the command at hand needs."""
+
+    code = "config_incomplete"
+
+
+class UsageError(FlywheelError):
+    """A command or function was called with something it cannot take."""
+
+    code = "usage_invalid"
+    exit_status = 2
+
+
+class PointError(FlywheelError):
+    """A data point that is not acceptable. `code` is one of `POINT_CODES`."""
+
+    def __init__(self, code: str, message: str | None = None) -> None:
+        super().__init__(message or POINT_CODES[code], code=code)
+
+
+class RequestError(FlywheelError):
+    """An HTTP request that is refused. `code` is one of `REQUEST_CODES`, which gives the status."""
+
+    def __init__(self, code: str, message: str | None = None, *, retry_after: int | None = None) -> None:
+        status, meaning = REQUEST_CODES[code]
+        super().__init__(message or meaning, code=code)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class StorageError(FlywheelError):
+    """A file could not be read, written or synced, or is not what it says it is."""
+
+    code = "storage_failed"
+
+
+class NoDataError(FlywheelError):
+    """There is nothing to work on: no day, no example, no file."""
+
+    code = "no_data"
+
+
+class UpstreamError(FlywheelError):
+    """A model, the scorer or the collector did not answer as its contract says."""
+
+    code = "upstream_failed"
+
+
+class DatasetError(FlywheelError):
+    """A dataset is missing, damaged or cannot be built."""
+
+    code = "dataset_invalid"
+
+
+class RouterError(FlywheelError):
+    """A router is missing, damaged or cannot be trained."""
+
+    code = "router_invalid"

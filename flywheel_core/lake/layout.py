@@ -1,0 +1,212 @@
+"""Where everything lies under the data folder, and the only ways a file there is written.
+
+A reader never sees half a file: it is written beside its place, synced, renamed, and the folder is synced.
+"""
+
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from flywheel_core.errors import StorageError, UsageError
+
+RAW_NAME = re.compile(
+    r"training_data_(?P<day>\d{8})(?:\.(?P<writer>[A-Za-z0-9_-]+?))?(?:\.(?P<part>\d+))?\.jsonl(?P<gz>\.gz)?"
+)
+"""`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the fresh files after a failed write."""
+
+
+def parse_day(text: str) -> date:
+    """The day that `text` names: `2026-01-05`, `20260105`, `today` or `yesterday` (UTC).
+
+    Raises UsageError for anything else.
+    """
+    if text in ("today", "yesterday"):
+        today = datetime.now(UTC).date()
+        return today if text == "today" else date.fromordinal(today.toordinal() - 1)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a day", hint="write it as 2026-01-05, 20260105, today or yesterday"
+        ) from None
+
+
+def day_of(unix_seconds: float) -> date:
+    """The UTC day of a unix time."""
+    return datetime.fromtimestamp(unix_seconds, UTC).date()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every path under the data folder `root`. Makes folders only where it writes."""
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """Raw day files, as received."""
+        return self.root / "raw"
+
+    @property
+    def rejected(self) -> Path:
+        """Data points that the collector set aside, with the reason, by day."""
+        return self.root / "rejected"
+
+    @property
+    def tables(self) -> Path:
+        """One folder a table, one Parquet file a day."""
+        return self.root / "tables"
+
+    @property
+    def datasets(self) -> Path:
+        """One folder a dataset version."""
+        return self.root / "datasets"
+
+    @property
+    def routers(self) -> Path:
+        """One folder a router version, and the pointer to the champion."""
+        return self.root / "routers"
+
+    @property
+    def spool(self) -> Path:
+        """What a gateway has not uploaded yet."""
+        return self.root / "spool"
+
+    @property
+    def reports(self) -> Path:
+        """HTML reports."""
+        return self.root / "reports"
+
+    @property
+    def keys(self) -> Path:
+        """Hashes of the keys that servers accept."""
+        return self.root / "keys.json"
+
+    def raw_file(self, day: date, writer: str | None = None, part: int = 0) -> Path:
+        """The raw file of a day, of one writer, the `part`-th fresh start of that day."""
+        pieces = [f"training_data_{day:%Y%m%d}", writer, str(part) if part else None, "jsonl"]
+        return self.raw / ".".join(piece for piece in pieces if piece)
+
+    def raw_files(self, day: date) -> list[Path]:
+        """All raw files of a day, of every writer, compressed or not, in order of name."""
+        return [path for found, path in self._raw_entries() if found == day]
+
+    def raw_days(self) -> list[date]:
+        """The days that have a raw file, in order."""
+        return sorted({day for day, _ in self._raw_entries()})
+
+    def _raw_entries(self) -> list[tuple[date, Path]]:
+        if not self.raw.is_dir():
+            return []
+        entries = []
+        for path in sorted(self.raw.iterdir()):
+            matched = RAW_NAME.fullmatch(path.name)
+            if matched:
+                try:
+                    entries.append((date.fromisoformat(matched["day"]), path))
+                except ValueError:
+                    continue  # eight digits that are no day: not ours to read
+        return entries
+
+    def table(self, name: str, day: date) -> Path:
+        """The Parquet file of a table and day."""
+        return self.tables / name / f"{day.isoformat()}.parquet"
+
+    def table_days(self, name: str) -> list[date]:
+        """The days for which a table has a file, in order."""
+        folder = self.tables / name
+        if not folder.is_dir():
+            return []
+        return sorted(date.fromisoformat(path.stem) for path in folder.glob("????-??-??.parquet"))
+
+    def dataset(self, version: str) -> Path:
+        """The folder of a dataset version."""
+        return self.datasets / version
+
+    def router(self, version: str) -> Path:
+        """The folder of a router version."""
+        return self.routers / version
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of `path` durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what was written there replaces `path` when the block ends well.
+
+    Raises StorageError, naming the path, when the system refuses. Nothing is left behind on failure.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, durably. Raises StorageError."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make the folder `path` appear at once with what `fill` wrote into the folder it is given.
+
+    An existing `path` is left as it is: versions are immutable. Raises StorageError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    temporary.mkdir()
+    try:
+        fill(temporary)
+        for entry in sorted(temporary.rglob("*")):
+            if entry.is_file():
+                sync_file(entry)
+        sync_folder(temporary)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary.exists():
+            for entry in sorted(temporary.rglob("*"), reverse=True):
+                entry.rmdir() if entry.is_dir() else entry.unlink()
+            temporary.rmdir()
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

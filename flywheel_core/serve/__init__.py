@@ -1,0 +1,1 @@
+"""What both servers share: keys, limits, life cycle and metrics."""
