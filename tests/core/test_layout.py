@@ -1,0 +1,111 @@
+"""Where everything lies, and that a reader never meets half a file."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.errors import StorageError, UsageError
+from flywheel_core.lake.layout import (
+    Layout,
+    day_of,
+    parse_day,
+    publish_folder,
+    replacing,
+    sha256_of,
+    write_atomically,
+)
+
+DAY = date(2026, 1, 5)
+
+
+@pytest.mark.parametrize("text", ["2026-01-05", "20260105"])
+def test_a_day_is_read_from_both_spellings(text: str) -> None:
+    assert parse_day(text) == DAY
+
+
+def test_yesterday_is_the_day_before_today() -> None:
+    assert parse_day("today") - parse_day("yesterday") == timedelta(days=1)
+
+
+@pytest.mark.parametrize("text", ["", "5 January", "2026-13-01", "202601"])
+def test_what_is_no_day_is_refused_with_a_way_on(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_day(text)
+    assert caught.value.hint
+
+
+def test_days_are_utc() -> None:
+    assert day_of(datetime(2026, 1, 5, 23, 59, tzinfo=UTC).timestamp()) == DAY
+
+
+def test_raw_files_of_a_day_are_found_whoever_wrote_them(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.raw.mkdir()
+    written = [
+        layout.raw_file(DAY),
+        layout.raw_file(DAY, "east"),
+        layout.raw_file(DAY, part=2),
+        layout.raw_file(DAY, "east", 3),
+        layout.raw / "training_data_20260105.west.jsonl.gz",
+    ]
+    others = [
+        "training_data_20260106.jsonl",
+        "training_data_20261399.jsonl",
+        "notes.txt",
+        ".training_data_20260105.jsonl.x.tmp",
+    ]
+    for path in [*written, *(layout.raw / name for name in others)]:
+        path.touch()
+    assert layout.raw_files(DAY) == sorted(written)
+    assert layout.raw_days() == [DAY, date(2026, 1, 6)]
+
+
+def test_an_empty_lake_has_no_days(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "nowhere")
+    assert layout.raw_days() == []
+    assert layout.raw_files(DAY) == []
+    assert layout.table_days("responses") == []
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    write_atomically(path, b"old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_the_system_refuses_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "table.parquet").mkdir()
+    with pytest.raises(StorageError, match=r"table\.parquet"):
+        write_atomically(tmp_path / "table.parquet", b"x")
+
+
+def test_a_published_folder_is_never_changed(tmp_path: Path) -> None:
+    target = tmp_path / "versions" / "v1"
+    publish_folder(target, lambda folder: _write(folder / "a", "first"))
+    publish_folder(target, lambda folder: _write(folder / "a", "second"))
+    assert (target / "a").read_text() == "first"
+    assert [path.name for path in target.parent.iterdir()] == ["v1"]
+
+
+def test_a_folder_that_fails_to_fill_does_not_appear(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        _write(folder / "a", "x")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        publish_folder(tmp_path / "versions" / "v1", fill)
+    assert list((tmp_path / "versions").iterdir()) == []
+
+
+def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    _write(tmp_path / "a", "abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
