@@ -1,0 +1,107 @@
+"""What every benchmark shares: the machine it ran on, the processes it measures, and the shape of its last line."""
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+
+def machine_info() -> dict[str, Any]:
+    """The machine of this run: processors, memory in GiB, kernel, Python, and the load before the run."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if "model name" in line]
+        name = names[0].partition(":")[2].strip() if names else name
+    return {
+        "cpu": name,
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "flywheel": version("flywheel"),
+        "load_1m": round(os.getloadavg()[0], 2),
+    }
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Processor time that a process and its living children have used so far, user and system, in s."""
+    total = 0.0
+    for member in [process, *process.children(recursive=True)]:
+        times = member.cpu_times()
+        total += times.user + times.system
+    return total
+
+
+def memory_mib(process: psutil.Process) -> float:
+    """Resident memory of a process and its living children, in MiB."""
+    members = [process, *process.children(recursive=True)]
+    return float(sum(member.memory_info().rss for member in members)) / 2**20
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of `values` that at least `share` (0..1) of them do not exceed. Raises ValueError when empty."""
+    if not values:
+        raise ValueError("there is no percentile of nothing")
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
+
+
+def middle(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The median of every figure over several runs that have the same figures."""
+    gathered = list(runs)
+    return {name: median(run[name] for run in gathered) for name in gathered[0]}
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print aligned columns, numbers to the right."""
+    cells = [[_shown(value) for value in row] for row in rows]
+    widths = [max(len(line[at]) for line in [list(columns), *cells]) for at in range(len(columns))]
+    for line in [list(columns), *cells]:
+        first = line[0].ljust(widths[0])
+        print(
+            "  ".join([first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_result(
+    benchmark: str,
+    ratios: Mapping[str, float],
+    figures: Mapping[str, Any],
+    machine: Mapping[str, Any] | None = None,
+) -> None:
+    """Print the last line: one JSON object by which runs are compared. Ratios keep four significant digits."""
+    result = {
+        "benchmark": benchmark,
+        "ratios": {name: float(f"{ratio:.4g}") for name, ratio in ratios.items()},
+        "figures": dict(figures),
+        "machine": dict(machine_info() if machine is None else machine),
+    }
+    print(json.dumps(result, ensure_ascii=False), flush=True)
+
+
+class Stopwatch:
+    """Wall-clock seconds of a `with` block, in `seconds`."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._start
