@@ -1,0 +1,148 @@
+"""What every chart is drawn with: the palette, text that fits, ticks at round numbers, and the frame around it all.
+
+A drawing stands alone: it carries its own colours for light and dark, its own background, and no script. It may be
+put into a page as it is, or into an image address.
+"""
+
+import math
+import unicodedata
+from collections.abc import Iterable
+from html import escape
+
+SERIES_LIGHT: tuple[str, ...] = ("#1f6fb5", "#c76a00", "#5b4a9e", "#0b8c91", "#a8326f", "#77700c", "#5c6773")
+SERIES_DARK: tuple[str, ...] = ("#6aaee8", "#f0a23c", "#ab9cf0", "#45c7c9", "#ee86b7", "#cfc64a", "#a5b0bd")
+"""Colours of series, in order. Neighbours differ in lightness or on the blue-orange axis, never by red against green."""
+
+SURFACE_LIGHT = "#ffffff"
+SURFACE_DARK = "#161b22"
+
+FONT_SIZE = 12
+TITLE_SIZE = 14
+
+_LIGHT = {"ink": "#1c2733", "soft": "#55616e", "line": "#dde3ea", "surface": SURFACE_LIGHT}
+_DARK = {"ink": "#e8edf3", "soft": "#a3afbc", "line": "#313a45", "surface": SURFACE_DARK}
+
+
+def series_class(index: int) -> str:
+    """The class that colours the `index`-th series; colours repeat after the last."""
+    return f"s{index % len(SERIES_LIGHT)}"
+
+
+def clean(text: str) -> str:
+    """`text` for SVG and HTML: characters that XML cannot hold are replaced, the rest is escaped."""
+    kept = "".join(
+        mark if unicodedata.category(mark) not in ("Cc", "Cs", "Cn") or mark in "\t\n" else "\ufffd"
+        for mark in text
+    )
+    return escape(kept, quote=True)
+
+
+def text_width(text: str, size: float = FONT_SIZE) -> float:
+    """About how wide `text` is drawn, in px. Chinese characters are as wide as they are high."""
+    return size * sum(1.0 if unicodedata.east_asian_width(mark) in "WF" else 0.56 for mark in text)
+
+
+def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
+    """`text` on one line, cut with an ellipsis where it is wider than `width` px."""
+    line = " ".join(text.split())
+    if text_width(line, size) <= width:
+        return line
+    while line and text_width(line + "…", size) > width:
+        line = line[:-1]
+    return line.rstrip() + "…"
+
+
+def number(value: float) -> str:
+    """A figure for people: thousands separated, at most three decimals, three significant digits below 1."""
+    if value == 0:
+        return "0"
+    if float(value).is_integer() or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 1:
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    if abs(value) >= 0.001:
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return f"{value:.2g}"
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round numbers from at or below `low` to at or above `high`, about `wanted` steps apart."""
+    if high <= low:
+        high = low + 1
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= rough * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def text(x: float, y: float, content: str, kind: str = "soft", anchor: str = "start") -> str:
+    """One line of text at its baseline; `kind` is ink, soft or title."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{clean(content)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str = "grid") -> str:
+    """A straight line; `kind` is grid or axis."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def bar(x: float, y: float, width: float, height: float, index: int, tip: str) -> str:
+    """A bar in the colour of series `index`; `tip` shows when the pointer rests on it."""
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" rx="2"'
+        f' class="{series_class(index)}"><title>{clean(tip)}</title></rect>'
+    )
+
+
+def legend(names: Iterable[str], left: float, top: float, width: float) -> tuple[list[str], float]:
+    """Colour keys of the series in rows no wider than `width`. Returns the parts and the y below them."""
+    parts: list[str] = []
+    x, y = left, top
+    for index, name in enumerate(names):
+        shown = fitted(name, width - 24)
+        needed = 18 + text_width(shown) + 14
+        if x > left and x + needed > left + width:
+            x, y = left, y + 18
+        parts.append(bar(x, y - 9, 10, 10, index, name))
+        parts.append(text(x + 15, y, shown))
+        x += needed
+    return parts, y + 16
+
+
+def drawing(parts: Iterable[str], *, title: str, width: int, height: float) -> str:
+    """The whole SVG: frame, colours, title and `parts`."""
+    top = text(16, 25, fitted(title, width - 32, TITLE_SIZE), "title")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="{clean(title)}"'
+        f' width="{width}" height="{height:.0f}" viewBox="0 0 {width} {height:.0f}">'
+        f"<style>{_STYLE}</style><title>{clean(title)}</title>"
+        f'<rect class="surface" width="{width}" height="{height:.0f}" rx="8"/>{top}{"".join(parts)}</svg>'
+    )
+
+
+def _rules(colours: dict[str, str], series: tuple[str, ...]) -> str:
+    variables = [f"--chart-{name}:{value}" for name, value in colours.items()]
+    variables += [f"--chart-s{index}:{value}" for index, value in enumerate(series)]
+    return f".chart{{{';'.join(variables)}}}"
+
+
+def _style() -> str:
+    fills = "".join(
+        f".chart .s{index}{{fill:var(--chart-s{index})}}.chart .l{index}{{stroke:var(--chart-s{index})}}"
+        for index in range(len(SERIES_LIGHT))
+    )
+    return (
+        _rules(_LIGHT, SERIES_LIGHT)
+        + f"@media (prefers-color-scheme:dark){{{_rules(_DARK, SERIES_DARK)}}}"
+        + f".chart text{{font:{FONT_SIZE}px system-ui,-apple-system,'Segoe UI','Noto Sans CJK SC','Noto Sans',sans-serif}}"
+        + ".chart .ink{fill:var(--chart-ink)}.chart .soft{fill:var(--chart-soft)}"
+        + f".chart .title{{fill:var(--chart-ink);font-size:{TITLE_SIZE}px;font-weight:600}}"
+        + ".chart .surface{fill:var(--chart-surface)}"
+        + ".chart .grid{stroke:var(--chart-line)}.chart .axis{stroke:var(--chart-soft)}"
+        + ".chart .path{fill:none;stroke-width:2;stroke-linejoin:round}"
+        + fills
+    )
+
+
+_STYLE = _style()
