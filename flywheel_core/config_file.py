@@ -80,6 +80,11 @@ def secret(variable: str, needed_by: str, environment: Mapping[str, str] | None 
     return value
 
 
+def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with some variables changed, for a child process."""
+    return {**os.environ, **changes}
+
+
 def to_yaml(config: Config) -> str:
     """The whole configuration as YAML that `load_config` takes."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

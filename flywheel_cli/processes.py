@@ -1,0 +1,142 @@
+"""Child processes of the demo: each is waited for until it answers, and ended with everything that it started."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from flywheel_core.config_file import environment_with
+from flywheel_core.errors import FlywheelError
+
+POLL_SECONDS = 0.1
+END_SECONDS = 12.0
+LOG_TAIL_LINES = 15
+
+
+class ServiceError(FlywheelError):
+    """A service did not come up or ended by itself."""
+
+    code = "service_failed"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One running child: its name, where it answers and where its output goes."""
+
+    name: str
+    address: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+class Services:
+    """Starts services and ends them, the last first, when the block ends for whatever reason."""
+
+    def __init__(self, log_folder: Path) -> None:
+        self._log_folder = log_folder
+        self._running: list[Service] = []
+
+    def __enter__(self) -> Self:
+        self._log_folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        address: str,
+        ready: str,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> Service:
+        """Start `command` and wait until `address` + `ready` answers 200.
+
+        Raises ServiceError with the end of the log when it ends or does not answer within `timeout` s.
+        """
+        log = self._log_folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - the commands are this project's own
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment_with(environment or {}),
+                start_new_session=True,  # Ctrl-C reaches the demo, which ends its children in order
+            )
+        service = Service(name, address, log, process)
+        self._running.append(service)
+        deadline = time.monotonic() + timeout
+        while not _answers(address + ready):
+            if process.poll() is not None:
+                raise ServiceError(f"{name} ended with status {process.returncode}:\n{_tail(log)}")
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{name} did not answer at {address}{ready} in {timeout:.0f} s:\n{_tail(log)}"
+                )
+            time.sleep(POLL_SECONDS)
+        return service
+
+    def check(self) -> None:
+        """Raise ServiceError when one of the services has ended by itself."""
+        for service in self._running:
+            if service.process.poll() is not None:
+                raise ServiceError(
+                    f"{service.name} ended with status {service.process.returncode}:\n{_tail(service.log)}"
+                )
+
+    def end(self) -> None:
+        """End all services: SIGTERM to each process group, SIGKILL to what is left after END_SECONDS."""
+        running, self._running = self._running[::-1], []
+        for service in running:
+            _signal_group(service.process, signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
+        for service in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                service.process.wait(max(0.1, deadline - time.monotonic()))
+        for service in running:
+            _signal_group(service.process, signal.SIGKILL)
+            service.process.wait()
+
+
+def free_port(preferred: int) -> int:
+    """`preferred` when nothing listens there on loopback, else a free one."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise ServiceError("there is no free port on the loopback interface")
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=2.0).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal the child's whole group, which is its own: a started service may have children of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    return "\n".join(f"  {line}" for line in lines)
