@@ -1,0 +1,92 @@
+"""The `flywheel` command. Each command lives in a module that is imported only when the command is called."""
+
+import importlib
+import importlib.util
+from typing import Any, NamedTuple
+
+import click
+
+from flywheel_cli.options import Settings, settings_options
+from flywheel_cli.output import print_error
+from flywheel_core.errors import FlywheelError
+
+
+class Entry(NamedTuple):
+    """One command: where it is (`module:name`) and the sentence that `flywheel --help` lists it with."""
+
+    target: str
+    sentence: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "config": Entry("flywheel_cli.config:config", "Check and show the configuration."),
+    "keys": Entry("flywheel_cli.keys:keys", "Create, list and revoke the keys of the collector."),
+    "collector": Entry("flywheel_cli.collector:collector", "Serve the collector: POST /collect."),
+    "import": Entry("flywheel_cli.data:import_", "Take recorded outcomes into the raw days."),
+    "ingest": Entry("flywheel_cli.data:ingest", "Raw days to the tables responses and rejects."),
+    "label": Entry("flywheel_cli.data:label", "Responses to labelled examples and daily aggregates."),
+    "dataset": Entry("flywheel_cli.data:dataset", "A window of days to a versioned training dataset."),
+    "generate": Entry("flywheel_cli.data:generate", "One raw file to one training file."),
+    "status": Entry("flywheel_cli.inspect:status", "Days, counts, sizes and the latest runs."),
+    "sql": Entry("flywheel_cli.inspect:sql", "Run SQL over the tables."),
+    "report": Entry("flywheel_cli.inspect:report", "Distribution, leaderboard, quality and rejects of days."),
+    "simulate": Entry("simulation.command:simulate", "Serve stand-ins for the models and the scorer."),
+    "dagster": Entry("flywheel_cli.dagster:dagster", "Start the Dagster UI and daemon of the project."),
+    "demo": Entry("flywheel_cli.demo:demo", "Run the whole loop on sample data."),
+}
+"""Every command, in the order of the loop. One whose module is not installed is not listed."""
+
+
+class CommandGroup(click.Group):
+    """Lists commands from `COMMANDS` without importing them, and shows Flywheel's errors as one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands that are there."""
+        return [name for name, entry in COMMANDS.items() if _is_there(entry)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None or not _is_there(entry):
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the nearest command's name in the message for an unknown one."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise click.NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from their sentences alone."""
+        rows = [(name, COMMANDS[name].sentence) for name in self.list_commands(ctx)]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of Flywheel becomes a message and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except FlywheelError as error:
+            print_error(error, as_json=ctx.ensure_object(Settings).as_json)
+            ctx.exit(error.exit_status)
+
+
+def _is_there(entry: Entry) -> bool:
+    return importlib.util.find_spec(entry.target.partition(":")[0]) is not None
+
+
+@click.group(cls=CommandGroup, name="flywheel", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flywheel", message="%(prog)s %(version)s")
+@settings_options
+def main() -> None:
+    """Flywheel makes an AI gateway learn from its own traffic which model to ask.
+
+    The settings come from --config, else from the file that FLYWHEEL_CONFIG names, else from flywheel.yaml in the
+    working folder, else from the defaults; `flywheel config show` prints what is in force.
+    """

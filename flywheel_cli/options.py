@@ -1,0 +1,119 @@
+"""What commands share: the settings in force, the options that choose them, and days as arguments."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.lake.layout import Layout, parse_day
+
+if TYPE_CHECKING:
+    from flywheel_core.config import Config  # takes half a second to import, which help must not cost
+
+MAX_RANGE_DAYS = 3_660
+"""Longest range of days that one argument may name."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """What the options of the command line chose; the configuration is read when it is first asked for."""
+
+    config_file: Path | None = None
+    data_dir: Path | None = None
+    as_json: bool = False
+
+    @cached_property
+    def config(self) -> "Config":
+        """The configuration in force, with the data folder of --data-dir. Raises ConfigError."""
+        from flywheel_core.config_file import load_config
+
+        config = load_config(self.config_file)
+        if self.data_dir is None:
+            return config
+        storage = config.storage.model_copy(update={"data_dir": self.data_dir})
+        return config.model_copy(update={"storage": storage})
+
+    @property
+    def layout(self) -> Layout:
+        """The data folder in force."""
+        return Layout(self.config.storage.data_dir)
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+"""Gives a command the `Settings` as its first argument."""
+
+
+def settings_options(command: _Command) -> _Command:
+    """The options --config and --data-dir; they may stand before or behind the command's name."""
+    command = click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        expose_value=False,
+        callback=_remember("data_dir"),
+        help="The data folder; stands above storage.data_dir.",
+    )(command)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=_remember("config_file"),
+        help="The configuration file.",
+    )(command)
+
+
+def json_option(command: _Command) -> _Command:
+    """The option --json: one JSON value on standard output, errors included. `Settings.as_json` tells."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember("as_json"),
+        help="Print one JSON value; an error is an object with code and message.",
+    )(command)
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        settings = ctx.ensure_object(Settings)
+        if value:
+            setattr(settings, name, value)
+
+    return keep
+
+
+def expand_days(words: Sequence[str], known: Iterable[date]) -> list[date]:
+    """The days that arguments name, each once, in order.
+
+    A word is a day (see `parse_day`), a range `FIRST..LAST` with both ends included, or `all` for the days of
+    `known`. Raises UsageError for anything else, NoDataError when `all` names no day.
+    """
+    days: set[date] = set()
+    for word in words:
+        if word == "all":
+            found = list(known)
+            if not found:
+                raise NoDataError("there are no days yet", hint="import or collect something first")
+            days.update(found)
+        elif ".." in word:
+            days.update(_range(word))
+        else:
+            days.add(parse_day(word))
+    return sorted(days)
+
+
+def _range(word: str) -> list[date]:
+    first, last = (parse_day(end) for end in word.split("..", 1))
+    count = (last - first).days + 1
+    if count < 1:
+        raise UsageError(f"the range {word} ends before it begins", hint="write FIRST..LAST")
+    if count > MAX_RANGE_DAYS:
+        raise UsageError(f"the range {word} has {count} days; at most {MAX_RANGE_DAYS} are taken")
+    return [first + timedelta(days=offset) for offset in range(count)]

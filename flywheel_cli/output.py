@@ -1,0 +1,119 @@
+"""What commands print: tables and JSON on standard output, errors and progress on standard error."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from flywheel_core.errors import FlywheelError
+
+PLAIN_WIDTH = 80
+"""Columns that tables take when standard output is no terminal."""
+
+PLAIN_PROGRESS_SECONDS = 5.0
+"""How often progress is told in plain lines."""
+
+
+def print_error(error: FlywheelError, *, as_json: bool) -> None:
+    """Print `error[code]: message` and the hint to standard error, or one JSON object to standard output."""
+    if as_json:
+        print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        return
+    click.echo(f"error[{error.code}]: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value. Dataclasses, days, times and paths are taken; what is not finite becomes null."""
+    encoded = msgspec.json.encode(value, enc_hook=_plain)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+
+
+def shown(value: Any) -> str:
+    """A cell of a table: nothing for none, thousands separated, at most three decimals."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def size(count: int) -> str:
+    """Bytes for people: `18.4 MB`."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print rows under their columns, figures to the right; 80 columns wide where there is no terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for index, column in enumerate(columns):
+        figures = any(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if figures else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    if title:
+        console.print(f"[bold]{title}[/bold]")
+    console.print(table)
+    console.print()
+
+
+def _cell(value: Any) -> Any:
+    from rich.text import Text
+
+    return Text(shown(value))
+
+
+@contextmanager
+def progress(what: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """Shows how far long work has come, on standard error: a bar on a terminal, a line now and then otherwise.
+
+    what: what is being done; total: how much there is to do, None for unknown. Gives the function to call with how
+    much is done by now.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(file=sys.stderr), transient=True) as bars:
+            task = bars.add_task(what, total=total)
+            yield lambda done: bars.update(task, completed=done)
+        return
+    told = time.monotonic()
+
+    def tell(done: float) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= PLAIN_PROGRESS_SECONDS:
+            told = now
+            click.echo(f"{what}: {done / total:.0%}" if total else f"{what}: {done:,.0f}", err=True)
+
+    yield tell
