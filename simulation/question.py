@@ -1,0 +1,74 @@
+"""What the simulation knows about one question: its text, how hard it is, and what a good answer holds."""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from simulation.seeded import lookup_key
+
+Language = Literal["zh", "en"]
+Kind = Literal["numbers", "text", "points"]
+
+DOMAINS = ("general", "math", "code", "medicine", "writing")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One thing that a good answer to an open question says.
+
+    `keywords`: the answer makes the point if it contains any of them (case ignored). `sentence`: how the simulated
+    models say it; contains one of the keywords.
+    """
+
+    keywords: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question.
+
+    `difficulty` runs from about -2 (easy) to 2 (hard). `kind` says how an answer is checked: `numbers` compares the set
+    of numbers in its last part with `accepted`, `text` looks there for one of `accepted`, `points` counts `points` in the
+    whole. `wrong` are final answers that a model that errs may give, `work` sentences that lead to the right one. `core`
+    is the text without its dressing: questions of one core are near-duplicates. `blend` holds weights of
+    further domains that the question also belongs to.
+    """
+
+    text: str
+    domain: str
+    language: Language
+    difficulty: float
+    kind: Kind
+    accepted: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
+    work: tuple[str, ...] = ()
+    core: str = ""
+    blend: tuple[tuple[str, float], ...] = ()
+    tags: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def key(self) -> str:
+        """What the question is recognised by."""
+        return lookup_key(self.text)
+
+    def weights(self) -> dict[str, float]:
+        """Share of each domain in the question; sums to 1."""
+        rest = 1.0 - sum(weight for _, weight in self.blend)
+        return {self.domain: rest, **dict(self.blend)}
+
+
+def numbers(*values: float | int) -> tuple[str, ...]:
+    """`values` as accepted answers: integers without a point, others with up to four digits after it."""
+    return tuple(
+        f"{value:.4f}".rstrip("0").rstrip(".") if value != int(value) else str(int(value)) for value in values
+    )
+
+
+def off_by(rng: Random, value: float | int) -> tuple[str, ...]:
+    """Three numbers that someone who errs might give instead of `value`."""
+    step = max(1, round(abs(value) * 0.1))
+    near = [value + step, value - step, value * 2 if value else 3, -value if value else 5, value + 10]
+    chosen = [candidate for candidate in rng.sample(near, len(near)) if candidate != value]
+    return numbers(*chosen[:3])

@@ -1,0 +1,87 @@
+"""`/v1/evaluate`: a score for an answer, from the text of question and answer alone.
+
+A checkable question asks for its final answer (what follows the last "答案" or "Final answer", else the last line): right
+gives 0.84 and a little more for method, steps and check; wrong gives at most 0.2 for the effort. An open question
+gives 0.1 for saying something, up to 0.8 for the share of its points made and up to 0.1 for order. A small amount of
+noise, decided by the two texts, stands for the judge's mood.
+"""
+
+import re
+from fractions import Fraction
+
+from simulation.answers import CHECK, METHOD, STEPS, SUMMARY
+from simulation.question import Question
+from simulation.seeded import lookup_key, uniform
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:/\d+)?")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_SUBSCRIPT = re.compile(r"[A-Za-z]_?\d+(?=\s*[=:])")
+_MARKER = re.compile(
+    r"(?:最终)?(?:答案|结果)(?:是|为)?\s*[::]|final answer\s*(?:is)?\s*[::]|answer\s*(?:is)?\s*[::]|\\boxed",
+    re.IGNORECASE,
+)
+_LOOSE = re.compile(r"[\s*·]+")
+_LIST_ITEM = re.compile(r"^\s*(?:\d+[.、)]|[-*])", re.MULTILINE)
+
+
+def score(seed: int, question: Question, answer: str) -> float:
+    """0 to 1, four digits, for a non-empty `answer` to `question`."""
+    if question.kind == "points":
+        value = _points_score(question, answer)
+    else:
+        value = _checked_score(question, answer)
+    noise = 0.03 * (uniform("mood", seed, question.key, answer) - 0.5)
+    return round(min(1.0, max(0.0, value + noise)), 4)
+
+
+def is_right(question: Question, answer: str) -> bool:
+    """Whether the final part of `answer` is the right answer to a checkable `question`."""
+    final = _final_part(answer)
+    if question.kind == "numbers":
+        return _numbers(final) == {Fraction(value) for value in question.accepted}
+    loose = _LOOSE.sub("", final).casefold()
+    return any(_contains(loose, _LOOSE.sub("", form).casefold()) for form in question.accepted)
+
+
+def _checked_score(question: Question, answer: str) -> float:
+    shown = sum(_has(answer, marker) for marker in (METHOD, STEPS, CHECK))
+    if is_right(question, answer):
+        return 0.84 + 0.05 * shown
+    return 0.03 + 0.05 * shown
+
+
+def _points_score(question: Question, answer: str) -> float:
+    text = lookup_key(answer)
+    made = sum(any(lookup_key(keyword) in text for keyword in point.keywords) for point in question.points)
+    order = 0.05 * bool(_LIST_ITEM.search(answer)) + 0.05 * _has(answer, SUMMARY)
+    return 0.1 + 0.8 * made / len(question.points) + (order if made else 0.0)
+
+
+def _has(answer: str, marker: dict[str, str]) -> bool:
+    return any(f"{word}:" in answer or f"{word}:" in answer for word in marker.values())
+
+
+def _final_part(answer: str) -> str:
+    markers = list(_MARKER.finditer(answer))
+    if markers:
+        rest = answer[markers[-1].end() :].strip()
+        if rest:
+            return rest.split("\n")[0]
+    return answer.strip().split("\n")[-1]
+
+
+def _numbers(text: str) -> set[Fraction]:
+    found: set[Fraction] = set()
+    for match in _NUMBER.findall(_SUBSCRIPT.sub(" ", _THOUSANDS.sub("", text.replace("−", "-")))):
+        head, _, bottom = match.partition("/")
+        if len(match) > 40 or (bottom and int(bottom) == 0):
+            continue
+        found.add(Fraction(head) / (int(bottom) if bottom else 1))
+    return found
+
+
+def _contains(text: str, form: str) -> bool:
+    """Whether `form` is in `text` and not just as a part of a longer word or number."""
+    before = r"(?<![0-9a-z.^-])" if form[:1].isascii() else ""
+    after = r"(?![0-9a-z])" if form[-1:].isascii() and form[-1:].isalnum() else ""
+    return re.search(before + re.escape(form) + after, text) is not None
