@@ -1,0 +1,78 @@
+"""The demo's children: waited for until they answer, and gone afterwards with all that they started."""
+
+import socket
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flywheel_cli.processes import ServiceError, Services, free_port
+
+PARENT_OF_A_SERVER = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", sys.argv[1]])
+child.wait()
+"""
+
+
+def start_server(services: Services, port: int) -> psutil.Process:
+    service = services.start(
+        "files",
+        [sys.executable, "-c", PARENT_OF_A_SERVER, str(port)],
+        address=f"http://127.0.0.1:{port}",
+        ready="/",
+    )
+    return psutil.Process(service.process.pid)
+
+
+def test_a_service_and_its_children_are_ended(tmp_path: Path) -> None:
+    with Services(tmp_path) as services:
+        process = start_server(services, free_port(0))
+        family = [process, *process.children(recursive=True)]
+        assert len(family) == 2
+        services.check()
+    for member in family:
+        deadline = time.monotonic() + 30
+        while member.is_running() and member.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_service_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
+    with Services(tmp_path) as services, pytest.raises(ServiceError, match="no such setting"):
+        services.start(
+            "broken",
+            [sys.executable, "-c", "raise SystemExit('no such setting')"],
+            address=f"http://127.0.0.1:{free_port(0)}",
+            ready="/health",
+        )
+
+
+def test_a_service_that_does_not_answer_is_reported(tmp_path: Path) -> None:
+    with Services(tmp_path) as services, pytest.raises(ServiceError, match="did not answer"):
+        services.start(
+            "silent",
+            [sys.executable, "-c", "import time; time.sleep(600)"],
+            address=f"http://127.0.0.1:{free_port(0)}",
+            ready="/health",
+            timeout=1.0,
+        )
+
+
+def test_a_service_that_ends_later_is_noticed(tmp_path: Path) -> None:
+    with Services(tmp_path) as services:
+        process = start_server(services, free_port(0))
+        process.kill()
+        process.wait()
+        with pytest.raises(ServiceError, match="files ended"):
+            services.check()
+
+
+def test_a_taken_port_is_replaced_by_a_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port(port) != port
