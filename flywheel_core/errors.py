@@ -9,6 +9,7 @@ FlywheelError
 ├── StorageError           a file could not be read, written or synced, or is not what it says it is
 ├── NoDataError                 there is nothing to work on
 ├── UpstreamError          a model, the scorer or the collector did not answer as its contract says
+├── SkippedError           a request is not collected (one code per reason, see `SKIP_CODES`)
 ├── DatasetError           a dataset is missing, damaged or cannot be built
 └── RouterError            a router is missing, damaged or cannot be trained
 """
@@ -56,6 +57,24 @@ REQUEST_CODES = {
     "internal_error": (500, "the server failed; the log has the details"),
 }
 """Why a request is refused: code -> (HTTP status, meaning). The codes are in the body and label the metric."""
+
+SKIP_CODES = {
+    "disabled": "data_collection.enabled is false",
+    "sampled_out": "the hash of the request id is not below the sampling rate",
+    "marked": "the request carries the mark of our own calls",
+    "not_chat": "the body is not a chat body with messages",
+    "empty_prompt": "there is no user message, or none with text",
+    "question_too_long": "the question is longer than 64 KiB of UTF-8",
+    "earlier_turns": "there are turns before the question, and data_collection.multi_turn is false",
+    "tools": "the request has tools, and data_collection.multi_turn is false",
+    "not_only_text": "the question has images, audio or files, and data_collection.multi_turn is false",
+    "several_answers": "n is above 1, and data_collection.multi_turn is false",
+    "busy": "data_collection.max_in_flight data points are being collected",
+    "model_busy": "a model has max_concurrency calls under way",
+    "cost_limit": "data_collection.max_cost_per_day is spent",
+    "closed": "the fan-out is closed",
+}
+"""Why a request is routed but not collected: code -> meaning. The codes label the metric."""
 
 
 class FlywheelError(Exception):
@@ -131,6 +150,13 @@ class UpstreamError(FlywheelError):
     """A model, the scorer or the collector did not answer as its contract says."""
 
     code = "upstream_failed"
+
+
+class SkippedError(FlywheelError):
+    """A request that is not collected. `code` is one of `SKIP_CODES`."""
+
+    def __init__(self, code: str, message: str | None = None) -> None:
+        super().__init__(message or SKIP_CODES[code], code=code)
 
 
 class DatasetError(FlywheelError):

@@ -38,8 +38,10 @@ class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
     """One question with the responses and scores of every model asked; see DESIGN vocabulary in docs/data.md.
 
     `scores` maps model -> 0..1, or None for no score. `timestamp` is the event's unix time in seconds; `received_at`
-    the collector's. `asked` maps model -> probability with which it was asked. `classification` and `messages` are
-    kept as the JSON text that came.
+    the collector's. `sampling_rate` is the share of requests that were collected (0..1), `asked` maps model ->
+    probability with which it was asked once this one was. `score_reasons` says of each missing score why it is
+    missing; `score_spreads` maps model -> standard deviation of repeated scores. `classification` and `messages`
+    are kept as the JSON text that came.
     """
 
     id: str
@@ -53,7 +55,10 @@ class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
     decision_id: str | None = None
     served_model: str | None = None
     mode: str | None = None
+    sampling_rate: float | None = None
     asked: dict[str, float] | None = None
+    score_reasons: dict[str, str] | None = None
+    score_spreads: dict[str, float] | None = None
     tenant: str | None = None
     user: str | None = None
     source: str | None = None

@@ -12,10 +12,20 @@ from typing import Any
 import msgspec
 
 from flywheel_core.errors import PointError
-from flywheel_core.records import NULL, SCHEMA_VERSION, DataPoint, Response, content_id
+from flywheel_core.records import SCHEMA_VERSION, DataPoint, Response, content_id
+from flywheel_core.wire_values import (
+    MAX_DEPTH,
+    depth_of,
+    kind_of,
+    number,
+    raw_json,
+    share,
+    shares,
+    text_field,
+    texts,
+)
 
 MAX_QUESTION_BYTES = 64 * 1024
-MAX_DEPTH = 32
 MAX_ID_CHARS = 128
 MAX_ERROR_CHARS = 2_000
 MAX_TIMESTAMP = 4_102_444_800
@@ -55,8 +65,14 @@ def _is_plain(point: DataPoint) -> bool:
         and all(_plain_response(name, response) for name, response in point.responses.items())
         and _plain_json(point.classification)
         and _plain_json(point.messages)
-        and (point.asked is None or all(0.0 <= share <= 1.0 for share in point.asked.values()))
+        and (point.sampling_rate is None or 0.0 <= point.sampling_rate <= 1.0)
+        and _are_shares(point.asked)
+        and _are_shares(point.score_spreads)
     )
+
+
+def _are_shares(shares: dict[str, float] | None) -> bool:
+    return shares is None or all(0.0 <= share <= 1.0 for share in shares.values())
 
 
 def _plain_response(name: str, response: Response) -> bool:
@@ -116,8 +132,8 @@ def _decode_loosely(raw: bytes) -> DataPoint:
     except msgspec.MsgspecError as error:
         raise PointError("point_not_json", f"the data point is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise PointError("point_not_object", f"the data point is {_kind(value)}, not an object")
-    if _depth(value) > MAX_DEPTH:
+        raise PointError("point_not_object", f"the data point is {kind_of(value)}, not an object")
+    if depth_of(value) > MAX_DEPTH:
         raise PointError("point_too_deep")
     fields = _snake_keys(value, _POINT_FIELDS, "the data point")
     question = _question(fields)
@@ -132,40 +148,22 @@ def _decode_loosely(raw: bytes) -> DataPoint:
         responses=responses,
         scores=_scores(fields),
         timestamp=timestamp,
-        classification=_raw(fields.get("classification"), dict, "classification"),
-        messages=_raw(fields.get("messages"), list, "messages"),
-        prompt_rule=_text(fields, "prompt_rule"),
-        decision_id=_text(fields, "decision_id"),
-        served_model=_text(fields, "served_model"),
-        mode=_text(fields, "mode"),
-        asked=_asked(fields.get("asked")),
-        tenant=_text(fields, "tenant"),
-        user=_text(fields, "user"),
-        source=_text(fields, "source"),
-        received_at=_number(fields.get("received_at"), "received_at", "field_invalid"),
+        classification=raw_json(fields.get("classification"), dict, "classification"),
+        messages=raw_json(fields.get("messages"), list, "messages"),
+        prompt_rule=text_field(fields, "prompt_rule"),
+        decision_id=text_field(fields, "decision_id"),
+        served_model=text_field(fields, "served_model"),
+        mode=text_field(fields, "mode"),
+        sampling_rate=share(fields.get("sampling_rate"), "the sampling_rate"),
+        asked=shares(fields.get("asked"), "asked", "the probability of asking"),
+        score_reasons=texts(fields.get("score_reasons"), "score_reasons"),
+        score_spreads=shares(fields.get("score_spreads"), "score_spreads", "the score spread of"),
+        tenant=text_field(fields, "tenant"),
+        user=text_field(fields, "user"),
+        source=text_field(fields, "source"),
+        received_at=number(fields.get("received_at"), "received_at", "field_invalid"),
         schema_version=SCHEMA_VERSION,
     )
-
-
-def _kind(value: object) -> str:
-    """How a person calls the type of a JSON value."""
-    if value is None:
-        return "null"
-    names = {bool: "a boolean", dict: "an object", list: "a list", str: "a string"}
-    return names.get(type(value), "a number")
-
-
-def _depth(value: Any) -> int:
-    deepest = 0
-    stack = [(value, 1)]
-    while stack:
-        node, depth = stack.pop()
-        if isinstance(node, dict | list):
-            deepest = max(deepest, depth)
-            if depth > MAX_DEPTH:
-                return depth
-            stack.extend((child, depth + 1) for child in (node.values() if isinstance(node, dict) else node))
-    return deepest
 
 
 def _snake_keys(value: dict[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
@@ -188,7 +186,7 @@ def _question(fields: dict[str, Any]) -> str:
     if question is None:
         raise PointError("question_missing")
     if not isinstance(question, str):
-        raise PointError("question_invalid", f"the question is {_kind(question)}, not a string")
+        raise PointError("question_invalid", f"the question is {kind_of(question)}, not a string")
     code = _question_code(question)
     if code:
         raise PointError(code)
@@ -200,24 +198,24 @@ def _responses(fields: dict[str, Any]) -> dict[str, Response]:
     if value is None:
         raise PointError("responses_missing")
     if not isinstance(value, dict):
-        raise PointError("responses_invalid", f"responses is {_kind(value)}, not an object")
+        raise PointError("responses_invalid", f"responses is {kind_of(value)}, not an object")
     return {model: _response(model, response) for model, response in value.items()}
 
 
 def _response(model: str, value: Any) -> Response:
     where = f"the response of {model!r}"
     if not isinstance(value, dict):
-        raise PointError("response_invalid", f"{where} is {_kind(value)}, not an object")
+        raise PointError("response_invalid", f"{where} is {kind_of(value)}, not an object")
     fields = _snake_keys(value, _RESPONSE_FIELDS, where)
     answer = fields.get("answer")
     if answer is not None and not isinstance(answer, str):
         raise PointError(
-            "response_invalid", f"the answer of {model!r} is {_kind(answer)}, not a string or null"
+            "response_invalid", f"the answer of {model!r} is {kind_of(answer)}, not a string or null"
         )
     finish_reason = fields.get("finish_reason")
     if finish_reason is not None and not isinstance(finish_reason, str):
-        raise PointError("response_invalid", f"the finish_reason of {model!r} is {_kind(finish_reason)}")
-    cost = _number(fields.get("cost"), f"the cost of {model!r}", "response_invalid")
+        raise PointError("response_invalid", f"the finish_reason of {model!r} is {kind_of(finish_reason)}")
+    cost = number(fields.get("cost"), f"the cost of {model!r}", "response_invalid")
     if cost is not None and cost < 0:
         raise PointError("response_invalid", f"the cost of {model!r} is {cost}, below 0")
     return Response(
@@ -226,9 +224,9 @@ def _response(model: str, value: Any) -> Response:
         latency_ms=_latency(model, fields),
         error=_error(fields.get("error")),
         finish_reason=finish_reason,
-        usage=_raw(fields.get("usage"), dict, f"the usage of {model!r}", "response_invalid"),
+        usage=raw_json(fields.get("usage"), dict, f"the usage of {model!r}", "response_invalid"),
         cost=cost,
-        raw_response=_raw(
+        raw_response=raw_json(
             fields.get("raw_response"), dict, f"the raw_response of {model!r}", "response_invalid"
         ),
     )
@@ -236,7 +234,7 @@ def _response(model: str, value: Any) -> Response:
 
 def _latency(model: str, fields: dict[str, Any]) -> int | None:
     go_latency = fields.get("latency_ms") is None
-    value = _number(
+    value = number(
         fields.get("latency") if go_latency else fields["latency_ms"],
         f"the latency of {model!r}",
         "response_invalid",
@@ -261,12 +259,12 @@ def _scores(fields: dict[str, Any]) -> dict[str, float | None]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise PointError("scores_invalid", f"scores is {_kind(value)}, not an object")
+        raise PointError("scores_invalid", f"scores is {kind_of(value)}, not an object")
     return {model: _score(model, score) for model, score in value.items()}
 
 
 def _score(model: str, value: Any) -> float | None:
-    score = _number(value, f"the score of {model!r}", "score_invalid")
+    score = number(value, f"the score of {model!r}", "score_invalid")
     if score is None or score == -1:
         return None
     if not 0.0 <= score <= 1.0:
@@ -274,21 +272,6 @@ def _score(model: str, value: Any) -> float | None:
             "score_invalid", f"the score of {model!r} is {score}, not in 0..1 (or -1 for no score)"
         )
     return score
-
-
-def _number(value: Any, where: str, code: str) -> float | None:
-    """`value` as a finite float; booleans and strings are not numbers."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PointError(code, f"{where} is {_kind(value)}, not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise PointError(code, f"{where} is not a finite number")
-    return number
 
 
 def _timestamp(value: Any) -> int | None:
@@ -300,7 +283,7 @@ def _timestamp(value: Any) -> int | None:
                 "timestamp_invalid", f"the timestamp {value[:40]!r} is not an RFC 3339 time"
             ) from None
         value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    seconds = _number(value, "the timestamp", "timestamp_invalid")
+    seconds = number(value, "the timestamp", "timestamp_invalid")
     if seconds is None:
         return None
     if not 0 <= seconds <= MAX_TIMESTAMP:
@@ -314,32 +297,3 @@ def _identity(value: Any) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
         raise PointError("id_invalid")
     return value
-
-
-def _text(fields: dict[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, str):
-        raise PointError("field_invalid", f"{name} is {_kind(value)}, not a string or null")
-    return value
-
-
-def _asked(value: Any) -> dict[str, float] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise PointError("field_invalid", f"asked is {_kind(value)}, not an object from model to probability")
-    shares = {}
-    for model, share in value.items():
-        number = _number(share, f"the probability of asking {model!r}", "field_invalid")
-        if number is None or not 0.0 <= number <= 1.0:
-            raise PointError("field_invalid", f"the probability of asking {model!r} is not in 0..1")
-        shares[model] = number
-    return shares
-
-
-def _raw(value: Any, kind: type, where: str, code: str = "field_invalid") -> msgspec.Raw:
-    if value is None:
-        return NULL
-    if not isinstance(value, kind):
-        raise PointError(code, f"{where} is {_kind(value)}")
-    return msgspec.Raw(_ENCODER.encode(value))

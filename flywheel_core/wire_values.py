@@ -1,0 +1,105 @@
+"""Single JSON values of a data point on the wire: checked for type and range, with words for what is wrong.
+
+Every function raises PointError with the code it is given, or `field_invalid`.
+"""
+
+import math
+from typing import Any
+
+import msgspec
+
+from flywheel_core.errors import PointError
+from flywheel_core.records import NULL
+
+MAX_DEPTH = 32
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def kind_of(value: object) -> str:
+    """How a person calls the type of a JSON value."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", dict: "an object", list: "a list", str: "a string"}
+    return names.get(type(value), "a number")
+
+
+def depth_of(value: Any) -> int:
+    """How deep objects and lists are nested in a JSON value; counting ends one beyond MAX_DEPTH."""
+    deepest = 0
+    stack = [(value, 1)]
+    while stack:
+        node, depth = stack.pop()
+        if isinstance(node, dict | list):
+            deepest = max(deepest, depth)
+            if depth > MAX_DEPTH:
+                return depth
+            stack.extend((child, depth + 1) for child in (node.values() if isinstance(node, dict) else node))
+    return deepest
+
+
+def number(value: Any, where: str, code: str) -> float | None:
+    """`value` as a finite float; booleans and strings are not numbers."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PointError(code, f"{where} is {kind_of(value)}, not a number")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise PointError(code, f"{where} is not a finite number")
+    return found
+
+
+def share(value: Any, where: str) -> float | None:
+    """`value` as a share, 0..1."""
+    found = number(value, where, "field_invalid")
+    if found is not None and not 0.0 <= found <= 1.0:
+        raise PointError("field_invalid", f"{where} is {found}, not in 0..1")
+    return found
+
+
+def shares(value: Any, name: str, meaning: str) -> dict[str, float] | None:
+    """`value` as an object from model to share."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise PointError("field_invalid", f"{name} is {kind_of(value)}, not an object from model to number")
+    found = {}
+    for model, item in value.items():
+        one = share(item, f"{meaning} {model!r}")
+        if one is None:
+            raise PointError("field_invalid", f"{meaning} {model!r} is null, not in 0..1")
+        found[model] = one
+    return found
+
+
+def text_field(fields: dict[str, Any], name: str) -> str | None:
+    """The string, or null, under `name`."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise PointError("field_invalid", f"{name} is {kind_of(value)}, not a string or null")
+    return value
+
+
+def texts(value: Any, name: str) -> dict[str, str] | None:
+    """`value` as an object from model to string."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise PointError("field_invalid", f"{name} is {kind_of(value)}, not an object from model to string")
+    for model, text in value.items():
+        if not isinstance(text, str):
+            raise PointError("field_invalid", f"{name} of {model!r} is {kind_of(text)}, not a string")
+    return value
+
+
+def raw_json(value: Any, kind: type, where: str, code: str = "field_invalid") -> msgspec.Raw:
+    """`value` as JSON text, when it has the JSON type `kind`."""
+    if value is None:
+        return NULL
+    if not isinstance(value, kind):
+        raise PointError(code, f"{where} is {kind_of(value)}")
+    return msgspec.Raw(_ENCODER.encode(value))
