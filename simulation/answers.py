@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from simulation.models import Model
-from simulation.question import Question
+from simulation.question import Question, wide_marks
 from simulation.seeded import generator, uniform
 
 _WORD = re.compile(r"[A-Za-z0-9]+|[^\sA-Za-z0-9]")
@@ -80,6 +80,7 @@ def answer(seed: int, model: Model, question: Question, *, max_tokens: int | Non
     With `max_tokens` smaller than the answer the text is cut off and `finish_reason` is `length`.
     """
     text = _open(seed, model, question) if question.kind == "points" else _checkable(seed, model, question)
+    text = wide_marks(text)
     tokens, finish = count_tokens(text), "stop"
     if max_tokens is not None and tokens > max_tokens:
         text, finish = text[: max(1, len(text) * max_tokens // tokens)], "length"

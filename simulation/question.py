@@ -1,5 +1,6 @@
 """What the simulation knows about one question: its text, how hard it is, and what a good answer holds."""
 
+import re
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -8,6 +9,9 @@ from simulation.seeded import lookup_key
 
 Language = Literal["zh", "en"]
 Kind = Literal["numbers", "text", "points"]
+
+_AFTER_CHINESE = re.compile("(?<=[\u3400-\u9fff\u201d\u300b])[,?:;!]")
+_WIDE = {",": "\uff0c", "?": "\uff1f", ":": "\uff1a", ";": "\uff1b", "!": "\uff01"}
 
 DOMAINS = ("general", "math", "code", "medicine", "writing")
 
@@ -72,3 +76,8 @@ def off_by(rng: Random, value: float | int) -> tuple[str, ...]:
     near = [value + step, value - step, value * 2 if value else 3, -value if value else 5, value + 10]
     chosen = [candidate for candidate in rng.sample(near, len(near)) if candidate != value]
     return numbers(*chosen[:3])
+
+
+def wide_marks(text: str) -> str:
+    """`text` with full-width commas, colons, question marks and the like after Chinese characters."""
+    return _AFTER_CHINESE.sub(lambda match: _WIDE[match.group()], text)

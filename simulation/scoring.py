@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:/\d+)?")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SUBSCRIPT = re.compile(r"[A-Za-z]_?\d+(?=\s*[=:])")
 _MARKER = re.compile(
-    r"(?:最终)?(?:答案|结果)(?:是|为)?\s*[::]|final answer\s*(?:is)?\s*[::]|answer\s*(?:is)?\s*[::]|\\boxed",
+    r"(?:最终)?(?:答案|结果)(?:是|为)?\s*[:\uff1a]|final answer\s*(?:is)?\s*[:\uff1a]|answer\s*(?:is)?\s*[:\uff1a]|\\boxed",
     re.IGNORECASE,
 )
 _LOOSE = re.compile(r"[\s*·]+")
@@ -26,10 +26,7 @@ _LIST_ITEM = re.compile(r"^\s*(?:\d+[.、)]|[-*])", re.MULTILINE)
 
 def score(seed: int, question: Question, answer: str) -> float:
     """0 to 1, four digits, for a non-empty `answer` to `question`."""
-    if question.kind == "points":
-        value = _points_score(question, answer)
-    else:
-        value = _checked_score(question, answer)
+    value = _points_score(question, answer) if question.kind == "points" else _checked_score(question, answer)
     noise = 0.03 * (uniform("mood", seed, question.key, answer) - 0.5)
     return round(min(1.0, max(0.0, value + noise)), 4)
 
@@ -58,7 +55,7 @@ def _points_score(question: Question, answer: str) -> float:
 
 
 def _has(answer: str, marker: dict[str, str]) -> bool:
-    return any(f"{word}:" in answer or f"{word}:" in answer for word in marker.values())
+    return any(f"{word}{colon}" in answer for word in marker.values() for colon in ":\uff1a")
 
 
 def _final_part(answer: str) -> str:

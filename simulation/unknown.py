@@ -58,11 +58,7 @@ def understand(seed: int, text: str) -> Question:
     solved = _solve_equation(text) or _solve_sum(text)
     if solved is not None:
         accepted, work = solved
-        wrong = (
-            f"{accepted[0]}1",
-            "0" if accepted != ("0",) else "1",
-            numbers(float(Fraction(accepted[0])) + 3)[0],
-        )
+        wrong = (f"{accepted[0]}1", str(Fraction(accepted[0]) + 3))
         return Question(
             text,
             "math",

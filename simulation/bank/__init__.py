@@ -11,7 +11,7 @@ from functools import lru_cache
 from random import Random
 
 from simulation.bank import code, general, math, medicine, word_problems, writing
-from simulation.question import DOMAINS, Question
+from simulation.question import DOMAINS, Question, wide_marks
 from simulation.scoring import is_right
 from simulation.seeded import fold, generator, lookup_key, normal, uniform
 
@@ -30,6 +30,7 @@ _SHARE = {"general": 0.24, "math": 0.2, "code": 0.2, "medicine": 0.18, "writing"
 _CHINESE = 0.65
 _DRESSED = 0.3
 _DUPLICATE = 0.05
+_WIDE_MARKS = 0.75
 _OPENERS_ZH = ("请问,", "帮我看看:", "想了解一下,", "急!", "麻烦解答:", "老师好,", "有个问题:", "谢谢先。")
 _OPENERS_EN = (
     "Hi, ",
@@ -114,9 +115,10 @@ def _dress(rng: Random, text: str, zh: bool) -> tuple[str, float]:
         opener = rng.choice(_OPENERS_ZH if zh else _OPENERS_EN)
     if rng.random() < _DRESSED and "\n" not in text:
         closer = rng.choice(_CLOSERS_ZH if zh else _CLOSERS_EN)
-    if closer and text[-1] not in "?.。?":
+    if closer and text[-1] not in "?.。":
         text += "。" if zh else "."
-    return f"{opener}{text}{closer}", _HARDER.get(closer, 0.0)
+    text = f"{opener}{text}{closer}"
+    return (wide_marks(text) if rng.random() < _WIDE_MARKS else text), _HARDER.get(closer, 0.0)
 
 
 def _near_duplicate(rng: Random, question: Question) -> Question:
@@ -127,7 +129,7 @@ def _near_duplicate(rng: Random, question: Question) -> Question:
     variants = [
         f"{opener}{question.core}",
         f"  {question.text}",
-        question.core.rstrip("?.。?") + ("?" if last in "??" else "!!"),
+        question.core.rstrip("?.") + ("??" if last == "?" else "!!"),
         question.text.replace(",", " , ") if "," in question.text else question.text + " ",
     ]
     return replace(question, text=rng.choice(variants), tags=question.tags | {"near_duplicate"})

@@ -1,0 +1,77 @@
+"""Where answers and scores come from: the simulated models here, recorded outcomes in `simulation/recorded.py`."""
+
+from functools import lru_cache
+from typing import Literal, Protocol
+
+from simulation.answers import Answer, answer
+from simulation.bank import DEFAULT_SEED, build
+from simulation.models import MODELS
+from simulation.question import Question
+from simulation.scoring import score
+from simulation.seeded import lookup_key
+from simulation.unknown import understand
+
+QuestionSet = Literal["training", "validation"]
+NO_SCORE = -1.0
+_REMEMBERED = 20_000
+
+
+class Backend(Protocol):
+    """What the service needs to know; every method depends on its arguments alone."""
+
+    def models(self) -> list[dict[str, object]]:
+        """One entry a model, as `/v1/models` lists it: at least `id`."""
+
+    def questions(self, which: QuestionSet) -> list[str]:
+        """The texts of a question set, in a fixed order."""
+
+    def answer(self, model: str, question: str, max_tokens: int | None) -> Answer | str | None:
+        """The answer of a known `model`; a string: the failure on record; None: nothing is known about it."""
+
+    def evaluate(self, question: str, answer: str) -> float:
+        """A score from 0 to 1, or -1 where question or answer is empty or nothing is known about them."""
+
+
+class Simulated:
+    """The thirteen simulated models over the question bank of `seed`; questions outside the bank are answered too."""
+
+    def __init__(self, seed: int = DEFAULT_SEED) -> None:
+        self._seed = seed
+        self._bank = build(seed)
+        self._known = {question.key: question for question in reversed(self._bank.all())}
+        self._find = lru_cache(maxsize=_REMEMBERED)(self._look_up)
+        self._answer = lru_cache(maxsize=_REMEMBERED)(self._make_answer)
+
+    def models(self) -> list[dict[str, object]]:
+        """The thirteen models with category and prices (US dollars per million tokens)."""
+        return [
+            {
+                "id": model.name,
+                "category": model.category,
+                "pricing": {"prompt": model.prompt_price, "completion": model.completion_price},
+            }
+            for model in MODELS.values()
+        ]
+
+    def questions(self, which: QuestionSet) -> list[str]:
+        """The bank's texts."""
+        return [question.text for question in getattr(self._bank, which)]
+
+    def answer(self, model: str, question: str, max_tokens: int | None) -> Answer:
+        """A made-up answer; the same question and model always give the same one."""
+        return self._answer(model, question.strip() or "?", max_tokens)
+
+    def evaluate(self, question: str, answer: str) -> float:
+        """A score by the rules of `simulation/scoring.py`."""
+        if not question.strip() or not answer.strip():
+            return NO_SCORE
+        return score(self._seed, self._find(question), answer)
+
+    def _make_answer(self, model: str, question: str, max_tokens: int | None) -> Answer:
+        return answer(self._seed, MODELS[model], self._find(question), max_tokens=max_tokens)
+
+    def _look_up(self, text: str) -> Question:
+        """The bank's question, also where it is only the last line of a rendered conversation."""
+        last = text.strip().rsplit("\n", 1)[-1].removeprefix("user:").removeprefix("User:")
+        known = self._known.get(lookup_key(text)) or self._known.get(lookup_key(last))
+        return known or understand(self._seed, text)

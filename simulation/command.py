@@ -1,0 +1,102 @@
+"""The command that serves the simulated services: `flywheel simulate` and `python -m simulation serve`."""
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from simulation.backend import QuestionSet, Simulated
+from simulation.bank import DEFAULT_SEED
+from simulation.faults import Faults, parse_faults
+from simulation.recorded import Recorded
+from simulation.server import bind, serve
+from simulation.service import Service, create_app
+
+
+def _fault(option: str, field: str, sentence: str) -> click.Option:
+    return click.Option([option, f"fault_{field}"], type=float, metavar="NUMBER", help=sentence)
+
+
+_FAULT_OPTIONS = (
+    _fault("--error-rate", "error_rate", "Share (0..1) of chat calls answered with a 5xx."),
+    _fault("--error-status", "error_status", "Status of those; 500 unless told otherwise."),
+    _fault("--rate-limit-rate", "rate_limit_rate", "Share of chat calls answered with 429 and Retry-After."),
+    _fault("--retry-after", "retry_after_s", "Seconds in Retry-After."),
+    _fault("--hang-rate", "hang_rate", "Share of chat calls that stay silent before they answer."),
+    _fault("--hang-seconds", "hang_s", "Seconds of that silence."),
+    _fault("--cut-rate", "cut_rate", "Share of chat calls cut off in the middle of the answer."),
+    _fault("--malformed-rate", "malformed_rate", "Share of chat calls with a body that is no completion."),
+    _fault("--empty-rate", "empty_rate", "Share of chat calls with an empty answer."),
+    _fault("--score-delay", "score_delay_ms", "Milliseconds before every score."),
+    _fault("--score-error-rate", "score_error_rate", "Share of scores answered with 500."),
+    _fault(
+        "--score-malformed-rate", "score_malformed_rate", "Share of scores that are missing or out of range."
+    ),
+    _fault("--score-invalid-rate", "score_invalid_rate", "Share of scores that are -1."),
+)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="How many times faster than life answers come; 0 waits for nothing.",
+)
+@click.option(
+    "--seed", default=DEFAULT_SEED, show_default=True, help="Decides questions, answers and scores."
+)
+@click.option(
+    "--questions",
+    "question_set",
+    default="training",
+    show_default=True,
+    type=click.Choice(["training", "validation"]),
+    help="What GET /questions serves without ?set=.",
+)
+@click.option(
+    "--recorded", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
+    help="Serve answers and scores of real models from this file of data points (.jsonl, .jsonl.gz).",
+)  # fmt: skip
+def simulate(
+    host: str,
+    port: int,
+    speed: float,
+    seed: int,
+    question_set: QuestionSet,
+    recorded: Path | None,
+    **fault_numbers: float | None,
+) -> None:
+    """Serve stand-ins for the model and scoring services.
+
+    Nothing here is a real model: questions, answers, scores, latency and cost are made up, the same for the same seed.
+    Faults given as options can be changed while it runs with POST /admin/faults; GET /admin/stats counts what was asked.
+    """
+    faults = _faults(fault_numbers)
+    backend = Recorded(recorded) if recorded is not None else Simulated(seed)
+    service = Service(backend, speed=speed, question_set=question_set, faults=faults, fault_seed=seed)
+    with contextlib.closing(bind(host, port)) as listener:
+        address = f"[{host}]" if ":" in host else host
+        kind = "recorded" if recorded is not None else "simulated"
+        click.echo(
+            f"simulation on http://{address}:{listener.getsockname()[1]}: {len(backend.models())} {kind} models, "
+            f"{len(backend.questions('training'))} training and {len(backend.questions('validation'))} validation questions"
+        )
+        with contextlib.suppress(
+            KeyboardInterrupt
+        ):  # uvicorn has shut down by then and raises Ctrl-C once more
+            serve(create_app(service), listener)
+
+
+simulate.params += _FAULT_OPTIONS
+
+
+def _faults(numbers: dict[str, float | None]) -> Faults:
+    given = {name.removeprefix("fault_"): value for name, value in numbers.items() if value is not None}
+    whole = {name: int(value) if name == "error_status" else value for name, value in given.items()}
+    return parse_faults(dict(whole))

@@ -1,0 +1,64 @@
+"""Runs the simulated services on uvicorn: in the foreground for the command, in a thread for tests and benchmarks."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from flywheel_core.errors import StorageError
+from simulation.service import Service, create_app
+
+_START_S = 30.0
+_STOP_S = 5
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `StorageError` with code `address_unavailable`."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise StorageError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            hint="stop what listens there, or choose another with --port (0 takes a free one)",
+            code="address_unavailable",
+        ) from error
+
+
+def serve(app: ASGIApp, listener: socket.socket) -> None:
+    """Serves until SIGINT or SIGTERM, then ends what is running within 5 seconds."""
+    _server(app).run(sockets=[listener])
+
+
+@contextmanager
+def running(service: Service | None = None) -> Iterator[str]:
+    """The services on a free loopback port, in a thread of their own; gives their base URL, without `/v1`."""
+    with closing(bind("127.0.0.1", 0)) as listener:
+        server = _server(create_app(service))
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="simulation", daemon=True
+        )
+        host, port = listener.getsockname()
+        thread.start()
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(_START_S)
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,67 @@
+"""What the service was asked: counts per model, so that a test can prove what was and what was not called."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_MOST_PAIRS = 500_000
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls of one model, or of the scorer.
+
+    `active` are being answered now, `peak_active` is the most there were at once, `left` those whose client went away
+    before the end, `failed` those that got a fault.
+    """
+
+    requests: int = 0
+    active: int = 0
+    peak_active: int = 0
+    answered: int = 0
+    left: int = 0
+    failed: int = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Counts one call while it runs."""
+        self.requests += 1
+        self.active += 1
+        self.peak_active = max(self.peak_active, self.active)
+        try:
+            yield
+        finally:
+            self.active -= 1
+
+
+class Stats:
+    """All counts since the start."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, Calls] = {}
+        self.evaluate = Calls()
+        self.asked_again = 0
+        self._pairs: Counter[int] = Counter()
+
+    def model(self, name: str) -> Calls:
+        """The counts of one model."""
+        return self.models.setdefault(name, Calls())
+
+    def note_question(self, model: str, question: str) -> None:
+        """Counts a call as `asked_again` if this model was asked this question before (500,000 pairs remembered)."""
+        pair = hash((model, question))
+        if pair in self._pairs:
+            self.asked_again += 1
+        if pair in self._pairs or len(self._pairs) < _MOST_PAIRS:
+            self._pairs[pair] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts as `/admin/stats` shows them."""
+        return {
+            "models": {name: asdict(calls) for name, calls in sorted(self.models.items())},
+            "evaluate": asdict(self.evaluate),
+            "active": self.evaluate.active + sum(calls.active for calls in self.models.values()),
+            "asked_again": self.asked_again,
+        }
