@@ -1,0 +1,153 @@
+"""What a model answered: read from the body of a completion, each kind of failure told apart."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flywheel_core.prompt import clean
+from flywheel_core.records import NULL
+from flywheel_core.wire_values import MAX_DEPTH, depth_of
+
+ANSWER_ERRORS = {
+    "http_status": "the status is not 200",
+    "redirect": "the status is a redirect; redirects are not followed",
+    "content_type": "the body is not JSON by its Content-Type",
+    "malformed_body": "the body is not a chat completion",
+    "body_too_large": "the body, as sent or unpacked, is larger than 4 MiB",
+    "no_choices": "the completion has no choices",
+    "empty_answer": "the answer is empty or white space only",
+    "tool_call": "the answer is a call of a tool, not text",
+    "refused": "the model refused to answer",
+    "content_filter": "the answer was stopped by a content filter",
+    "truncated": "the answer was cut off: finish_reason length, or a stream that ended early",
+    "connect_failed": "no connection",
+    "connection_lost": "the connection broke before the answer was complete",
+    "connect_timeout": "no connection within models.<name>.connect_timeout",
+    "timeout": "no whole answer within models.<name>.timeout, or within the time left of point_timeout",
+}
+"""How a response's `error` begins: code -> meaning. What follows the code after a colon is the particular case."""
+
+MAX_ANSWER_BYTES = 4_194_304
+"""Largest body of a model, unpacked, in bytes."""
+
+_MAX_DETAIL = 300
+_MAX_RAW_DEPTH = MAX_DEPTH - 4  # a data point nests it four levels deep
+
+
+@dataclass(slots=True)
+class Answer:
+    """One model's answer or failure.
+
+    text: what the model wrote, also when it is not whole. error: None, or one of `ANSWER_ERRORS` with its
+    particulars. usage: the JSON object that came, or null. raw: the whole body as JSON on one line, or null.
+    """
+
+    text: str | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    usage: msgspec.Raw = NULL
+    raw: msgspec.Raw = NULL
+
+
+class _Message(msgspec.Struct):
+    content: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = NULL
+
+
+_COMPLETION = msgspec.json.Decoder(_Completion)
+
+
+def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
+    """The answer in the reply to a chat completion that was not asked to stream. Raises nothing."""
+    if 300 <= status < 400:
+        return Answer(error=f"redirect: {status}")
+    if status != 200:
+        return Answer(error=f"http_status: {status}{reason_in(body)}", raw=_storable(body))
+    if not is_json_type(content_type):
+        return Answer(error=f"content_type: {(content_type or 'none')[:100]}")
+    try:
+        body.decode()
+        completion = _COMPLETION.decode(body)
+    except (ValueError, RecursionError) as error:
+        return Answer(error=f"malformed_body: {error}"[:_MAX_DETAIL])
+    raw = _storable(body)
+    usage = _usage(completion.usage)
+    if not completion.choices:
+        return Answer(error="no_choices", usage=usage, raw=raw)
+    choice = completion.choices[0]
+    message = choice.message or _Message()
+    text = _text(message.content)
+    called = bool(message.tool_calls or message.function_call)
+    failure = failure_of(text, choice.finish_reason, called=called, refused=bool(message.refusal))
+    return Answer(text, choice.finish_reason, failure, usage, raw)
+
+
+def is_json_type(content_type: str | None) -> bool:
+    """Whether a Content-Type says that the body is JSON."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def failure_of(text: str | None, finish_reason: str | None, *, called: bool, refused: bool) -> str | None:
+    """Why an answer is not one that can be scored, or None."""
+    if finish_reason == "length":
+        return "truncated: finish_reason length"
+    if finish_reason == "content_filter":
+        return "content_filter"
+    if text is not None and text.strip():
+        return None
+    if called:
+        return "tool_call"
+    return "refused" if refused else "empty_answer"
+
+
+def _text(content: object) -> str | None:
+    if isinstance(content, str):
+        return clean(content)
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(clean(part) for part in parts if isinstance(part, str))
+    return None
+
+
+def reason_in(body: bytes) -> str:
+    """What an error body says of itself, in the words of an OpenAI error where it is one."""
+    try:
+        value = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return ""
+    inner = value.get("error", value) if isinstance(value, dict) else None
+    message = inner.get("message") if isinstance(inner, dict) else inner
+    return f" {clean(message)[:_MAX_DETAIL]}" if isinstance(message, str) else ""
+
+
+def _usage(raw: msgspec.Raw) -> msgspec.Raw:
+    return raw if bytes(raw).startswith(b"{") else NULL
+
+
+def _storable(body: bytes) -> msgspec.Raw:
+    """The body as one line of JSON that a data point can hold, or null when it is no such object."""
+    text = body.strip()
+    if not text.startswith(b"{"):
+        return NULL
+    try:
+        text.decode()
+        brackets = text.count(b"{") + text.count(b"[")
+        if brackets > _MAX_RAW_DEPTH and depth_of(msgspec.json.decode(text)) > _MAX_RAW_DEPTH:
+            return NULL
+        return msgspec.Raw(msgspec.json.format(text, indent=-1))
+    except (ValueError, RecursionError):
+        return NULL

@@ -1,0 +1,86 @@
+"""What collection costs, counted by UTC day, and the daily limit that stops it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from flywheel_core.config import Model
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.layout import day_of, write_atomically
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+_USAGE = msgspec.json.Decoder(_Usage)
+
+
+def cost_of(usage: msgspec.Raw, model: Model) -> float | None:
+    """What one answer costs at the model's prices, or None when its usage does not count the tokens."""
+    try:
+        tokens = _USAGE.decode(usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if tokens.prompt_tokens < 0 or tokens.completion_tokens < 0:
+        return None
+    return (tokens.prompt_tokens * model.input_price + tokens.completion_tokens * model.output_price) / 1e6
+
+
+class Spend:
+    """The cost of the current UTC day, in the currency of the configuration's prices.
+
+    limit: what a day may cost; None for no limit. file: where the count outlives a restart; None keeps it in memory.
+    What is under way when the limit is reached is still paid for. `now` gives unix seconds.
+
+    Raises StorageError when `file` cannot be read or is not what `save` wrote.
+    """
+
+    def __init__(
+        self, limit: float | None, file: Path | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        self.limit = limit
+        self._file = file
+        self._now = now
+        self._day = day_of(now()).isoformat()
+        self._cost = 0.0
+        self._saved = 0.0
+        if file is not None and file.exists():
+            self._load(file)
+
+    @property
+    def today(self) -> float:
+        """What was spent on the current UTC day."""
+        day = day_of(self._now()).isoformat()
+        if day != self._day:
+            self._day, self._cost = day, 0.0
+        return self._cost
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing more may be spent today."""
+        return self.limit is not None and self.today >= self.limit
+
+    def add(self, cost: float) -> None:
+        """Count a cost on the current day."""
+        self._cost = self.today + cost
+
+    def save(self) -> None:
+        """Write the count to the file, if there is one and the count changed. Raises StorageError."""
+        if self._file is not None and self.today != self._saved:
+            write_atomically(self._file, msgspec.json.encode({"day": self._day, "cost": self._cost}))
+            self._saved = self._cost
+
+    def _load(self, file: Path) -> None:
+        try:
+            saved = msgspec.json.decode(file.read_bytes(), type=dict[str, str | float])
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StorageError(
+                f"cannot read the spend of collection from {file}: {error}",
+                hint="remove the file; today's count then starts at 0",
+            ) from error
+        if saved.get("day") == self._day:
+            self._cost = self._saved = float(saved["cost"])

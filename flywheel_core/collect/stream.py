@@ -1,0 +1,103 @@
+"""What a model answered in a stream: the answer is put together while its bytes pass through untouched."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, failure_of, reason_in
+from flywheel_core.prompt import clean
+from flywheel_core.records import NULL
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+
+
+class _StreamChoice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_StreamChoice] | None = None
+    usage: msgspec.Raw = NULL
+    error: msgspec.Raw = NULL
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class StreamReader:
+    """Reads the answer out of a stream of server-sent events while its bytes pass through.
+
+    Feed it every piece of the body in order, then ask for `answer()`. It keeps at most `MAX_ANSWER_BYTES`.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._texts: list[str] = []
+        self._kept = 0
+        self._finish_reason: str | None = None
+        self._usage = NULL
+        self._error: str | None = None
+        self._called = self._refused = self._done = False
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes of the body, cut anywhere. Raises nothing."""
+        self._kept += len(piece)
+        if self._kept > MAX_ANSWER_BYTES:
+            self._error = "body_too_large"
+            self._rest = b""
+            return
+        lines = _LINE_END.split(self._rest + piece)
+        self._rest = lines.pop()
+        for line in lines:
+            self._take(line)
+
+    def answer(self) -> Answer:
+        """What the stream held so far. A stream without `[DONE]` or finish reason is truncated."""
+        if self._rest:
+            self._take(self._rest)
+            self._rest = b""
+        text = "".join(self._texts)
+        error = self._error
+        if error is None and not self._done and self._finish_reason is None:
+            error = "truncated: the stream ended early"
+        error = error or failure_of(text, self._finish_reason, called=self._called, refused=self._refused)
+        return Answer(text, self._finish_reason, error, self._usage)
+
+    def _take(self, line: bytes) -> None:
+        if not line.startswith(b"data:"):
+            return
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            self._done = True
+            return
+        try:
+            data.decode()
+            chunk = _CHUNK.decode(data)
+        except (ValueError, RecursionError) as error:
+            self._error = self._error or f"malformed_body: {error}"[:300]
+            return
+        if bytes(chunk.error) != b"null":
+            self._error = self._error or f"malformed_body: the stream has an error{reason_in(data)}"
+        if bytes(chunk.usage).startswith(b"{"):
+            self._usage = msgspec.Raw(bytes(chunk.usage))
+        for choice in chunk.choices or []:
+            if choice.index == 0:
+                self._take_choice(choice)
+
+    def _take_choice(self, choice: _StreamChoice) -> None:
+        self._finish_reason = choice.finish_reason or self._finish_reason
+        delta = choice.delta
+        if delta is None:
+            return
+        if isinstance(delta.content, str):
+            self._texts.append(clean(delta.content))
+        self._called = self._called or bool(delta.tool_calls)
+        self._refused = self._refused or bool(delta.refusal)
