@@ -1,0 +1,61 @@
+"""What the sections of the configuration are made of: their base and the kinds of values, with units and ranges."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+)
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, types are taken strictly, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a number, as documents and messages write it."""
+
+    name: str
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core_schema), "unit": self.name}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value is, where its Python type says too little."""
+
+    name: str
+
+
+def _http_url(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("http", "https") or not rest or any(mark.isspace() for mark in text):
+        raise ValueError("an address begins with http:// or https:// and has no white space")
+    return text.rstrip("/")
+
+
+def _day(text: str) -> str:
+    return date.fromisoformat(text).isoformat()
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Url = Annotated[str, AfterValidator(_http_url), Kind("an address that begins with http:// or https://")]
+DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
+Seconds = Annotated[float, Unit("s")]
+WholeSeconds = Annotated[int, Unit("s")]
+Milliseconds = Annotated[int, Unit("ms")]
+Bytes = Annotated[int, Unit("bytes")]
+Megabytes = Annotated[int, Unit("MB")]
+Days = Annotated[int, Unit("days")]
+Money = Annotated[float, Field(ge=0), Unit("currency")]

@@ -1,0 +1,130 @@
+"""What is wrong in a configuration, in words: which setting, where it stands, what it is, what it may be."""
+
+import difflib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from flywheel_core.config import Config
+from flywheel_core.config_schema import find, keys_at, settings
+
+Place = tuple[str | int, ...]
+"""The way to a value: keys of sections and indexes of lists."""
+
+VARIABLE_PLACE = "environment variable "
+"""What the place of a value begins with when it comes from the environment."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: dotted path of the setting, file and line or variable, and what to do."""
+
+    path: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        """`flywheel.yaml:3: labelling.min_score: must be a number, 0..1; the file has 1.5`."""
+        return f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+
+
+def find_problems(
+    error: ValidationError, values: dict[str, Any], places: Mapping[Place, str], origin: str
+) -> list[Problem]:
+    """Everything that is wrong with `values`.
+
+    places: where each value stands; origin: what to name for a value that stands nowhere. Names of models are
+    compared only when all else is well-formed, so they are looked at again without the malformed settings.
+    """
+    details = error.errors(include_url=False)
+    paths = [tuple(detail["loc"]) for detail in details]
+    if all(path and not _decides_models(path) for path in paths):
+        try:
+            Config.model_validate(_without(values, paths))
+        except ValidationError as rest:
+            details += [
+                detail for detail in rest.errors(include_url=False) if detail["type"] == "unknown_models"
+            ]
+    problems: list[Problem] = []
+    for detail in details:
+        if detail["type"] == "unknown_models":
+            problems += _unknown_models(detail, places, origin)
+        else:
+            problems.append(_problem(detail, places, origin))
+    return problems
+
+
+def _decides_models(path: Place) -> bool:
+    """Whether the setting at `path` has a say in which models there are or are named."""
+    return (path[0] == "models" and len(path) < 3) or "candidate_models" in path or path[0] == "routing"
+
+
+def _without(values: dict[str, Any], paths: list[Place]) -> dict[str, Any]:
+    """A copy of `values` without what stands at `paths`."""
+    kept = deepcopy(values)
+    for path in paths:
+        node: Any = kept
+        for part in path[:-1]:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(path[-1], None)
+    return kept
+
+
+def _where(at: Place, places: Mapping[Place, str], origin: str) -> str:
+    return next((places[at[:size]] for size in range(len(at), -1, -1) if at[:size] in places), origin)
+
+
+def _unknown_models(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> list[Problem]:
+    context = detail["ctx"]
+    problems = []
+    for path, name in context["unknown"]:
+        at: Place = tuple(int(part) if part.isdigit() else part for part in path.split("."))
+        given = (
+            "" if any(at[:size] in places for size in (len(at), len(at) - 1) if size > 1) else "the default "
+        )
+        nearest = difflib.get_close_matches(name, context["known"], n=1)
+        way_on = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(context['known'])}"
+        problems.append(
+            Problem(path, _where(at, places, origin), f"{given}{name!r} is not in models; {way_on}")
+        )
+    return problems
+
+
+def _problem(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> Problem:
+    at: Place = tuple(detail["loc"])
+    where = _where(at, places, origin)
+    path = ".".join(map(str, at))
+    if detail["type"] == "extra_forbidden":
+        return Problem(path, where, f"there is no such setting{_suggestion(at)}")
+    if at[-1:] == ("[key]",):
+        return Problem(
+            ".".join(map(str, at[:-2])),
+            where,
+            f"the name {detail['input']!r} must be text, 1..200 characters",
+        )
+    allowed = find(at)
+    message = f"must be {allowed}" if allowed else detail["msg"]
+    source = "the variable" if where.startswith(VARIABLE_PLACE) else "the file"
+    return Problem(path, where, f"{message}; {source} has {_shown(detail['input'])}")
+
+
+def _shown(value: object) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _suggestion(at: Place) -> str:
+    """The nearest key of the same section, else the place where that key is known, else the keys there are."""
+    key = str(at[-1])
+    known = keys_at(at[:-1])
+    elsewhere = [setting.path for setting in settings() if setting.path.endswith(f".{key}")]
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.7) or elsewhere[:3]
+    nearest = nearest or difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    if nearest:
+        return f"; did you mean {' or '.join(nearest)}?"
+    return f"; known here: {', '.join(known)}" if known else ""

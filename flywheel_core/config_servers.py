@@ -1,0 +1,75 @@
+"""The settings of what runs for long: the bounds that servers keep, the collector, the gateway, the Dagster project."""
+
+from pydantic import Field
+
+from flywheel_core.config_fields import Bytes, Name, Port, Seconds, Section, Share, WholeSeconds
+
+
+class Server(Section):
+    """Bounds that every server keeps."""
+
+    host: Name = Field("127.0.0.1", description="Address to listen on; loopback unless told otherwise.")
+    port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
+    allow_anonymous: bool = Field(
+        False, description="Whether requests without a key are taken on other addresses than loopback."
+    )
+    max_body_bytes: Bytes = Field(8_388_608, ge=1_024, le=1_073_741_824, description="Largest body as sent.")
+    max_unpacked_bytes: Bytes = Field(
+        33_554_432, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
+    )
+    header_timeout: Seconds = Field(
+        10.0, gt=0, le=600, description="Time for all headers of a request to arrive."
+    )
+    body_timeout: Seconds = Field(
+        30.0, gt=0, le=3_600, description="Time for a request's whole body to arrive."
+    )
+    idle_timeout: Seconds = Field(
+        60.0, gt=0, le=3_600, description="Time a connection may stay silent between requests."
+    )
+    max_connections: int = Field(2_048, ge=1, le=100_000, description="Connections open at once.")
+    drain_timeout: Seconds = Field(
+        8.0, gt=0, le=600, description="Time for requests under way to end on SIGTERM."
+    )
+
+
+class Collector(Server):
+    """The collector API."""
+
+    max_batch_points: int = Field(1_000, ge=1, le=100_000, description="Data points a batch may have.")
+    max_queue_bytes: Bytes = Field(
+        134_217_728, ge=1_048_576, description="How much may wait to be stored, beyond which 503 is answered."
+    )
+    commit_bytes: Bytes = Field(
+        2_097_152, ge=65_536, le=134_217_728, description="How much is written and synced at once, at most."
+    )
+
+
+class Gateway(Server):
+    """The gateway."""
+
+    port: Port = Field(8001, description="Port to listen on; 0 takes a free one.")
+    allow_private_upstreams: bool = Field(
+        True, description="Whether models may live on private and loopback addresses; link-local ones never."
+    )
+    user_secret_env: Name | None = Field(
+        None,
+        description="Name of the environment variable with the secret that users are hashed with; none: users are not recorded.",
+    )
+
+
+class Operations(Section):
+    """Schedules, checks and alarms of the Dagster project."""
+
+    failure_webhook_env: Name | None = Field(
+        None, description="Name of the environment variable with the address that run failures are posted to."
+    )
+    max_rejected_share: Share = Field(
+        0.05, description="Share of rejected lines above which the check fails."
+    )
+    max_label_drift: Share = Field(
+        0.25,
+        description="Total variation distance of a day's labels to the trailing week above which the check warns.",
+    )
+    rewrite_check_interval: WholeSeconds = Field(
+        60, ge=30, le=86_400, description="Time between looks for late or rewritten days."
+    )
