@@ -1,0 +1,95 @@
+"""Starts Dagster on this project: `flywheel dagster dev`, or webserver and daemon apart as in production.
+
+Each command becomes the Dagster program itself, so that signals and exit statuses are Dagster's own. Its home folder
+is made first; the configuration and data folder in force are handed on in the environment.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from flywheel_cli.options import Settings, pass_settings, settings_options
+
+CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
+"""The same module that workspace.yaml names, so that these commands run from any folder."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def home_option(command: _Command) -> _Command:
+    """The option --home."""
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="DAGSTER_HOME",
+        default=Path(".dagster"),
+        show_default=True,
+        help="Where Dagster keeps runs and events; also DAGSTER_HOME.",
+    )(command)
+
+
+@click.group()
+def dagster() -> None:
+    """Start the Dagster UI and daemon of the project."""
+
+
+@dagster.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI."
+)
+@home_option
+@settings_options
+@pass_settings
+def dev(settings: Settings, host: str, port: int, home: Path) -> None:
+    """UI, daemon and code in one: schedules and sensors run until Ctrl-C."""
+    _become(settings, home, ["dagster", "dev", "--host", host, "--port", str(port), *CODE_LOCATION])
+
+
+@dagster.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI."
+)
+@home_option
+@settings_options
+@pass_settings
+def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
+    """The UI alone."""
+    _become(settings, home, ["dagster-webserver", "--host", host, "--port", str(port), *CODE_LOCATION])
+
+
+@dagster.command()
+@home_option
+@settings_options
+@pass_settings
+def daemon(settings: Settings, home: Path) -> None:
+    """The daemon alone: schedules, sensors and queued runs."""
+    _become(settings, home, ["dagster-daemon", "run", *CODE_LOCATION])
+
+
+def dagster_environment(settings: Settings, home: Path) -> dict[str, str]:
+    """The variables that make Dagster use this configuration, data folder and home."""
+    from flywheel_dagster.home import prepare_home
+
+    changes = {"DAGSTER_HOME": str(prepare_home(home))}
+    if settings.config_file is not None:
+        changes["FLYWHEEL_CONFIG"] = str(settings.config_file.absolute())
+    changes["FLYWHEEL__STORAGE__DATA_DIR"] = str(settings.config.storage.data_dir.absolute())
+    return changes
+
+
+def _become(settings: Settings, home: Path, command: Sequence[str]) -> NoReturn:
+    from flywheel_core.config_file import environment_with
+
+    changes = dagster_environment(settings, home)
+    # A shell that starts a command in the background has it ignore SIGINT, and Dagster's children end on SIGINT.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    program = Path(sys.executable).parent / command[0]
+    sys.stdout.flush()
+    os.execve(program, list(command), environment_with(changes))  # noqa: S606 - Dagster's own program beside this one
