@@ -37,6 +37,7 @@ POINT_CODES = {
 """Why a data point is set aside: code -> meaning. The codes label the metric and stand in `data/rejected/`."""
 
 REQUEST_CODES = {
+    "request_malformed": (400, "what came is not an HTTP/1.1 request"),
     "body_unreadable": (400, "the body is not the JSON object that this address takes"),
     "body_truncated": (400, "the body ended before it was complete"),
     "encoding_invalid": (400, "the body cannot be unpacked as its Content-Encoding says"),
@@ -49,10 +50,12 @@ REQUEST_CODES = {
     "body_too_large": (413, "the body, as sent or unpacked, is larger than allowed"),
     "batch_too_large": (413, "the batch has more data points than allowed"),
     "media_type_unsupported": (415, "the Content-Type or Content-Encoding is not taken here"),
+    "headers_too_large": (431, "the request line and headers are larger than allowed"),
     "nothing_acceptable": (422, "not one data point of the batch is acceptable"),
     "storage_unavailable": (503, "the data could not be stored now; send it again later"),
     "queue_full": (503, "too much is waiting to be stored; send it again later"),
     "disk_full": (503, "the disk has less free space than the floor; send it again later"),
+    "connections_full": (503, "too many connections are open; try again later"),
     "shutting_down": (503, "the server is shutting down; send it again later"),
     "internal_error": (500, "the server failed; the log has the details"),
 }

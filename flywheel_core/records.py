@@ -1,18 +1,26 @@
 """The data point in its one canonical form: snake_case, fixed order, one line, UTF-8.
 
-How the other spellings of the wire become this form is in `flywheel_core/wire.py`.
+Ranges stand in the types and are checked when text is decoded, not when a record is built. How the other spellings of the wire become this form is in `flywheel_core/wire.py`.
 """
 
 import hashlib
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 SCHEMA_VERSION = 1
+MAX_ID_CHARS = 128
+MAX_TIMESTAMP = 4_102_444_800
+"""2100-01-01 UTC: no event is later."""
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
 
 NULL = msgspec.Raw(b"null")
 
 
-class Response(msgspec.Struct, forbid_unknown_fields=True):
+class Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One model's answer, or its failure.
 
     latency_ms: milliseconds, >= 0; cost: in the currency of the configuration, >= 0. `error` not null means that
@@ -21,11 +29,11 @@ class Response(msgspec.Struct, forbid_unknown_fields=True):
 
     model: str
     answer: str | None = None
-    latency_ms: int | None = None
+    latency_ms: Annotated[int, Meta(ge=0)] | None = None
     error: str | None = None
     finish_reason: str | None = None
     usage: msgspec.Raw = NULL
-    cost: float | None = None
+    cost: NotNegative | None = None
     raw_response: msgspec.Raw = NULL
 
     @property
@@ -44,21 +52,21 @@ class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
     are kept as the JSON text that came.
     """
 
-    id: str
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
     question: str
     responses: dict[str, Response]
-    scores: dict[str, float | None]
-    timestamp: int
+    scores: dict[str, Share | None]
+    timestamp: Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
     classification: msgspec.Raw = NULL
     messages: msgspec.Raw = NULL
     prompt_rule: str | None = None
     decision_id: str | None = None
     served_model: str | None = None
     mode: str | None = None
-    sampling_rate: float | None = None
-    asked: dict[str, float] | None = None
+    sampling_rate: Share | None = None
+    asked: dict[str, Share] | None = None
     score_reasons: dict[str, str] | None = None
-    score_spreads: dict[str, float] | None = None
+    score_spreads: dict[str, Share] | None = None
     tenant: str | None = None
     user: str | None = None
     source: str | None = None

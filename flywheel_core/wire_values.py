@@ -4,6 +4,7 @@ Every function raises PointError with the code it is given, or `field_invalid`.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,7 +14,15 @@ from flywheel_core.records import NULL
 
 MAX_DEPTH = 32
 
-_ENCODER = msgspec.json.Encoder()
+
+@dataclass(frozen=True)
+class NotFinite:
+    """A number that is none, as the text that came: `NaN`, `Infinity`, or one that no float holds."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text[:40]
 
 
 def kind_of(value: object) -> str:
@@ -42,6 +51,8 @@ def number(value: Any, where: str, code: str) -> float | None:
     """`value` as a finite float; booleans and strings are not numbers."""
     if value is None:
         return None
+    if isinstance(value, NotFinite):
+        raise PointError(code, f"{where} is {value}, not a finite number")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PointError(code, f"{where} is {kind_of(value)}, not a number")
     try:
@@ -102,4 +113,8 @@ def raw_json(value: Any, kind: type, where: str, code: str = "field_invalid") ->
         return NULL
     if not isinstance(value, kind):
         raise PointError(code, f"{where} is {kind_of(value)}")
-    return msgspec.Raw(_ENCODER.encode(value))
+
+    def refuse(inner: object) -> None:
+        raise PointError(code, f"{where} holds {inner}, which is not a finite number")
+
+    return msgspec.Raw(msgspec.json.encode(value, enc_hook=refuse))

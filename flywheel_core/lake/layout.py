@@ -93,6 +93,11 @@ class Layout:
         pieces = [f"training_data_{day:%Y%m%d}", writer, str(part) if part else None, "jsonl"]
         return self.raw / ".".join(piece for piece in pieces if piece)
 
+    def rejected_file(self, day: date, writer: str | None = None, part: int = 0) -> Path:
+        """The file of data points set aside on a day, of one writer, the `part`-th fresh start of that day."""
+        pieces = [f"rejected_{day:%Y%m%d}", writer, str(part) if part else None, "jsonl"]
+        return self.rejected / ".".join(piece for piece in pieces if piece)
+
     def raw_files(self, day: date) -> list[Path]:
         """All raw files of a day, of every writer, compressed or not, in order of name."""
         return [path for found, path in self._raw_entries() if found == day]
@@ -100,6 +105,13 @@ class Layout:
     def raw_days(self) -> list[date]:
         """The days that have a raw file, in order."""
         return sorted({day for day, _ in self._raw_entries()})
+
+    def raw_files_by_day(self) -> dict[date, list[Path]]:
+        """All raw files under their days, both in order: one look at the folder however many days there are."""
+        found: dict[date, list[Path]] = {}
+        for day, path in sorted(self._raw_entries()):
+            found.setdefault(day, []).append(path)
+        return found
 
     def _raw_entries(self) -> list[tuple[date, Path]]:
         if not self.raw.is_dir():
