@@ -8,7 +8,7 @@ import click
 
 from flywheel_cli.options import Settings, settings_options
 from flywheel_cli.output import print_error
-from flywheel_core.errors import FlywheelError
+from flywheel_core.errors import FlywheelError, UsageError
 
 
 class Entry(NamedTuple):
@@ -69,12 +69,18 @@ class CommandGroup(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of Flywheel becomes a message and an exit status."""
+        """Run the command; an error of Flywheel becomes a message, or a JSON object, and an exit status."""
+        settings = ctx.ensure_object(Settings)
         try:
             return super().invoke(ctx)
         except FlywheelError as error:
-            print_error(error, as_json=ctx.ensure_object(Settings).as_json)
+            print_error(error, as_json=settings.as_json)
             ctx.exit(error.exit_status)
+        except click.UsageError as error:
+            if not settings.as_json:
+                raise
+            print_error(UsageError(error.format_message()), as_json=True)
+            ctx.exit(UsageError.exit_status)
 
 
 def _is_there(entry: Entry) -> bool:

@@ -93,27 +93,26 @@ def _cell(value: Any) -> Any:
 
 
 @contextmanager
-def progress(what: str, total: float | None) -> Iterator[Callable[[float], None]]:
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows how far long work has come, on standard error: a bar on a terminal, a line now and then otherwise.
 
-    what: what is being done; total: how much there is to do, None for unknown. Gives the function to call with how
-    much is done by now.
+    Gives the function to call with how much is done and how much there is in all.
     """
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import Progress
 
         with Progress(console=Console(file=sys.stderr), transient=True) as bars:
-            task = bars.add_task(what, total=total)
-            yield lambda done: bars.update(task, completed=done)
+            task = bars.add_task(what, total=None)
+            yield lambda done, total: bars.update(task, completed=done, total=total)
         return
     told = time.monotonic()
 
-    def tell(done: float) -> None:
+    def tell(done: int, total: int) -> None:
         nonlocal told
         now = time.monotonic()
         if now - told >= PLAIN_PROGRESS_SECONDS:
             told = now
-            click.echo(f"{what}: {done / total:.0%}" if total else f"{what}: {done:,.0f}", err=True)
+            click.echo(f"{what}: {done / max(total, 1):.0%}", err=True)
 
     yield tell

@@ -1,58 +1,242 @@
-"""Charts as SVG text: bars, stacked bars, lines and histograms, each with its unit on the axis and values on hover.
+"""Charts as SVG text: bars, stacked columns, lines and histograms, each with its unit on the axis and figures on hover.
 
-What is drawn with is in `flywheel_core/report/svg.py`.
+Every chart stands alone (see `flywheel_core/report/svg.py`, which draws). Values are finite; what a chart cannot show
+raises ValueError.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from flywheel_core.report.svg import bar, drawing, fitted, line, number, text, text_width, ticks
+from flywheel_core.report.svg import (
+    bar,
+    dot,
+    drawing,
+    fitted,
+    legend,
+    line,
+    number,
+    path,
+    text,
+    text_width,
+    ticks,
+)
 
 PAD = 16
 TITLE_HEIGHT = 40
 AXIS_HEIGHT = 44
 ROW_HEIGHT = 26
+PLANE_HEIGHT = 180
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str, width: int = 640) -> str:
     """Horizontal bars, one a row, in the order given, each with its figure.
 
-    rows: (name, value) with finite values; unit: what the values count, such as "examples" or "ms"; width: px.
-    Raises ValueError for a value that is not finite.
+    rows: (name, value); unit: what the values count, such as "examples" or "ms"; width: px.
     """
-    _refuse_odd_values(value for _, value in rows)
-    if not rows:
+    return grouped_bar_chart(
+        [name for name, _ in rows], {"": [value for _, value in rows]}, title=title, unit=unit, width=width
+    )
+
+
+def grouped_bar_chart(
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    unit: str,
+    width: int = 640,
+) -> str:
+    """Horizontal bars, for each name one bar a series. series: name -> as many values as `names`."""
+    values = _checked(names, series)
+    if not values:
         return _nothing(title, width)
-    names = min(max(text_width(name) for name, _ in rows), width * 0.38) + 8
-    figures = max(text_width(number(value)) for _, value in rows) + 10
-    left, right = PAD + names, width - PAD - figures
-    marks = ticks(min(0.0, *(value for _, value in rows)), max(0.0, *(value for _, value in rows)), 4)
+    top: float = TITLE_HEIGHT
+    parts: list[str] = []
+    if len(series) > 1:
+        parts, top = legend(series, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
+    thickness = ROW_HEIGHT - 8 if len(series) == 1 else 13
+    row_height = thickness * len(series) + 8
+    label_width = min(max(map(text_width, names)), width * 0.38) + 8
+    left = PAD + label_width
+    right = width - PAD - max(text_width(number(value)) for value in values) - 10
+    marks = ticks(min(0.0, *values), max(0.0, *values), 4)
     scale = (right - left) / (marks[-1] - marks[0])
 
     def x(value: float) -> float:
         return left + (value - marks[0]) * scale
 
-    bottom = TITLE_HEIGHT + ROW_HEIGHT * len(rows)
-    parts = []
+    bottom = top + row_height * len(names)
     for mark in marks:
-        parts.append(line(x(mark), TITLE_HEIGHT, x(mark), bottom))
+        parts.append(line(x(mark), top, x(mark), bottom))
         parts.append(text(x(mark), bottom + 16, number(mark), anchor="middle"))
-    for index, (name, value) in enumerate(rows):
-        top = TITLE_HEIGHT + ROW_HEIGHT * index
-        start, end = sorted((x(0), x(value)))
-        parts.append(text(left - 8, top + 17, fitted(name, names - 8), "ink", "end"))
-        parts.append(bar(start, top + 4, end - start, ROW_HEIGHT - 8, 0, f"{name}: {number(value)} {unit}"))
-        parts.append(text(end + 6, top + 17, number(value), "ink"))
-    parts.append(line(x(0), TITLE_HEIGHT, x(0), bottom, "axis"))
+    for row, name in enumerate(names):
+        middle = top + row_height * (row + 0.5) + 4
+        parts.append(text(left - 8, middle, fitted(name, label_width - 8), "ink", "end"))
+        for index, (of, numbers) in enumerate(series.items()):
+            value = numbers[row]
+            y = top + row_height * row + 4 + thickness * index
+            start, end = sorted((x(0), x(value)))
+            tip = f"{name}{f', {of}' if of else ''}: {number(value)} {unit}"
+            parts.append(bar(start, y, end - start, thickness - (len(series) > 1), index, tip))
+            parts.append(text(end + 6, y + thickness / 2 + 4, number(value), "ink"))
+    parts.append(line(x(0), top, x(0), bottom, "axis"))
     parts.append(text((left + right) / 2, bottom + 34, unit, anchor="middle"))
     return drawing(parts, title=title, width=width, height=bottom + AXIS_HEIGHT)
 
 
+def stacked_chart(
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    unit: str,
+    width: int = 640,
+) -> str:
+    """One column a name, such as a day, made of one part a series. Values are at least 0."""
+    values = _checked(names, series)
+    if any(value < 0 for value in values):
+        raise ValueError("parts of a column are at least 0")
+    totals = [sum(numbers[at] for numbers in series.values()) for at in range(len(names))]
+    if not values or max(totals) == 0:
+        return _nothing(title, width)
+    plane = _Plane(names, 0.0, max(totals), series, unit, width)
+    for at, name in enumerate(names):
+        base = 0.0
+        for index, (of, numbers) in enumerate(series.items()):
+            value = numbers[at]
+            if value > 0:
+                share = value / totals[at]
+                upper, lower = plane.y(base + value), plane.y(base)
+                tip = f"{name}, {of}: {number(value)} {unit} ({share:.0%})"
+                plane.parts.append(
+                    bar(plane.x(at) - plane.bar / 2, upper, plane.bar, lower - upper, index, tip)
+                )
+            base += value
+    return plane.drawn(title)
+
+
+def histogram(
+    edges: Sequence[float], counts: Sequence[float], *, title: str, unit: str, of: str, width: int = 640
+) -> str:
+    """Counts between neighbouring edges. unit: what is counted; of: what the edges measure, such as "score"."""
+    if len(edges) != len(counts) + 1:
+        raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, not {len(edges)}")
+    names = [number(edge) for edge in edges[:-1]]
+    _checked(names, {"": counts})
+    if not counts or max(counts) == 0:
+        return _nothing(title, width)
+    plane = _Plane(names, 0.0, max(counts), {}, f"{unit}, by {of}", width, edges=True)
+    plane.parts.append(
+        text(plane.x(len(counts)) - plane.step / 2, plane.bottom + 16, number(edges[-1]), anchor="middle")
+    )
+    for at, count in enumerate(counts):
+        tip = f"{of} {number(edges[at])} to {number(edges[at + 1])}: {number(count)} {unit}"
+        top = plane.y(count)
+        plane.parts.append(
+            bar(plane.x(at) - plane.step / 2 + 1, top, plane.step - 2, plane.bottom - top, 0, tip)
+        )
+    return plane.drawn(title)
+
+
+def line_chart(
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    title: str,
+    unit: str,
+    width: int = 640,
+) -> str:
+    """One line a series over names in order, such as days; a gap where a value is None."""
+    values = _checked(names, series)
+    if not values:
+        return _nothing(title, width)
+    plane = _Plane(
+        names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width
+    )
+    for index, (of, numbers) in enumerate(series.items()):
+        for run in _runs(numbers):
+            plane.parts.append(path([(plane.x(at), plane.y(value)) for at, value in run], index))
+            for at, value in run:
+                tip = f"{names[at]}{f', {of}' if of else ''}: {number(value)} {unit}"
+                plane.parts.append(dot(plane.x(at), plane.y(value), index, tip))
+    return plane.drawn(title)
+
+
+class _Plane:
+    """The frame of a chart with names along the bottom and a scale on the left."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        low: float,
+        high: float,
+        series: Iterable[str],
+        unit: str,
+        width: int,
+        *,
+        edges: bool = False,
+    ) -> None:
+        self.parts: list[str] = []
+        self.width = width
+        keys = list(series)
+        top: float = TITLE_HEIGHT + 10
+        if keys:
+            self.parts, top = legend(keys, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
+        self.parts.append(text(PAD, top + 4, unit))
+        top += 18
+        self.bottom = top + PLANE_HEIGHT
+        marks = ticks(low, high, 4)
+        self._low, self._scale = marks[0], PLANE_HEIGHT / (marks[-1] - marks[0])
+        self.left = PAD + max(text_width(number(mark)) for mark in marks) + 8
+        right = width - PAD
+        self.step = (right - self.left) / len(names)
+        self.bar = min(self.step * 0.78, 44)
+        for mark in marks:
+            kind = "axis" if mark == 0 else "grid"
+            self.parts.append(line(self.left, self.y(mark), right, self.y(mark), kind))
+            self.parts.append(text(self.left - 8, self.y(mark) + 4, number(mark), anchor="end"))
+        widest = max(map(text_width, names)) + 10
+        every = max(1, math.ceil(widest / self.step))
+        for at in range(0, len(names), every):
+            x = self.x(at) - (self.step / 2 if edges else 0)
+            self.parts.append(text(x, self.bottom + 16, names[at], anchor="middle"))
+
+    def x(self, at: int) -> float:
+        """The middle of the `at`-th name."""
+        return self.left + self.step * (at + 0.5)
+
+    def y(self, value: float) -> float:
+        """How far down a value lies."""
+        return self.bottom - (value - self._low) * self._scale
+
+    def drawn(self, title: str) -> str:
+        """The whole chart."""
+        return drawing(self.parts, title=title, width=self.width, height=self.bottom + 28)
+
+
+def _checked(names: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> list[float]:
+    """All values that there are. Raises ValueError for odd ones and for series of another length."""
+    found: list[float] = []
+    for of, numbers in series.items():
+        if len(numbers) != len(names):
+            raise ValueError(f"series {of!r} has {len(numbers)} values for {len(names)} names")
+        found += [value for value in numbers if value is not None]
+    odd = [value for value in found if not math.isfinite(value)]
+    if odd:
+        raise ValueError(f"a chart cannot show {odd[0]}")
+    return found
+
+
+def _runs(numbers: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    """The stretches without a gap, as (index, value)."""
+    runs: list[list[tuple[int, float]]] = [[]]
+    for at, value in enumerate(numbers):
+        if value is not None:
+            runs[-1].append((at, value))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
 def _nothing(title: str, width: int) -> str:
     return drawing([text(PAD, TITLE_HEIGHT + 14, "nothing to show")], title=title, width=width, height=76)
-
-
-def _refuse_odd_values(values: Iterable[float]) -> None:
-    for value in values:
-        if not math.isfinite(value):
-            raise ValueError(f"a chart cannot show {value}")

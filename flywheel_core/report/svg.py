@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Iterable
 from html import escape
 
-SERIES_LIGHT: tuple[str, ...] = ("#1f6fb5", "#c76a00", "#5b4a9e", "#0b8c91", "#a8326f", "#77700c", "#5c6773")
-SERIES_DARK: tuple[str, ...] = ("#6aaee8", "#f0a23c", "#ab9cf0", "#45c7c9", "#ee86b7", "#cfc64a", "#a5b0bd")
-"""Colours of series, in order. Neighbours differ in lightness or on the blue-orange axis, never by red against green."""
+SERIES_LIGHT: tuple[str, ...] = ("#2b7bc4", "#d97900", "#26235e", "#45989c", "#a63d52", "#4a3b12")
+SERIES_DARK: tuple[str, ...] = ("#4f9be0", "#f0a23c", "#d9d2ff", "#5fb8b4", "#d4418e", "#f4eb9c")
+"""Colours of series, in order; any two stay apart for people who do not see red or green."""
 
 SURFACE_LIGHT = "#ffffff"
 SURFACE_DARK = "#161b22"
@@ -24,8 +24,9 @@ _DARK = {"ink": "#e8edf3", "soft": "#a3afbc", "line": "#313a45", "surface": SURF
 
 
 def series_class(index: int) -> str:
-    """The class that colours the `index`-th series; colours repeat after the last."""
-    return f"s{index % len(SERIES_LIGHT)}"
+    """The class that colours the `index`-th series; after the last the colours come again, fainter."""
+    faint = " faint" if index >= len(SERIES_LIGHT) else ""
+    return f"s{index % len(SERIES_LIGHT)}{faint}"
 
 
 def clean(text: str) -> str:
@@ -39,7 +40,7 @@ def clean(text: str) -> str:
 
 def text_width(text: str, size: float = FONT_SIZE) -> float:
     """About how wide `text` is drawn, in px. Chinese characters are as wide as they are high."""
-    return size * sum(1.0 if unicodedata.east_asian_width(mark) in "WF" else 0.56 for mark in text)
+    return size * sum(1.0 if unicodedata.east_asian_width(mark) in "WF" else 0.6 for mark in text)
 
 
 def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
@@ -67,8 +68,8 @@ def number(value: float) -> str:
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`, about `wanted` steps apart."""
-    if high <= low:
-        high = low + 1
+    if high - low <= 1e-9 * max(1.0, abs(low)):
+        high = low + max(1.0, abs(low) * 1e-3)
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= rough * 0.999)
@@ -92,6 +93,20 @@ def bar(x: float, y: float, width: float, height: float, index: int, tip: str) -
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" rx="2"'
         f' class="{series_class(index)}"><title>{clean(tip)}</title></rect>'
+    )
+
+
+def path(points: Iterable[tuple[float, float]], index: int) -> str:
+    """A line through points in the colour of series `index`."""
+    steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{steps}" class="path {series_class(index)}"/>'
+
+
+def dot(x: float, y: float, index: int, tip: str) -> str:
+    """A point of a line; `tip` shows when the pointer rests on it."""
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="{series_class(index)}">'
+        f"<title>{clean(tip)}</title></circle>"
     )
 
 
@@ -129,7 +144,7 @@ def _rules(colours: dict[str, str], series: tuple[str, ...]) -> str:
 
 def _style() -> str:
     fills = "".join(
-        f".chart .s{index}{{fill:var(--chart-s{index})}}.chart .l{index}{{stroke:var(--chart-s{index})}}"
+        f".chart .s{index}{{fill:var(--chart-s{index})}}.chart .path.s{index}{{fill:none;stroke:var(--chart-s{index})}}"
         for index in range(len(SERIES_LIGHT))
     )
     return (
@@ -140,7 +155,7 @@ def _style() -> str:
         + f".chart .title{{fill:var(--chart-ink);font-size:{TITLE_SIZE}px;font-weight:600}}"
         + ".chart .surface{fill:var(--chart-surface)}"
         + ".chart .grid{stroke:var(--chart-line)}.chart .axis{stroke:var(--chart-soft)}"
-        + ".chart .path{fill:none;stroke-width:2;stroke-linejoin:round}"
+        + ".chart .path{fill:none;stroke-width:2;stroke-linejoin:round}.chart .faint{opacity:.55}"
         + fills
     )
 

@@ -1,0 +1,222 @@
+"""From recorded outcomes to a dataset: `import`, `ingest`, `label`, `dataset`, and `generate` for a single file."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import click
+
+from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table, progress, size
+from flywheel_core.lake.dataset import DatasetResult, build_dataset
+from flywheel_core.lake.generate import Analysis
+from flywheel_core.lake.generate import generate as generate_file
+from flywheel_core.lake.importing import import_files
+from flywheel_core.lake.ingest import IngestResult, ingest_day
+from flywheel_core.lake.layout import parse_day
+from flywheel_core.lake.tables import DAILY_TABLES, TableFile, build_table, read_table
+
+LABEL_TABLES = tuple(name for name in DAILY_TABLES if name not in ("responses", "rejects"))
+
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+days_argument = click.argument("days", metavar="DAY...", nargs=-1, required=True)
+
+
+@click.command(name="import")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=existing_file)
+@click.option(
+    "--last-day", metavar="DAY", help="Move all points by whole days so that the last is of this day."
+)
+@settings_options
+@json_option
+@pass_settings
+def import_(settings: Settings, files: tuple[Path, ...], last_day: str | None) -> None:
+    """Take recorded outcomes (.jsonl or .jsonl.gz) into the raw days that their timestamps name.
+
+    A file that is imported again changes nothing.
+    """
+    last = None if last_day is None else parse_day(last_day)
+    with progress("import") as tell:
+        result = import_files(settings.layout, files, last, tell)
+    if settings.as_json:
+        print_json(result)
+        return
+    print_table(
+        ("files", "lines", "imported", "duplicates", "rejected", "days"),
+        [(len(files), result.lines, result.imported, result.duplicates, result.rejected, len(result.days))],
+    )
+    if result.days:
+        click.echo(f"days {min(result.days)} to {max(result.days)}; raw files in {settings.layout.raw}")
+    _say_rejects(result.rejected_by_code)
+
+
+@click.command()
+@days_argument
+@settings_options
+@json_option
+@pass_settings
+def ingest(settings: Settings, days: tuple[str, ...]) -> None:
+    """Read the raw files of days into the tables responses and rejects.
+
+    DAY is 2026-01-05, today, yesterday, a range 2026-01-01..2026-01-30, or all. The open day may be read while it grows.
+    """
+    results: list[IngestResult] = []
+    for day in expand_days(days, settings.layout.raw_days()):
+        with progress(f"ingest {day}") as tell:
+            results.append(ingest_day(settings.layout, day, settings.config, tell))
+    if settings.as_json:
+        print_json(results)
+        return
+    columns = ("day", "read", "lines", "accepted", "duplicates", "rejected", "blank")
+    rows = [
+        (
+            f"{result.day}{' (open)' if result.open else ''}",
+            size(result.bytes_read),
+            result.lines,
+            result.accepted,
+            result.duplicates,
+            result.rejected,
+            result.blank,
+        )
+        for result in results
+    ]
+    print_table(columns, rows)
+    _say_rejects(_summed(result.rejected_by_code for result in results))
+    unknown = sorted({model for result in results for model in result.unknown_models})
+    if unknown:
+        click.echo(f"models that the configuration does not know: {', '.join(unknown)}")
+    empty = [result.day for result in results if not result.files]
+    if empty:
+        click.echo(f"days without a raw file: {_listed(empty)}", err=True)
+
+
+@click.command()
+@days_argument
+@settings_options
+@json_option
+@pass_settings
+def label(settings: Settings, days: tuple[str, ...]) -> None:
+    """Label the responses of days, and build their distribution, leaderboard and quality report.
+
+    DAY is as for `ingest`; `all` means every day that was ingested.
+    """
+    layout = settings.layout
+    chosen = expand_days(days, layout.table_days("responses"))
+    built: list[TableFile] = []
+    with progress("label") as tell:
+        for day in chosen:
+            for name in LABEL_TABLES:
+                built.append(build_table(layout, name, day, settings.config))
+                tell(len(built), len(chosen) * len(LABEL_TABLES))
+    if settings.as_json:
+        print_json(built)
+        return
+    labels = read_table(layout, "training_examples", chosen).select("day", "label")
+    counts: dict[date, Counter[str | None]] = {day: Counter() for day in chosen}
+    for day, name in labels.iter_rows():
+        counts[day][name] += 1
+    names = sorted({name for found in counts.values() for name in found if name is not None})
+    print_table(
+        ("day", "examples", *names, "no label"),
+        [
+            (day, sum(found.values()), *(found[name] for name in names), found[None])
+            for day, found in counts.items()
+        ],
+    )
+
+
+@click.command()
+@days_argument
+@settings_options
+@json_option
+@pass_settings
+def dataset(settings: Settings, days: tuple[str, ...]) -> None:
+    """Build the training dataset of the window that ends with each DAY.
+
+    DAY is as for `ingest`; `all` means every day that was labelled. A dataset that is there already stays as it is.
+    """
+    chosen = expand_days(days, settings.layout.table_days("training_examples"))
+    results: list[DatasetResult] = []
+    with progress("dataset") as tell:
+        for day in chosen:
+            results.append(build_dataset(settings.layout, day, settings.config))
+            tell(len(results), len(chosen))
+    if settings.as_json:
+        print_json(results)
+        return
+    for result in results:
+        click.echo(f"{result.version}: window ends {result.last_day}; {result.path}")
+
+
+@click.command()
+@click.option("--input", "input_", required=True, type=existing_file, help="A raw file, .jsonl or .jsonl.gz.")
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The training file to write, replaced as a whole.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0.0, 1.0),
+    help="A best score below this gives no label; labelling.min_score unless given.",
+)
+@settings_options
+@json_option
+@pass_settings
+def generate(settings: Settings, input_: Path, output: Path, min_score: float | None) -> None:
+    """Write a training file of {"text", "label"} lines from one raw file, and print what is in it."""
+    least = settings.config.labelling.min_score if min_score is None else min_score
+    with progress("generate") as tell:
+        analysis = generate_file(input_, output, least, settings.config, tell)
+    if settings.as_json:
+        print_json(analysis)
+        return
+    _print_analysis(analysis)
+
+
+def _print_analysis(analysis: Analysis) -> None:
+    click.echo(
+        f"{analysis.input}: {analysis.lines:,} lines, {analysis.points:,} data points, "
+        f"{analysis.duplicates:,} duplicates, {analysis.rejected:,} rejected"
+    )
+    _say_rejects(analysis.rejected_by_code)
+    click.echo()
+    rows = [
+        (name, count, count / analysis.examples, analysis.mean_score_by_label[name])
+        for name, count in analysis.label_counts.items()
+    ]
+    print_table(("label", "examples", "share", "mean score"), rows, title="Label distribution")
+    scores = (analysis.score_mean, analysis.score_min, analysis.score_max)
+    print_table(("mean", "min", "max"), [scores], title="Scores of the best models")
+    if analysis.unlabelled_by_rule:
+        print_table(
+            ("reason", "data points"), list(analysis.unlabelled_by_rule.items()), title="Without a label"
+        )
+    if analysis.unknown_models:
+        print_table(
+            ("model", "data points"),
+            list(analysis.unknown_models.items()),
+            title="Models that the configuration does not know",
+        )
+    click.echo(
+        f"{analysis.examples:,} training examples of score {analysis.min_score:g} and above: {analysis.output}"
+    )
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for found in counts:
+        total.update(found)
+    return dict(total)
+
+
+def _say_rejects(by_code: Mapping[str, int]) -> None:
+    if by_code:
+        click.echo("rejected: " + ", ".join(f"{code} {count:,}" for code, count in sorted(by_code.items())))
+
+
+def _listed(days: Sequence[date]) -> str:
+    shown = ", ".join(str(day) for day in days[:5])
+    return shown if len(days) <= 5 else f"{shown} and {len(days) - 5} more"

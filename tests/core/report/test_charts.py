@@ -1,0 +1,232 @@
+"""Charts: what they show, that they stand alone, and that everyone can read them."""
+
+import math
+import re
+from itertools import combinations
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel_core.report.charts import (
+    bar_chart,
+    grouped_bar_chart,
+    histogram,
+    line_chart,
+    stacked_chart,
+)
+from flywheel_core.report.svg import (
+    SERIES_DARK,
+    SERIES_LIGHT,
+    SURFACE_DARK,
+    SURFACE_LIGHT,
+    fitted,
+    number,
+    text_width,
+    ticks,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+values = st.floats(-1e9, 1e9, allow_nan=False)
+names = st.text(max_size=60)
+
+
+def shapes(chart: str, kind: str = "rect") -> list[ElementTree.Element]:
+    """The shapes that stand for data: those with a title of their own."""
+    found = ElementTree.fromstring(chart).iter(f"{SVG}{kind}")
+    return [shape for shape in found if shape.find(f"{SVG}title") is not None]
+
+
+def tips(chart: str, kind: str = "rect") -> list[str]:
+    return [shape.findtext(f"{SVG}title") or "" for shape in shapes(chart, kind)]
+
+
+def texts(chart: str) -> list[str]:
+    return [item.text or "" for item in ElementTree.fromstring(chart).iter(f"{SVG}text")]
+
+
+def test_a_bar_is_as_long_as_its_value() -> None:
+    chart = bar_chart([("math", 300), ("code", 150), ("none", 0)], title="Labels", unit="examples")
+    widths = [float(bar.attrib["width"]) for bar in shapes(chart)]
+    assert widths[0] == pytest.approx(2 * widths[1], abs=0.2)
+    assert widths[2] == 0
+    assert tips(chart) == ["math: 300 examples", "code: 150 examples", "none: 0 examples"]
+    assert {"Labels", "math", "300", "examples"} <= set(texts(chart))
+
+
+def test_bars_below_zero_end_at_the_zero_line() -> None:
+    chart = bar_chart([("worse", -2), ("better", 4)], title="Lift", unit="pp")
+    worse, better = shapes(chart)
+    end = float(worse.attrib["x"]) + float(worse.attrib["width"])
+    assert end == pytest.approx(float(better.attrib["x"]), abs=0.2)
+
+
+def test_parts_of_a_column_stand_on_one_another_and_carry_their_share() -> None:
+    chart = stacked_chart(
+        ["01-01", "01-02"], {"math": [30, 10], "code": [10, 0]}, title="Days", unit="examples"
+    )
+    shown = [tip for tip in tips(chart) if ":" in tip]
+    assert shown == [
+        "01-01, math: 30 examples (75%)",
+        "01-01, code: 10 examples (25%)",
+        "01-02, math: 10 examples (100%)",
+    ]
+    math_part, code_part = shapes(chart)[2:4]
+    assert float(code_part.attrib["y"]) + float(code_part.attrib["height"]) == pytest.approx(
+        float(math_part.attrib["y"]), abs=0.2
+    )
+
+
+def test_a_line_has_a_gap_where_there_is_no_value() -> None:
+    chart = line_chart(["a", "b", "c", "d"], {"mean": [0.1, None, 0.3, 0.4]}, title="Means", unit="score")
+    lines = [item.attrib["points"] for item in ElementTree.fromstring(chart).iter(f"{SVG}polyline")]
+    assert [len(points.split()) for points in lines] == [1, 2]
+    assert tips(chart, "circle") == ["a, mean: 0.1 score", "c, mean: 0.3 score", "d, mean: 0.4 score"]
+
+
+def test_a_histogram_names_both_edges() -> None:
+    chart = histogram([0, 0.5, 1], [3, 5], title="Scores", unit="responses", of="score")
+    assert tips(chart) == ["score 0 to 0.5: 3 responses", "score 0.5 to 1: 5 responses"]
+    assert {"0", "0.5", "1"} <= set(texts(chart))
+
+
+def test_a_group_has_one_bar_a_series_and_a_legend() -> None:
+    chart = grouped_bar_chart(
+        ["big", "small"], {"score": [0.9, 0.4], "wins": [0.7, 0.3]}, title="Models", unit="share"
+    )
+    assert tips(chart)[2:] == [
+        "big, score: 0.9 share",
+        "big, wins: 0.7 share",
+        "small, score: 0.4 share",
+        "small, wins: 0.3 share",
+    ]
+
+
+@pytest.mark.parametrize(
+    "chart",
+    [
+        bar_chart([], title="t", unit="u"),
+        line_chart([], {}, title="t", unit="u"),
+        line_chart(["a"], {"x": [None]}, title="t", unit="u"),
+        stacked_chart(["a"], {"x": [0]}, title="t", unit="u"),
+        histogram([0, 1], [0], title="t", unit="u", of="x"),
+    ],
+)
+def test_a_chart_of_nothing_says_so(chart: str) -> None:
+    assert texts(chart) == ["t", "nothing to show"]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_values_that_no_chart_can_show_are_refused(odd: float) -> None:
+    with pytest.raises(ValueError, match="cannot show"):
+        bar_chart([("a", odd)], title="t", unit="u")
+    with pytest.raises(ValueError, match="cannot show"):
+        line_chart(["a"], {"x": [odd]}, title="t", unit="u")
+
+
+def test_series_of_another_length_and_parts_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="has 1 values for 2 names"):
+        line_chart(["a", "b"], {"x": [1.0]}, title="t", unit="u")
+    with pytest.raises(ValueError, match="at least 0"):
+        stacked_chart(["a"], {"x": [-1]}, title="t", unit="u")
+    with pytest.raises(ValueError, match="3 edges"):
+        histogram([0, 1], [1, 2], title="t", unit="u", of="x")
+
+
+@given(st.lists(st.tuples(names, values), max_size=6), names)
+def test_any_text_and_any_value_give_well_formed_xml_of_the_width_asked(
+    rows: list[tuple[str, float]], title: str
+) -> None:
+    root = ElementTree.fromstring(bar_chart(rows, title=title, unit="x", width=400))
+    assert root.attrib["width"] == "400"
+    for bar in root.iter(f"{SVG}rect"):
+        assert 0 <= float(bar.attrib.get("x", "0")) <= 400
+        assert float(bar.attrib.get("x", "0")) + float(bar.attrib["width"]) <= 401
+
+
+def test_a_chart_stands_alone_without_script_or_address() -> None:
+    chart = bar_chart([("<script>alert(1)</script>", 1)], title='"&\x00\ud800', unit="<b>")
+    assert "<script" not in chart
+    assert re.findall(r"(?:href|src|url|@import)", chart) == []
+    assert re.findall(r"https?://[^\"]*", chart) == ["http://www.w3.org/2000/svg"]
+    assert "prefers-color-scheme:dark" in chart
+
+
+@given(st.floats(-1e12, 1e12), st.floats(0, 1e12))
+def test_ticks_are_few_evenly_spaced_and_hold_the_range(low: float, span: float) -> None:
+    marks = ticks(low, low + span)
+    unseen = 1e-6 * max(1, abs(low) + span)
+    assert marks[0] <= low + unseen
+    assert marks[-1] >= low + span - unseen
+    assert 2 <= len(marks) <= 9
+
+
+@given(st.text(), st.floats(20, 300))
+def test_fitted_text_is_no_wider_than_asked(text: str, width: float) -> None:
+    assert text_width(fitted(text, width)) <= width
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (0.5, "0.5"),
+        (12.345, "12.35"),
+        (0.1234, "0.123"),
+        (1e-7, "1e-07"),
+        (-3, "-3"),
+    ],
+)
+def test_figures_are_short(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first: str, second: str) -> float:
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize(("series", "surface"), [(SERIES_LIGHT, SURFACE_LIGHT), (SERIES_DARK, SURFACE_DARK)])
+def test_every_colour_stands_out_from_the_background(series: tuple[str, ...], surface: str) -> None:
+    assert min(contrast(colour, surface) for colour in series) >= 3
+
+
+Colour = tuple[float, float, float]
+
+SIGHT: dict[str, tuple[Colour, Colour, Colour]] = {
+    "full": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "without green cones": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+    "without red cones": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+}
+"""How people see colours: the matrices of Machado, Oliveira and Fernandes (2009) at severity 1."""
+
+
+def perceived(colour: str, sight: str) -> Colour:
+    """A colour in OKLab, where distance is difference as people see it, through one kind of sight."""
+    rgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    seen = [min(1.0, max(0.0, sum(map(math.prod, zip(row, rgb, strict=True))))) for row in SIGHT[sight]]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in seen]
+    long = math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue)
+    middle = math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue)
+    short = math.cbrt(0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue)
+    return (
+        0.2104542553 * long + 0.7936177850 * middle - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * middle + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * middle - 0.8086757660 * short,
+    )
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("series", [SERIES_LIGHT, SERIES_DARK])
+def test_any_two_colours_differ_for_everyone(series: tuple[str, ...], sight: str) -> None:
+    for first, second in combinations(series, 2):
+        assert math.dist(perceived(first, sight), perceived(second, sight)) > 0.08, (first, second)
