@@ -13,7 +13,9 @@ from simulation.unknown import understand
 
 QuestionSet = Literal["training", "validation"]
 NO_SCORE = -1.0
-_REMEMBERED = 20_000
+_REMEMBERED = 8_192
+_LONGEST = 20_000
+"""Characters of a question that are looked at; keeps what is remembered small."""
 
 
 class Backend(Protocol):
@@ -59,13 +61,13 @@ class Simulated:
 
     def answer(self, model: str, question: str, max_tokens: int | None) -> Answer:
         """A made-up answer; the same question and model always give the same one."""
-        return self._answer(model, question.strip() or "?", max_tokens)
+        return self._answer(model, question.strip()[:_LONGEST] or "?", max_tokens)
 
     def evaluate(self, question: str, answer: str) -> float:
         """A score by the rules of `simulation/scoring.py`."""
         if not question.strip() or not answer.strip():
             return NO_SCORE
-        return score(self._seed, self._find(question), answer)
+        return score(self._seed, self._find(question.strip()[:_LONGEST]), answer)
 
     def _make_answer(self, model: str, question: str, max_tokens: int | None) -> Answer:
         return answer(self._seed, MODELS[model], self._find(question), max_tokens=max_tokens)

@@ -37,7 +37,12 @@ _FAULT_OPTIONS = (
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. There are no keys: keep it on loopback.",
+)
 @click.option(
     "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
 )
@@ -84,8 +89,8 @@ def simulate(
         address = f"[{host}]" if ":" in host else host
         kind = "recorded" if recorded is not None else "simulated"
         click.echo(
-            f"simulation on http://{address}:{listener.getsockname()[1]}: {len(backend.models())} {kind} models, "
-            f"{len(backend.questions('training'))} training and {len(backend.questions('validation'))} validation questions"
+            f"simulation on http://{address}:{listener.getsockname()[1]}; {kind} models: {len(backend.models())}; questions: "
+            f"{len(backend.questions('training'))} for training, {len(backend.questions('validation'))} for validation"
         )
         with contextlib.suppress(
             KeyboardInterrupt

@@ -49,13 +49,13 @@ class Model:
 
 
 def _specialist(domain: str, size: str) -> Model:
-    at_home = {"32b": 2.4, "7b": 1.6, "3b": 0.9}[size]
+    at_home = {"32b": 2.4, "7b": 1.8, "3b": 1.0}[size]
     abroad = {"32b": 0.2, "7b": -0.4, "3b": -1.0}[size]
     strength = dict.fromkeys(DOMAINS, abroad)
     for neighbour, bonus in _NEIGHBOURS[domain].items():
         strength[neighbour] += bonus
     strength[domain] = at_home
-    slope = {"32b": 0.8, "7b": 1.5, "3b": 1.6}[size]
+    slope = {"32b": 0.8, "7b": 1.4, "3b": 1.5}[size]
     base, token = {"32b": (150.0, 1.1), "7b": (60.0, 0.5), "3b": (30.0, 0.3)}[size]
     prompt, completion = {"32b": (0.4, 1.2), "7b": (0.06, 0.18), "3b": (0.02, 0.06)}[size]
     return Model(
@@ -76,7 +76,7 @@ _NEIGHBOURS = {
     "medicine": {"general": 0.4},
     "writing": {"general": 0.7},
 }
-_MAX = Model("qwen-max", {**dict.fromkeys(DOMAINS, 0.75), "general": 1.6}, 0.8, 240.0, 1.5, 1.6, 6.4, 5)
+_MAX = Model("qwen-max", {**dict.fromkeys(DOMAINS, 0.5), "general": 1.7}, 0.55, 240.0, 1.5, 1.6, 6.4, 5)
 
 MODELS: dict[str, Model] = {
     model.name: model

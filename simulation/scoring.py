@@ -13,15 +13,16 @@ from simulation.answers import CHECK, METHOD, STEPS, SUMMARY
 from simulation.question import Question
 from simulation.seeded import lookup_key, uniform
 
+_LONGEST_FINAL = 1_000
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:/\d+)?")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SUBSCRIPT = re.compile(r"[A-Za-z]_?\d+(?=\s*[=:])")
 _MARKER = re.compile(
-    r"(?:最终)?(?:答案|结果)(?:是|为)?\s*[:\uff1a]|final answer\s*(?:is)?\s*[:\uff1a]|answer\s*(?:is)?\s*[:\uff1a]|\\boxed",
+    r"(?:最终)?(?:答案|结果)(?:是|为)?\s{0,5}[:\uff1a]|answer(?:\s{1,5}is)?\s{0,5}[:\uff1a]|\\boxed",
     re.IGNORECASE,
 )
 _LOOSE = re.compile(r"[\s*·]+")
-_LIST_ITEM = re.compile(r"^\s*(?:\d+[.、)]|[-*])", re.MULTILINE)
+_LIST_ITEM = re.compile(r"^[ \t]{0,8}(?:\d+[.、)]|[-*])", re.MULTILINE)
 
 
 def score(seed: int, question: Question, answer: str) -> float:
@@ -63,8 +64,8 @@ def _final_part(answer: str) -> str:
     if markers:
         rest = answer[markers[-1].end() :].strip()
         if rest:
-            return rest.split("\n")[0]
-    return answer.strip().split("\n")[-1]
+            return rest.split("\n", 1)[0][:_LONGEST_FINAL]
+    return answer.strip().rsplit("\n", 1)[-1][-_LONGEST_FINAL:]
 
 
 def _numbers(text: str) -> set[Fraction]:

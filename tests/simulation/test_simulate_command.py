@@ -1,0 +1,94 @@
+"""The commands, as processes of their own."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from simulation.command import simulate
+from simulation.faults import Faults
+
+ROOT = Path(__file__).parents[2]
+
+
+def _serve(*options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "simulation", "serve", "--port", "0", *options]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_where_and_ends_on_a_signal(end: signal.Signals) -> None:
+    """It prints its address once it listens, serves with the faults of its options, and ends when told to."""
+    with _serve(
+        "--speed", "0", "--questions", "validation", "--error-rate", "1", "--error-status", "503"
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = re.search(r"http://\S+:\d+", line)
+        assert url is not None, line
+        assert "simulated models: 13; questions: 3200 for training, 800 for validation" in line
+        with httpx.Client(base_url=url.group(), timeout=20) as http:
+            assert len(http.get("/questions").json()["questions"]) == 800
+            body = {"model": "qwen-max", "messages": [{"role": "user", "content": "hi"}]}
+            assert http.post("/v1/chat/completions", json=body).status_code == 503
+        process.send_signal(end)
+        _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+
+
+def test_recorded_file_by_option(tmp_path: Path) -> None:
+    """`--recorded` serves that file's models."""
+    path = tmp_path / "points.jsonl"
+    path.write_text(
+        json.dumps({"question": "q", "responses": {"m": {"answer": "a"}}, "scores": {"m": 1}}) + "\n"
+    )
+    with _serve("--recorded", str(path)) as process:
+        assert process.stdout is not None
+        assert "recorded models: 1;" in process.stdout.readline()
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["--error-rate", "2"], "error_rate"), (["--error-rate", "0.7", "--cut-rate", "0.7"], "add up")],
+)
+def test_bad_fault_option_is_a_message(options: list[str], told: str) -> None:
+    """No traceback: what is wrong, where, and the known fields; status 2."""
+    with _serve(*options) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert told in errors
+    assert "Traceback" not in errors
+
+
+def test_taken_port_is_a_message() -> None:
+    """Another server on the port: the message says so and what to do."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        _serve("--port", str(taken.getsockname()[1])) as process,
+    ):
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--port" in errors
+    assert "Traceback" not in errors
+
+
+def test_every_fault_has_an_option() -> None:
+    """Each field of `Faults` can be set at start, except the list of models."""
+    names = {parameter.name for parameter in simulate.params}
+    assert {f"fault_{name}" for name in Faults.__struct_fields__} - names == {"fault_models"}
+    assert "made up" in CliRunner().invoke(simulate, ["--help"]).output
+
+
+def test_sample_command_writes_the_sample(tmp_path: Path) -> None:
+    """`python -m simulation sample --out FOLDER` writes seven files and names them."""
+    command = [sys.executable, "-m", "simulation", "sample", "--out", str(tmp_path / "sample")]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert len(list((tmp_path / "sample").iterdir())) == len(done.stdout.splitlines()) == 7
