@@ -73,7 +73,6 @@ class Simulated:
         return answer(self._seed, MODELS[model], self._find(question), max_tokens=max_tokens)
 
     def _look_up(self, text: str) -> Question:
-        """The bank's question, also where it is only the last line of a rendered conversation."""
-        last = text.strip().rsplit("\n", 1)[-1].removeprefix("user:").removeprefix("User:")
-        known = self._known.get(lookup_key(text)) or self._known.get(lookup_key(last))
-        return known or understand(self._seed, text)
+        """The bank's question, or one made up for `text`; of a rendered conversation its last user turn counts."""
+        last = text.rsplit("\n\nuser: ", 1)[-1]
+        return self._known.get(lookup_key(last)) or understand(self._seed, last or "?")

@@ -10,10 +10,9 @@
 | `GET, POST /admin/faults` | what goes wrong; a POST replaces all of it, `{}` ends it |
 | `GET /admin/stats` | what was asked, by model |
 
-Of a conversation the last user message is the question; system prompt, temperature and the like change nothing.
+Of a conversation the last user turn is the question (`flywheel_core/prompt.py`); system prompt, temperature and the like change nothing.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -23,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from flywheel_core.errors import UsageError
+from flywheel_core.prompt import extract_prompt
 from simulation.answers import Answer
 from simulation.backend import Backend, QuestionSet, Simulated
 from simulation.faults import Faults, Injector, parse_faults
@@ -98,7 +98,7 @@ class Service:
         limit = asked.max_completion_tokens or asked.max_tokens
         if not 1 <= choices <= _MAX_CHOICES or (limit is not None and limit < 1):
             return error_reply(400, "invalid_request", f"n is 1 to {_MAX_CHOICES}, max_tokens at least 1")
-        question = last_user_text(asked.messages)
+        question = extract_prompt({"messages": asked.messages}).text
         calls = self.stats.model(asked.model)
         self.stats.note_question(asked.model, question)
         with calls.running():
@@ -220,18 +220,6 @@ class Service:
         if fault == "malformed":
             return malformed_chat(self.injector.counts["malformed"], stream)
         return None
-
-
-def last_user_text(messages: Iterable[dict[str, Any]]) -> str:
-    """Text of the last user message, its text parts joined by newlines; without one, of the last message."""
-    listed = list(messages)
-    users = [message for message in listed if message.get("role") == "user"] or listed
-    content = users[-1].get("content") if users else None
-    if isinstance(content, list):
-        content = "\n".join(
-            str(part["text"]) for part in content if isinstance(part, dict) and part.get("text")
-        )
-    return content if isinstance(content, str) else ""
 
 
 def create_app(service: Service | None = None) -> Starlette:

@@ -175,6 +175,14 @@ def test_near_duplicates_of_a_question_are_recognised() -> None:
     )
 
 
+@pytest.mark.parametrize("question", [BANK.training[0].text, EQUATION])
+def test_a_rendered_conversation_is_scored_by_its_last_question(question: str) -> None:
+    """The prompt of a whole conversation gets the score of its last user turn."""
+    given = SERVICE.answer("qwen-math-32b", question, None).text
+    rendered = f"user: hello\n\nassistant: hi\n\nuser: {question}"
+    assert SERVICE.evaluate(rendered, given) == SERVICE.evaluate(question, given)
+
+
 def test_max_tokens_cuts_the_answer() -> None:
     """A cut answer says so, has that many tokens, and begins like the whole one."""
     question = BANK.training[0].text
