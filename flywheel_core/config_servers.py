@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from flywheel_core.config_fields import Bytes, Name, Port, Seconds, Section, Share, WholeSeconds
+from flywheel_core.config_fields import Bytes, Days, Name, Port, Seconds, Section, Share, WholeSeconds
 
 
 class Server(Section):
@@ -54,6 +54,12 @@ class Gateway(Server):
     user_secret_env: Name | None = Field(
         None,
         description="Name of the environment variable with the secret that users are hashed with; none: users are not recorded.",
+    )
+    decision_log_bytes: Bytes = Field(
+        268_435_456, ge=0, description="Largest log of one day's routing decisions; further ones are dropped."
+    )
+    decision_log_days: Days = Field(
+        30, ge=1, le=3_650, description="How long the logs of routing decisions are kept."
     )
 
 

@@ -57,6 +57,10 @@ REQUEST_CODES = {
     "disk_full": (503, "the disk has less free space than the floor; send it again later"),
     "connections_full": (503, "too many connections are open; try again later"),
     "shutting_down": (503, "the server is shutting down; send it again later"),
+    "model_unknown": (404, "there is no model of that name"),
+    "loop_detected": (508, "the request has been at this gateway before: a model's address leads back to it"),
+    "upstream_failed": (502, "no model gave an answer"),
+    "upstream_timeout": (504, "no model gave an answer in time"),
     "internal_error": (500, "the server failed; the log has the details"),
 }
 """Why a request is refused: code -> (HTTP status, meaning). The codes are in the body and label the metric."""

@@ -79,6 +79,11 @@ class Layout:
         return self.root / "spool"
 
     @property
+    def decisions(self) -> Path:
+        """Logs of routing decisions, one file a day."""
+        return self.root / "decisions"
+
+    @property
     def reports(self) -> Path:
         """HTML reports."""
         return self.root / "reports"
