@@ -10,6 +10,8 @@ from flywheel_core.config import Model
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import day_of, write_atomically
 
+SAVE_SECONDS = 10.0
+
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int
@@ -48,6 +50,7 @@ class Spend:
         self._day = day_of(now()).isoformat()
         self._cost = 0.0
         self._saved = 0.0
+        self._saved_at = now()
         if file is not None and file.exists():
             self._load(file)
 
@@ -68,11 +71,20 @@ class Spend:
         """Count a cost on the current day."""
         self._cost = self.today + cost
 
+    @property
+    def due(self) -> bool:
+        """Whether the count changed since it was last saved, ten seconds ago or earlier."""
+        return (
+            self._file is not None
+            and self.today != self._saved
+            and self._now() - self._saved_at >= SAVE_SECONDS
+        )
+
     def save(self) -> None:
         """Write the count to the file, if there is one and the count changed. Raises StorageError."""
         if self._file is not None and self.today != self._saved:
-            write_atomically(self._file, msgspec.json.encode({"day": self._day, "cost": self._cost}))
-            self._saved = self._cost
+            self._saved, self._saved_at = self._cost, self._now()
+            write_atomically(self._file, msgspec.json.encode({"day": self._day, "cost": self._saved}))
 
     def _load(self, file: Path) -> None:
         try:

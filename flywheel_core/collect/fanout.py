@@ -1,0 +1,309 @@
+"""One question to several models at once, every answer scored the moment it arrives: one data point.
+
+A data point takes as long as the slowest model's call and the scoring of that answer; no leg waits for another.
+Beyond `max_in_flight` data points, or a model's `max_concurrency` calls, a request is skipped: it never waits.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, read_answer
+from flywheel_core.collect.http import Endpoint, Http, HttpxHttp
+from flywheel_core.collect.point import Leg, Served, make_point
+from flywheel_core.collect.pool import PooledHttp
+from flywheel_core.collect.question import Question
+from flywheel_core.collect.retries import Attempt, RetryBudget, post_with_retries
+from flywheel_core.collect.sampling import MARK_HEADER, Plan, plan_collection
+from flywheel_core.collect.scoring import Scored, Scorer, code_of
+from flywheel_core.collect.spend import Spend, cost_of
+from flywheel_core.collect.stats import CollectStats
+from flywheel_core.config import Config, Model
+from flywheel_core.config_file import secret
+from flywheel_core.errors import SkippedError, StorageError, UpstreamError
+from flywheel_core.records import DataPoint, Response
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A model as it is called."""
+
+    name: str
+    settings: Model
+    endpoint: Endpoint
+
+
+class Fanout:
+    """Asks, scores, and makes data points. One for the life of a process; an async context manager.
+
+    client: an `httpx.AsyncClient` to use instead of our own connections. environment: where the models' keys are,
+    os.environ unless given. spend: the count of what collection costs, kept in memory unless given.
+
+    Raises ConfigIncompleteError when a candidate's `base_url`, the scorer's address or a named key is missing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        client: httpx.AsyncClient | None = None,
+        environment: Mapping[str, str] | None = None,
+        spend: Spend | None = None,
+    ) -> None:
+        self._http: Http = HttpxHttp(client) if client is not None else PooledHttp()
+        self._environment = environment
+        self._budgets: dict[str, RetryBudget] = {}
+        self._calls_under_way: dict[str, int] = {}
+        self._closed = False
+        self.counters = CollectStats()
+        self.spend = spend or Spend(config.data_collection.max_cost_per_day)
+        self.use(config)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def use(self, config: Config) -> None:
+        """Take another configuration for the requests from now on; a refused one leaves all as it is.
+
+        Raises ConfigIncompleteError as the constructor does.
+        """
+        candidates = config.data_collection.training.candidate_models
+        targets = {name: self._target(config, name) for name in candidates}
+        share = config.data_collection.retry_budget
+        scorer_budget = self._budgets.setdefault("scorer", RetryBudget(share))
+        scorer = Scorer(config, http=self._http, stats=self.counters, budget=scorer_budget)
+        for budget in self._budgets.values():
+            budget.share = share
+        self.spend.limit = config.data_collection.max_cost_per_day
+        self._config, self._targets, self._scorer = config, targets, scorer
+
+    def plan(self, request_id: str, headers: Mapping[str, str], predicted: str) -> Plan:
+        """`plan_collection` with the configuration in use; a skip is counted and raised as SkippedError."""
+        with self._counting_skips():
+            return plan_collection(self._config, request_id, headers, predicted)
+
+    async def collect(
+        self,
+        request: Mapping[str, Any] | str,
+        *,
+        plan: Plan | None = None,
+        served: Served | None = None,
+        decision_id: str | None = None,
+        classification: Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        user: str | None = None,
+    ) -> DataPoint:
+        """Ask every model of the plan, score what they answer, and give the data point.
+
+        request: a decoded chat body, or the question alone. plan: all candidate models unless given.
+        decision_id: of 1 to 128 characters; it becomes the point's id. A model's failure is its response's `error`,
+        a missing score has its reason in `score_reasons`; neither raises.
+
+        Raises SkippedError, counted by its code, when nothing is asked; UsageError when the request is no JSON.
+        Cancelling it ends every call under way.
+        """
+        with self._counting_skips():
+            if self._closed:
+                raise SkippedError("closed")
+            question = Question(request, multi_turn=self._config.data_collection.multi_turn)
+            plan = plan or Plan(
+                tuple(self._targets),
+                self._config.data_collection.mode,
+                asked=dict.fromkeys(self._targets, 1.0),
+            )
+            targets = [
+                self._target_of(name) for name in plan.models if served is None or name != served.model
+            ]
+            places = self._admit(targets)
+        try:
+            began = int(time.time())
+            legs = await self._ask_and_score(question, targets, places, served)
+        except asyncio.CancelledError:
+            self.counters.cancelled += 1
+            raise
+        finally:
+            self.counters.in_flight -= 1
+            for name in list(places):
+                self._give_back(name, places)
+        self.counters.points += 1
+        await self._save_spend()
+        return make_point(
+            question,
+            legs,
+            plan,
+            served,
+            timestamp=began,
+            decision_id=decision_id,
+            classification=classification,
+            tenant=tenant,
+            user=user,
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """A snapshot of all counters, the spend of the day and its limit."""
+        return {
+            **self.counters.snapshot(),
+            "max_in_flight": self._config.data_collection.max_in_flight,
+            "calls_under_way": {name: count for name, count in self._calls_under_way.items() if count},
+            "spend_today": self.spend.today,
+            "max_cost_per_day": self.spend.limit,
+        }
+
+    async def close(self) -> None:
+        """Take no more, save the spend and give all connections back. What is under way ends by itself.
+
+        Calling it twice is fine. Raises StorageError when the spend cannot be saved.
+        """
+        self._closed = True
+        await self._http.close()
+        await asyncio.to_thread(self.spend.save)
+
+    def _target(self, config: Config, name: str) -> _Target:
+        base_url = config.require(f"models.{name}.base_url")
+        settings = config.models[name]
+        headers = {"accept": "application/json", MARK_HEADER: "1"}
+        if settings.api_key_env is not None:
+            key = secret(settings.api_key_env, f"models.{name}.api_key_env", self._environment)
+            headers["authorization"] = f"Bearer {key}"
+        endpoint = Endpoint(f"{base_url}/v1/chat/completions", headers, settings.connect_timeout)
+        self._budgets.setdefault(name, RetryBudget(config.data_collection.retry_budget))
+        return _Target(name, settings, endpoint)
+
+    def _target_of(self, name: str) -> _Target:
+        """A model's target; one beside the candidates (a routed model) gets its own when it is first asked."""
+        if name not in self._targets:
+            self._targets[name] = self._target(self._config, name)
+        return self._targets[name]
+
+    def _admit(self, targets: list[_Target]) -> set[str]:
+        """Take a place for the data point and one for each call, or raise SkippedError; gives the latter's models."""
+        if self.spend.exhausted:
+            raise SkippedError("cost_limit")
+        if self.counters.in_flight >= self._config.data_collection.max_in_flight:
+            raise SkippedError("busy")
+        for target in targets:
+            if self._calls_under_way.get(target.name, 0) >= target.settings.max_concurrency:
+                raise SkippedError("model_busy", f"{target.name} has max_concurrency calls under way")
+        self.counters.in_flight += 1
+        for target in targets:
+            self._calls_under_way[target.name] = self._calls_under_way.get(target.name, 0) + 1
+        return {target.name for target in targets}
+
+    def _give_back(self, name: str, places: set[str]) -> None:
+        """Give a call's place back, once: at the end of the call, or of the data point when it never began."""
+        if name in places:
+            places.remove(name)
+            self._calls_under_way[name] -= 1
+
+    async def _save_spend(self) -> None:
+        if self.spend.due:
+            try:
+                await asyncio.to_thread(self.spend.save)
+            except StorageError as error:
+                log.error("the spend of collection was not saved: %s", error)
+
+    @contextmanager
+    def _counting_skips(self) -> Iterator[None]:
+        try:
+            yield
+        except SkippedError as skip:
+            self.counters.skipped[skip.code] += 1
+            raise
+
+    async def _ask_and_score(
+        self, question: Question, targets: list[_Target], places: set[str], served: Served | None
+    ) -> list[Leg]:
+        ends = asyncio.get_running_loop().time() + self._config.data_collection.point_timeout
+        legs = [self._leg(question, target, places, ends) for target in targets]
+        if served is not None:
+            legs.append(self._served_leg(question, served, ends))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(leg) for leg in legs]
+        return [task.result() for task in tasks]
+
+    async def _leg(self, question: Question, target: _Target, places: set[str], ends: float) -> Leg:
+        name, settings = target.name, target.settings
+        self.counters.calls[name] += 1
+        try:
+            attempt = await post_with_retries(
+                self._http,
+                target.endpoint,
+                question.body_for(settings.upstream_name or name),
+                call_timeout=settings.timeout,
+                ends=ends,
+                max_bytes=MAX_ANSWER_BYTES,
+                budget=self._budgets[name],
+                on_retry=lambda: self._count_retry(name),
+            )
+        finally:
+            self._give_back(name, places)
+        answer = _answer_of(attempt)
+        cost = cost_of(answer.usage, settings)
+        if cost is not None:
+            self.spend.add(cost)
+        elif attempt.reply is not None and attempt.reply.status == 200:
+            self.counters.unpriced += 1
+        return await self._scored(question, name, answer, round(attempt.seconds * 1000), cost, ends)
+
+    async def _served_leg(self, question: Question, served: Served, ends: float) -> Leg:
+        self.counters.reused[served.model] += 1
+        settings = self._config.models.get(served.model)
+        cost = None if settings is None else cost_of(served.answer.usage, settings)
+        return await self._scored(question, served.model, served.answer, served.latency_ms, cost, ends)
+
+    async def _scored(
+        self,
+        question: Question,
+        name: str,
+        answer: Answer,
+        latency_ms: int | None,
+        cost: float | None,
+        ends: float,
+    ) -> Leg:
+        response = Response(
+            model=name,
+            answer=answer.text,
+            latency_ms=latency_ms,
+            error=answer.error,
+            finish_reason=answer.finish_reason,
+            usage=answer.usage,
+            cost=cost,
+            raw_response=answer.raw,
+        )
+        if answer.error is not None or answer.text is None:
+            self.counters.failures[name, code_of(answer.error)] += 1
+            return response, Scored(None, "no_answer")
+        settings = self._config.data_collection
+        self.spend.add(settings.score_cost * settings.score_repeats)
+        return response, await self._scorer.score(question.text, answer.text, ends=ends)
+
+    def _count_retry(self, name: str) -> None:
+        self.counters.retries[name] += 1
+
+
+def _answer_of(attempt: Attempt) -> Answer:
+    """The answer, or the failure, that a call ended with."""
+    reply, error = attempt.reply, attempt.error
+    if reply is not None:
+        return read_answer(reply.status, reply.headers.get("content-type"), reply.body)
+    if isinstance(error, UpstreamError):
+        return Answer(error=error.code)
+    codes: tuple[tuple[type[Exception], str], ...] = (
+        (httpx.ConnectTimeout, "connect_timeout"),
+        (httpx.ConnectError, "connect_failed"),
+        (httpx.TimeoutException, "timeout"),
+        (httpx.DecodingError, "malformed_body"),
+    )
+    code = next((code for kind, code in codes if isinstance(error, kind)), "connection_lost")
+    return Answer(error=f"{code}: {error}"[:300])

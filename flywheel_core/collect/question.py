@@ -1,0 +1,64 @@
+"""What a request asks, and whether it is one that can be collected; the body that goes to every model."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from flywheel_core.errors import SkippedError, UsageError
+from flywheel_core.prompt import Prompt, extract_prompt
+from flywheel_core.records import NULL
+from flywheel_core.wire_fields import MAX_QUESTION_BYTES
+
+_OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
+"""Fields of the request that each call sets itself or leaves out."""
+
+
+class Question:
+    """One request as collection sees it.
+
+    text: what is scored, and what the router is asked. turns: `(role, text)` of every message.
+    Raises SkippedError when the request cannot be collected, UsageError when it is no JSON.
+    """
+
+    def __init__(self, request: Mapping[str, Any] | str, *, multi_turn: bool = False) -> None:
+        if isinstance(request, str):
+            request = {"messages": [{"role": "user", "content": request}]}
+        if not isinstance(request.get("messages"), list):
+            raise SkippedError("not_chat")
+        prompt = extract_prompt(request, conversation=multi_turn)
+        _check(prompt, multi_turn=multi_turn)
+        self.text = prompt.text
+        self.turns = prompt.turns
+        self._rest = _encode({name: request[name] for name in request if name not in _OWN_FIELDS})
+
+    def body_for(self, upstream_name: str) -> bytes:
+        """The whole request for one model: its own name for it, no stream, one answer."""
+        return b'{"model":%b,"stream":false,%b' % (msgspec.json.encode(upstream_name), self._rest[1:])
+
+    def messages(self) -> msgspec.Raw:
+        """The messages as role and text, where there is more than the question; null otherwise."""
+        if len(self.turns) < 2:
+            return NULL
+        return msgspec.Raw(
+            msgspec.json.encode([{"role": role, "content": text} for role, text in self.turns])
+        )
+
+
+def _check(prompt: Prompt, *, multi_turn: bool) -> None:
+    if not prompt.text:
+        raise SkippedError("empty_prompt")
+    if prompt.features and not multi_turn:
+        raise SkippedError(prompt.features[0])
+    if len(prompt.text.encode()) > MAX_QUESTION_BYTES:
+        raise SkippedError("question_too_long")
+
+
+def _encode(request: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(request)
+    except UnicodeEncodeError:
+        return json.dumps(request).encode()  # half surrogate pairs go on as the escapes they came as
+    except (TypeError, RecursionError) as error:
+        raise UsageError(f"the request is not JSON: {error}") from None

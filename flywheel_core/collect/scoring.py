@@ -1,0 +1,191 @@
+"""How good an answer is, by `/v1/evaluate`: a number in 0..1, or no score and the reason why."""
+
+import asyncio
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+from flywheel_core.collect.answer import is_json_type
+from flywheel_core.collect.http import Endpoint, Http, HttpxHttp, Reply
+from flywheel_core.collect.pool import PooledHttp
+from flywheel_core.collect.retries import RetryBudget, post_with_retries
+from flywheel_core.collect.sampling import MARK_HEADER
+from flywheel_core.collect.stats import CollectStats
+from flywheel_core.config import Config
+from flywheel_core.errors import UpstreamError
+
+SCORE_REASONS = {
+    "no_answer": "the model gave no whole answer, so there was nothing to score",
+    "invalid": "the scorer answered -1: question or answer is invalid to it",
+    "absent": "the scorer's reply has no score",
+    "not_a_number": "the score is not a number",
+    "not_finite": "the score is NaN or infinite",
+    "out_of_range": "the score is neither in 0..1 nor -1",
+    "malformed_body": "the scorer's reply is not a JSON object",
+    "content_type": "the scorer's reply is not JSON by its Content-Type",
+    "http_status": "the scorer's status is not 200",
+    "body_too_large": "the scorer's reply is larger than 64 KiB",
+    "connection": "the scorer could not be reached, or the connection broke",
+    "timeout": "no score within training.evaluate_timeout, or within the time left of point_timeout",
+}
+"""Why an answer has no score: code -> meaning. A reason may go on after a colon with the particular case."""
+
+MAX_SCORE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The score of one answer.
+
+    value: 0..1, the mean where it was scored more than once; None when there is none. reason: None, or one of
+    `SCORE_REASONS` with its particulars. spread: standard deviation of repeated scores; None for a single one.
+    """
+
+    value: float | None
+    reason: str | None = None
+    spread: float | None = None
+
+
+class Scorer:
+    """Asks the scorer of the configuration.
+
+        async with Scorer(config) as scorer:
+            scored = await scorer.score("1 + 1?", "2")
+
+    client: an httpx client to use instead of our own. Raises ConfigIncompleteError when
+    `data_collection.training.evaluate_endpoint` is open.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        client: httpx.AsyncClient | None = None,
+        http: Http | None = None,
+        stats: CollectStats | None = None,
+        budget: RetryBudget | None = None,
+    ) -> None:
+        settings = config.data_collection
+        address = config.require("data_collection.training.evaluate_endpoint")
+        self._endpoint = Endpoint(address, {"accept": "application/json", MARK_HEADER: "1"})
+        self._timeout = settings.training.evaluate_timeout / 1000
+        self._point_timeout = settings.point_timeout
+        self._repeats = settings.score_repeats
+        self._owns_http = http is None
+        self._http = http or (HttpxHttp(client) if client is not None else PooledHttp())
+        self._stats = stats or CollectStats()
+        self._budget = budget or RetryBudget(settings.retry_budget)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._owns_http:
+            await self._http.close()
+
+    async def score(self, question: str, answer: str, *, ends: float | None = None) -> Scored:
+        """The score of one answer, asked for `data_collection.score_repeats` times at once.
+
+        ends: the running loop's time when it must be over; `point_timeout` from now unless given.
+        """
+        loop_end = asyncio.get_running_loop().time() + self._point_timeout if ends is None else ends
+        body = msgspec.json.encode({"question": question, "answer": answer})
+        if self._repeats == 1:
+            scored = await self._once(body, loop_end)
+        else:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._once(body, loop_end)) for _ in range(self._repeats)]
+            scored = _combined([task.result() for task in tasks])
+        if scored.value is not None:
+            self._stats.scores += 1
+        else:
+            self._stats.missing_scores[code_of(scored.reason)] += 1
+        return scored
+
+    async def score_many(
+        self, question: str, answers: Mapping[str, str], *, ends: float | None = None
+    ) -> dict[str, Scored]:
+        """The scores of several models' answers to one question, all asked for at once: model -> score."""
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                model: group.create_task(self.score(question, answer, ends=ends))
+                for model, answer in answers.items()
+            }
+        return {model: task.result() for model, task in tasks.items()}
+
+    async def _once(self, body: bytes, ends: float) -> Scored:
+        self._stats.scorings += 1
+        attempt = await post_with_retries(
+            self._http,
+            self._endpoint,
+            body,
+            call_timeout=self._timeout,
+            ends=ends,
+            max_bytes=MAX_SCORE_BYTES,
+            budget=self._budget,
+            on_retry=self._count_retry,
+        )
+        if attempt.reply is not None:
+            return read_score(attempt.reply)
+        if isinstance(attempt.error, UpstreamError):
+            return Scored(None, attempt.error.code)
+        if isinstance(attempt.error, httpx.TimeoutException) and not isinstance(
+            attempt.error, httpx.ConnectTimeout
+        ):
+            return Scored(None, "timeout")
+        return Scored(None, f"connection: {attempt.error}"[:300])
+
+    def _count_retry(self) -> None:
+        self._stats.retries["scorer"] += 1
+
+
+def read_score(reply: Reply) -> Scored:
+    """The score in a reply of `/v1/evaluate`; everything but a number in 0..1 is no score. Raises nothing."""
+    if reply.status != 200:
+        return Scored(None, f"http_status: {reply.status}")
+    if not is_json_type(reply.headers.get("content-type")):
+        return Scored(None, "content_type")
+    try:
+        # the standard parser, because scorers in Python write NaN and Infinity as they are
+        value: Any = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return Scored(None, "malformed_body")
+    if not isinstance(value, dict):
+        return Scored(None, "malformed_body")
+    score = value.get("score")
+    if score is None:
+        return Scored(None, "absent")
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return Scored(None, "not_a_number")
+    if score == -1:
+        return Scored(None, "invalid")
+    if isinstance(score, float) and not math.isfinite(score):
+        return Scored(None, "not_finite")
+    if not 0 <= score <= 1:
+        return Scored(None, f"out_of_range: {score:.6g}" if abs(score) < 1e9 else "out_of_range")
+    return Scored(float(score))
+
+
+def code_of(reason: str | None) -> str:
+    """The code that a reason or error begins with."""
+    return (reason or "").partition(":")[0]
+
+
+def _combined(scores: list[Scored]) -> Scored:
+    """Mean and spread of the scores that came, or the most frequent reason when none did."""
+    values = [scored.value for scored in scores if scored.value is not None]
+    if not values:
+        reason, _ = Counter(scored.reason for scored in scores).most_common(1)[0]
+        return replace(scores[0], reason=reason)
+    return Scored(statistics.fmean(values), None, statistics.pstdev(values) if len(values) > 1 else None)
