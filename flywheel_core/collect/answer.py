@@ -1,6 +1,5 @@
 """What a model answered: read from the body of a completion, each kind of failure told apart."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -35,8 +34,7 @@ _MAX_DETAIL = 300
 _MAX_RAW_DEPTH = MAX_DEPTH - 4  # a data point nests it four levels deep
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """One model's answer or failure.
 
     text: what the model wrote, also when it is not whole. error: None, or one of `ANSWER_ERRORS` with its
