@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import click
 
-from flywheel_cli.options import Settings, pass_settings, settings_options
+from flywheel_cli.options import Settings, expand_days, pass_settings, settings_options
+from flywheel_cli.output import progress
 
 CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
 """The same module that workspace.yaml names, so that these commands run from any folder."""
@@ -35,7 +36,7 @@ def home_option(command: _Command) -> _Command:
 
 @click.group()
 def dagster() -> None:
-    """Start the Dagster UI and daemon of the project."""
+    """Start the Dagster UI and daemon of the project, or make days again."""
 
 
 @dagster.command()
@@ -71,6 +72,45 @@ def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
 def daemon(settings: Settings, home: Path) -> None:
     """The daemon alone: schedules, sensors and queued runs."""
     _become(settings, home, ["dagster-daemon", "run", *CODE_LOCATION])
+
+
+@dagster.command()
+@click.argument("days", metavar="DAY...", nargs=-1, required=True)
+@click.option(
+    "--datasets",
+    type=click.Choice(["none", "last", "every"]),
+    default="last",
+    show_default=True,
+    help="Which training datasets to make: none, that of the last day, or one for every day.",
+)
+@home_option
+@settings_options
+@pass_settings
+def backfill(
+    settings: Settings, days: tuple[str, ...], datasets: Literal["none", "last", "every"], home: Path
+) -> None:
+    """Make days again through Dagster, in this process; runs, metadata and checks show up in the UI.
+
+    DAY is 2026-01-05, 20260105, today, yesterday, a range FIRST..LAST, or all for every day that has raw files.
+    A bad day stops itself only; the exit status then is 1.
+    """
+    from flywheel_dagster.materialize import materialize_days
+
+    wanted = expand_days(days, settings.layout.raw_days())
+    with progress("backfill") as tell:
+        result = materialize_days(
+            wanted,
+            settings.config,
+            home,
+            datasets=datasets,
+            on_day=lambda report: tell(report.done, report.total),
+        )
+    click.echo(f"{result.days - len(result.failed)} of {result.days} days made in {result.seconds:.1f} s")
+    for day, problems in sorted(result.failed.items()):
+        for problem in problems:
+            click.echo(f"{day}: {problem}", err=True)
+    if result.failed:
+        raise click.exceptions.Exit(1)
 
 
 def dagster_environment(settings: Settings, home: Path) -> dict[str, str]:
