@@ -1,22 +1,28 @@
 """A day's raw files become the tables `responses` and `rejects`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flywheel_core.config import Config
+from flywheel_core.lake.chunks import Batch, Wanted
+from flywheel_core.lake.columns import POINTS
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import TableFile
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+from flywheel_core.lake.parquet import parquet_file
+from flywheel_core.lake.reading import Progress, Tally, read_files
+from flywheel_core.lake.schemas import REJECTS, RESPONSES
+from flywheel_core.lake.tables import TableFile, table_file
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What one ingest of a day read and kept; `lines` = `accepted` + `duplicates` + `rejected`.
+    """What one ingest of a day read and kept; lines = accepted + duplicates + rejected.
 
-    open: the UTC day is not over; files: names of the raw files; blank lines are not in `lines`.
+    open: the UTC day is not over. files: names of the raw files. Blank lines are not among `lines`.
+    unknown_models: names with a response or score that the configuration gives no category.
     """
 
     day: date
@@ -41,5 +47,79 @@ def ingest_day(
     progress: Progress | None = None,
     today: date | None = None,
 ) -> IngestResult:
-    """Read all raw files of `day` and replace its `responses` and `rejects`. `today` is the UTC day unless given."""
-    raise NotImplementedError
+    """Read all raw files of `day` and replace its `responses` and `rejects`. `today` is the UTC day unless given.
+
+    A day without raw files gives empty tables. While the day is open a last line without newline is left for later.
+    Memory is bounded whatever the size of the files. Raises StorageError.
+    """
+    is_open = day >= (today or datetime.now(UTC).date())
+    files = layout.raw_files(day)
+    tally = Tally()
+    models: set[str] = set()
+    responses_path, rejects_path = layout.table("responses", day), layout.table("rejects", day)
+    with (
+        parquet_file(rejects_path, REJECTS, plain=("text",)) as rejects,
+        parquet_file(responses_path, _STORED, plain=("answer", "byte_offset", "point")) as responses,
+    ):
+        for batch in read_files(files, Wanted(day, open=is_open), tally, progress):
+            points_before = tally.accepted - batch.points.num_rows
+            rows = _response_rows(batch, day, points_before)
+            models.update(rows.column("model").unique().drop_null().to_pylist())
+            responses.write(rows)
+            rejects.write(_reject_rows(batch, day))
+        responses.note({"files": [path.name for path in files], "rejected": tally.rejected, **asdict(tally)})
+    known = config.categories()
+    return IngestResult(
+        day=day,
+        open=is_open,
+        files=tuple(path.name for path in files),
+        bytes_read=tally.bytes_read,
+        lines=tally.lines,
+        accepted=tally.accepted,
+        duplicates=tally.duplicates,
+        rejected=tally.rejected,
+        blank=tally.blank,
+        rejected_by_code=dict(sorted(tally.rejected_by_code.items())),
+        unknown_models=tuple(sorted(models - known.keys())),
+        responses=table_file("responses", day, responses_path),
+        rejects=table_file("rejects", day, rejects_path),
+    )
+
+
+def _response_rows(batch: Batch, day: date, points_before: int) -> pa.Table:
+    """The rows of `responses`: each response beside its data point, whose texts are held once."""
+    owner = pc.cast(batch.answers.column("owner"), pa.int32()).combine_chunks()
+    columns: dict[str, Any] = {
+        "day": pa.repeat(pa.scalar(day, pa.date32()), len(owner)),
+        "point": pc.add(pc.cast(owner, pa.int64()), points_before),
+        "raw_file": pa.repeat(batch.file, len(owner)),
+    }
+    for name in batch.points.column_names:
+        column = batch.points.column(name).combine_chunks()
+        if pa.types.is_string(column.type):
+            texts = column.dictionary_encode()
+            columns[name] = pa.DictionaryArray.from_arrays(pc.take(texts.indices, owner), texts.dictionary)
+        else:
+            columns[name] = pc.take(column, owner)
+    for name in RESPONSES.names:
+        if name not in columns:
+            columns[name] = batch.answers.column(name)
+    return pa.table([columns[field.name] for field in _STORED], schema=_STORED)
+
+
+def _reject_rows(batch: Batch, day: date) -> pa.Table:
+    count = batch.rejects.num_rows
+    columns = [pa.repeat(pa.scalar(day, pa.date32()), count), pa.repeat(batch.file, count)]
+    return pa.table([*columns, *batch.rejects.columns], schema=REJECTS)
+
+
+_TEXTS_HELD_ONCE = {field.name for field in POINTS if pa.types.is_string(field.type)}
+_STORED = pa.schema(
+    [
+        pa.field(field.name, pa.dictionary(pa.int32(), pa.string()))
+        if field.name in _TEXTS_HELD_ONCE
+        else field
+        for field in RESPONSES
+    ]
+)
+"""`RESPONSES` as it is handed to the Parquet writer, which stores a dictionary of texts as texts."""

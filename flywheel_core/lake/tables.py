@@ -4,21 +4,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 
 from flywheel_core.config import Config
-from flywheel_core.lake.layout import Layout
+from flywheel_core.errors import NoDataError, StorageError, UsageError
+from flywheel_core.lake.engine import engine, sql
+from flywheel_core.lake.labels import create_labels
+from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.parquet import read_note, write_rows
+from flywheel_core.lake.schemas import TABLES
 
-DAILY_TABLES = (
-    "responses",
-    "rejects",
-    "training_examples",
-    "label_distribution",
-    "model_leaderboard",
-    "quality_report",
-)
+DAILY_TABLES = tuple(TABLES)
 """The daily tables in the order in which they are built."""
+
+SOURCES = {
+    "training_examples": ("responses",),
+    "label_distribution": ("training_examples",),
+    "model_leaderboard": ("responses", "training_examples"),
+    "quality_report": (
+        "responses",
+        "rejects",
+        "training_examples",
+        "label_distribution",
+        "model_leaderboard",
+    ),
+}
+"""Derived table -> the tables of the same day that it is built from."""
+
+_BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -33,10 +50,66 @@ class TableFile:
 
 
 def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFile:
-    """Build one of the four derived tables from the day's own tables."""
-    raise NotImplementedError
+    """Build one of the derived tables from the day's own tables, and replace its file.
+
+    The same inputs and settings give the same bytes. Raises UsageError for another name, NoDataError when a table
+    that it is built from is missing, StorageError when a file cannot be read or written.
+    """
+    if name not in SOURCES:
+        raise UsageError(f"{name!r} is not a derived table", hint=f"derived are {', '.join(SOURCES)}")
+    path = layout.table(name, day)
+    with engine(layout, config) as connection:
+        connection.execute("create table the_day as select cast(? as date) as day", [day])
+        for source in SOURCES[name]:
+            _view_of_day(connection, layout, source, day)
+        if name == "training_examples":
+            connection.execute(
+                "create view outcomes as select point as example, model, score, failed, cost, latency_ms"
+                " from responses where model is not null"
+            )
+            create_labels(connection)
+        if name == "quality_report":
+            _ingest_counts(connection, read_note(layout.table("responses", day)))
+        try:
+            rows = connection.sql(sql(name)).to_arrow_reader(_BATCH_ROWS)
+            write_rows(path, TABLES[name], rows or ())
+        except duckdb.Error as error:
+            raise StorageError(f"cannot build {name} of {day}: {error}") from error
+    return table_file(name, day, path)
+
+
+def table_file(name: str, day: date, path: Path) -> TableFile:
+    """The record of a table's file as it lies on disk. Raises StorageError."""
+    try:
+        rows = pq.read_metadata(path).num_rows
+        return TableFile(name, day, path, rows, sha256_of(path))
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) -> pl.DataFrame:
-    """A table's rows of `days` (all days that have a file unless given), in order of day."""
-    raise NotImplementedError
+    """A table's rows of `days` (all days that have a file unless given), in order of day; days without file are left out.
+
+    Raises UsageError for a name that is no daily table.
+    """
+    if name not in TABLES:
+        raise UsageError(f"{name!r} is not a daily table", hint=f"there are {', '.join(TABLES)}")
+    present = layout.table_days(name)
+    chosen = present if days is None else sorted(set(days) & set(present))
+    empty = pl.DataFrame(TABLES[name].empty_table())
+    return pl.concat([empty, *(pl.read_parquet(layout.table(name, day)) for day in chosen)])
+
+
+def _view_of_day(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day: date) -> None:
+    path = layout.table(name, day)
+    if not path.is_file():
+        raise NoDataError(
+            f"there is no table {name} for {day}", hint=f"build it first: flywheel ingest {day}, then label"
+        )
+    connection.read_parquet(str(path)).create_view(name)
+
+
+def _ingest_counts(connection: duckdb.DuckDBPyConnection, counts: dict[str, Any]) -> None:
+    connection.execute("create table ingest_counts (place integer, metric varchar, value double)")
+    for place, metric in enumerate(("lines", "accepted", "duplicates", "rejected", "blank", "bytes_read")):
+        connection.execute("insert into ingest_counts values (?, ?, ?)", [place, metric, counts[metric]])

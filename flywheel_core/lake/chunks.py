@@ -1,0 +1,132 @@
+"""One chunk of a raw file as Arrow tables: its points, their responses, and the lines that hold none."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from flywheel_core.errors import PointError
+from flywheel_core.lake.columns import answer_columns, point_columns
+from flywheel_core.lake.points import BYTE_ORDER_MARK, read_point
+from flywheel_core.lake.raw_lines import Chunk, Text
+from flywheel_core.wire import MAX_POINT_BYTES
+
+MAX_REJECT_TEXT = MAX_POINT_BYTES
+"""Bytes of a rejected line whose text is kept."""
+
+REJECTS = pa.schema(
+    [
+        ("byte_offset", pa.int64()),
+        ("length", pa.int64()),
+        ("code", pa.string()),
+        ("message", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+
+REJECT_CODES = {
+    "file_damaged": "a compressed file cannot be unpacked further; the text is the broken-off line before the damage",
+}
+"""Why ingest rejects, beyond `POINT_CODES`: code -> meaning."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """How chunks are to be read. day: of the raw file; open: its end may still be written, so a last line without
+    newline is left for later; full: with answers, question keys and splits."""
+
+    day: date
+    open: bool = False
+    full: bool = True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one chunk held. lines = rows of `points` + rows of `rejects`; blank lines are beside."""
+
+    path: str
+    lines: int
+    blank: int
+    bytes_read: int
+    points: pa.Table
+    answers: pa.Table
+    rejects: pa.Table
+
+    @property
+    def file(self) -> str:
+        """The raw file's name."""
+        return Path(self.path).name
+
+
+def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
+    """Take a chunk apart. Raises StorageError when its file cannot be read."""
+    data = chunk.data if isinstance(chunk, Text) else chunk.read()
+    points: list[Any] = []
+    offsets: list[int] = []
+    rejects: list[tuple[int, int, str, str, str]] = []
+    blank = 0
+    end = chunk.start
+    if chunk.oversized or (isinstance(chunk, Text) and chunk.damage is not None):
+        length = chunk.end - chunk.start if isinstance(chunk, Chunk) else len(data)
+        if not (wanted.open and isinstance(chunk, Chunk) and not _ends_line(chunk)):
+            rejects.append(_whole_reject(chunk, data, length))
+            end += length
+    else:
+        for offset, line in _lines(data, chunk.start, wanted.open):
+            end = offset + len(line) + 1
+            try:
+                points.append(read_point(line, wanted.day))
+                offsets.append(offset)
+            except PointError as error:
+                if line.removeprefix(BYTE_ORDER_MARK).strip():
+                    rejects.append((offset, len(line), error.code, error.message, _shown(line)))
+                else:
+                    blank += 1
+        end = min(end, chunk.start + len(data))
+    columns = list(zip(*rejects, strict=True)) or [()] * len(REJECTS)
+    return Batch(
+        path=chunk.path,
+        lines=len(points) + len(rejects),
+        blank=blank,
+        bytes_read=end - chunk.start,
+        points=point_columns(points, offsets, keys=wanted.full),
+        answers=answer_columns(points, answers=wanted.full),
+        rejects=pa.table(
+            [pa.array(column, field.type) for column, field in zip(columns, REJECTS, strict=True)],
+            schema=REJECTS,
+        ),
+    )
+
+
+def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, bytes]]:
+    """The lines of `data` with their offsets, split on newline alone. A last line without one is left if kept."""
+    at = 0
+    while (end := data.find(b"\n", at)) >= 0:
+        yield start + at, data[at:end]
+        at = end + 1
+    if at < len(data) and not keep_tail:
+        yield start + at, data[at:]
+
+
+def _ends_line(chunk: Chunk) -> bool:
+    return Chunk(chunk.path, chunk.end - 1, chunk.end).read() == b"\n"
+
+
+def _whole_reject(chunk: Chunk | Text, data: bytes, length: int) -> tuple[int, int, str, str, str]:
+    if isinstance(chunk, Text) and chunk.damage is not None:
+        return chunk.start, length, "file_damaged", f"cannot be unpacked: {chunk.damage}", _shown(data)
+    return (
+        chunk.start,
+        length,
+        "point_too_large",
+        f"the line is longer than {MAX_POINT_BYTES} bytes; only its beginning is kept here",
+        _shown(data),
+    )
+
+
+def _shown(line: bytes) -> str:
+    """A line as text; bytes that are no UTF-8 as \\xNN."""
+    return line[:MAX_REJECT_TEXT].decode(errors="backslashreplace")

@@ -1,0 +1,223 @@
+"""Data points as Arrow columns: one row a point, and one row a point and model."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from flywheel_core.lake.points import free_part
+
+Split = Literal["train", "validation", "test"]
+
+MAX_LATENCY_MS = 2**63 - 1
+
+_DIGITS = re.compile(r"\d+")
+
+POINTS = pa.schema(
+    [
+        ("data_point_id", pa.string()),
+        ("byte_offset", pa.int64()),
+        ("source", pa.string()),
+        ("tenant", pa.string()),
+        ("user", pa.string()),
+        ("received_at", pa.float64()),
+        ("timestamp", pa.int64()),
+        ("question", pa.string()),
+        ("question_key", pa.string()),
+        ("split", pa.string()),
+        ("prompt_rule", pa.string()),
+        ("mode", pa.string()),
+        ("sampling_rate", pa.float64()),
+        ("decision_id", pa.string()),
+        ("served_model", pa.string()),
+        ("router_version", pa.string()),
+        ("predicted_model", pa.string()),
+        ("predicted_category", pa.string()),
+        ("confidence", pa.float64()),
+        ("decision_reason", pa.string()),
+    ]
+)
+"""What belongs to a data point as a whole."""
+
+ANSWERS = pa.schema(
+    [
+        ("owner", pa.int64()),
+        ("position", pa.int64()),
+        ("model", pa.string()),
+        ("answer", pa.string()),
+        ("latency_ms", pa.int64()),
+        ("cost", pa.float64()),
+        ("finish_reason", pa.string()),
+        ("error", pa.string()),
+        ("failed", pa.bool_()),
+        ("failure_reason", pa.string()),
+        ("score", pa.float64()),
+        ("score_reason", pa.string()),
+        ("score_spread", pa.float64()),
+        ("asked", pa.float64()),
+    ]
+)
+"""What belongs to one model's response; `owner` is the row of its data point."""
+
+
+def question_key(question: str) -> str:
+    """32 hex digits that questions share which differ in case and white space only."""
+    return _keys(question)[0]
+
+
+def split_of(question: str) -> Split:
+    """The side that a question is on, in every dataset: train 70 %, validation 10 %, test 20 %.
+
+    A hash of the question without case, white space and the value of numbers, so that questions made from one
+    template are on one side.
+    """
+    return _keys(question)[1]
+
+
+def point_columns(points: Sequence[Any], offsets: Sequence[int], keys: bool) -> pa.Table:
+    """One row a point, as `POINTS`; `keys` says whether question keys and splits are worked out."""
+    decisions = [_decision(point.classification) for point in points]
+    questions = [point.question for point in points]
+    sides = [_keys(question) if keys else (None, None) for question in questions]
+    columns: dict[str, Sequence[Any]] = {
+        "data_point_id": [point.id for point in points],
+        "byte_offset": offsets,
+        "question": questions,
+        "question_key": [key for key, _ in sides],
+        "split": [side for _, side in sides],
+        "router_version": [_text(decision, "router_version") for decision in decisions],
+        "predicted_model": [_text(decision, "model") for decision in decisions],
+        "predicted_category": [_text(decision, "category") for decision in decisions],
+        "confidence": [_number(decision, "confidence") for decision in decisions],
+        "decision_reason": [_text(decision, "reason") for decision in decisions],
+    }
+    for name in POINTS.names:
+        if name not in columns:
+            columns[name] = [getattr(point, name) for point in points]
+    return pa.table([pa.array(columns[field.name], field.type) for field in POINTS], schema=POINTS)
+
+
+def answer_columns(points: Sequence[Any], answers: bool) -> pa.Table:
+    """One row a point and model, as `ANSWERS`; a point without any response has one row with model null.
+
+    `answers` says whether the answers' text is kept.
+    """
+    models: list[str | None] = []
+    responses: list[Any] = []
+    scores: list[float | None] = []
+    reasons: list[str | None] = []
+    spreads: list[float | None] = []
+    asked: list[float | None] = []
+    counts: list[int] = []
+    for point in points:
+        found = point.responses
+        names: list[str] = list(found)
+        given = point.scores
+        if not given.keys() <= found.keys():
+            names += [model for model in given if model not in found]
+        if not names:
+            names = [None]  # type: ignore[list-item] # the row that keeps a point without responses
+        models += names
+        responses += map(found.get, names)
+        scores += map(given.get, names)
+        reasons += _reasons(point, names)
+        spreads += _looked_up(point.score_spreads, names)
+        asked += _looked_up(point.asked, names)
+        counts.append(len(names))
+    failures = [
+        _failure(model, response, score)
+        for model, response, score in zip(models, responses, scores, strict=True)
+    ]
+    owners = np.repeat(np.arange(len(counts)), counts)
+    starts = np.repeat(np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, int), counts)
+    columns: dict[str, Any] = {
+        "owner": owners,
+        "position": np.arange(len(owners)) - starts,
+        "model": models,
+        "answer": _field(responses, "answer") if answers else [None] * len(models),
+        "latency_ms": _bounded(_field(responses, "latency_ms")),
+        "cost": _field(responses, "cost"),
+        "finish_reason": _field(responses, "finish_reason"),
+        "error": _field(responses, "error"),
+        "failed": [
+            None if model is None else failure is not None
+            for model, failure in zip(models, failures, strict=True)
+        ],
+        "failure_reason": failures,
+        "score": [None if failure else score for failure, score in zip(failures, scores, strict=True)],
+        "score_reason": [
+            None if model is None else "response_failed" if failure else reason
+            for model, failure, reason in zip(models, failures, reasons, strict=True)
+        ],
+        "score_spread": spreads,
+        "asked": asked,
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in ANSWERS], schema=ANSWERS)
+
+
+def _keys(question: str) -> tuple[str, Split]:
+    """A question's key and side."""
+    folded = "".join(question.casefold().split())
+    digest = hashlib.sha256(folded.encode()).hexdigest()
+    without_numbers = _DIGITS.sub("0", folded)
+    sided = digest
+    if without_numbers != folded:
+        sided = hashlib.sha256(without_numbers.encode()).hexdigest()
+    bucket = int(sided[:15], 16) % 100
+    return digest[:32], "train" if bucket < 70 else "validation" if bucket < 80 else "test"
+
+
+def _decision(classification: Any) -> dict[str, Any]:
+    found = free_part(classification)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(decision: dict[str, Any], name: str) -> str | None:
+    value = decision.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _number(decision: dict[str, Any], name: str) -> float | None:
+    value = decision.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= 1e300 else None
+
+
+def _reasons(point: Any, names: Sequence[str]) -> list[str | None]:
+    """Why each score is missing, null where it is not."""
+    scores, given = point.scores, point.score_reasons or {}
+    return [
+        None
+        if scores.get(name) is not None
+        else given.get(name) or ("score_null" if name in scores else "score_absent")
+        for name in names
+    ]
+
+
+def _looked_up(values: dict[str, float] | None, names: Sequence[str]) -> Sequence[float | None]:
+    return list(map(values.get, names)) if values else [None] * len(names)
+
+
+def _failure(model: str | None, response: Any, score: float | None) -> str | None:
+    """Why a response failed. One that is scored, without error and without recorded answer, did not."""
+    if model is None:
+        return None
+    if response is None or (response.answer is None and response.error is None):
+        return "answer_missing" if score is None else None
+    if response.error is not None:
+        return "error"
+    return None if response.answer and not response.answer.isspace() else "answer_empty"
+
+
+def _field(responses: Sequence[Any], name: str) -> list[Any]:
+    return [None if response is None else getattr(response, name) for response in responses]
+
+
+def _bounded(latencies: list[int | None]) -> list[int | None]:
+    if any(value is not None and value > MAX_LATENCY_MS for value in latencies):
+        return [value if value is None else min(value, MAX_LATENCY_MS) for value in latencies]
+    return latencies

@@ -1,0 +1,67 @@
+"""DuckDB as every step uses it: in memory, bounded, its scratch removed; and the SQL files."""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+import duckdb
+
+from flywheel_core.config import Config
+from flywheel_core.lake.layout import Layout
+
+THREADS = 2
+
+
+@contextmanager
+def engine(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that knows the configuration as the tables `models` and `settings`."""
+    scratch = layout.root / ".scratch" / uuid.uuid4().hex
+    connection = open_engine(config, str(scratch))
+    try:
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def open_engine(config: Config, scratch: str) -> duckdb.DuckDBPyConnection:
+    """As `engine`; the caller closes the connection and removes the folder `scratch`."""
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": THREADS,
+            "memory_limit": f"{config.storage.memory_limit_mb}MB",
+            "temp_directory": scratch,
+        },
+    )
+    connection.execute(sql("settings"), _settings(config))
+    order = {model: place for place, model in enumerate(config.declared_order())}
+    connection.execute("create table models (model varchar, category varchar, declared integer)")
+    for name, model in config.models.items():
+        connection.execute("insert into models values (?, ?, ?)", [name, model.category, order[name]])
+    return connection
+
+
+def sql(name: str) -> str:
+    """The text of `flywheel_core/lake/sql/<name>.sql`."""
+    return files("flywheel_core.lake").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def quoted(text: str) -> str:
+    """`text` as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _settings(config: Config) -> dict[str, float | str | None]:
+    labelling = config.labelling
+    preferences = [*dict.fromkeys(labelling.tie_preference), None, None, None][:3]
+    return {
+        "min_score": labelling.min_score,
+        "tie_tolerance": labelling.tie_tolerance,
+        "preference_1": preferences[0],
+        "preference_2": preferences[1],
+        "preference_3": preferences[2],
+        "score_cost": config.data_collection.score_cost * config.data_collection.score_repeats,
+    }

@@ -1,0 +1,89 @@
+"""Parquet files of the lake: the same rows give the same bytes, and a reader never sees half a file."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.layout import replacing
+
+ROW_GROUP = 65_536
+"""Rows of a row group of a derived table."""
+
+_COUNTS_KEY = b"flywheel"
+_DICTIONARY_BYTES = 64 * 1024 * 1024
+
+
+class Writer:
+    """An open Parquet file; each `write` makes one row group. `rows` counts what was written."""
+
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self._file = file
+        self.rows = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Append `rows` as one row group, unless there are none."""
+        if rows.num_rows:
+            self._file.write_table(rows, row_group_size=rows.num_rows)
+            self.rows += rows.num_rows
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Put small facts about the rows into the file; `read_note` gives them back."""
+        text = json.dumps(values, ensure_ascii=False, sort_keys=True)
+        self._file.add_key_value_metadata({_COUNTS_KEY: text.encode()})
+
+
+@contextmanager
+def parquet_file(path: Path, schema: pa.Schema, plain: Sequence[str] = ()) -> Iterator[Writer]:
+    """A new Parquet file that replaces `path` when the block ends well. Columns in `plain` hold long, unlike texts.
+
+    Raises StorageError.
+    """
+    repeating = [name for name in schema.names if name not in plain]
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=repeating,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            write_statistics=repeating,
+            store_schema=False,
+        ) as file,
+    ):
+        yield Writer(file)
+
+
+def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write batches of any size as row groups of `ROW_GROUP` rows; gives the number of rows. Raises StorageError."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    with parquet_file(path, schema) as writer:
+        for batch in batches:
+            waiting.append(batch)
+            count += batch.num_rows
+            while count >= ROW_GROUP:
+                table = pa.Table.from_batches(waiting).cast(schema)
+                writer.write(table.slice(0, ROW_GROUP))
+                waiting = table.slice(ROW_GROUP).to_batches()
+                count -= ROW_GROUP
+        if waiting:
+            writer.write(pa.Table.from_batches(waiting).cast(schema))
+        return writer.rows
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What `Writer.note` put into a file; empty if nothing. Raises StorageError."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+    found: dict[str, Any] = json.loads(metadata.get(_COUNTS_KEY, b"{}"))
+    return found

@@ -1,0 +1,101 @@
+"""Data points out of raw lines: canonical lines in one look, anything else as the wire's own decoder judges it."""
+
+import time
+from datetime import UTC, date, datetime
+from types import GenericAlias
+from typing import Annotated, Any, Union, get_type_hints
+
+import msgspec
+
+from flywheel_core.records import DataPoint, Response
+from flywheel_core.wire import MAX_POINT_BYTES, decode_point
+from flywheel_core.wire_fields import MAX_ERROR_CHARS, question_code
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_SHORT_DEPTH = 10
+"""Nesting of a point's free parts up to which a line takes the short way; the wire allows more."""
+
+_ANY = msgspec.json.Decoder()
+
+
+def read_point(line: bytes | memoryview, day: date) -> Any:
+    """The data point of one raw line of `day`: a DataPoint, or one like it without the parts that no table keeps.
+
+    Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second, so
+    that the same line gives the same row whenever it is read. Raises PointError with one of `POINT_CODES`.
+    """
+    if len(line) <= MAX_POINT_BYTES:
+        try:
+            point = _SHORT_WAY.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            if question_code(point.question) is None and _drop_free_parts(point):
+                return point
+    return _read_slowly(bytes(line).removeprefix(BYTE_ORDER_MARK), day)
+
+
+def free_part(value: Any) -> Any:
+    """What a free part such as `classification` holds, whichever way its point was read."""
+    return _ANY.decode(value) if isinstance(value, msgspec.Raw) else value
+
+
+def has_time(line: bytes) -> bool:
+    """Whether a line that `decode_point` accepts says when it happened or was received."""
+    fields = {name.lower().replace("_", ""): value for name, value in _ANY.decode(line).items()}
+    return fields.get("timestamp") is not None or fields.get("receivedat") is not None
+
+
+def _drop_free_parts(point: Any) -> bool:
+    """Let go of what no table keeps, so that memory is used again at once; false: a response has another name."""
+    point.messages = None
+    for model, response in point.responses.items():
+        if response.model != model:
+            return False
+        response.usage = response.raw_response = None
+    return True
+
+
+def _read_slowly(line: bytes, day: date) -> DataPoint:
+    before = int(time.time())
+    point = decode_point(line)
+    if point.timestamp >= before and not has_time(line):  # the wire put in the present time
+        point.timestamp = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    return point
+
+
+def _short_way() -> Any:
+    """A decoder for canonical lines that looks at every byte.
+
+    The wire's records keep free parts as unread JSON text, which takes further looks for UTF-8, numbers beyond
+    range and depth. With the free parts spelt out down to a fixed depth, one look in C does all of it.
+    """
+    scalar = str | int | float | bool | None
+    json: Any = scalar
+    for _ in range(_SHORT_DEPTH):
+        json = Union[dict[str, json], list[json], scalar]  # noqa: UP007 -- `|` cannot build a type in a loop
+    mapping: Any = dict[str, json] | None
+    listing: Any = list[json] | None
+    error = Annotated[str, msgspec.Meta(max_length=MAX_ERROR_CHARS)] | None
+    response = _like(Response, error=error, usage=mapping, raw_response=mapping)
+    responses: Any = GenericAlias(dict, (str, response))
+    return msgspec.json.Decoder(
+        _like(DataPoint, responses=responses, classification=mapping, messages=listing)
+    )
+
+
+def _like(record: type[msgspec.Struct], **types: Any) -> Any:
+    """A record with the same fields, in the same order, some of them of other types; free parts default to null."""
+    hints = get_type_hints(record, include_extras=True)
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(record):
+        kind = types.get(field.name, hints[field.name])
+        if field.required:
+            fields.append((field.name, kind))
+        else:
+            fields.append((field.name, kind, None if field.name in types else field.default))
+    return msgspec.defstruct(record.__name__, fields, forbid_unknown_fields=True, gc=False)
+
+
+_SHORT_WAY = _short_way()

@@ -1,0 +1,120 @@
+"""All chunks of raw files in order, each id once: what ingest and `generate` both build on."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
+from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
+from flywheel_core.lake.workers import read_in_parallel
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+PARALLEL_BYTES = 64 * 1024 * 1024
+"""Plain raw text from which on it pays to start two processes."""
+
+
+@dataclass
+class Tally:
+    """What was read so far. lines = accepted + duplicates + rejected; blank lines are beside."""
+
+    bytes_read: int = 0
+    lines: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    blank: int = 0
+    rejected_by_code: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> int:
+        """Rejected lines of all codes."""
+        return sum(self.rejected_by_code.values())
+
+
+def read_files(
+    files: Sequence[Path], wanted: Wanted, tally: Tally, progress: Progress | None = None
+) -> Iterator[Batch]:
+    """The batches of `files`, in order, without points whose id came before; counts into `tally`.
+
+    Raises StorageError when a file cannot be read, or when lines and rows do not add up.
+    """
+    try:
+        sizes = {path: path.stat().st_size for path in files}
+    except OSError as error:
+        raise StorageError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    plain = sum(size for path, size in sizes.items() if path.suffix != ".gz")
+    total, done = sum(sizes.values()), 0
+    seen: set[bytes] = set()
+    for path in files:
+        if path.suffix == ".gz":
+            batches: Iterator[Batch] = (read_chunk(text, wanted) for text in unpacked_chunks(path))
+        elif plain >= PARALLEL_BYTES:
+            batches = read_in_parallel(plain_chunks(path, sizes[path]), wanted)
+        else:
+            batches = (read_chunk(chunk, wanted) for chunk in plain_chunks(path, sizes[path]))
+        within = 0
+        for batch in batches:
+            yield _counted(_without_repeats(batch, seen), batch, tally)
+            within = min(within + batch.bytes_read, sizes[path])
+            if progress:
+                progress(done + within, total)
+        done += sizes[path]
+        if progress:
+            progress(done, total)
+
+
+def _counted(kept: Batch, batch: Batch, tally: Tally) -> Batch:
+    accepted = kept.points.num_rows
+    duplicates = batch.points.num_rows - accepted
+    if batch.lines != accepted + duplicates + batch.rejects.num_rows:
+        raise StorageError(
+            f"{batch.path}: {batch.lines} lines gave {accepted} points, {duplicates} duplicates"
+            f" and {batch.rejects.num_rows} rejects",
+            hint="this is a fault of the program; please report it",
+        )
+    tally.bytes_read += batch.bytes_read
+    tally.lines += batch.lines
+    tally.blank += batch.blank
+    tally.accepted += accepted
+    tally.duplicates += duplicates
+    for code in batch.rejects.column("code").to_pylist():
+        tally.rejected_by_code[code] = tally.rejected_by_code.get(code, 0) + 1
+    return kept
+
+
+def _without_repeats(batch: Batch, seen: set[bytes]) -> Batch:
+    """The batch without points whose id is in `seen`, which learns the others. Ids are held as 16-byte digests."""
+    keep = []
+    for identity in batch.points.column("data_point_id").to_pylist():
+        digest = hashlib.blake2b(identity.encode(), digest_size=16).digest()
+        keep.append(digest not in seen)
+        seen.add(digest)
+    if all(keep):
+        return batch
+    kept = pa.array(keep)
+    places = pa.array([place if kept else None for place, kept in zip(_places(keep), keep, strict=True)])
+    owners = pc.take(places, batch.answers.column("owner"))
+    answers = batch.answers.set_column(0, batch.answers.schema.field("owner"), pc.cast(owners, pa.int64()))
+    return Batch(
+        batch.path,
+        batch.lines,
+        batch.blank,
+        batch.bytes_read,
+        batch.points.filter(kept),
+        answers.filter(pc.is_valid(owners)),
+        batch.rejects,
+    )
+
+
+def _places(keep: Sequence[bool]) -> Iterator[int]:
+    """For every row, its place among the kept ones."""
+    place = 0
+    for kept in keep:
+        yield place
+        place += kept

@@ -1,0 +1,9 @@
+-- One row: what the configuration says about labels and spend. A tie preference that is not set is null.
+create table settings as
+select
+    cast($min_score as double) as min_score,
+    cast($tie_tolerance as double) as tie_tolerance,
+    cast($preference_1 as varchar) as preference_1,
+    cast($preference_2 as varchar) as preference_2,
+    cast($preference_3 as varchar) as preference_3,
+    cast($score_cost as double) as score_cost
