@@ -1,0 +1,133 @@
+"""The assets: what each is, whose it is, what it is made from. How one is made is in `steps.py`, in what order in `days.py`.
+
+Routers will stand here too: their specs beside these, their steps in a module of their own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from flywheel_dagster.checks import day_check_specs
+from flywheel_dagster.days import work_through
+from flywheel_dagster.resources import Lake
+from flywheel_dagster.steps import DAILY_STEPS
+
+PLATFORM, LEARNING = ["team:platform"], ["team:learning"]
+PARQUET = {"dagster/storage_kind": "parquet", "layer": "table"}
+
+RAW_POINTS = "raw_points"
+TRAINING_DATASET = "training_dataset"
+
+
+def raw_points(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
+    """The collector's day files: Dagster sees them change and does not make them."""
+    return dg.AssetSpec(
+        RAW_POINTS,
+        description="Data points as the collector received them: `data/raw/training_data_YYYYMMDD*.jsonl`, one file a day and writer. "
+        "The day is the UTC day of receipt. The sensor `late_days` records here when a closed day's files change.",
+        group_name="collect",
+        kinds={"json", "file"},
+        owners=PLATFORM,
+        tags={"layer": "raw"},
+        partitions_def=partitions,
+    )
+
+
+def daily_specs() -> list[dg.AssetSpec]:
+    """The daily tables and the training dataset, each of its day.
+
+    The dataset reads a window of days but depends, for Dagster, on its last day alone: a missing or failed day inside
+    the window must not hold it up, and with a window mapping one failed day would hold up every dataset after it.
+    """
+    return [
+        dg.AssetSpec(
+            "responses",
+            deps=[RAW_POINTS],
+            description="One row per data point and model: answer, latency, cost, failure, score. Every line of the raw "
+            "files is accepted, a duplicate or rejected. Made again from the raw files, it has the same bytes.",
+            group_name="ingest",
+            kinds={"python", "parquet"},
+            owners=PLATFORM,
+            tags=PARQUET,
+        ),
+        dg.AssetSpec(
+            "rejects",
+            deps=[RAW_POINTS],
+            description="The lines that are no acceptable data point: file, byte offset, reason and raw text. Nothing is lost.",
+            group_name="ingest",
+            kinds={"python", "parquet"},
+            owners=PLATFORM,
+            tags=PARQUET,
+        ),
+        dg.AssetSpec(
+            "training_examples",
+            deps=["responses"],
+            description="One row per data point: label, the rule that gave it, best model, score, margin and side of the split. "
+            "Unlabelled data points stay, with the rule that says why.",
+            group_name="label",
+            kinds={"duckdb", "parquet"},
+            owners=LEARNING,
+            tags=PARQUET,
+        ),
+        dg.AssetSpec(
+            "label_distribution",
+            deps=["training_examples"],
+            description="How often each label was given on a day. `share_...` plots over the days.",
+            group_name="report",
+            kinds={"duckdb", "parquet"},
+            owners=LEARNING,
+            tags=PARQUET,
+        ),
+        dg.AssetSpec(
+            "model_leaderboard",
+            deps=["responses", "training_examples"],
+            description="Per model: answers, mean score, win rate, failure rate, latency p50 and p95, cost.",
+            group_name="report",
+            kinds={"duckdb", "parquet"},
+            owners=LEARNING,
+            tags=PARQUET,
+        ),
+        dg.AssetSpec(
+            "quality_report",
+            deps=["responses", "training_examples"],
+            description="Whether the day is fit to learn from: coverage, ties, margins, scores, unknown models, spend.",
+            group_name="report",
+            kinds={"duckdb", "parquet"},
+            owners=LEARNING,
+            tags=PARQUET,
+        ),
+        dg.AssetSpec(
+            TRAINING_DATASET,
+            deps=["training_examples", "label_distribution", "model_leaderboard", "quality_report"],
+            description="A versioned training dataset: the window of `dataset.window_days` days that ends with this day, "
+            "without repeats, split 70/10/20 by a hash of the question. Days missing in the window are left out.",
+            group_name="dataset",
+            kinds={"polars", "parquet", "json"},
+            owners=LEARNING,
+            tags={"layer": "dataset"},
+        ),
+    ]
+
+
+TABLES = tuple(
+    spec.key.to_user_string() for spec in daily_specs() if spec.key.to_user_string() != TRAINING_DATASET
+)
+"""The daily tables, in the order in which they are made."""
+
+
+def daily_assets(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """All daily assets as one operation, so that a range of days is one run and a bad day stops itself only."""
+
+    @dg.multi_asset(
+        name="daily_assets",
+        specs=daily_specs(),
+        check_specs=day_check_specs(partitions),
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+    )
+    def _daily_assets(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
+        yield from work_through(context, lake, DAILY_STEPS)
+
+    return _daily_assets

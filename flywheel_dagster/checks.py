@@ -1,0 +1,195 @@
+"""What is checked about each day, and the verdicts. Where the figures come from is in `steps.py`.
+
+A check that blocks fails its day with severity ERROR and holds up what would be made from wrong data; the others show
+up in the UI and stop nothing. `dataset_recent` looks at the clock, not at a day, and has a schedule of its own.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from flywheel_dagster.partitions import utc_now
+
+MIN_LINES_FOR_SHARE = 100
+"""Below this many lines one torn line is a large share and no evidence: the check warns."""
+MAX_DATASET_AGE = timedelta(hours=26)
+
+DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
+    "responses": {
+        "points_reconciled": "Every line of the raw files is accounted for, and the tables hold what was counted. Blocks the day.",
+        "rejected_share": "The share of rejected lines is at most operations.max_rejected_share. Blocks the day; "
+        f"with fewer than {MIN_LINES_FOR_SHARE} lines it only warns.",
+        "day_has_points": "Warns when a day has not a single data point.",
+        "models_mapped": "Warns about models that the configuration does not know or gives no category: they can win no label.",
+    },
+    "label_distribution": {
+        "label_drift": "Warns when the labels' shares are further from those of the week before than operations.max_label_drift "
+        "(total variation distance).",
+    },
+    "training_dataset": {
+        "enough_examples": "There are at least dataset.min_examples labelled examples with dataset.min_labels different labels.",
+        "split_disjoint": "No question, case, white space and digits folded, is on two sides of the split. Blocks what trains on it.",
+        "files_verify": "Every file of the version has the SHA-256 that dataset.json says. Blocks what trains on it.",
+    },
+}
+"""Asset -> check -> what it says."""
+
+BLOCKING = frozenset({"points_reconciled", "rejected_share", "split_disjoint", "files_verify"})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of one check on one day. `says` is one sentence; `figures` are numbers that plot over days."""
+
+    check: str
+    passed: bool
+    says: str
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the day goes no further."""
+        return not self.passed and self.severity is dg.AssetCheckSeverity.ERROR and self.check in BLOCKING
+
+
+def day_check_specs(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetCheckSpec]:
+    """The checks that belong to a day, each result kept under its day."""
+    with warnings.catch_warnings():
+        # Partitioned checks are in preview in the pinned version; without them a result names no day.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(
+                name,
+                asset=asset,
+                description=description,
+                blocking=name in BLOCKING,
+                partitions_def=partitions,
+            )
+            for asset, checks in DESCRIPTIONS.items()
+            for name, description in checks.items()
+        ]
+
+
+def points_reconciled(
+    *, lines: int, accepted: int, duplicates: int, rejected: int, stored_points: int, stored_rejects: int
+) -> Verdict:
+    """Lines in = data points kept + duplicates + rejects, and both tables hold as many as were counted."""
+    missing = lines - accepted - duplicates - rejected
+    passed = missing == 0 and stored_points == accepted and stored_rejects == rejected
+    return Verdict(
+        "points_reconciled",
+        passed,
+        f"{lines} lines: {accepted} accepted, {duplicates} duplicates, {rejected} rejected; "
+        f"the tables hold {stored_points} data points and {stored_rejects} rejects",
+        figures={"lines": lines, "unaccounted": missing},
+    )
+
+
+def rejected_share(*, lines: int, rejected: int, limit: float) -> Verdict:
+    """At most `limit` (0..1) of the lines were rejected."""
+    share = rejected / lines if lines else 0.0
+    enough = lines >= MIN_LINES_FOR_SHARE
+    return Verdict(
+        "rejected_share",
+        share <= limit,
+        f"{rejected} of {lines} lines rejected ({share:.2%}); at most {limit:.2%} is allowed",
+        dg.AssetCheckSeverity.ERROR if enough else dg.AssetCheckSeverity.WARN,
+        {"share": share, "limit": limit},
+    )
+
+
+def day_has_points(*, accepted: int) -> Verdict:
+    """The day has at least one data point."""
+    says = f"{accepted} data points" if accepted else "no data point arrived: the day's tables are empty"
+    return Verdict("day_has_points", accepted > 0, says, dg.AssetCheckSeverity.WARN, {"points": accepted})
+
+
+def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
+    """Every model that answered has a category. seen: model -> category, None where there is none."""
+    missing = sorted(model for model, category in seen.items() if category is None)
+    says = (
+        f"no category in the configuration: {', '.join(missing)}"
+        if missing
+        else f"{len(seen)} models, all mapped"
+    )
+    return Verdict(
+        "models_mapped",
+        not missing,
+        says,
+        dg.AssetCheckSeverity.WARN,
+        {"models": len(seen), "unmapped": len(missing)},
+    )
+
+
+def label_drift(*, today: Mapping[str, int], week: Mapping[str, int], limit: float) -> Verdict:
+    """The labels' shares are near those of the week before. Counts per label; nothing to compare with passes."""
+    if not sum(today.values()) or not sum(week.values()):
+        return Verdict("label_drift", True, "nothing to compare with yet", dg.AssetCheckSeverity.WARN)
+    distance = total_variation(today, week)
+    return Verdict(
+        "label_drift",
+        distance <= limit,
+        f"total variation distance to the week before is {distance:.3f}; the limit is {limit:.3f}",
+        dg.AssetCheckSeverity.WARN,
+        {"distance": distance, "limit": limit},
+    )
+
+
+def total_variation(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """Half the sum of the differences between two distributions given as counts: 0 the same, 1 nothing in common."""
+    totals = sum(one.values()), sum(other.values())
+    names = one.keys() | other.keys()
+    return 0.5 * sum(abs(one.get(name, 0) / totals[0] - other.get(name, 0) / totals[1]) for name in names)
+
+
+def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels: int) -> Verdict:
+    """There is enough to train on. labels: labelled examples per label."""
+    examples, kinds = sum(labels.values()), sum(1 for count in labels.values() if count)
+    return Verdict(
+        "enough_examples",
+        examples >= min_examples and kinds >= min_labels,
+        f"{examples} labelled examples with {kinds} labels; at least {min_examples} with {min_labels} are needed",
+        figures={"examples": examples, "labels": kinds},
+    )
+
+
+def split_disjoint(*, sides: int, shared: int) -> Verdict:
+    """No question is on two sides. sides: different questions in all; shared: those found on more than one side."""
+    return Verdict(
+        "split_disjoint",
+        shared == 0,
+        f"{shared} of {sides} different questions are on more than one side of the split",
+        figures={"questions": sides, "shared": shared},
+    )
+
+
+def newest_is_recent(made: datetime | None, partition: str | None, now: datetime) -> tuple[bool, str]:
+    """Whether the dataset of a recent day was made within `MAX_DATASET_AGE` before `now`, and the sentence that says so."""
+    if made is None:
+        return False, "no training dataset was made yet"
+    age = now - made
+    hours = age.total_seconds() / 3600
+    says = f"the newest training dataset ({partition}) was made {hours:.1f} h ago; {MAX_DATASET_AGE.total_seconds() / 3600:.0f} h are allowed"
+    return age <= MAX_DATASET_AGE, says
+
+
+@dg.asset_check(
+    asset="training_dataset",
+    description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
+)
+def dataset_recent(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Looks at materializations of the newest possible days, so that a backfill of old days does not hide a stopped nightly run."""
+    now = utc_now()
+    oldest = (now - MAX_DATASET_AGE).date() - timedelta(days=1)
+    days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("training_dataset"), asset_partitions=days), limit=1
+    ).records
+    made = datetime.fromtimestamp(found[0].timestamp, now.tzinfo) if found else None
+    passed, says = newest_is_recent(made, found[0].partition_key if found else None, now)
+    return dg.AssetCheckResult(passed=passed, description=says)

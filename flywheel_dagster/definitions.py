@@ -1,0 +1,40 @@
+"""Everything that Dagster knows of Flywheel, put together explicitly.
+
+`defs` is what `workspace.yaml` loads: the configuration is read when Dagster calls it, once a process, not when this
+module is imported. It is needed that early because the first partition and the sensors' intervals come from it; a run is
+a process of its own and so always sees the file as it is then, the schedules and sensors after a reload of the location.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from flywheel_core.config import Config
+from flywheel_core.config_file import load_config
+from flywheel_dagster.assets import daily_assets, raw_points
+from flywheel_dagster.checks import dataset_recent
+from flywheel_dagster.jobs import JOBS
+from flywheel_dagster.partitions import daily_partitions
+from flywheel_dagster.resources import Lake
+from flywheel_dagster.schedules import hourly_dataset_check, nightly_training_set
+from flywheel_dagster.sensors import late_days, run_failed
+
+
+def build_defs(config: Config, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+    """The definitions for a configuration. `resource_overrides` replaces resources by name: the seam for tests."""
+    partitions = daily_partitions(config.storage.first_day)
+    return dg.Definitions(
+        assets=[raw_points(partitions), daily_assets(partitions)],
+        asset_checks=[dataset_recent],
+        jobs=list(JOBS),
+        schedules=[nightly_training_set(config.storage.first_day), hourly_dataset_check()],
+        sensors=[late_days(config.operations.rewrite_check_interval), run_failed()],
+        resources={"lake": Lake(config), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions for the configuration in force."""
+    return build_defs(load_config())

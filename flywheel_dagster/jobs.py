@@ -1,0 +1,30 @@
+"""What is run together. When it runs is in `schedules.py` and `sensors.py`."""
+
+import dagster as dg
+
+from flywheel_dagster.assets import TABLES, TRAINING_DATASET
+from flywheel_dagster.checks import dataset_recent
+
+DAY_TABLES_JOB = "day_tables"
+TRAINING_SET_JOB = "training_set"
+FRESHNESS_JOB = "dataset_freshness"
+
+JOBS = (
+    dg.define_asset_job(
+        DAY_TABLES_JOB,
+        selection=dg.AssetSelection.assets(*TABLES),
+        description="A day's tables, without a dataset: for days that changed after the fact, and for backfills.",
+    ),
+    dg.define_asset_job(
+        TRAINING_SET_JOB,
+        selection=dg.AssetSelection.assets(*TABLES, TRAINING_DATASET)
+        - dg.AssetSelection.checks(dataset_recent),
+        description="A day's tables and the training dataset that ends with that day.",
+    ),
+    dg.define_asset_job(
+        FRESHNESS_JOB,
+        selection=dg.AssetSelection.checks(dataset_recent),
+        description="Checks that a training dataset was made in the last 26 hours.",
+    ),
+)
+"""The next ones train and judge routers: they follow the training set of a day."""

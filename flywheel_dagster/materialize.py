@@ -1,0 +1,106 @@
+"""Makes days through Dagster without a Dagster process: what `flywheel backfill` and the demo do.
+
+The same assets run in this process and report to the instance in DAGSTER_HOME, so that runs, metadata and checks show
+up in the UI. A range costs one run; there is no queue and no process to start.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef  # the only way to an instance with one setting changed
+
+from flywheel_core.config import Config
+from flywheel_core.errors import FlywheelError, UsageError
+from flywheel_dagster.assets import TRAINING_DATASET
+from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.home import prepare_home
+from flywheel_dagster.jobs import DAY_TABLES_JOB, TRAINING_SET_JOB
+from flywheel_dagster.partitions import range_tags, ranges, utc_now
+from flywheel_dagster.resources import DayReport, Lake
+
+Datasets = Literal["none", "last", "every"]
+"""Which training datasets to make: none, that of the last day, or one for every day."""
+
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What `materialize_days` did. days: how many; failed: day -> what went wrong; seconds: wall time; runs: run ids."""
+
+    days: int
+    failed: dict[date, tuple[str, ...]]
+    seconds: float
+    runs: tuple[str, ...]
+
+
+def materialize_days(
+    days: Iterable[date],
+    config: Config,
+    home: Path,
+    *,
+    datasets: Datasets = "last",
+    on_day: Callable[[DayReport], None] | None = None,
+) -> Materialized:
+    """Make the tables of `days`, in order, and the training datasets asked for; `on_day` hears of each day as it ends.
+
+    A day that fails does not stop the others: look at `failed`. No dataset of a failed day is made. Raises UsageError for
+    a day outside `storage.first_day` .. today, StorageError when `home` cannot be made.
+    """
+    wanted = sorted(set(days))
+    first, today = date.fromisoformat(config.storage.first_day), utc_now().date()
+    for day in wanted:
+        if not first <= day <= today:
+            raise UsageError(
+                f"{day} is outside {first} .. {today}, the days that Dagster has partitions for",
+                hint="set storage.first_day to the first day of your data",
+            )
+    started = time.monotonic()
+    failed: dict[date, tuple[str, ...]] = {}
+
+    def heard(report: DayReport) -> None:
+        if report.failures:
+            failed[report.day] = failed.get(report.day, ()) + report.failures
+        if on_day is not None:
+            on_day(report)
+
+    defs = build_defs(config, {"lake": Lake(config, on_day=heard)})
+    runs = []
+    with _instance(home) as instance:
+
+        def run(job: str, start: date, end: date, assets: Sequence[str] | None = None) -> None:
+            done = defs.resolve_job_def(job).execute_in_process(
+                QUIET,
+                instance,
+                tags=range_tags(start, end),
+                asset_selection=None if assets is None else [dg.AssetKey(asset) for asset in assets],
+                raise_on_error=False,
+            )
+            runs.append(done.run_id)
+            if not done.success and not any(start <= day <= end for day in failed):
+                raise FlywheelError(
+                    f"Dagster's run {done.run_id} of {start} .. {end} failed before any day",
+                    hint="look at the run in the Dagster UI",
+                    code="run_failed",
+                )
+
+        for start, end in ranges(wanted):
+            run(TRAINING_SET_JOB if datasets == "every" else DAY_TABLES_JOB, start, end)
+        if datasets == "last" and wanted and wanted[-1] not in failed:
+            run(TRAINING_SET_JOB, wanted[-1], wanted[-1], [TRAINING_DATASET])
+    return Materialized(len(wanted), failed, time.monotonic() - started, tuple(runs))
+
+
+def _instance(home: Path) -> dg.DagsterInstance:
+    """The instance in DAGSTER_HOME, without capture of this process's own output: the terminal stays the caller's."""
+    no_capture = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    ref = InstanceRef.from_dir(str(prepare_home(home)), overrides={"compute_logs": no_capture})
+    return dg.DagsterInstance.from_ref(ref)

@@ -1,0 +1,83 @@
+"""How results look in the UI: numbers that plot over days, charts, Markdown tables, where the file lies."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from flywheel_core.lake.tables import TableFile
+from flywheel_core.report.charts import bar_chart
+from flywheel_dagster.partitions import is_open
+
+MAX_CELL_CHARS = 80
+MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
+
+
+def of_table(table: TableFile) -> dict[str, Any]:
+    """What every table shows: rows, bytes, SHA-256, path, columns, and whether its day is still open."""
+    return {
+        "dagster/row_count": table.rows,
+        "rows": table.rows,
+        "bytes": table.path.stat().st_size,
+        "sha256": table.sha256,
+        "file": dg.MetadataValue.path(str(table.path.absolute())),
+        "dagster/column_schema": columns(table.path),
+        **open_mark(table.day),
+    }
+
+
+def open_mark(day: date) -> dict[str, Any]:
+    """Says that a day may still grow; nothing for a day that is over."""
+    return {"open_day": "this day is not over: materialise it again tomorrow"} if is_open(day) else {}
+
+
+def columns(path: Path) -> dg.TableSchema:
+    """The columns of a Parquet file and their types."""
+    schema = pl.read_parquet_schema(path)
+    return dg.TableSchema(columns=[dg.TableColumn(name, str(kind)) for name, kind in schema.items()])
+
+
+def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:
+    """A bar chart as an image that needs no file and no server."""
+    picture = base64.b64encode(bar_chart(rows, title=title, unit=unit).encode()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{picture})")
+
+
+def shares(counts: Mapping[str, int]) -> dict[str, float]:
+    """`share_<name>` for each name: a series of its own that plots over days, 0 where there is nothing."""
+    total = sum(counts.values())
+    return {f"share_{name}": count / total if total else 0.0 for name, count in counts.items()}
+
+
+def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
+    """A Markdown table; numbers to the right, cells on one line and at most 80 characters."""
+    numeric = [
+        all(isinstance(row[at], int | float) for row in rows) and bool(rows) for at in range(len(headers))
+    ]
+    lines = [
+        "| " + " | ".join(headers) + " |",
+        "| " + " | ".join("---:" if right else "---" for right in numeric) + " |",
+        *("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows),
+    ]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def frame(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """A frame as a Markdown table, every row of it."""
+    return rows_of(table.columns, table.rows())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    text = " ".join(str(value).split())
+    text = text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+    return "".join(f"\\{mark}" if mark in MARKDOWN_MARKS else mark for mark in text)

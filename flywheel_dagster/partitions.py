@@ -1,0 +1,46 @@
+"""Days as Dagster's partitions. What a day means (UTC, by receipt) is decided in `flywheel_core/lake/layout.py`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+"""The two tags that make one run work on a range of partitions."""
+
+
+def daily_partitions(first_day: str) -> dg.DailyPartitionsDefinition:
+    """UTC days from `first_day` (YYYY-MM-DD) to today: the open day included, so that it can be looked at."""
+    return dg.DailyPartitionsDefinition(start_date=first_day, timezone="UTC", end_offset=1)
+
+
+def utc_now() -> datetime:
+    """The present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def is_open(day: date) -> bool:
+    """Whether data points may still arrive for `day`."""
+    return day >= utc_now().date()
+
+
+def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
+    """The days as unbroken ranges (first, last), in order; repeats count once."""
+    found: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if found and found[-1][1] + timedelta(days=1) == day:
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """Run tags that make one run work on every day from `first` to `last`."""
+    return {RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()}
+
+
+def days_of(partition_keys: Sequence[str]) -> list[date]:
+    """The days that partition keys name, in order."""
+    return sorted(date.fromisoformat(key) for key in partition_keys)

@@ -1,0 +1,177 @@
+"""What is done for one asset and one day: a call into `flywheel_core/lake`, its figures for the UI, and its verdicts.
+
+How figures look is in `metadata.py`, what a verdict says in `checks.py`, in which order steps run in `days.py`.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.tables import build_table, read_table
+from flywheel_dagster import checks, metadata
+from flywheel_dagster.dataset_step import make_dataset
+from flywheel_dagster.days import Outcome, Step
+from flywheel_dagster.resources import Lake
+
+DRIFT_DAYS = 7
+"""The days before a day that its labels are compared with."""
+
+
+def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
+    """The day's raw files -> `responses` and `rejects`."""
+    result = ingest_day(lake.layout, day, lake.config)
+    stored = pl.scan_parquet(result.responses.path)
+    points = stored.select(pl.col("data_point_id").n_unique()).collect().item()
+    models = stored.select(pl.col("model").unique().sort()).collect().to_series().to_list()
+    categories = lake.config.categories()
+    verdicts = (
+        checks.points_reconciled(
+            lines=result.lines,
+            accepted=result.accepted,
+            duplicates=result.duplicates,
+            rejected=result.rejected,
+            stored_points=points,
+            stored_rejects=result.rejects.rows,
+        ),
+        checks.rejected_share(
+            lines=result.lines, rejected=result.rejected, limit=lake.config.operations.max_rejected_share
+        ),
+        checks.day_has_points(accepted=result.accepted),
+        checks.models_mapped(seen={model: categories.get(model) for model in models}),
+    )
+    return (
+        Outcome(
+            "responses",
+            result.responses.sha256,
+            {
+                **metadata.of_table(result.responses),
+                "data_points": result.accepted,
+                "duplicates": result.duplicates,
+                "raw_bytes": result.bytes_read,
+                "raw_files": ", ".join(result.files) or "none",
+            },
+            verdicts,
+        ),
+        Outcome(
+            "rejects",
+            result.rejects.sha256,
+            {
+                **metadata.of_table(result.rejects),
+                "share_rejected": result.rejected / result.lines if result.lines else 0.0,
+                "reasons": metadata.rows_of(("code", "lines"), sorted(result.rejected_by_code.items())),
+            },
+        ),
+    )
+
+
+def make_examples(lake: Lake, day: date) -> Sequence[Outcome]:
+    """`responses` -> `training_examples`: how many data points got a label, and by which rule."""
+    table = build_table(lake.layout, "training_examples", day, lake.config)
+    rules = (
+        pl.scan_parquet(table.path).group_by("rule").agg(pl.len().alias("data points")).sort("rule").collect()
+    )
+    labelled = pl.scan_parquet(table.path).select(pl.col("label").is_not_null().sum()).collect().item()
+    return (
+        Outcome(
+            table.name,
+            table.sha256,
+            {
+                **metadata.of_table(table),
+                "labelled": labelled,
+                "share_labelled": labelled / table.rows if table.rows else 0.0,
+                "rules": metadata.frame(rules),
+            },
+        ),
+    )
+
+
+def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
+    """`training_examples` -> `label_distribution`, compared with the week before."""
+    table = build_table(lake.layout, "label_distribution", day, lake.config)
+    counts = _label_counts(lake, [day])
+    week = [day - timedelta(days=back) for back in range(1, DRIFT_DAYS + 1)]
+    before = _label_counts(lake, [one for one in week if lake.layout.table(table.name, one).is_file()])
+    return (
+        Outcome(
+            table.name,
+            table.sha256,
+            {
+                **metadata.of_table(table),
+                **metadata.shares(counts),
+                "labels": sum(counts.values()),
+                "chart": metadata.chart(list(counts.items()), title=f"Labels of {day}", unit="examples"),
+                "table": metadata.frame(read_table(lake.layout, table.name, [day]).drop("day")),
+            },
+            (checks.label_drift(today=counts, week=before, limit=lake.config.operations.max_label_drift),),
+        ),
+    )
+
+
+def _label_counts(lake: Lake, days: Sequence[date]) -> dict[str, int]:
+    """Labelled examples per label, every category of the configuration included."""
+    counts = dict.fromkeys(dict.fromkeys(lake.config.categories().values()), 0)
+    if days:
+        found = read_table(lake.layout, "label_distribution", days)
+        for label, count in found.select("label", "examples").drop_nulls("label").rows():
+            counts[label] = counts.get(label, 0) + count
+    return counts
+
+
+def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
+    """`responses` and `training_examples` -> `model_leaderboard`."""
+    table = build_table(lake.layout, "model_leaderboard", day, lake.config)
+    board = read_table(lake.layout, table.name, [day]).drop("day")
+    scores = board.select("model", "mean_score").drop_nulls().rows()
+    wins = board.select("model", "win_rate").drop_nulls().rows()
+    return (
+        Outcome(
+            table.name,
+            table.sha256,
+            {
+                **metadata.of_table(table),
+                "table": metadata.frame(board),
+                "chart": metadata.chart(scores, title=f"Mean score, {day}", unit="score, 0 to 1"),
+                **{f"mean_score_{model}": score for model, score in scores},
+                **{f"win_rate_{model}": share for model, share in wins},
+            },
+        ),
+    )
+
+
+def make_quality(lake: Lake, day: date) -> Sequence[Outcome]:
+    """`responses` and `training_examples` -> `quality_report`."""
+    table = build_table(lake.layout, "quality_report", day, lake.config)
+    report = read_table(lake.layout, table.name, [day]).drop("day")
+    bins = report.filter(pl.col("section") == "score_histogram").select("key", "value").rows()
+    single = (
+        report.filter((pl.col("key") == "") & pl.col("value").is_not_null()).select("metric", "value").rows()
+    )
+    return (
+        Outcome(
+            table.name,
+            table.sha256,
+            {
+                **metadata.of_table(table),
+                "chart": metadata.chart(bins, title=f"Scores, {day}", unit="responses"),
+                "table": metadata.frame(report),
+                **dict(single),
+            },
+        ),
+    )
+
+
+DAILY_STEPS = (
+    Step(("responses", "rejects"), (), make_responses),
+    Step(("training_examples",), ("responses",), make_examples),
+    Step(("label_distribution",), ("training_examples",), make_distribution),
+    Step(("model_leaderboard",), ("training_examples",), make_leaderboard),
+    Step(("quality_report",), ("training_examples",), make_quality),
+    Step(
+        ("training_dataset",),
+        ("training_examples", "label_distribution", "model_leaderboard", "quality_report"),
+        make_dataset,
+    ),
+)
+"""In the order in which they run for a day."""

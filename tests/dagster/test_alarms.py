@@ -1,0 +1,162 @@
+"""Failed runs reach a webhook: a real HTTP server on loopback, a real failed run, the real sensor."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Config, Operations
+from flywheel_core.errors import ConfigIncompleteError, UpstreamError
+from flywheel_dagster import alarms
+from flywheel_dagster.alarms import post_alarm
+from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.resources import Lake
+
+VARIABLE = "FLYWHEEL_TEST_WEBHOOK"
+
+
+class Hook(HTTPServer):
+    """Takes alarms; answers with `statuses` one after the other, the last one for good."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Taker)
+        self.statuses = [204]
+        self.taken: list[dict[str, Any]] = []
+
+    @property
+    def address(self) -> str:
+        """Where it listens; the path stands for a secret."""
+        return f"http://127.0.0.1:{self.server_port}/s3cret"
+
+
+class _Taker(BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        self.server.taken.append(json.loads(self.rfile.read(size)))
+        statuses = self.server.statuses
+        self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing on the terminal."""
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    """A webhook that listens, and no pause between attempts."""
+    monkeypatch.setattr(alarms, "PAUSE", 0.0)
+    server = Hook()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance that forgets."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def _failed_run(instance: dg.DagsterInstance, config: Config) -> dg.RunFailureSensorContext:
+    @dg.op
+    def fails() -> None:
+        raise dg.Failure("1 of 1 days failed; 2026-01-03: responses: storage_failed: gone")
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def training_set() -> None:
+        fails()
+
+    ran = training_set.execute_in_process(
+        {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        instance,
+        raise_on_error=False,
+        tags={"dagster/partition": "2026-01-03"},
+    )
+    (failure,) = [event for event in ran.all_events if event.is_run_failure]
+    return dg.build_run_status_sensor_context(
+        sensor_name="run_failed",
+        dagster_event=failure,
+        dagster_instance=instance,
+        dagster_run=ran.dagster_run,
+        resources={"lake": Lake(config)},
+    ).for_run_failure()
+
+
+def _tick(instance: dg.DagsterInstance, config: Config) -> object:
+    sensor = build_defs(config).resolve_sensor_def("run_failed")
+    return sensor(_failed_run(instance, config))
+
+
+def test_a_failed_run_is_posted(
+    hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which run, which day, and why, as JSON."""
+    monkeypatch.setenv(VARIABLE, hook.address)
+    assert _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE))) is None
+    (alarm,) = hook.taken
+    assert alarm["event"] == "run_failed"
+    assert (alarm["job"], alarm["first_day"], alarm["last_day"]) == (
+        "training_set",
+        "2026-01-03",
+        "2026-01-03",
+    )
+    assert alarm["message"] == "1 of 1 days failed; 2026-01-03: responses: storage_failed: gone"
+    assert alarm["run_id"]
+
+
+def test_without_a_webhook_nobody_is_told(hook: Hook, instance: dg.DagsterInstance) -> None:
+    """The tick says so instead of doing nothing silently."""
+    result = _tick(instance, Config())
+    assert isinstance(result, dg.SkipReason)
+    assert "failure_webhook_env is not set" in str(result.skip_message)
+    assert hook.taken == []
+
+
+def test_a_webhook_that_refuses_fails_the_tick(
+    hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed tick is logged and counted by Dagster; the address, a secret, is not in the message."""
+    monkeypatch.setenv(VARIABLE, hook.address)
+    hook.statuses = [403]
+    with pytest.raises(UpstreamError, match="it answered 403") as caught:
+        _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)))
+    assert "s3cret" not in str(caught.value)
+    assert len(hook.taken) == 1, "a refusal is not repeated"
+
+
+def test_an_unset_variable_fails_the_tick(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook that is configured and has no address is a mistake, not a choice."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(ConfigIncompleteError, match=VARIABLE):
+        _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)))
+
+
+def test_a_server_error_is_tried_again(hook: Hook) -> None:
+    """500, then taken: one alarm is delivered."""
+    hook.statuses = [500, 204]
+    post_alarm(hook.address, {"run_id": "r"})
+    assert len(hook.taken) == 2
+
+
+def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
+    """Nothing listens: the attempts end and the error names the run."""
+    hook.statuses = [503]
+    with pytest.raises(UpstreamError, match="alarm of run r: it answered 503"):
+        post_alarm(hook.address, {"run_id": "r"})
+    with pytest.raises(UpstreamError, match="there was no answer"):
+        post_alarm("http://127.0.0.1:9/", {"run_id": "r"})
+    with pytest.raises(UpstreamError, match="alarm of run r"):
+        post_alarm("no address at all", {"run_id": "r"})

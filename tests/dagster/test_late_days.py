@@ -1,0 +1,167 @@
+"""Days whose raw files are new, late or rewritten: real files, ticks on a real instance."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Config, Storage
+from flywheel_core.errors import UsageError
+from flywheel_core.lake.layout import Layout
+from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.late import look, read_cursor, write_cursor
+from flywheel_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG, utc_now
+from flywheel_dagster.resources import Lake
+
+DAY = date(2026, 1, 5)
+HOUR_AGO = timedelta(hours=1)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A configuration whose data folder is empty."""
+    return Config(storage=Storage(data_dir=tmp_path / "data", first_day="2026-01-01"))
+
+
+@pytest.fixture
+def layout(config: Config) -> Layout:
+    """The data folder."""
+    return Layout(config.storage.data_dir)
+
+
+Tick = Callable[[], dg.SensorResult]
+
+
+@pytest.fixture
+def tick(config: Config) -> Iterator[Tick]:
+    """Ticks the sensor as Dagster's daemon does, each tick with the cursor that the one before left."""
+    defs = build_defs(config)
+    sensor = defs.resolve_sensor_def("late_days")
+    cursor: list[str | None] = [None]
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run() -> dg.SensorResult:
+            context = dg.build_sensor_context(instance, cursor=cursor[0], resources={"lake": Lake(config)})
+            result = sensor(context)
+            assert isinstance(result, dg.SensorResult)
+            cursor[0] = result.cursor
+            return result
+
+        yield run
+
+
+def _raw(layout: Layout, day: date, text: str = "{}\n", *, age: timedelta = HOUR_AGO) -> Path:
+    path = layout.raw_file(day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    moment = (utc_now() - age).timestamp()
+    os.utime(path, (moment, moment))
+    return path
+
+
+def _table(layout: Layout, day: date) -> None:
+    path = layout.table("responses", day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"the sensor looks at the time alone")
+
+
+def _asked_for(result: dg.SensorResult) -> list[tuple[str, str]]:
+    return [
+        (request.tags[RANGE_START_TAG], request.tags[RANGE_END_TAG]) for request in result.run_requests or []
+    ]
+
+
+def test_a_day_without_tables_is_asked_for_once(layout: Layout, tick: Tick) -> None:
+    """A day that was imported after its night is made by the next tick, and by that one only."""
+    _raw(layout, DAY)
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+    again = tick()
+    assert _asked_for(again) == []
+    assert "none changed" in str(again.skip_reason)
+
+
+def test_a_rewritten_day_is_asked_for_again(layout: Layout, tick: Tick) -> None:
+    """Same name, other content: a new run with a new run key."""
+    _raw(layout, DAY)
+    first = tick()
+    _table(layout, DAY)
+    _raw(layout, DAY, "{}\n{}\n")
+    second = tick()
+    assert _asked_for(second) == [("2026-01-05", "2026-01-05")]
+    assert (first.run_requests or [])[0].run_key != (second.run_requests or [])[0].run_key
+    assert _asked_for(tick()) == []
+
+
+def test_a_late_second_writer_is_noticed(layout: Layout, tick: Tick) -> None:
+    """A file of another collector that arrives later changes the day."""
+    _raw(layout, DAY)
+    tick()
+    late = layout.raw_file(DAY, "b")
+    late.write_text("{}\n")
+    os.utime(late, (1_767_700_000, 1_767_700_000))
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+
+
+def test_days_already_made_are_taken_as_they_are(layout: Layout, tick: Tick) -> None:
+    """The first tick of a new installation does not make what is there already."""
+    _raw(layout, DAY)
+    _table(layout, DAY)
+    assert _asked_for(tick()) == []
+    assert _asked_for(tick()) == []
+
+
+def test_unbroken_days_are_one_run(layout: Layout, tick: Tick) -> None:
+    """Five imported days with a gap are two runs, not five."""
+    for day in (1, 2, 3, 7, 8):
+        _raw(layout, date(2026, 1, day))
+    assert _asked_for(tick()) == [("2026-01-01", "2026-01-03"), ("2026-01-07", "2026-01-08")]
+
+
+def test_a_file_that_is_still_written_is_left_alone(layout: Layout, tick: Tick) -> None:
+    """An import under way is not a finished day; once the file rests, its day is made."""
+    _raw(layout, DAY, age=timedelta(seconds=20))
+    assert _asked_for(tick()) == []
+    _raw(layout, DAY, age=timedelta(minutes=6))
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+
+
+def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> None:
+    """Raw files that were moved to an archive do not make their day's tables empty."""
+    path = _raw(layout, DAY)
+    tick()
+    path.unlink()
+    assert _asked_for(tick()) == []
+
+
+def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> None:
+    """The external asset shows files and bytes of the day."""
+    _raw(layout, DAY, "{}\n" * 10)
+    (seen,) = tick().asset_events
+    assert isinstance(seen, dg.AssetObservation)
+    assert (seen.asset_key, seen.partition) == (dg.AssetKey("raw_points"), "2026-01-05")
+    assert seen.metadata["bytes"].value == 30
+    assert seen.metadata["names"].value == "training_data_20260105.jsonl"
+    assert list(tick().asset_events) == []
+
+
+def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: Layout) -> None:
+    """Yesterday is the nightly run's until 03:00; days before the first partition are nobody's."""
+    for day in (date(2025, 12, 31), DAY, DAY + timedelta(days=1)):
+        _raw(layout, day)
+        os.utime(layout.raw_file(day), (1_767_000_000, 1_767_000_000))
+    early, late = datetime(2026, 1, 6, 2, 59, tzinfo=UTC), datetime(2026, 1, 6, 3, 0, tzinfo=UTC)
+    assert [raw.day for raw in look(layout, early, date(2026, 1, 1))] == []
+    assert [raw.day for raw in look(layout, late, date(2026, 1, 1))] == [DAY]
+
+
+def test_the_cursor_comes_back_as_it_went() -> None:
+    """What a tick writes the next one reads; what somebody typed is refused with a way on."""
+    marks = {date(2026, 1, 5): "aa", date(2026, 1, 4): "bb"}
+    assert read_cursor(write_cursor(marks)) == marks
+    assert read_cursor(None) == {}
+    for wrong in ("7", "[]", '{"monday": "x"}', "{"):
+        with pytest.raises(UsageError, match="reset the cursor"):
+            read_cursor(wrong)

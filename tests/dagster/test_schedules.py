@@ -1,0 +1,53 @@
+"""What runs by the clock, ticked as Dagster's daemon would."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Config, Storage
+from flywheel_dagster.definitions import build_defs
+
+DEFS = ("nightly_training_set", "hourly_dataset_check")
+
+
+def _tick(name: str, moment: datetime) -> dg.ScheduleEvaluationContext | object:
+    defs = build_defs(Config(storage=Storage(first_day="2026-01-01")))
+    schedule = defs.resolve_schedule_def(name)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance, scheduled_execution_time=moment, resources={}, repository_def=defs.get_repository_def()
+        )
+        return schedule.evaluate_tick(context)
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        (datetime(2026, 1, 6, 1, 30, tzinfo=UTC), "2026-01-05"),
+        (datetime(2026, 3, 1, 1, 30, tzinfo=UTC), "2026-02-28"),
+    ],
+)
+def test_the_night_makes_yesterday(moment: datetime, day: str) -> None:
+    """Yesterday by name: the newest partition is the open day."""
+    (request,) = _tick("nightly_training_set", moment).run_requests  # type: ignore[attr-defined] # tick data has them
+    assert request.partition_key == day
+    assert request.run_key == day, "a night is run once, however often the daemon asks"
+
+
+def test_before_the_first_day_the_night_is_skipped() -> None:
+    """Yesterday has no partition: the tick says so instead of failing."""
+    tick = _tick("nightly_training_set", datetime(2026, 1, 1, 1, 30, tzinfo=UTC))
+    assert not tick.run_requests  # type: ignore[attr-defined] # tick data has them
+    assert "before storage.first_day" in tick.skip_message  # type: ignore[attr-defined] # tick data has it
+
+
+def test_times_are_utc_and_all_is_running() -> None:
+    """Nothing has to be switched on in the UI."""
+    defs = build_defs(Config())
+    by_name = {name: defs.resolve_schedule_def(name) for name in DEFS}
+    assert by_name["nightly_training_set"].cron_schedule == "30 1 * * *"
+    assert {schedule.execution_timezone for schedule in by_name.values()} == {"UTC"}
+    assert {schedule.default_status for schedule in by_name.values()} == {dg.DefaultScheduleStatus.RUNNING}
+    for name in ("late_days", "run_failed"):
+        assert defs.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.RUNNING
