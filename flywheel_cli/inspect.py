@@ -1,0 +1,216 @@
+"""Looking at what is there: `status`, `sql` and `report`."""
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+
+from flywheel_cli.dagster import home_option
+from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table, shown, size
+from flywheel_core.errors import FlywheelError
+from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.views import connect
+from flywheel_core.report.overview import overview
+from flywheel_core.report.summary import Summary, summarise
+
+REPORT_DAYS = 30
+"""Days that a report without DAY covers: the last that were labelled."""
+
+MAX_CELL_CHARS = 300
+"""Longest text that a table's cell shows; --json shows all."""
+
+
+class QueryError(FlywheelError):
+    """DuckDB refused a query."""
+
+    code = "query_failed"
+    exit_status = 2
+
+
+@click.command()
+@click.option(
+    "--last", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Days and runs listed."
+)
+@home_option
+@settings_options
+@json_option
+@pass_settings
+def status(settings: Settings, last: int, home: Path) -> None:
+    """Show what the data folder holds, by day and by table, and the latest runs of Dagster."""
+    facts = overview(settings.layout)
+    runs = _latest_runs(home, last)
+    if settings.as_json:
+        print_json({"overview": facts, "runs": runs})
+        return
+    click.echo(f"data folder {facts.data_dir.absolute()}\n")
+    days = [
+        (
+            day.day,
+            size(day.raw_bytes),
+            *(day.rows.get(name) for name in ("responses", "rejects", "training_examples")),
+        )
+        for day in facts.days[-last:]
+    ]
+    print_table(
+        ("day", "raw", "responses", "rejects", "examples"),
+        days,
+        title=f"Days, {len(days)} of {len(facts.days)}",
+    )
+    tables = [(t.name, t.days, t.rows, size(t.bytes), t.first_day, t.last_day) for t in facts.tables]
+    print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
+    for what, versions in (("datasets", facts.datasets), ("routers", facts.routers)):
+        click.echo(f"{what}: {len(versions)}{f', the last {versions[-1]}' if versions else ''}")
+    if runs:
+        click.echo()
+        columns = ("started", "job", "partition", "status", "seconds")
+        print_table(columns, [tuple(run[column] for column in columns) for run in runs], title="Latest runs")
+
+
+def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
+    """The latest runs of the Dagster instance in `home`, the newest first; none where Dagster never ran."""
+    if not (home / "dagster.yaml").is_file() or not (home / "history").is_dir():
+        return []
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(home.absolute())) as instance:
+        records = instance.get_run_records(limit=count)
+    return [
+        {
+            "run_id": record.dagster_run.run_id,
+            "started": None if record.start_time is None else datetime.fromtimestamp(record.start_time, UTC),
+            "job": record.dagster_run.job_name,
+            "partition": _partition(record.dagster_run.tags),
+            "status": record.dagster_run.status.value.lower(),
+            "seconds": None
+            if record.start_time is None or record.end_time is None
+            else record.end_time - record.start_time,
+        }
+        for record in records
+    ]
+
+
+def _partition(tags: Mapping[str, str]) -> str | None:
+    first, last = (
+        tags.get("dagster/asset_partition_range_start"),
+        tags.get("dagster/asset_partition_range_end"),
+    )
+    return tags.get("dagster/partition") or (f"{first}..{last}" if first and last else None)
+
+
+@click.command()
+@click.argument("query")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows that a table shows."
+)
+@settings_options
+@json_option
+@pass_settings
+def sql(settings: Settings, query: str, limit: int) -> None:
+    """Run QUERY (DuckDB's SQL) over the tables and datasets; - reads it from standard input.
+
+    Every table is a view of its name over all days: flywheel sql "select day, label, count(*) from training_examples
+    group by all". --json prints every row.
+    """
+    text = sys.stdin.read() if query == "-" else query
+    connection = connect(settings.layout, settings.config)
+    try:
+        answer = connection.execute(text)
+        columns = [column[0] for column in answer.description or ()]
+        rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
+    except duckdb.Error as error:
+        raise QueryError(f"the query failed: {error}", hint="`show tables` lists the views") from error
+    finally:
+        connection.close()
+    if settings.as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    print_table(columns, [[_short(value) for value in row] for row in rows[:limit]])
+    if len(rows) > limit:
+        click.echo(f"the first {limit} rows; --limit shows more, --json all", err=True)
+
+
+def _short(value: Any) -> Any:
+    """A value for a table: numbers and days as they are, the rest as text that is not too long."""
+    if value is None or isinstance(value, int | float | datetime):
+        return value
+    text = str(value)
+    return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+
+
+@click.command()
+@click.argument("days", metavar="[DAY]...", nargs=-1)
+@click.option(
+    "--html",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one self-contained page to this file instead of printing tables.",
+)
+@settings_options
+@json_option
+@pass_settings
+def report(settings: Settings, days: tuple[str, ...], file: Path | None) -> None:
+    """Show labels, models, quality and rejects of days; without DAY, of the last 30 that were labelled.
+
+    DAY is 2026-01-05, today, yesterday, a range 2026-01-01..2026-01-30, or all.
+    """
+    labelled = settings.layout.table_days("quality_report")
+    summary = summarise(settings.layout, expand_days(days, labelled) if days else labelled[-REPORT_DAYS:])
+    if file is not None:
+        from flywheel_core.report.html import page
+
+        write_atomically(file, page(summary, made_at=datetime.now(UTC)).encode())
+    if settings.as_json:
+        print_json(summary)
+    elif file is not None:
+        click.echo(f"wrote {file}")
+    else:
+        _print_summary(summary)
+
+
+def _print_summary(summary: Summary) -> None:
+    first, last = summary.days[0], summary.days[-1]
+    click.echo(f"{first}{f' to {last}, {len(summary.days)} days' if last != first else ''}\n")
+    labels = [(row.label, row.examples, row.share, row.mean_score) for row in summary.labels]
+    print_table(("label", "examples", "share", "mean score"), labels, title="Labels")
+    print_table(("rule", "data points"), list(summary.rules.items()), title="Labelling rules")
+    models = [
+        (
+            row.model,
+            row.responses,
+            row.mean_score,
+            row.win_share,
+            row.failed_share,
+            row.latency_p50,
+            row.latency_p95,
+        )
+        for row in summary.models
+    ]
+    print_table(("model", "responses", "score", "won", "failed", "p50 ms", "p95 ms"), models, title="Models")
+    quality = [
+        ("data points", summary.points),
+        ("with a label", summary.labelled),
+        ("ties", summary.ties),
+        ("responses", summary.responses),
+        ("failed responses", summary.failed),
+        ("responses with a score", summary.scored),
+        ("mean best score", summary.mean_best_score),
+        (
+            "least and largest best score",
+            f"{shown(summary.min_best_score)} and {shown(summary.max_best_score)}",
+        ),
+        ("spend on models", summary.model_spend),
+        ("spend on the scorer", summary.scorer_spend),
+        ("models without a category", ", ".join(summary.unknown_models) or None),
+    ]
+    print_table(("figure", "value"), [(name, shown(value)) for name, value in quality], title="Quality")
+    bins = len(summary.score_histogram)
+    spans = [f"{at / bins:.1f} to {(at + 1) / bins:.1f}" for at in range(bins)]
+    print_table(
+        ("score", "responses"), list(zip(spans, summary.score_histogram, strict=True)), title="Scores"
+    )
+    print_table(("code", "lines"), list(summary.rejects_by_code.items()), title="Rejects")

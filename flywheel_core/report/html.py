@@ -1,0 +1,112 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from flywheel_core.report.charts import (
+    bar_chart,
+    grouped_bar_chart,
+    histogram,
+    line_chart,
+    stacked_chart,
+)
+from flywheel_core.report.summary import Summary
+from flywheel_core.report.svg import number
+
+CHART_WIDTH = 460
+WIDE_CHART = 940
+
+
+def page(summary: Summary, *, made_at: datetime) -> str:
+    """The report of `summary` as HTML: light and dark, for screens of any width, without script."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: "–" if value is None else number(value)
+    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.1%}"
+    environment.filters["score"] = lambda value: "–" if value is None else f"{value:.3f}"
+    charts = {name: Markup(chart) for name, chart in _charts(summary).items()}  # noqa: S704  # charts escape their texts
+    return environment.get_template("report.html").render(report=summary, charts=charts, made_at=made_at)
+
+
+def _charts(summary: Summary) -> dict[str, str]:
+    days = [f"{day:%m-%d}" for day in summary.days]
+    scored = [model for model in summary.models if model.mean_score is not None]
+    timed = [model for model in summary.models if model.latency_p50 is not None]
+    return {
+        "labels": bar_chart(
+            [(row.label, row.examples) for row in summary.labels],
+            title="Examples by label",
+            unit="examples",
+            width=CHART_WIDTH,
+        ),
+        "rules": bar_chart(
+            list(summary.rules.items()),
+            title="Data points by labelling rule",
+            unit="data points",
+            width=CHART_WIDTH,
+        ),
+        "labels_by_day": stacked_chart(
+            days, summary.labels_by_day, title="Labels by day", unit="examples", width=WIDE_CHART
+        ),
+        "models": grouped_bar_chart(
+            [model.model for model in scored],
+            {
+                "mean score": [model.mean_score or 0.0 for model in scored],
+                "share won": [model.win_share or 0.0 for model in scored],
+            },
+            title="Mean score and share of data points won",
+            unit="0..1",
+            width=CHART_WIDTH,
+        ),
+        "latency": grouped_bar_chart(
+            [model.model for model in timed],
+            {
+                "p50": [model.latency_p50 or 0.0 for model in timed],
+                "p95": [model.latency_p95 or 0.0 for model in timed],
+            },
+            title="Latency",
+            unit="ms",
+            width=CHART_WIDTH,
+        ),
+        "scores": histogram(
+            _edges(summary.score_histogram),
+            summary.score_histogram,
+            title="Scores of all responses",
+            unit="responses",
+            of="score",
+            width=CHART_WIDTH,
+        ),
+        "margins": histogram(
+            _edges(summary.margin_histogram),
+            summary.margin_histogram,
+            title="Margin of the best model over the next",
+            unit="data points",
+            of="margin",
+            width=CHART_WIDTH,
+        ),
+        "labelled": line_chart(
+            days,
+            {"labelled": [None if share is None else share * 100 for share in summary.labelled_share_by_day]},
+            title="Data points with a label",
+            unit="%",
+            width=WIDE_CHART,
+        ),
+        "rejects": bar_chart(
+            list(summary.rejects_by_code.items()),
+            title="Rejected lines by reason",
+            unit="lines",
+            width=CHART_WIDTH,
+        ),
+    }
+
+
+def _edges(counts: tuple[int, ...]) -> list[float]:
+    return [index / len(counts) for index in range(len(counts) + 1)] if counts else [0.0]

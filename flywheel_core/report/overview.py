@@ -1,0 +1,91 @@
+"""What lies in the data folder: days, tables, datasets, with counts and sizes. Reads no rows, only files' footers."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import DAILY_TABLES
+
+
+@dataclass(frozen=True)
+class DayFacts:
+    """One day. rows: table -> rows, only the tables that the day has."""
+
+    day: date
+    raw_files: int
+    raw_bytes: int
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One daily table over all its days."""
+
+    name: str
+    days: int
+    rows: int
+    bytes: int
+    first_day: date | None
+    last_day: date | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The data folder. datasets and routers: their versions, in order of name."""
+
+    data_dir: Path
+    days: tuple[DayFacts, ...]
+    tables: tuple[TableFacts, ...]
+    datasets: tuple[str, ...]
+    routers: tuple[str, ...]
+
+
+def overview(layout: Layout) -> Overview:
+    """What is there now. Raises StorageError, naming the file, for a table that cannot be read."""
+    raw = {day: layout.raw_files(day) for day in layout.raw_days()}
+    rows: dict[date, dict[str, int]] = {day: {} for day in raw}
+    tables = []
+    for name in DAILY_TABLES:
+        counts, size = {}, 0
+        for day in layout.table_days(name):
+            path = layout.table(name, day)
+            counts[day] = _rows(path)
+            size += path.stat().st_size
+            rows.setdefault(day, {})[name] = counts[day]
+        days = sorted(counts)
+        first, last = (days[0], days[-1]) if days else (None, None)
+        tables.append(TableFacts(name, len(days), sum(counts.values()), size, first, last))
+    facts = [
+        DayFacts(
+            day,
+            len(raw.get(day, ())),
+            sum(path.stat().st_size for path in raw.get(day, ())),
+            rows[day],
+        )
+        for day in sorted(rows)
+    ]
+    return Overview(
+        layout.root, tuple(facts), tuple(tables), _versions(layout.datasets), _versions(layout.routers)
+    )
+
+
+def _rows(path: Path) -> int:
+    try:
+        count: int = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(
+            f"cannot read the table {path}: {error}",
+            hint="build the day again with flywheel ingest and label",
+        ) from error
+    return count
+
+
+def _versions(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))

@@ -1,0 +1,249 @@
+"""What the report of some days says, in figures. They come from the days' own tables, added up exactly.
+
+How the report looks is in `flywheel_core/report/html.py`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from flywheel_core.errors import NoDataError
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import read_table
+
+MARGIN_BINS = 10
+MAX_REJECTS = 20
+"""How many rejected lines a summary names."""
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """One label. share: of all labelled examples, 0..1; mean_score: of the best models, 0..1, None without examples."""
+
+    label: str
+    examples: int
+    share: float
+    mean_score: float | None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model. Shares are 0..1, latencies ms, cost in the currency of the prices; None where nothing was measured.
+
+    contests: data points in which it was scored beside another; win_share: those of them that it won.
+    """
+
+    model: str
+    category: str | None
+    responses: int
+    scored: int
+    mean_score: float | None
+    contests: int
+    wins: int
+    win_share: float | None
+    failed_share: float
+    latency_p50: int | None
+    latency_p95: int | None
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class RejectFacts:
+    """One rejected line: where it is and why it was refused. Its text stays in the table `rejects`."""
+
+    day: date
+    file: str
+    byte_offset: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of some days.
+
+    labels_by_day: label -> examples, one entry a day of `days`; rules: rule -> data points, the labelled and the
+    unlabelled alike; score_histogram (of all scored responses) and margin_histogram (of labelled data points): counts
+    in equal bins over 0..1; best scores are those of labelled data points; rejects: the first `MAX_REJECTS`.
+    """
+
+    days: tuple[date, ...]
+    points: int
+    labelled: int
+    responses: int
+    failed: int
+    scored: int
+    mean_best_score: float | None
+    min_best_score: float | None
+    max_best_score: float | None
+    ties: int
+    labels: tuple[LabelFacts, ...]
+    labels_by_day: dict[str, tuple[int, ...]]
+    labelled_share_by_day: tuple[float | None, ...]
+    rules: dict[str, int]
+    models: tuple[ModelFacts, ...]
+    unknown_models: tuple[str, ...]
+    score_histogram: tuple[int, ...]
+    margin_histogram: tuple[int, ...]
+    model_spend: float
+    scorer_spend: float
+    rejected: int
+    rejects_by_code: dict[str, int]
+    rejects: tuple[RejectFacts, ...]
+
+
+def summarise(layout: Layout, days: Sequence[date]) -> Summary:
+    """The figures of those of `days` that were labelled.
+
+    Raises NoDataError when none was, StorageError when a table cannot be read.
+    """
+    labelled_days = sorted(set(days) & set(layout.table_days("quality_report")))
+    if not labelled_days:
+        raise NoDataError(
+            "none of these days was labelled", hint="run flywheel ingest and flywheel label first"
+        )
+    quality = read_table(layout, "quality_report", labelled_days)
+    distribution = read_table(layout, "label_distribution", labelled_days)
+    labels = _labels(distribution)
+    labelled = sum(row.examples for row in labels)
+    models = _models(layout, labelled_days)
+    rules = _sums(quality, "rule")
+    spend = {metric: sum(_sums(quality, metric).values()) for metric in ("model_cost", "scorer_cost")}
+    rejects_by_code = _counts(_sums(quality, "rejected_by_code"))
+    return Summary(
+        days=tuple(labelled_days),
+        points=int(_sums(quality, "points").get("", 0)),
+        labelled=labelled,
+        responses=sum(model.responses for model in models),
+        failed=int(_sums(quality, "failed_responses").get("", 0)),
+        scored=sum(model.scored for model in models),
+        mean_best_score=_weighted([(row.mean_score, row.examples) for row in labels]),
+        min_best_score=_values(quality, "score_min").min(),  # type: ignore[arg-type]  # a column of floats has a float or null
+        max_best_score=_values(quality, "score_max").max(),  # type: ignore[arg-type]  # the same
+        ties=int(_sums(quality, "ties").get("", 0)),
+        labels=tuple(labels),
+        labels_by_day=_by_day(distribution, [row.label for row in labels], labelled_days),
+        labelled_share_by_day=_daily(quality, "labelled_share", labelled_days),
+        rules=_counts(rules),
+        models=tuple(models),
+        unknown_models=tuple(sorted(_sums(quality, "unknown_model_responses"))),
+        score_histogram=tuple(int(count) for _, count in sorted(_sums(quality, "score_histogram").items())),
+        margin_histogram=_margins(layout, labelled_days),
+        model_spend=spend["model_cost"],
+        scorer_spend=spend["scorer_cost"],
+        rejected=sum(rejects_by_code.values()),
+        rejects_by_code=rejects_by_code,
+        rejects=_rejects(layout, labelled_days),
+    )
+
+
+def _values(quality: pl.DataFrame, metric: str) -> pl.Series:
+    return quality.filter(pl.col("metric") == metric)["value"]
+
+
+def _sums(quality: pl.DataFrame, metric: str) -> dict[str, float]:
+    """Key -> sum over the days of one metric of the quality report."""
+    found = quality.filter((pl.col("metric") == metric) & pl.col("value").is_not_null())
+    return dict(found.group_by("key", maintain_order=True).agg(pl.col("value").sum()).iter_rows())
+
+
+def _counts(sums: dict[str, float]) -> dict[str, int]:
+    """The same as whole numbers, the largest first."""
+    return {
+        key: int(value) for key, value in sorted(sums.items(), key=lambda item: (-item[1], item[0])) if value
+    }
+
+
+def _daily(quality: pl.DataFrame, metric: str, days: Sequence[date]) -> tuple[float | None, ...]:
+    found = dict(quality.filter(pl.col("metric") == metric).select("day", "value").iter_rows())
+    return tuple(found.get(day) for day in days)
+
+
+def _weighted(parts: Sequence[tuple[float | None, int]]) -> float | None:
+    """The mean of means, each with its count."""
+    known = [(mean, count) for mean, count in parts if mean is not None and count]
+    return sum(mean * count for mean, count in known) / sum(count for _, count in known) if known else None
+
+
+def _labels(distribution: pl.DataFrame) -> list[LabelFacts]:
+    parts: dict[str, list[tuple[float | None, int]]] = {}
+    for label, mean, examples in distribution.select("label", "mean_score", "examples").iter_rows():
+        parts.setdefault(label, []).append((mean, examples))
+    counts = Counter({label: sum(examples for _, examples in found) for label, found in parts.items()})
+    total = max(counts.total(), 1)
+    return [
+        LabelFacts(label, count, count / total, _weighted(parts[label]))
+        for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _by_day(
+    distribution: pl.DataFrame, labels: Sequence[str], days: Sequence[date]
+) -> dict[str, tuple[int, ...]]:
+    found = {(label, day): n for label, day, n in distribution.select("label", "day", "examples").iter_rows()}
+    return {label: tuple(found.get((label, day), 0) for day in days) for label in labels}
+
+
+def _models(layout: Layout, days: Sequence[date]) -> list[ModelFacts]:
+    board = read_table(layout, "model_leaderboard", days)
+    latencies = _latencies(layout, days)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in board.iter_rows(named=True):
+        rows.setdefault(row["model"], []).append(row)
+    models = []
+    for model, found in rows.items():
+        total = {
+            name: sum(row[name] for row in found)
+            for name in ("responses", "scored", "failed", "contests", "wins")
+        }
+        costs = [row["cost"] for row in found if row["cost"] is not None]
+        p50, p95 = latencies.get(model, (None, None))
+        models.append(
+            ModelFacts(
+                model=model,
+                category=found[-1]["category"],
+                responses=total["responses"],
+                scored=total["scored"],
+                mean_score=_weighted([(row["mean_score"], row["scored"]) for row in found]),
+                contests=total["contests"],
+                wins=total["wins"],
+                win_share=total["wins"] / total["contests"] if total["contests"] else None,
+                failed_share=total["failed"] / max(total["responses"], 1),
+                latency_p50=p50,
+                latency_p95=p95,
+                cost=sum(costs) if costs else None,
+            )
+        )
+    return sorted(models, key=lambda model: (-(model.mean_score or -1.0), model.model))
+
+
+def _latencies(layout: Layout, days: Sequence[date]) -> dict[str, tuple[int, int]]:
+    """Model -> p50 and p95 in ms by rank, as the leaderboard takes them, over all days: days' own cannot be added."""
+    latency = pl.col("latency_ms").sort()
+
+    def at_rank(percent: int) -> pl.Expr:
+        return latency.get((pl.len() * percent + 99) // 100 - 1)
+
+    answered = pl.scan_parquet([layout.table("responses", day) for day in days]).filter(
+        pl.col("model").is_not_null() & ~pl.col("failed") & pl.col("latency_ms").is_not_null()
+    )
+    found = answered.group_by("model").agg(at_rank(50).alias("p50"), at_rank(95).alias("p95")).collect()
+    return {model: (p50, p95) for model, p50, p95 in found.iter_rows()}
+
+
+def _margins(layout: Layout, days: Sequence[date]) -> tuple[int, ...]:
+    examples = pl.scan_parquet([layout.table("training_examples", day) for day in days])
+    place = (pl.col("margin") * MARGIN_BINS).floor().clip(0, MARGIN_BINS - 1).cast(pl.Int64).alias("place")
+    chosen = examples.filter(pl.col("label").is_not_null() & pl.col("margin").is_not_null()).select(place)
+    counts: dict[int, int] = dict(chosen.group_by("place").len().collect().iter_rows())
+    return tuple(counts.get(at, 0) for at in range(MARGIN_BINS))
+
+
+def _rejects(layout: Layout, days: Sequence[date]) -> tuple[RejectFacts, ...]:
+    columns = ("day", "raw_file", "byte_offset", "code", "message")
+    found = pl.scan_parquet([layout.table("rejects", day) for day in days]).select(columns).head(MAX_REJECTS)
+    return tuple(RejectFacts(*row) for row in found.collect().iter_rows())

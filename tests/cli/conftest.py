@@ -1,0 +1,31 @@
+"""A way to run the command line in this process, in a folder of its own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flywheel_cli.main import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `flywheel` with arguments in an empty folder, whose `data` is the data folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLYWHEEL_CONFIG", raising=False)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+    return call
+
+
+def parsed(result: Result) -> Any:
+    """The one JSON value on standard output of a command that succeeded."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)

@@ -1,0 +1,126 @@
+"""The command itself: what it lists, what it imports, how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from flywheel_cli.main import COMMANDS, Entry, main
+from flywheel_core.errors import NoDataError
+from tests.cli.conftest import Run
+
+
+def test_help_lists_every_command_that_is_there(run: Run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for name in ("config", "ingest", "label", "dataset", "generate", "import", "sql", "status", "report"):
+        assert f"\n  {name} " in result.output
+        assert COMMANDS[name].sentence in result.output
+
+
+def test_a_command_whose_module_is_missing_is_not_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "later", Entry("flywheel_cli.not_there_yet:later", "Comes later."))
+    assert "later" not in run("--help").output
+    assert run("later").exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from flywheel_cli.main import main\n"
+        f"try: main({arguments})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'polars', 'duckdb', 'dagster', 'pyarrow', 'numpy', 'pydantic', 'starlette', 'httpx', 'rich'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_listed_command_loads() -> None:
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        assert command.help, name
+
+
+def test_an_unknown_command_suggests_the_nearest(run: Run) -> None:
+    result = run("ingets")
+    assert result.exit_code == 2
+    assert "No such command 'ingets'" in result.stderr
+    assert "ingest" in result.stderr
+
+
+def test_an_error_has_its_code_hint_and_exit_status(run: Run) -> None:
+    result = run("ingest", "soon")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "error[usage_invalid]: 'soon' is not a day\n  write it as 2026-01-05, 20260105, today or yesterday\n"
+    )
+
+
+def test_an_error_of_a_json_command_is_a_json_object(run: Run) -> None:
+    result = run("ingest", "soon", "--json")
+    assert result.exit_code == 2
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["error"] == {
+        "code": "usage_invalid",
+        "message": "'soon' is not a day",
+        "hint": "write it as 2026-01-05, 20260105, today or yesterday",
+    }
+
+
+def test_wrong_arguments_of_a_json_command_are_a_json_object_too(run: Run) -> None:
+    result = run("ingest", "--json")
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], "DAY" in error["message"]) == ("usage_invalid", True)
+
+
+def test_all_days_of_an_empty_folder_is_no_data(run: Run) -> None:
+    result = run("ingest", "all")
+    assert result.exit_code == NoDataError.exit_status
+    assert result.stderr.startswith("error[no_data]: there are no days yet\n")
+
+
+def test_an_unexpected_exception_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def broken() -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr("flywheel_cli.config.config", broken)
+    with pytest.raises(ZeroDivisionError, match="a fault of ours"):
+        run("config")
+
+
+def test_options_may_stand_before_or_behind_the_command(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("storage: {data_dir: there}\n")
+    for arguments in (
+        ["--config", "other.yaml", "config", "show"],
+        ["config", "show", "--config", "other.yaml"],
+    ):
+        assert "data_dir: there\n" in run(*arguments).output
+    assert "data_dir: here\n" in run("config", "show", "--config", "other.yaml", "--data-dir", "here").output
+
+
+def test_the_installed_command_exits_with_the_errors_status(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("flywheel")
+    done = subprocess.run(
+        [command, "ingest", "never"],
+        cwd=tmp_path,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[usage_invalid]: 'never' is not a day")

@@ -1,0 +1,39 @@
+"""Days as arguments."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from flywheel_cli.options import expand_days
+from flywheel_core.errors import NoDataError, UsageError
+
+KNOWN = [date(2026, 1, 5), date(2026, 1, 3)]
+
+
+def test_days_ranges_and_all_come_once_and_in_order() -> None:
+    days = expand_days(["2026-01-04..2026-01-06", "20260105", "all"], KNOWN)
+    assert days == [date(2026, 1, 3), date(2026, 1, 4), date(2026, 1, 5), date(2026, 1, 6)]
+
+
+def test_a_range_may_end_today() -> None:
+    today = datetime.now(UTC).date()
+    assert expand_days(["yesterday..today"], []) == [today - timedelta(days=1), today]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("2026-01-06..2026-01-05", "ends before it begins"),
+        ("2000-01-01..2026-01-01", "at most 3660"),
+        ("2026-02-30", "is not a day"),
+        ("..2026-01-01", "'' is not a day"),
+    ],
+)
+def test_what_names_no_days_is_refused(word: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        expand_days([word], KNOWN)
+
+
+def test_all_of_nothing_is_no_data() -> None:
+    with pytest.raises(NoDataError):
+        expand_days(["all"], [])

@@ -1,0 +1,67 @@
+"""Tables, JSON and progress as a person and a program see them."""
+
+import json
+import math
+import os
+import pty
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flywheel_cli.output import print_json, print_table, progress, size
+
+
+def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(
+        ("day", "lines", "share", "why"),
+        [(date(2026, 1, 5), 1234567, 0.25, "[bold]x[/bold]"), (date(2026, 1, 6), None, 1.0, "y" * 200)],
+        title="Days",
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Days"
+    assert lines[1].split() == ["day", "lines", "share", "why"]
+    assert lines[3].split() == ["2026-01-05", "1,234,567", "0.250", "[bold]x[/bold]"]
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines).count("y") == 200 + len("dayday")//3 + 1
+
+
+def test_json_takes_days_paths_and_numbers_that_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"day": date(2026, 1, 5), "path": Path("a/b"), "score": math.nan, "text": "解"})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"day": "2026-01-05", "path": "a/b", "score": None, "text": "解"}
+    assert "解" in out
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (18_400, "18.4 kB"), (4 * 10**9, "4.0 GB"), (10**13, "10.0 TB")],
+)
+def test_sizes_are_for_people(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel_cli.output.PLAIN_PROGRESS_SECONDS", 0.0)
+    with progress("ingest 2026-01-05") as tell:
+        tell(1, 4)
+        tell(4, 4)
+    captured = capsys.readouterr()
+    assert captured.err == "ingest 2026-01-05: 25%\ningest 2026-01-05: 100%\n"
+    assert captured.out == ""
+
+
+def test_progress_is_a_bar_on_a_terminal() -> None:
+    code = "from flywheel_cli.output import progress\nwith progress('ingest') as tell: tell(1, 2); tell(2, 2)"
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, env=environment, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "ingest" in shown
+    assert "━" in shown
