@@ -17,6 +17,8 @@ from flywheel_core.wire_short import decode_batch_shortly
 MAX_ENVELOPE_BYTES = 64 * 1024
 """The largest envelope, the points themselves not counted."""
 
+MAX_MESSAGE_CHARS = 500
+
 MAX_TOKENS = 1_000_000
 """Brackets, commas and strings that a batch may have when its points must be judged one by one."""
 
@@ -61,7 +63,7 @@ def decode_batch(body: bytes, max_points: int) -> Batch:
         try:
             points.append(decode_point(raw))
         except PointError as error:
-            rejected.append(Rejected(index, error.code, error.message, raw))
+            rejected.append(Rejected(index, error.code, error.message[:MAX_MESSAGE_CHARS], raw))
     return Batch(points, rejected)
 
 

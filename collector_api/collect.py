@@ -1,0 +1,117 @@
+"""`POST /collect`: from a request to durable lines and an answer."""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from collector_api.commits import Committer
+from collector_api.metrics import CollectorMetrics
+from flywheel_core.config import Collector
+from flywheel_core.errors import REQUEST_CODES, RequestError
+from flywheel_core.lake.layout import day_of
+from flywheel_core.records import SCHEMA_VERSION, DataPoint
+from flywheel_core.serve.access import Access
+from flywheel_core.serve.body import Budget, Headers, Hold, Receive, header, read_body
+from flywheel_core.wire_batch import Batch, Rejected, decode_batch
+
+SUCCESS = "Data collected successfully"
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Collect:
+    """Takes one batch: who sends it, what it holds, where it goes; answers once it is on disk."""
+
+    def __init__(
+        self,
+        settings: Collector,
+        access: Access,
+        committer: Committer,
+        metrics: CollectorMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        self._committer = committer
+        self._metrics = metrics
+        self._clock = clock
+        self._budget = Budget(settings.max_queue_bytes, metrics.queue_bytes.set)
+
+    async def __call__(self, headers: Headers, receive: Receive) -> tuple[int, bytes]:
+        """Store the batch of one request and return status and body of the answer.
+
+        The status is 200, or 422 when there was no acceptable point among those sent. Raises RequestError with the code
+        of the refusal, ClientGoneError when nobody waits for an answer any more.
+        """
+        source = self._access.source(header(headers, b"authorization"))
+        _check_media_type(header(headers, b"content-type"))
+        self._committer.check_room()
+        with Hold(self._budget) as hold:
+            body = await read_body(
+                headers,
+                receive,
+                hold,
+                max_bytes=self._settings.max_body_bytes,
+                max_unpacked_bytes=self._settings.max_unpacked_bytes,
+            )
+            self._metrics.received_bytes.inc(len(body))
+            batch = decode_batch(body, self._settings.max_batch_points)
+            del body
+            await self._store(batch, source)
+        for item in batch.rejected:
+            self._metrics.rejected_points.labels(item.code).inc()
+        self._metrics.points.inc(len(batch.points))
+        return _answer(batch)
+
+    async def _store(self, batch: Batch, source: str) -> None:
+        """Durably store what was accepted and what was not, under the day of receipt."""
+        received_at = self._clock()
+        lines = _raw_lines(batch.points, source, received_at)
+        rejected = _rejected_lines(batch.rejected, source, received_at) if batch.rejected else b""
+        if lines or rejected:
+            await self._committer.store(day_of(received_at), lines, rejected)
+
+
+def _raw_lines(points: list[DataPoint], source: str, received_at: float) -> bytes:
+    for point in points:
+        point.source = source
+        point.received_at = received_at
+        point.schema_version = SCHEMA_VERSION
+    return _ENCODER.encode_lines(points)
+
+
+def _rejected_lines(items: list[Rejected], source: str, received_at: float) -> bytes:
+    return _ENCODER.encode_lines(
+        {
+            "received_at": received_at,
+            "source": source,
+            "code": item.code,
+            "message": item.message,
+            "index": item.index,
+            "point": item.raw.decode(errors="backslashreplace"),
+        }
+        for item in items
+    )
+
+
+def _check_media_type(content_type: str | None) -> None:
+    if content_type is None:
+        return
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.partition("charset=")[2].strip(' "').lower()
+    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+        raise RequestError(
+            "media_type_unsupported",
+            f"the Content-Type is {content_type[:80]!r}, not application/json in UTF-8",
+        )
+
+
+def _answer(batch: Batch) -> tuple[int, bytes]:
+    rejected = [{"index": item.index, "code": item.code, "message": item.message} for item in batch.rejected]
+    if rejected and not batch.points:
+        status, message = REQUEST_CODES["nothing_acceptable"]
+        refusal = {"status": "error", "code": "nothing_acceptable", "message": message, "count": 0}
+        return status, _ENCODER.encode({**refusal, "rejected": rejected})
+    success = {"status": "success", "count": len(batch.points), "message": SUCCESS, "rejected": rejected}
+    return 200, _ENCODER.encode(success)

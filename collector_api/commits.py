@@ -1,0 +1,247 @@
+"""Group commit: requests that wait at the same time share one write and one sync."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar, TypeVarTuple
+
+from collector_api.dayfiles import DayFiles
+from collector_api.disk import BLOCK, Disk
+from collector_api.linefile import LineFile, write_buffer
+from collector_api.metrics import CollectorMetrics
+from flywheel_core.errors import RequestError, StorageError
+from flywheel_core.lake.layout import Layout, day_of
+
+log = logging.getLogger("flywheel.collector")
+
+RETRY_AFTER = 2
+"""Seconds after which a sender may try again when storing failed."""
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+_TIDY_SECONDS = 0.25
+_FREE_SECONDS = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    """What one request wants stored: lines for the raw file and for the rejected file, each ended by a newline."""
+
+    day: date
+    raw: bytes
+    rejected: bytes
+    done: asyncio.Future[None]
+
+    @property
+    def size(self) -> int:
+        return len(self.raw) + len(self.rejected)
+
+
+class Committer:
+    """Stores lines durably, in order, one commit at a time, on a thread of its own.
+
+    `store` returns once its lines are synced; when it raises, nothing of them was acknowledged. Lines of one request
+    go to the file of one day; a commit takes waiting requests of the same day up to `commit_bytes`.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        writer: str | None,
+        metrics: CollectorMetrics,
+        *,
+        commit_bytes: int,
+        disk_floor_bytes: int,
+        clock: Callable[[], float] = time.time,
+        disk: Disk | None = None,
+    ) -> None:
+        self._layout = layout
+        self._writer = writer
+        self._metrics = metrics
+        self._commit_bytes = commit_bytes
+        self._floor = disk_floor_bytes
+        self._clock = clock
+        self._disk = disk or Disk()
+        self._buffer = write_buffer(commit_bytes + BLOCK)
+        self._raw = DayFiles(self._disk, lambda day, part: layout.raw_file(day, writer, part), self._buffer)
+        self._rejected = DayFiles(
+            self._disk, lambda day, part: layout.rejected_file(day, writer, part), self._buffer
+        )
+        self._waiting: deque[_Entry] = deque()
+        self._more = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._failing = False
+        self._next_probe = 0.0
+        self._free = (0.0, 0)
+
+    async def start(self) -> None:
+        """Mend what an earlier run left behind, and begin to commit. Raises StorageError."""
+        await self._on_thread(self._mend)
+        self._tasks = [asyncio.create_task(self._commit_forever()), asyncio.create_task(self._tidy_forever())]
+
+    async def stop(self) -> None:
+        """Commit what waits and close the files."""
+        self._stopping = True
+        self._more.set()
+        if self._tasks:
+            commit, tidy = self._tasks
+            tidy.cancel()
+            await commit
+            with contextlib.suppress(asyncio.CancelledError):
+                await tidy
+        await self._on_thread(self._close)
+        self._thread.shutdown()
+
+    async def store(self, day: date, raw: bytes, rejected: bytes = b"") -> None:
+        """Return once the lines are on disk.
+
+        Raises RequestError: `storage_unavailable` when that failed, `disk_full` below the disk floor,
+        `shutting_down` once the server stops.
+        """
+        if self._stopping:
+            raise RequestError("shutting_down", retry_after=RETRY_AFTER)
+        self.check_room()
+        entry = _Entry(day, raw, rejected, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        self._metrics.queue_requests.inc()
+        self._more.set()
+        await entry.done
+
+    def check_room(self) -> None:
+        """Raise RequestError `disk_full` while the disk has less free space than the floor; looks once a second."""
+        looked, free = self._free
+        now = time.monotonic()
+        if now - looked >= _FREE_SECONDS or not looked:
+            try:
+                free = self._disk.free_bytes(self._layout.raw)
+            except OSError as error:
+                log.error("free_space_unknown", extra={"error": str(error)})
+                raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
+            self._free = (now, free)
+            self._metrics.disk_free_bytes.set(free)
+        if free < self._floor:
+            raise RequestError("disk_full", retry_after=30)
+
+    async def check_ready(self) -> None:
+        """Raise RequestError when a batch could not be stored right now. After a failure it tries, once a second."""
+        if self._stopping:
+            raise RequestError("shutting_down", retry_after=RETRY_AFTER)
+        self.check_room()
+        if self._failing and time.monotonic() >= self._next_probe:
+            self._next_probe = time.monotonic() + 1.0
+            try:
+                await self._on_thread(self._probe)
+                self._failing = False
+            except OSError as error:
+                log.warning("probe_failed", extra={"error": str(error)})
+        if self._failing:
+            raise RequestError("storage_unavailable", retry_after=RETRY_AFTER)
+
+    async def _commit_forever(self) -> None:
+        while True:
+            if not self._waiting:
+                if self._stopping:
+                    return
+                self._more.clear()
+                await self._more.wait()
+                continue
+            entries = self._take()
+            self._metrics.queue_requests.dec(len(entries))
+            code = await self._commit(entries)
+            self._failing = code is not None
+            for entry in entries:
+                if entry.done.done():
+                    continue  # its request was cancelled meanwhile
+                if code is None:
+                    entry.done.set_result(None)
+                else:
+                    entry.done.set_exception(RequestError(code, retry_after=RETRY_AFTER))
+
+    async def _commit(self, entries: list[_Entry]) -> str | None:
+        """Write and sync; the code of the failure, if any."""
+        try:
+            await self._on_thread(self._write, entries)
+        except StorageError as error:
+            log.error("commit_failed", extra={"error": error.message, "requests": len(entries)})
+            return "storage_unavailable"
+        except Exception:
+            log.exception("commit_failed", extra={"requests": len(entries)})
+            return "internal_error"
+        return None
+
+    def _take(self) -> list[_Entry]:
+        """The requests of the next commit: of one day, not above `commit_bytes` unless one alone is."""
+        entries = [self._waiting.popleft()]
+        size = entries[0].size
+        while self._waiting and self._waiting[0].day == entries[0].day:
+            size += self._waiting[0].size
+            if size > self._commit_bytes:
+                break
+            entries.append(self._waiting.popleft())
+        return entries
+
+    async def _tidy_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            if not self._waiting:
+                await self._on_thread(self._tidy)
+
+    async def _on_thread(self, work: Callable[[*_Ts], _T], *arguments: *_Ts) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _write(self, entries: list[_Entry]) -> None:
+        started = time.perf_counter()
+        day = entries[0].day
+        raw = [entry.raw for entry in entries if entry.raw]
+        rejected = [entry.rejected for entry in entries if entry.rejected]
+        if raw:
+            self._raw.append(day, raw)
+        if rejected:
+            self._rejected.append(day, rejected)
+        self._metrics.commit_seconds.observe(time.perf_counter() - started)
+        self._metrics.stored_bytes.inc(sum(map(len, raw)))
+
+    def _mend(self) -> None:
+        for files, folder in ((self._raw, self._layout.raw), (self._rejected, self._layout.rejected)):
+            own = re.compile(
+                r"(training_data|rejected)_\d{8}"
+                + re.escape(f".{self._writer}" if self._writer else "")
+                + r"(\.\d+)?\.jsonl"
+            )
+            try:
+                self._disk.make_folder(folder)
+                names = self._disk.names(folder)
+            except OSError as error:
+                raise StorageError(f"cannot read {folder}: {error}") from error
+            for name in filter(own.fullmatch, names):
+                files.seal(folder / name)
+
+    def _tidy(self) -> None:
+        today = day_of(self._clock())
+        self._raw.tidy(today)
+        self._rejected.tidy(today)
+
+    def _close(self) -> None:
+        self._raw.close()
+        self._rejected.close()
+
+    def _probe(self) -> None:
+        """Write, sync and remove a file beside the raw files. Raises OSError."""
+        path = self._layout.raw / (f".probe.{self._writer}" if self._writer else ".probe")
+        if path.name in self._disk.names(path.parent):
+            self._disk.remove(path)
+        file = LineFile(self._disk, path, self._buffer, create=True)
+        try:
+            file.append([b"probe\n"])
+        finally:
+            file.abandon()
+            self._disk.remove(path)

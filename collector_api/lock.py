@@ -1,0 +1,35 @@
+"""One collector process per set of files."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flywheel_core.errors import StorageError, UsageError
+from flywheel_core.lake.layout import Layout
+
+
+@contextmanager
+def only_writer(layout: Layout, writer: str | None) -> Iterator[None]:
+    """Hold the raw files of `writer` for this process; the system lets go when it ends, however it ends.
+
+    Raises UsageError when another process holds them, StorageError when the folder cannot be written.
+    """
+    path = layout.raw / (f".collector.{writer}.lock" if writer else ".collector.lock")
+    try:
+        layout.raw.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StorageError(f"cannot write in {layout.raw}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise UsageError(
+            f"another collector writes to {layout.raw}" + (f" as {writer}" if writer else ""),
+            hint="give this one a name of its own with --writer, and the two share the folder",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(file)

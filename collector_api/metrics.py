@@ -1,0 +1,42 @@
+"""What the collector counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from flywheel_core.serve.metrics import ServerMetrics
+
+_COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class CollectorMetrics(ServerMetrics):
+    """Points, bytes, rejects by code, commits, the queue and the disk."""
+
+    def __init__(self) -> None:
+        super().__init__("flywheel_collector")
+        registry = self.registry
+        self.points = Counter("flywheel_collector_points", "Data points stored.", registry=registry)
+        self.rejected_points = Counter(
+            "flywheel_collector_rejected_points",
+            "Data points set aside, by code.",
+            ["code"],
+            registry=registry,
+        )
+        self.stored_bytes = Counter(
+            "flywheel_collector_stored_bytes", "Bytes of stored data points.", registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "flywheel_collector_commit_seconds",
+            "Time to write and sync one commit, in seconds.",
+            buckets=_COMMIT_BUCKETS,
+            registry=registry,
+        )
+        self.queue_requests = Gauge(
+            "flywheel_collector_queue_requests", "Requests that wait for a commit.", registry=registry
+        )
+        self.queue_bytes = Gauge(
+            "flywheel_collector_queue_bytes",
+            "Bytes of bodies being received, decoded or waiting for a commit.",
+            registry=registry,
+        )
+        self.disk_free_bytes = Gauge(
+            "flywheel_collector_disk_free_bytes", "Free space where the raw files lie.", registry=registry
+        )

@@ -1,0 +1,64 @@
+"""Assembles one collector process and runs it."""
+
+import gc
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from collector_api.app import CollectorApp
+from collector_api.collect import Collect
+from collector_api.commits import Committer
+from collector_api.lock import only_writer
+from collector_api.metrics import CollectorMetrics
+from flywheel_core.config import Config
+from flywheel_core.errors import UsageError
+from flywheel_core.lake.layout import Layout
+from flywheel_core.serve.access import Access
+from flywheel_core.serve.keys import KeyStore
+from flywheel_core.serve.lifecycle import serve
+from flywheel_core.serve.logs import log_as_json
+
+_WRITER = re.compile(r"(?=.*[A-Za-z_-])[A-Za-z0-9_-]{1,64}")
+"""A writer's name; digits alone would read like the number of a fresh file."""
+
+
+def run(
+    config: Config, *, host: str | None = None, port: int | None = None, writer: str | None = None
+) -> None:
+    """Serve the collector until SIGTERM or SIGINT; `host` and `port` stand above the configuration.
+
+    Raises UsageError when the address is open to others without a key, the address or the files are taken, or `writer`
+    is no name; StorageError when the data folder cannot be written.
+    """
+    if writer is not None and not _WRITER.fullmatch(writer):
+        raise UsageError(
+            f"{writer!r} cannot name a writer",
+            hint="use 1 to 64 letters, digits, '_' or '-', not digits alone",
+        )
+    log_as_json()
+    chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = config.collector.model_copy(update=chosen)
+    layout = Layout(config.storage.data_dir)
+    metrics = CollectorMetrics()
+    access = Access(KeyStore(layout.keys), settings.host, allow_anonymous=settings.allow_anonymous)
+    with only_writer(layout, writer):
+        committer = Committer(
+            layout,
+            writer,
+            metrics,
+            commit_bytes=settings.commit_bytes,
+            disk_floor_bytes=config.storage.disk_floor_bytes,
+        )
+        collect = Collect(settings, access, committer, metrics)
+        app = CollectorApp(collect, committer, metrics, settings.max_batch_points)
+        serve(app, settings, metrics, _committing(committer))
+
+
+@asynccontextmanager
+async def _committing(committer: Committer) -> AsyncIterator[None]:
+    await committer.start()
+    gc.freeze()  # what start-up made stays: collections need not look at it again
+    try:
+        yield
+    finally:
+        await committer.stop()

@@ -1,0 +1,57 @@
+"""Who may send: by key, by address, or anybody when the configuration says so."""
+
+import ipaddress
+import logging
+import socket
+
+from flywheel_core.errors import RequestError, UsageError
+from flywheel_core.serve.keys import KeyStore
+
+log = logging.getLogger("flywheel.serve")
+
+ANONYMOUS = "anonymous"
+LOCAL = "local"
+
+
+class Access:
+    """Decides the source of a request from its Authorization header.
+
+    With a key: the key's source. Without: `anonymous` where that is allowed; `local` on a loopback address as long as
+    no key is configured; refused otherwise.
+    """
+
+    def __init__(self, keys: KeyStore, host: str, *, allow_anonymous: bool) -> None:
+        """Raises UsageError when `host` is reachable from outside and nothing protects it, StorageError as KeyStore."""
+        self._keys = keys
+        self._loopback = is_loopback(host)
+        self._allow_anonymous = allow_anonymous
+        configured = bool(keys.all())
+        if not (configured or self._loopback or allow_anonymous):
+            raise UsageError(
+                f"{host} can be reached from outside, and no key is configured",
+                hint="make a key with `flywheel keys create SOURCE`, listen on 127.0.0.1, or set allow_anonymous: true",
+            )
+        if allow_anonymous:
+            log.warning("anonymous_requests_allowed", extra={"host": host, "source": ANONYMOUS})
+
+    def source(self, authorization: str | None) -> str:
+        """The source of a request. Raises RequestError `key_missing`, `key_invalid` or `key_revoked`."""
+        if authorization is not None:
+            if self._keys or not (self._loopback or self._allow_anonymous):
+                return self._keys.source_of(authorization)
+        elif self._allow_anonymous:
+            return ANONYMOUS
+        if self._loopback and not self._keys:
+            return LOCAL
+        if self._allow_anonymous:
+            return ANONYMOUS
+        raise RequestError("key_missing")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether every address of `host` is a loopback one. Raises UsageError when the host is unknown."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host!r}: {error.strerror}") from None
+    return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)

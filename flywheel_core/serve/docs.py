@@ -1,0 +1,41 @@
+"""/docs and /openapi.json of a server: Swagger UI from the installed package, nothing from elsewhere."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from swagger_ui_bundle import swagger_ui_path
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="icon" href="docs/favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({{url: "openapi.json", dom_id: "#swagger-ui", validatorUrl: null}})</script>
+</body>
+</html>
+"""
+
+
+def docs_routes(description: dict[str, Any]) -> list[BaseRoute]:
+    """The routes that show an OpenAPI description."""
+
+    async def openapi(_request: Request) -> JSONResponse:
+        return JSONResponse(description)
+
+    async def page(_request: Request) -> HTMLResponse:
+        return HTMLResponse(_PAGE.format(title=description["info"]["title"]))
+
+    return [
+        Route("/openapi.json", openapi),
+        Route("/docs", page),
+        Mount("/docs", StaticFiles(directory=swagger_ui_path)),
+    ]

@@ -1,0 +1,166 @@
+"""Keys `<key_id>.<secret>` by which a server knows its sources.
+
+Only the SHA-256 of a secret is stored: it has 256 random bits, so nothing slower is needed. A running server takes up
+changes of the file by itself.
+"""
+
+import fcntl
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from flywheel_core.errors import RequestError, StorageError, UsageError
+from flywheel_core.lake.layout import replacing
+
+log = logging.getLogger("flywheel.serve")
+
+MAX_LIVE_KEYS = 2
+"""Live keys a source may have: the old and the new one of a rotation."""
+
+SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+RESERVED_SOURCES = frozenset({"anonymous", "local"})
+
+_CHECK_SECONDS = 0.5
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One key as stored: times are RFC 3339, `revoked_at` is None while the key is live."""
+
+    key_id: str
+    source: str
+    sha256: str
+    created_at: str
+    revoked_at: str | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    keys: list[Key]
+
+
+class KeyStore:
+    """The keys in one file; a file that is not there holds none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keys: dict[str, Key] = {}
+        self._stamp: tuple[int, int, int] | None = None
+        self._next_check = 0.0
+
+    def all(self) -> list[Key]:
+        """Every key, the revoked ones included, in order of creation. Raises StorageError when the file is damaged."""
+        self._stamp = self._stamp_now()
+        self._keys = {key.key_id: key for key in self._read()}
+        return list(self._keys.values())
+
+    def create(self, source: str) -> str:
+        """Make a key for `source` and return it: `<key_id>.<secret>`. It cannot be shown again.
+
+        Raises UsageError when the name is none or the source has two live keys already.
+        """
+        if not SOURCE.fullmatch(source) or source in RESERVED_SOURCES:
+            raise UsageError(
+                f"{source!r} cannot name a source",
+                hint="use 1 to 64 letters, digits, '_', '-' or '.', but neither 'anonymous' nor 'local'",
+            )
+        with self._exclusively() as keys:
+            live = [key.key_id for key in keys if key.source == source and key.revoked_at is None]
+            if len(live) >= MAX_LIVE_KEYS:
+                raise UsageError(
+                    f"{source} has {MAX_LIVE_KEYS} live keys already: {', '.join(live)}",
+                    hint="revoke the older one first: flywheel keys revoke KEY_ID",
+                )
+            key_id = secrets.token_hex(6)
+            secret = secrets.token_urlsafe(32)
+            keys.append(Key(key_id, source, _hash(secret), _now()))
+        return f"{key_id}.{secret}"
+
+    def revoke(self, key_id: str) -> Key:
+        """Revoke a key for good. Raises UsageError when it is unknown or revoked already."""
+        with self._exclusively() as keys:
+            for at, key in enumerate(keys):
+                if key.key_id == key_id:
+                    if key.revoked_at is not None:
+                        raise UsageError(f"the key {key_id} was revoked already, at {key.revoked_at}")
+                    keys[at] = msgspec.structs.replace(key, revoked_at=_now())
+                    return keys[at]
+        raise UsageError(f"there is no key {key_id}", hint="see flywheel keys list")
+
+    def __bool__(self) -> bool:
+        """Whether there are keys, revoked ones included; looks at the file at most twice a second."""
+        self._take_up_changes()
+        return bool(self._keys)
+
+    def source_of(self, authorization: str) -> str:
+        """The source whose key an Authorization header holds. Raises RequestError `key_invalid` or `key_revoked`."""
+        self._take_up_changes()
+        scheme, _, credentials = authorization.partition(" ")
+        key_id, _, secret = credentials.strip().partition(".")
+        if scheme.lower() != "bearer" or not secret:
+            raise RequestError("key_invalid", "the Authorization header is not: Bearer <key_id>.<secret>")
+        key = self._keys.get(key_id)
+        if not hmac.compare_digest(_hash(secret), key.sha256 if key else _hash("")) or key is None:
+            raise RequestError("key_invalid")
+        if key.revoked_at is not None:
+            raise RequestError("key_revoked")
+        return key.source
+
+    def _take_up_changes(self) -> None:
+        now = time.monotonic()
+        if now < self._next_check:
+            return
+        self._next_check = now + _CHECK_SECONDS
+        if self._stamp_now() != self._stamp:
+            try:
+                self.all()
+            except StorageError as error:
+                log.error(
+                    "keys_unreadable", extra={"error": error.message}
+                )  # the keys known before stay in force
+
+    def _stamp_now(self) -> tuple[int, int, int] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _read(self) -> list[Key]:
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=_File).keys
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StorageError(f"cannot read the keys in {self.path}: {error}") from error
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[list[Key]]:
+        """The keys to change; written back when the block ends well, one process at a time."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = self._read()
+            yield keys
+            with replacing(self.path) as temporary:
+                temporary.touch(mode=0o600)
+                temporary.write_bytes(msgspec.json.format(msgspec.json.encode(_File(keys)), indent=2) + b"\n")
+        finally:
+            os.close(lock)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

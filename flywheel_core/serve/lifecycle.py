@@ -1,0 +1,149 @@
+"""The life of a server process: listen, say where, serve, drain, end."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from flywheel_core.config import Server
+from flywheel_core.errors import UsageError
+from flywheel_core.serve.limits import BoundedProtocol, bounded
+from flywheel_core.serve.metrics import ServerMetrics
+
+log = logging.getLogger("flywheel.serve")
+
+Application = Callable[[Any, Any, Any], Any]
+"""An ASGI callable."""
+
+BACKLOG = 1_024
+
+
+def serve(
+    application: Application,
+    settings: Server,
+    metrics: ServerMetrics,
+    running: AbstractAsyncContextManager[object],
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: no new connection, answers under way are finished.
+
+    `running` is entered before the first connection is taken and left after the last answer. The first line on standard
+    output is `{"event": "listening", "address": "http://HOST:PORT"}`. Requests that do not end within
+    `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
+    """
+    listener = listen(settings.host, settings.port)
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    with contextlib.closing(listener), _signals_end_the_server_only(), runner:
+        runner.run(_serve(application, settings, metrics, running, listener))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UsageError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            hint="choose another --port, or 0 for a free one",
+        ) from None
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address that clients use."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _serve(
+    application: Application,
+    settings: Server,
+    metrics: ServerMetrics,
+    running: AbstractAsyncContextManager[object],
+    listener: socket.socket,
+) -> None:
+    protocol = bounded(settings, metrics)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=int(settings.idle_timeout) + 1,
+            timeout_graceful_shutdown=int(settings.drain_timeout) + 1,
+            backlog=BACKLOG,
+        )
+    )
+    async with running, _sweeping(server, settings):
+        address = address_of(listener)
+        print(json.dumps({"event": "listening", "address": address}), flush=True)  # noqa: T201 - the line is an interface
+        log.info("listening", extra={"address": address})
+        await server.serve(sockets=[listener])
+    log.info("ended")
+
+
+@asynccontextmanager
+async def _sweeping(server: uvicorn.Server, settings: Server) -> AsyncIterator[None]:
+    """Close overdue connections for as long as the server runs; all of them once draining has taken too long."""
+
+    async def sweep() -> None:
+        loop = asyncio.get_running_loop()
+        deadlines = (settings.header_timeout, settings.body_timeout, settings.idle_timeout)
+        pause = min(0.5, min(deadlines) / 4)
+        drained_by: float | None = None
+        while True:
+            await asyncio.sleep(pause)
+            now = loop.time()
+            connections = [
+                item for item in server.server_state.connections if isinstance(item, BoundedProtocol)
+            ]
+            for connection in connections:
+                connection.close_overdue(now)
+            if server.should_exit and drained_by is None:
+                drained_by = now + settings.drain_timeout
+                pause = 0.1
+                log.info("draining", extra={"connections": len(connections)})
+            if drained_by is not None and now > drained_by:
+                for connection in connections:
+                    connection.transport.abort()
+
+    task = asyncio.create_task(sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.contextmanager
+def _signals_end_the_server_only() -> Iterator[None]:
+    """uvicorn raises the signal that ended it once more: by then the work is done, and it must not kill the process."""
+
+    def ignore(_number: int, _frame: FrameType | None) -> None:
+        """The server has drained."""
+
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,27 @@
+"""JSON logs on standard error: one object a line, the message a stable event name, no prompt and no key in it."""
+
+import logging
+import sys
+import time
+
+from pythonjsonlogger.json import JsonFormatter
+
+_FIELDS = "{asctime}{levelname}{name}{message}"
+
+
+def log_as_json(level: int = logging.INFO) -> None:
+    """Send all logs of this process to standard error as JSON: `time`, `level`, `logger`, `event` and what is particular."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = JsonFormatter(
+        _FIELDS,
+        style="{",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger", "message": "event"},
+    )
+    formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
+    formatter.default_msec_format = "%s.%03dZ"
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
