@@ -1,0 +1,197 @@
+"""The report of days: its figures, and the page they make."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.config import Config
+from flywheel_core.errors import NoDataError, StorageError
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import DAILY_TABLES, build_table
+from flywheel_core.report.html import page
+from flywheel_core.report.overview import DayFacts, overview
+from flywheel_core.report.summary import Summary, summarise
+from tests.cli.recorded import DAY_ONE, DAY_TWO, record
+
+MADE = datetime(2026, 1, 7, 1, 30, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Two labelled days."""
+    layout, config = Layout(tmp_path_factory.mktemp("lake")), Config()
+    record(layout.root)
+    for day in (DAY_ONE, DAY_TWO):
+        ingest_day(layout, day, config)
+        for name in DAILY_TABLES[2:]:
+            build_table(layout, name, day, config)
+    return layout
+
+
+@pytest.fixture(scope="module")
+def both(layout: Layout) -> Summary:
+    return summarise(layout, [DAY_ONE, DAY_TWO])
+
+
+def test_labels_of_several_days_are_added_up(both: Summary) -> None:
+    assert both.days == (DAY_ONE, DAY_TWO)
+    assert (both.points, both.labelled, both.responses) == (6, 5, 12)
+    named = {row.label: row for row in both.labels}
+    assert (named["math"].examples, named["math"].share) == (2, 0.4)
+    assert named["math"].mean_score == pytest.approx(0.8)
+    assert [named[label].examples for label in ("code", "general", "medicine", "writing")] == [1, 2, 0, 0]
+    assert named["medicine"].mean_score is None
+    assert both.labels_by_day["math"] == (2, 0)
+    assert both.labels_by_day["general"] == (0, 2)
+    assert both.labelled_share_by_day == (0.75, 1.0)
+
+
+def test_rules_ties_and_best_scores_are_counted(both: Summary) -> None:
+    assert both.rules["below_min_score"] == 1
+    assert sum(both.rules.values()) == both.points
+    assert both.ties == 1
+    assert both.min_best_score == pytest.approx(0.7)
+    assert both.max_best_score == 1.0
+    assert both.mean_best_score == pytest.approx((0.9 + 0.7 + 0.8 + 1.0 + 0.8) / 5)
+    assert sum(both.score_histogram) == both.scored == 12
+    assert sum(both.margin_histogram) == both.labelled
+
+
+def test_models_have_shares_of_all_days_and_latencies_by_rank(both: Summary) -> None:
+    models = {row.model: row for row in both.models}
+    big = models["qwen-max"]
+    assert (big.responses, big.scored, big.contests, big.failed_share) == (6, 6, 6, 0)
+    assert big.mean_score == pytest.approx((0.4 + 0.5 + 0.2 + 0.3 + 1.0 + 0.8) / 6)
+    assert big.win_share == big.wins / 6
+    assert (big.latency_p50, big.latency_p95) == (100, 100)
+    assert models["qwen-math-7b"].latency_p95 == 200
+    assert big.cost == pytest.approx(3.0)
+    assert both.model_spend == pytest.approx(6.0)
+    assert [row.mean_score for row in both.models] == sorted(
+        (row.mean_score for row in both.models), key=lambda score: -(score or 0)
+    )
+
+
+def test_rejects_are_counted_and_named_without_their_text(both: Summary) -> None:
+    assert both.rejected == 2
+    assert both.rejects_by_code == {"point_not_json": 1, "score_invalid": 1}
+    assert {(row.day, row.code) for row in both.rejects} == {
+        (DAY_ONE, "point_not_json"),
+        (DAY_ONE, "score_invalid"),
+    }
+    assert all(row.file == "training_data_20260105.jsonl" for row in both.rejects)
+
+
+def test_one_day_is_that_day_alone(layout: Layout) -> None:
+    summary = summarise(layout, [DAY_TWO, date(2026, 3, 1)])
+    assert (summary.days, summary.points, summary.rejected) == ((DAY_TWO,), 2, 0)
+
+
+def test_days_without_tables_are_no_data(layout: Layout) -> None:
+    with pytest.raises(NoDataError, match="none of these days was labelled"):
+        summarise(layout, [date(2026, 3, 1)])
+
+
+def test_the_overview_counts_files_rows_and_days(layout: Layout) -> None:
+    facts = overview(layout)
+    first = facts.days[0]
+    assert first == DayFacts(DAY_ONE, 1, first.raw_bytes, first.rows)
+    assert first.raw_bytes == layout.raw_files(DAY_ONE)[0].stat().st_size
+    assert (first.rows["responses"], first.rows["rejects"], first.rows["training_examples"]) == (8, 2, 4)
+    table = next(table for table in facts.tables if table.name == "responses")
+    assert (table.days, table.rows, table.first_day, table.last_day) == (2, 12, DAY_ONE, DAY_TWO)
+    assert facts.datasets == ()
+
+
+def test_an_overview_of_nothing_is_empty(tmp_path: Path) -> None:
+    facts = overview(Layout(tmp_path / "nowhere"))
+    assert facts.days == ()
+    assert [table.days for table in facts.tables] == [0] * len(DAILY_TABLES)
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    path = Layout(tmp_path).table("rejects", DAY_ONE)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(StorageError, match=r"rejects/2026-01-05\.parquet"):
+        overview(Layout(tmp_path))
+
+
+class Reader(HTMLParser):
+    """Collects tags, addresses and text, and fails where tags do not match."""
+
+    void = frozenset({"meta"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_needs_nothing_but_itself(both: Summary) -> None:
+    text = page(both, made_at=MADE)
+    reader = Reader(text)
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(reader.tags)
+    assert reader.addresses == []
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_the_page_shows_distribution_leaderboard_quality_and_rejects(both: Summary) -> None:
+    reader = Reader(page(both, made_at=MADE))
+    words = " ".join(reader.words)
+    for expected in ("Labels", "Models", "Quality", "Rejects", "83.3%", "qwen-math-7b", "point_not_json"):
+        assert expected in words, expected
+    assert "2026-01-05 to 2026-01-06, 2 days" in words
+    assert "Made 2026-01-07 01:30 UTC" in words
+    assert reader.tags.count("svg") == 9
+
+
+def test_a_page_of_one_day_has_no_charts_over_days(layout: Layout) -> None:
+    reader = Reader(page(summarise(layout, [DAY_TWO]), made_at=MADE))
+    assert reader.tags.count("svg") == 6
+    assert "Every line was an acceptable data point." in " ".join(reader.words)
+
+
+@pytest.fixture
+def hostile(both: Summary) -> Summary:
+    evil = "<script>alert(1)</script>"
+    return replace(
+        both,
+        models=tuple(replace(model, model=evil, category=evil) for model in both.models),
+        rejects=tuple(replace(reject, message=evil, file=evil) for reject in both.rejects),
+        labels=tuple(replace(label, label=evil) for label in both.labels),
+        unknown_models=(evil,),
+    )
+
+
+def test_names_and_messages_cannot_become_markup(hostile: Summary) -> None:
+    reader = Reader(page(hostile, made_at=MADE))
+    assert "script" not in reader.tags
+    assert "alert(1)" in " ".join(reader.words)
