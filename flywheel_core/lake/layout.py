@@ -90,8 +90,13 @@ class Layout:
 
     @property
     def keys(self) -> Path:
-        """Hashes of the keys that servers accept."""
+        """Hashes of the keys that the collector accepts from gateways."""
         return self.root / "keys.json"
+
+    @property
+    def client_keys(self) -> Path:
+        """Hashes of the keys that the gateway accepts from its clients: a client may not write training data."""
+        return self.root / "client_keys.json"
 
     def raw_file(self, day: date, writer: str | None = None, part: int = 0) -> Path:
         """The raw file of a day, of one writer, the `part`-th fresh start of that day."""

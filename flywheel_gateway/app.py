@@ -1,0 +1,139 @@
+"""The ASGI application: which address does what, who may, and how every request ends."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.types import Receive, Scope, Send
+
+from flywheel_core.config import Gateway as GatewaySettings
+from flywheel_core.errors import RequestError, StorageError, UpstreamError
+from flywheel_core.serve.access import ANONYMOUS, LOCAL, Access
+from flywheel_core.serve.body import Budget, ClientGoneError, Hold, header, read_body
+from flywheel_core.serve.metrics import CONTENT_TYPE
+from flywheel_gateway import endpoints
+from flywheel_gateway.collection import Sender
+from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.proxy import pass_through
+from flywheel_gateway.replies import send_body, send_error, send_json
+
+logger = logging.getLogger(__name__)
+
+BODIES_HELD = 8
+"""How many bodies of the largest size all requests together may hold in memory."""
+
+Endpoint = Callable[[Gateway, bytes, Sender, Send], Awaitable[None]]
+
+POSTS: dict[str, Endpoint] = {
+    "/v1/chat/completions": endpoints.chat,
+    "/v1/route": endpoints.route,
+    "/v1/observe": endpoints.observe,
+}
+
+
+class App:
+    """Serves one gateway."""
+
+    def __init__(self, gateway: Gateway, access: Access, settings: GatewaySettings) -> None:
+        self._gateway = gateway
+        self._access = access
+        self._settings = settings
+        most = max(settings.max_body_bytes, settings.max_unpacked_bytes) * BODIES_HELD
+        self._budget = Budget(most, gateway.metrics.held_bytes.set)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        code = "ok"
+        try:
+            with Hold(self._budget) as hold:
+                await self._serve(scope, receive, send, hold)
+        except RequestError as error:
+            code = error.code
+            await send_error(send, error, close=error.code in ("body_too_large", "queue_full"))
+        except ClientGoneError:
+            code = "client_left"
+        except UpstreamError as error:
+            code = "answer_cut"  # returning without an end of the answer closes the connection
+            logger.warning("answer_cut", extra={"reason": f"{error.code}: {error.message}"})
+        except StorageError as error:
+            code = "storage_unavailable"
+            logger.error("storage_failed", extra={"reason": error.message})
+            await send_error(send, RequestError(code))
+        except Exception:
+            code = "internal_error"
+            logger.exception("request_failed")
+            await send_error(send, RequestError(code))
+        finally:
+            self._gateway.metrics.requests.labels(code).inc()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
+        path, method = scope["path"], scope["method"]
+        if not path.startswith("/v1/"):
+            await self._about_itself(path, method, send)
+            return
+        headers = scope["headers"]
+        source = self._access.source(header(headers, b"authorization"))
+        sender = Sender(headers, None if source in (ANONYMOUS, LOCAL) else source)
+        if path == "/v1/models" and method == "GET":
+            await endpoints.models(self._gateway, send)
+            return
+        endpoint = POSTS.get(path)
+        if endpoint is not None and method != "POST":
+            raise RequestError("method_not_allowed", f"{path} takes POST")
+        bounds = self._settings
+        unpack = (
+            headers if endpoint is not None else [item for item in headers if item[0] == b"content-length"]
+        )
+        body = await read_body(
+            unpack,
+            receive,
+            hold,
+            max_bytes=bounds.max_body_bytes,
+            max_unpacked_bytes=bounds.max_unpacked_bytes,
+        )
+        self._gateway.metrics.received_bytes.inc(len(body))
+        async with stopping_with_client(receive):
+            if endpoint is not None:
+                await endpoint(self._gateway, body, sender, send)
+            else:
+                await pass_through(self._gateway, scope, body, sender, send)
+
+    async def _about_itself(self, path: str, method: str, send: Send) -> None:
+        if path not in ("/health", "/ready", "/metrics"):
+            raise RequestError("not_found")
+        if method not in ("GET", "HEAD"):
+            raise RequestError("method_not_allowed", f"{path} takes GET")
+        if path == "/health":
+            await send_body(send, 200, b"OK", b"text/plain; charset=utf-8")
+        elif path == "/metrics":
+            await send_body(send, 200, self._gateway.metrics.text(), CONTENT_TYPE.encode())
+        else:
+            router = self._gateway.setup.decider.router
+            version = None if router is None else router.version
+            await send_json(send, 200, {"status": "ready", "router_version": version})
+
+
+@asynccontextmanager
+async def stopping_with_client(receive: Receive) -> AsyncIterator[None]:
+    """Cancels what is done in the block when the client goes away. Raises ClientGoneError then."""
+    task = asyncio.current_task()
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if left and task is not None and task.uncancel() == 0:
+            raise ClientGoneError from None
+        raise
+    finally:
+        watcher.cancel()

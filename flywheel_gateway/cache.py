@@ -1,0 +1,54 @@
+"""A bounded cache with a time to live, in which concurrent equals share one computation."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class DecisionCache(Generic[Value]):
+    """Keeps at most `max_entries` values, each for `ttl` seconds; the one unused for longest goes first."""
+
+    def __init__(self, max_entries: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_entries = max_entries
+        self._ttl = ttl
+        self._clock = clock
+        self._kept: OrderedDict[bytes, tuple[float, Value]] = OrderedDict()
+        self._under_way: dict[bytes, asyncio.Future[Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def get(self, key: bytes, make: Callable[[], Awaitable[Value]]) -> tuple[Value, bool]:
+        """The value of `key`, and whether it was kept or already being made for somebody else.
+
+        Raises what `make` raises, to everybody who waits for it; a failure is not kept. Whoever waits may be
+        cancelled without disturbing the others.
+        """
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > self._clock():
+            self._kept.move_to_end(key)
+            return kept[1], True
+        under_way = self._under_way.get(key)
+        shared = under_way is not None
+        if under_way is None:
+            under_way = asyncio.ensure_future(self._make(key, make))
+            self._under_way[key] = under_way
+            under_way.add_done_callback(lambda done: self._made(key, done))
+        return await asyncio.shield(under_way), shared
+
+    async def _make(self, key: bytes, make: Callable[[], Awaitable[Value]]) -> Value:
+        value = await make()
+        self._kept[key] = (self._clock() + self._ttl, value)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._max_entries:
+            self._kept.popitem(last=False)
+        return value
+
+    def _made(self, key: bytes, done: asyncio.Future[Value]) -> None:
+        del self._under_way[key]
+        if not done.cancelled():
+            done.exception()  # whoever still waits gets it; marked as seen for the case that nobody does

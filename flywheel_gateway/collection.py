@@ -1,0 +1,166 @@
+"""Collection behind the users' backs: begun when the answer is out, bounded, and never waited for by anybody."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel_core.collect.fanout import Fanout
+from flywheel_core.collect.point import Served
+from flywheel_core.collect.question import Question
+from flywheel_core.collect.sampling import Plan
+from flywheel_core.collect.spend import Spend
+from flywheel_core.errors import FlywheelError, SkippedError
+from flywheel_core.records import DataPoint
+from flywheel_gateway.headers import RawHeaders, value_of
+from flywheel_gateway.metrics import Metrics
+from flywheel_gateway.request import user_hash
+from flywheel_gateway.routing import Decision
+from flywheel_gateway.setup import Setup
+from flywheel_gateway.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+
+MAX_REQUEST_ID = 200
+
+GATEWAY_SKIPS = {
+    "not_answered": "no model answered the client",
+    "client_left": "the client left before the end of its answer",
+    "failed": "collecting failed; the log says how",
+}
+"""Reasons for not collecting beside `SKIP_CODES`: those that only a gateway has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a request: its headers, and the tenant that its key stands for."""
+
+    received: RawHeaders
+    tenant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An answered request that may be collected. body: the decoded chat body; served: the model that answered."""
+
+    body: Mapping[str, Any]
+    decision_id: str
+    decision: Decision
+    served: str
+    sender: Sender
+
+    @property
+    def request_id(self) -> str:
+        """The id that the client gave the request, else the decision's: sampling goes by it."""
+        return (value_of(self.sender.received, b"x-request-id") or self.decision_id)[:MAX_REQUEST_ID]
+
+
+class Collection:
+    """Collects answered requests by the setup in force. Raises ConfigIncompleteError as `use` does."""
+
+    def __init__(self, setup: Setup, uploads: Uploads, spend: Spend, metrics: Metrics) -> None:
+        self._uploads = uploads
+        self._spend = spend
+        self._metrics = metrics
+        self._fanout: Fanout | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._skipped: Counter[str] = Counter()
+        self.use(setup)
+
+    def use(self, setup: Setup) -> None:
+        """Collect by another setup from now on.
+
+        Raises ConfigIncompleteError when it says to collect but leaves open what that needs; all stays as it is then.
+        """
+        if setup.config.data_collection.enabled:
+            if self._fanout is None:
+                self._fanout = Fanout(setup.config, spend=self._spend)
+            else:
+                self._fanout.use(setup.config)
+        self._setup = setup
+
+    def consider(self, subject: Subject, served: Callable[[], Served]) -> str | None:
+        """Begin to collect in the background, or give the code of the reason why not. Never waits, never raises.
+
+        `served` gives the answer that the client got; it is called only if the request is collected.
+        """
+        fanout = self._fanout
+        settings = self._setup.config.data_collection
+        if fanout is None or not settings.enabled:
+            return self.skip("disabled")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in subject.sender.received}
+        try:
+            plan = fanout.plan(subject.request_id, headers, subject.served)
+        except SkippedError as error:
+            return error.code
+        try:
+            Question(subject.body, multi_turn=settings.multi_turn)
+        except SkippedError as error:
+            return self.skip(error.code)
+        task = asyncio.create_task(self._collect(fanout, subject, plan, served()))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return None
+
+    def skip(self, code: str) -> str:
+        """Count a request that is not collected, and give the code back."""
+        self._skipped[code] += 1
+        return code
+
+    def stats(self) -> dict[str, Any]:
+        """What the fan-out counts, where there is one; `skipped` holds the gateway's reasons too."""
+        stats = {} if self._fanout is None else self._fanout.stats()
+        return {**stats, "skipped": dict(self._skipped + Counter(stats.get("skipped", {})))}
+
+    async def close(self, deadline: float) -> None:
+        """Let what is under way finish for `deadline` s, then stop the rest."""
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=deadline)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._fanout is not None:
+            await self._fanout.close()
+
+    async def _collect(self, fanout: Fanout, subject: Subject, plan: Plan, served: Served) -> None:
+        user = subject.body.get("user")
+        try:
+            point = await fanout.collect(
+                subject.body,
+                plan=plan,
+                served=served,
+                decision_id=subject.decision_id,
+                classification=_classification(subject.decision),
+                tenant=subject.sender.tenant,
+                user=user_hash(user if isinstance(user, str) else None, self._setup.user_secret),
+            )
+            self._count(point, served.model)
+            await self._uploads.offer(point)
+        except SkippedError:
+            return  # counted by the fan-out
+        except FlywheelError as error:
+            logger.error("decision %s is not collected: %s", subject.decision_id, error)
+            self.skip("failed")
+        except Exception:
+            logger.exception("decision %s is not collected", subject.decision_id)
+            self.skip("failed")
+
+    def _count(self, point: DataPoint, served: str) -> None:
+        score = point.scores.get(served)
+        if score is not None:
+            self._metrics.score(score)
+        for model, response in point.responses.items():
+            if model != served and response.cost:
+                self._metrics.spend.labels(model, "collection").inc(response.cost)
+
+
+def _classification(decision: Decision) -> dict[str, Any]:
+    return {
+        "category": decision.category,
+        "confidence": decision.confidence,
+        "model": decision.model,
+        "reason": decision.reason,
+        "router_version": decision.router_version,
+    }

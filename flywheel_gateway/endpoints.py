@@ -1,0 +1,99 @@
+"""The gateway's own addresses: chat completions, models, routing without forwarding, collection without forwarding."""
+
+from typing import Any
+
+import msgspec
+from starlette.types import Send
+
+from flywheel_core.collect.answer import Answer
+from flywheel_core.collect.point import Served
+from flywheel_core.errors import RequestError
+from flywheel_core.prompt import extract_prompt
+from flywheel_gateway.collection import Sender
+from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.names import model_list, named_model
+from flywheel_gateway.replies import send_json
+from flywheel_gateway.request import chat_of, parse_object
+
+MAX_DECISION_ID = 128
+
+
+async def chat(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
+    """POST /v1/chat/completions."""
+    conversation = gateway.setup.config.data_collection.multi_turn
+    request = chat_of(body, parse_object(body), conversation=conversation)
+    await gateway.chat(request, sender, send)
+
+
+async def models(gateway: Gateway, send: Send) -> None:
+    """GET /v1/models."""
+    await send_json(send, 200, model_list(gateway.setup.targets))
+
+
+async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
+    """POST /v1/route: the decision about a chat body, or about `{"prompt": text}`, without asking a model."""
+    request = parse_object(body)
+    conversation = gateway.setup.config.data_collection.multi_turn
+    prompt = extract_prompt(request, conversation=conversation).text
+    if not prompt:
+        raise RequestError("body_unreadable", "the body has no messages with a question, and no prompt")
+    decision_id, decision = await gateway.route(prompt, sender)
+    answer = {
+        "decision_id": decision_id,
+        "model": decision.model,
+        "category": decision.category,
+        "confidence": decision.confidence,
+        "reason": decision.reason,
+        "router_version": decision.router_version,
+        "scores": dict(decision.scores),
+    }
+    await send_json(send, 200, answer)
+
+
+async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
+    """POST /v1/observe: collect a request that was answered elsewhere, reusing its answer."""
+    observed = parse_object(body)
+    request = observed.get("request")
+    if not isinstance(request, dict):
+        raise RequestError(
+            "body_unreadable", "request is not an object: it takes the chat body as it was sent"
+        )
+    wanted = observed.get("model")
+    model = named_model(wanted, gateway.setup.config.models)
+    if model is None:
+        raise RequestError(
+            "body_unreadable", "model is missing: it takes the name of the model that answered"
+        )
+    served = Served(model, _answer(observed), _latency(observed.get("latency_ms")))
+    decision_id = observed.get("decision_id")
+    if decision_id is not None and not (
+        isinstance(decision_id, str) and 0 < len(decision_id) <= MAX_DECISION_ID
+    ):
+        raise RequestError(
+            "body_unreadable", f"decision_id is not a text of 1 to {MAX_DECISION_ID} characters"
+        )
+    at, skipped = gateway.observe(request, served, sender, decision_id)
+    reason = "collecting" if skipped is None else skipped
+    await send_json(send, 202, {"decision_id": at, "collected": skipped is None, "reason": reason})
+
+
+def _answer(observed: dict[str, Any]) -> Answer:
+    """The answer that was observed: text, or null together with an `error`."""
+    text, error = observed.get("answer"), observed.get("error")
+    finish_reason, usage = observed.get("finish_reason"), observed.get("usage")
+    for name, value in (("answer", text), ("error", error), ("finish_reason", finish_reason)):
+        if value is not None and not isinstance(value, str):
+            raise RequestError("body_unreadable", f"{name} is neither text nor null")
+    if usage is not None and not isinstance(usage, dict):
+        raise RequestError("body_unreadable", "usage is neither an object nor null")
+    if error is None and not (text or "").strip():
+        error = "empty_answer"
+    return Answer(text, finish_reason, error, msgspec.Raw(msgspec.json.encode(usage)))
+
+
+def _latency(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 86_400_000:
+        raise RequestError("body_unreadable", "latency_ms is not a number of milliseconds")
+    return round(value)

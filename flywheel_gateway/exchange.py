@@ -1,0 +1,134 @@
+"""One chat completion between a client and the models: tried in order, passed on byte for byte, read on the way."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from starlette.types import Send
+
+from flywheel_core.collect.answer import Answer
+from flywheel_core.errors import RequestError, UpstreamError
+from flywheel_gateway.headers import RawHeaders, of_decision, to_client, to_model
+from flywheel_gateway.recorder import Recorder
+from flywheel_gateway.request import ChatRequest
+from flywheel_gateway.routing import Decision
+from flywheel_gateway.setup import Target
+from flywheel_gateway.upstream import Call, Reply, Upstream
+
+logger = logging.getLogger(__name__)
+
+HELD_BYTES = 1_048_576
+"""How much of a whole answer is awaited before any of it goes out, so that a broken one can still be replaced."""
+
+_MODEL_AT_FAULT = frozenset((401, 403, 404, 408, 429))
+"""Statuses below 500 that another model may do better at; what else is below 500 is about the request itself."""
+_KEPT_BACK = frozenset((401, 403))
+"""Statuses about the gateway's own key, which would mislead a client."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way, and afterwards what became of it.
+
+    served: the model whose answer the client got; status: what the client was answered with; failed: model -> why it
+    could not answer; latency: s from asking `served` to the end of its answer; complete: whether that end came.
+    """
+
+    request: ChatRequest
+    received: RawHeaders
+    decision: Decision
+    decision_id: str
+    marks: str
+    served: str | None = None
+    status: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    latency: float = 0.0
+    complete: bool = False
+    recorder: Recorder | None = None
+
+    async def run(self, upstream: Upstream, targets: Sequence[Target], send: Send) -> None:
+        """Answer the client from the first target that can.
+
+        Raises RequestError `upstream_failed` or `upstream_timeout` when none can, UpstreamError when the answer broke
+        off after its beginning had gone out: then the client's connection has to be closed.
+        """
+        for at, target in enumerate(targets):
+            begun = time.perf_counter()
+            try:
+                async with upstream.open(self._call(target)) as reply:
+                    if await self._pass_on(target, reply, send, last=at == len(targets) - 1):
+                        return
+            except UpstreamError as error:
+                self.failed[target.name] = f"{error.code}: {error.message}"
+                if self.served is not None:
+                    raise
+            finally:
+                self.latency = time.perf_counter() - begun
+            logger.warning("decision %s: %s: %s", self.decision_id, target.name, self.failed[target.name])
+        timed_out = all(reason.startswith(("timeout", "connect_timeout")) for reason in self.failed.values())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+        raise RequestError(
+            "upstream_timeout" if timed_out else "upstream_failed", f"no model answered: {reasons}"
+        )
+
+    def answer(self) -> Answer | None:
+        """What the client was answered, None when no model's answer went out."""
+        return None if self.recorder is None else self.recorder.answer(complete=self.complete)
+
+    def _call(self, target: Target) -> Call:
+        return Call(
+            "POST",
+            f"{target.base_url}/v1/chat/completions",
+            to_model(self.received, model=target.name, key=target.key, marks=self.marks),
+            self.request.for_model(target.upstream_name),
+            target.connect_timeout,
+            target.timeout,
+            self.request.streamed,
+        )
+
+    async def _pass_on(self, target: Target, reply: Reply, send: Send, *, last: bool) -> bool:
+        """Give the answer to the client, unless the model could not do it: then note why and give False."""
+        status = reply.status
+        if status in _KEPT_BACK or 300 <= status < 400 or (not last and _at_fault(status)):
+            self.failed[target.name] = (
+                f"redirect: {status}" if 300 <= status < 400 else f"http_status: {status}"
+            )
+            return False
+        recorder = Recorder(status, reply.header("content-type"), reply.header("content-encoding"))
+        held, whole = await self._hold(reply, recorder)
+        if status == 200 and not recorder.usable:
+            self.failed[target.name] = "malformed_body: not a chat completion"
+            return False
+        self.served, self.status, self.recorder = target.name, status, recorder
+        headers = to_client(reply.headers) + of_decision(self.decision, self.decision_id, target.name)
+        if whole and reply.header("content-length") is None:
+            headers.append((b"content-length", b"%d" % len(held)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        while not whole:
+            await send({"type": "http.response.body", "body": held, "more_body": True})
+            held = await reply.read()
+            recorder.feed(held)
+            whole = not held
+        await send({"type": "http.response.body", "body": held})
+        self.complete = True
+        return True
+
+    async def _hold(self, reply: Reply, recorder: Recorder) -> tuple[bytes, bool]:
+        """The beginning of the body, and whether that is all: the whole up to HELD_BYTES, of a stream one piece."""
+        pieces: list[bytes] = []
+        size = 0
+        while size <= HELD_BYTES:
+            piece = await reply.read()
+            recorder.feed(piece)
+            if not piece:
+                return b"".join(pieces), True
+            pieces.append(piece)
+            size += len(piece)
+            if self.request.streamed:
+                break
+        return b"".join(pieces), False
+
+
+def _at_fault(status: int) -> bool:
+    return status >= 500 or status in _MODEL_AT_FAULT

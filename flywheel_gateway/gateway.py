@@ -1,0 +1,114 @@
+"""The state of one gateway, and what it does with a request: decide, have it answered, account, hand to collection."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Send
+
+from flywheel_core.collect.point import Served
+from flywheel_core.collect.spend import cost_of
+from flywheel_gateway.collection import Collection, Sender, Subject
+from flywheel_gateway.decisions import DecisionLog, new_decision_id, record_of
+from flywheel_gateway.exchange import Exchange
+from flywheel_gateway.headers import check_loop
+from flywheel_gateway.metrics import Metrics
+from flywheel_gateway.names import named_model
+from flywheel_gateway.request import ChatRequest
+from flywheel_gateway.routing import Decision
+from flywheel_gateway.setup import Setup
+from flywheel_gateway.upstream import Upstream
+
+REMEMBERED_DECISIONS = 10_000
+"""Decisions of /v1/route that are kept in memory for the /v1/observe that may follow."""
+
+
+@dataclass
+class Gateway:
+    """What all requests share. setup and collection are replaced when the configuration changes; instance: the name
+    by which this process recognises requests that come back to it."""
+
+    setup: Setup
+    collection: Collection
+    upstream: Upstream
+    metrics: Metrics
+    decisions: DecisionLog
+    instance: str
+    _asked: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
+
+    async def chat(self, request: ChatRequest, sender: Sender, send: Send) -> None:
+        """Answer a chat completion from a model, then hand it to collection.
+
+        Raises RequestError when no model answered, UpstreamError when the answer broke off in the middle.
+        """
+        started = time.perf_counter()
+        setup, collection = self.setup, self.collection
+        marks = check_loop(sender.received, self.instance)
+        named = named_model(request.body.get("model"), setup.targets)
+        decision = await self._decide(setup, request.prompt, named)
+        exchange = Exchange(request, sender.received, decision, new_decision_id(), marks)
+        try:
+            await exchange.run(self.upstream, setup.order(decision, named=named is not None), send)
+        finally:
+            self._account(setup, exchange, time.perf_counter() - started)
+            record = record_of(exchange.decision_id, decision, request.prompt, sender.tenant)
+            record.served, record.failed = exchange.served, exchange.failed
+            record.collected = _collect(collection, exchange, sender)
+            self.decisions.add(record)
+
+    async def route(self, prompt: str, sender: Sender) -> tuple[str, Decision]:
+        """Decide about a prompt without asking a model: the decision's id, and the decision."""
+        decision = await self._decide(self.setup, prompt, None)
+        decision_id = new_decision_id()
+        self.decisions.add(record_of(decision_id, decision, prompt, sender.tenant))
+        self._asked[decision_id] = decision
+        if len(self._asked) > REMEMBERED_DECISIONS:
+            self._asked.popitem(last=False)
+        return decision_id, decision
+
+    def observe(
+        self, body: Mapping[str, Any], served: Served, sender: Sender, decision_id: str | None
+    ) -> tuple[str, str | None]:
+        """Collect a request that another gateway had answered: the decision id, and why it is not collected, if so."""
+        decision = self._asked.get(decision_id or "") or self.setup.decider.requested(served.model)
+        subject = Subject(body, decision_id or new_decision_id(), decision, served.model, sender)
+        return subject.decision_id, self.collection.consider(subject, lambda: served)
+
+    async def _decide(self, setup: Setup, prompt: str, named: str | None) -> Decision:
+        if named is not None:
+            decision = setup.decider.requested(named)
+        else:
+            started = time.perf_counter()
+            decision = await setup.decider.decide(prompt)
+            self.metrics.decision_time.observe(time.perf_counter() - started)
+        self.metrics.decisions.labels(decision.reason, decision.model).inc()
+        return decision
+
+    def _account(self, setup: Setup, exchange: Exchange, seconds: float) -> None:
+        for model, reason in exchange.failed.items():
+            self.metrics.failures.labels(model, reason.partition(":")[0]).inc()
+        served = exchange.served
+        if served is None or exchange.recorder is None:
+            return
+        self.metrics.answered.labels(served).inc()
+        self.metrics.response_time.labels(served).observe(seconds)
+        cost = cost_of(exchange.recorder.usage(), setup.config.models[served])
+        if cost:
+            self.metrics.spend.labels(served, "clients").inc(cost)
+
+
+def _collect(collection: Collection, exchange: Exchange, sender: Sender) -> bool:
+    """Hand an answered request to collection; tells whether it was taken."""
+    recorder, served = exchange.recorder, exchange.served
+    if recorder is None or served is None or exchange.status != 200:
+        return collection.skip("not_answered") is None
+    if not exchange.complete and served not in exchange.failed:
+        return collection.skip("client_left") is None
+    subject = Subject(exchange.request.body, exchange.decision_id, exchange.decision, served, sender)
+    latency_ms = round(exchange.latency * 1000)
+    reason = collection.consider(
+        subject, lambda: Served(served, recorder.answer(complete=exchange.complete), latency_ms)
+    )
+    return reason is None

@@ -1,0 +1,128 @@
+"""Which headers travel: to the model without the client's secrets, back without what belongs to one connection."""
+
+from collections.abc import Iterable
+
+from flywheel_core.collect.sampling import MARK_HEADER, TRAINING_HEADER
+from flywheel_core.errors import RequestError
+from flywheel_gateway.routing import Decision
+
+RawHeaders = list[tuple[bytes, bytes]]
+"""Headers as ASGI has them: names in lower case."""
+
+_CONNECTION = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""Headers of one connection, which no proxy passes on."""
+
+_KEPT_FROM_MODELS = _CONNECTION | {
+    b"host",
+    b"content-length",
+    b"expect",
+    b"accept-encoding",
+    b"authorization",
+    b"api-key",
+    b"x-api-key",
+    b"cookie",
+    b"x-higress-llm-model",
+    b"x-ai-eg-model",
+    MARK_HEADER.encode(),
+    TRAINING_HEADER.encode(),
+}
+"""Headers that end here: the client's secrets, what the gateway sets itself, what only the gateway is told."""
+
+_READABLE = (b"gzip", b"identity")
+"""Encodings of an answer that collection can read."""
+
+
+def to_model(
+    received: RawHeaders, *, model: str, key: str | None, marks: str, untouched: bool = False
+) -> list[tuple[str, str]]:
+    """The headers of the upstream request.
+
+    model: name of the chosen model; key: its own key, if it has one; marks: see `check_loop`; untouched: the body goes
+    out as it came, and nobody here reads the answer, so both may be encoded in any way.
+    """
+    dropped = _KEPT_FROM_MODELS | _named_by_connection(received)
+    if not untouched:
+        dropped = dropped | {b"content-encoding"}
+    sent = [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in received if name not in dropped
+    ]
+    sent.append(("accept-encoding", _encoding(received, untouched)))
+    sent.append(("x-higress-llm-model", model))
+    sent.append(("x-ai-eg-model", model))
+    sent.append((MARK_HEADER, marks))
+    if key is not None:
+        sent.append(("authorization", f"Bearer {key}"))
+    return sent
+
+
+def to_client(received: Iterable[tuple[str, str]]) -> RawHeaders:
+    """The headers of an upstream answer as they go to the client: all but those of the connection."""
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in received]
+    dropped = _CONNECTION | _named_by_connection(raw) | {b"date", b"server"}
+    return [(name, value) for name, value in raw if name not in dropped and name[:11] != b"x-flywheel-"]
+
+
+def of_decision(decision: Decision, decision_id: str, model: str) -> RawHeaders:
+    """The response headers that say which model answered and why; `model` is the one that did."""
+    return [
+        (b"x-flywheel-model", _ascii(model)),
+        (b"x-flywheel-category", _ascii(decision.category)),
+        (b"x-flywheel-confidence", f"{decision.confidence:.4g}".encode()),
+        (b"x-flywheel-reason", decision.reason.encode()),
+        (b"x-flywheel-router", _ascii(decision.router_version or "none")),
+        (b"x-flywheel-decision", decision_id.encode()),
+    ]
+
+
+def check_loop(received: RawHeaders, instance: str) -> str:
+    """The mark for the upstream request: the gateways that a request has passed, this one (`instance`) last.
+
+    Raises RequestError `loop_detected` for a request that has been here: a model's address leads back.
+    """
+    passed = [value.decode("latin-1") for name, value in received if name == MARK_HEADER.encode()]
+    marks = ",".join(passed)
+    if instance in marks:
+        raise RequestError("loop_detected")
+    return f"{marks},{instance}" if marks else instance
+
+
+def value_of(received: RawHeaders, name: bytes) -> str | None:
+    """The first value of a header, or None."""
+    return next((value.decode("latin-1") for found, value in received if found == name), None)
+
+
+def _named_by_connection(received: RawHeaders) -> set[bytes]:
+    """The headers that Connection names as belonging to the connection."""
+    return {
+        token.strip().lower()
+        for name, value in received
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+
+
+def _encoding(received: RawHeaders, untouched: bool) -> str:
+    """The Accept-Encoding that goes out. One must: without it a server may choose what it likes."""
+    wanted = b",".join(value for name, value in received if name == b"accept-encoding")
+    if untouched:
+        return wanted.decode("latin-1") or "identity"
+    tokens = [token.strip() for token in wanted.split(b",")]
+    taken = [token for token in tokens if token.partition(b";")[0].strip().lower() in _READABLE]
+    return b", ".join(taken).decode("latin-1") or "identity"
+
+
+def _ascii(text: str) -> bytes:
+    """`text` as a header value: what is not printable ASCII becomes a question mark."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text).encode()

@@ -1,0 +1,111 @@
+"""What the gateway counts: under the names that the routing challenge asks for, and under names of its own."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from flywheel_core.serve.metrics import ServerMetrics
+
+ACCURACY_WINDOW = 1_000
+"""Scored answers that the accuracy score is the mean of."""
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_DECISION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5)
+
+
+class Metrics(ServerMetrics):
+    """All instruments of one gateway."""
+
+    def __init__(self) -> None:
+        super().__init__("flywheel_gateway")
+        registry = self.registry
+        self.answered = Counter(
+            "semantic_router_requests",
+            "Chat completions by the model that answered.",
+            ["model"],
+            registry=registry,
+        )
+        self.response_time = Histogram(
+            "semantic_router_response_time_histogram",
+            "Time from a chat completion's request to the end of its answer in s, by the model that answered.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.accuracy = Gauge(
+            "semantic_router_accuracy_score",
+            f"Mean score (0..1) of the last {ACCURACY_WINDOW} collected answers that clients got.",
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "flywheel_gateway_decisions",
+            "Routing decisions by reason and model.",
+            ["reason", "model"],
+            registry=registry,
+        )
+        self.decision_time = Histogram(
+            "flywheel_gateway_decision_seconds",
+            "Time of a routing decision in s.",
+            buckets=_DECISION_SECONDS,
+            registry=registry,
+        )
+        self.failures = Counter(
+            "flywheel_gateway_model_failures",
+            "Models that could not answer a client, by model and reason.",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self.spend = Counter(
+            "flywheel_gateway_spend",
+            "Cost of answers in the currency of the prices, by model and purpose: clients or collection.",
+            ["model", "purpose"],
+            registry=registry,
+        )
+        self.reloads = Counter(
+            "flywheel_gateway_reloads",
+            "Changes of the configuration file: taken or refused.",
+            ["result"],
+            registry=registry,
+        )
+        self.held_bytes = Gauge(
+            "flywheel_gateway_held_bytes", "Bytes of request bodies in memory.", registry=registry
+        )
+        self._scores: deque[float] = deque(maxlen=ACCURACY_WINDOW)
+
+    def score(self, score: float) -> None:
+        """Take the score of an answer that a client got."""
+        self._scores.append(score)
+        self.accuracy.set(sum(self._scores) / len(self._scores))
+
+    def show(self, read: Callable[[], Mapping[str, Any]]) -> None:
+        """Let every scrape show what `read` gives: see `Counted`."""
+        self.registry.register(Counted(read))
+
+
+class Counted(Collector):
+    """Counts that others keep, read when they are asked for.
+
+    `read` gives name -> number, or name -> {label value: number}. Names that end in `_total` are counters, the others
+    gauges; the label of a counter with label values stands behind a colon: `skipped_total:reason`.
+    """
+
+    def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
+        self._read = read
+
+    def describe(self) -> list[Metric]:
+        """Nothing: what there is, is only known when it is read."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One family a name."""
+        for key, value in self._read().items():
+            name, _, label = key.partition(":")
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = kind(name, name.replace("_", " ") + ".", labels=[label] if label else None)
+            for at, number in value.items() if label else [("", value)]:
+                family.add_metric([at] if label else [], number)
+            yield family

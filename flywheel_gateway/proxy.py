@@ -1,0 +1,52 @@
+"""Every other /v1 path: passed on to the default model's address as it came, and the answer back as it comes."""
+
+from starlette.types import Scope, Send
+
+from flywheel_core.errors import RequestError, UpstreamError
+from flywheel_gateway.collection import Sender
+from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.headers import check_loop, to_client, to_model
+from flywheel_gateway.upstream import Call
+
+
+async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Sender, send: Send) -> None:
+    """Proxy one request: method, path, query and body as they came.
+
+    Raises RequestError `not_found` for a path that leads out of /v1, `upstream_failed` or `upstream_timeout` before the
+    answer has begun, and UpstreamError after.
+    """
+    setup = gateway.setup
+    target = setup.targets[setup.config.routing.default_model]
+    marks = check_loop(sender.received, gateway.instance)
+    query = scope["query_string"]
+    path = scope["raw_path"].decode("latin-1")
+    if "\\" in scope["path"] or any(part in (".", "..") for part in scope["path"].split("/")):
+        raise RequestError("not_found")
+    call = Call(
+        scope["method"],
+        f"{target.base_url}{path}" + (f"?{query.decode('latin-1')}" if query else ""),
+        to_model(sender.received, model=target.name, key=target.key, marks=marks, untouched=True),
+        body,
+        target.connect_timeout,
+        target.timeout,
+        streamed=True,  # nobody here knows whether it is a stream: each piece has the model's time
+    )
+    begun = False
+    try:
+        async with gateway.upstream.open(call) as reply:
+            if 300 <= reply.status < 400:
+                raise RequestError(
+                    "upstream_failed", f"{target.name} answered with a redirect, {reply.status}"
+                )
+            begun = True
+            headers = to_client(reply.headers)
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            while piece := await reply.read():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+    except UpstreamError as error:
+        if begun:
+            raise
+        late = error.code in ("timeout", "connect_timeout")
+        code = "upstream_timeout" if late else "upstream_failed"
+        raise RequestError(code, f"{target.name}: {error.code}: {error.message}") from None

@@ -1,0 +1,93 @@
+"""Reads an answer while it passes to the client: what it says, what it used up, whether it is one at all."""
+
+import zlib
+
+import msgspec
+
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, is_json_type, read_answer
+from flywheel_core.collect.stream import StreamReader
+from flywheel_core.records import NULL
+
+
+class _Completion(msgspec.Struct):
+    choices: list[msgspec.Raw] = []
+    usage: msgspec.Raw = NULL
+
+
+_COMPLETION = msgspec.json.Decoder(_Completion)
+
+
+class Recorder:
+    """Keeps at most `MAX_ANSWER_BYTES` of one answer, unpacked. Feed it every piece in order."""
+
+    def __init__(self, status: int, content_type: str | None, encoding: str | None) -> None:
+        self._status = status
+        self._content_type = content_type
+        self._unpacker = _unpacker(encoding)
+        media_type = (content_type or "").partition(";")[0].strip().lower()
+        self._stream = StreamReader() if media_type == "text/event-stream" and status == 200 else None
+        self._body = bytearray()
+        self._error: str | None = None
+        self._begun = False
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes as they came. Raises nothing."""
+        if self._error is not None:
+            return
+        if self._unpacker is not None:
+            try:
+                piece = self._unpacker.decompress(piece, MAX_ANSWER_BYTES + 1)
+            except zlib.error as error:
+                self._error = f"malformed_body: {error}"
+                return
+        self._begun = self._begun or bool(piece)
+        if self._stream is not None and len(piece) <= MAX_ANSWER_BYTES:
+            self._stream.feed(piece)
+        elif len(self._body) + len(piece) <= MAX_ANSWER_BYTES:
+            self._body += piece
+        else:
+            self._error = "body_too_large"
+            self._body.clear()
+
+    @property
+    def usable(self) -> bool:
+        """Whether what was fed so far may go to the client: a stream that has
+        begun, or a body that is a completion or too large to tell."""
+        if self._error == "body_too_large":
+            return True
+        if self._stream is not None:
+            return self._begun
+        return self._error is None and self._completion() is not None
+
+    def answer(self, *, complete: bool) -> Answer:
+        """The answer for a data point. complete: whether the body came to its end."""
+        if self._error is not None:
+            return Answer(error=self._error)
+        if self._stream is not None:
+            answer = self._stream.answer()
+        else:
+            answer = read_answer(self._status, self._content_type, bytes(self._body))
+        if not complete and answer.error is None:
+            answer.error = "truncated: the stream ended early"
+        return answer
+
+    def usage(self) -> msgspec.Raw:
+        """The usage object that the answer came with, or null."""
+        if self._stream is not None:
+            return self._stream.answer().usage
+        completion = self._completion()
+        return NULL if completion is None else completion.usage
+
+    def _completion(self) -> _Completion | None:
+        if not is_json_type(self._content_type):
+            return None
+        try:
+            completion = _COMPLETION.decode(bytes(self._body))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return completion if completion.choices else None
+
+
+def _unpacker(encoding: str | None) -> "zlib._Decompress | None":
+    """What unpacks gzip and deflate; the gateway asks models for nothing else."""
+    return zlib.decompressobj(zlib.MAX_WBITS | 32) if (encoding or "identity").lower() != "identity" else None

@@ -1,0 +1,62 @@
+"""One request for a chat completion, read once for routing, forwarding and collection."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flywheel_core.errors import RequestError
+from flywheel_core.prompt import extract_prompt
+
+_ANY = msgspec.json.Decoder()
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat body. body: decoded; prompt: what is routed, empty where there is no question; streamed: `stream`."""
+
+    raw: bytes
+    body: dict[str, Any]
+    prompt: str
+    streamed: bool
+
+    def for_model(self, name: str) -> bytes:
+        """The body with `model` set to `name`, every other field as it came."""
+        fields = _FIELDS.decode(self.raw)
+        fields["model"] = msgspec.Raw(_ENCODER.encode(name))
+        return _ENCODER.encode(fields)
+
+
+def parse_chat(raw: bytes, *, conversation: bool) -> ChatRequest:
+    """The request in a body. conversation: as in `extract_prompt`. Raises RequestError `body_unreadable`."""
+    return chat_of(raw, parse_object(raw), conversation=conversation)
+
+
+def chat_of(raw: bytes, body: dict[str, Any], *, conversation: bool) -> ChatRequest:
+    """The same for a body that is decoded already."""
+    prompt = extract_prompt(body, conversation=conversation).text
+    return ChatRequest(raw, body, prompt, body.get("stream") is True)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a body. Raises RequestError `body_unreadable`, saying what is wrong."""
+    try:
+        body = _ANY.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RequestError("body_unreadable", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise RequestError("body_unreadable", "the body is nested too deep") from None
+    if not isinstance(body, dict):
+        raise RequestError("body_unreadable", "the body is not a JSON object")
+    return body
+
+
+def user_hash(user: str | None, secret: bytes | None) -> str | None:
+    """What stands for a user in a data point: HMAC-SHA256, 32 hex digits; None without a user or a secret."""
+    if user is None or secret is None:
+        return None
+    return hmac.new(secret, user.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]

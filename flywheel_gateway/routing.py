@@ -1,0 +1,128 @@
+"""From a prompt to the model that answers it: the router's decision, cached, within its time, or the default model."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from flywheel_core.config import Config
+from flywheel_core.errors import RouterError
+from flywheel_core.prompt import PROMPT_RULE
+from flywheel_gateway.cache import DecisionCache
+
+logger = logging.getLogger(__name__)
+
+GENERAL = "general"
+"""Category of a decision that no router made."""
+UNSURE = 0.5
+"""Confidence of a decision that no router made."""
+ROUTER_THREADS = 2
+
+ROUTER = "router"
+CACHE = "cache"
+REQUESTED = "requested"
+FALLBACK = "fallback"
+NO_ROUTER = "no_router"
+NO_PROMPT = "no_prompt"
+REASONS = {
+    ROUTER: "the router chose the model",
+    CACHE: "the router chose it for the same prompt before",
+    REQUESTED: "the client named it",
+    FALLBACK: "the router failed or took too long, so it is the default model",
+    NO_ROUTER: "no router is in service yet, so it is the default model",
+    NO_PROMPT: "the request has no question to route by, so it is the default model",
+}
+"""Why a model is to answer: reason -> meaning. A router may have further ones of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which model is to answer, and why.
+
+    category: the domain the model stands for; confidence: 0..1, the probability that the choice is within tolerance
+    of the best; scores: expected score (0..1) per model, empty where no router was asked.
+    """
+
+    model: str
+    category: str
+    confidence: float
+    reason: str
+    router_version: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class Router(Protocol):
+    """What the gateway asks of a trained router. Called in a thread; must be safe for several at once."""
+
+    @property
+    def version(self) -> str:
+        """Name of the version, which decisions and cached decisions carry."""
+
+    def decide(self, prompt: str) -> Decision:
+        """The decision for one prompt text. Raises RouterError, or anything: the default model answers then."""
+
+
+class Decider:
+    """Decides with the router in force, which `take_up` replaces at any moment. usable: models that can be asked."""
+
+    def __init__(self, config: Config, usable: Collection[str], router: Router | None = None) -> None:
+        self._routing = config.routing
+        self._models = config.models
+        self._usable = usable
+        self._router = router
+        cache = config.cache
+        self.cache = DecisionCache[Decision](cache.max_entries, cache.ttl) if cache.enabled else None
+        self._threads = ThreadPoolExecutor(ROUTER_THREADS, thread_name_prefix="router")
+
+    @property
+    def router(self) -> Router | None:
+        """The router in force."""
+        return self._router
+
+    def take_up(self, router: Router | None) -> None:
+        """Decide with another router from now on; what the earlier one decided is no longer found in the cache."""
+        self._router = router
+
+    def close(self) -> None:
+        """Give the threads back; a decision under way is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def decide(self, prompt: str) -> Decision:
+        """The decision for a prompt. Never raises: without a router, and when it fails, the default model answers."""
+        router = self._router
+        if not prompt:
+            return self._default(NO_PROMPT)
+        if router is None:
+            return self._default(NO_ROUTER)
+        try:
+            if self.cache is None:
+                return await self._ask(router, prompt)
+            key = hashlib.sha256(f"{router.version}\n{PROMPT_RULE}\n{prompt}".encode()).digest()
+            decision, cached = await self.cache.get(key, lambda: self._ask(router, prompt))
+            return replace(decision, reason=CACHE) if cached else decision
+        except TimeoutError:
+            logger.warning("router %s took more than %s s", router.version, self._routing.timeout)
+        except Exception:
+            logger.exception("router %s failed", router.version)
+        return self._default(FALLBACK, router.version)
+
+    def requested(self, model: str) -> Decision:
+        """The decision that a client made by naming a model."""
+        return Decision(model, self._models[model].category or GENERAL, 1.0, REQUESTED)
+
+    async def _ask(self, router: Router, prompt: str) -> Decision:
+        """Raises TimeoutError, RouterError for a model that is not configured, and whatever the router raises."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._routing.timeout):
+            decision = await loop.run_in_executor(self._threads, router.decide, prompt)
+        if decision.model not in self._usable:
+            raise RouterError(
+                f"router {router.version} chose {decision.model}, which has no address in models"
+            )
+        return decision
+
+    def _default(self, reason: str, version: str | None = None) -> Decision:
+        return Decision(self._routing.default_model, GENERAL, UNSURE, reason, version)

@@ -1,0 +1,176 @@
+"""One gateway process: put together, kept by its configuration file while it runs, and ended in order."""
+
+import asyncio
+import logging
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from flywheel_core.collect.spend import Spend
+from flywheel_core.config import Config
+from flywheel_core.config_file import find_file, load_config
+from flywheel_core.errors import FlywheelError
+from flywheel_core.lake.layout import Layout
+from flywheel_core.serve.access import Access
+from flywheel_core.serve.keys import KeyStore
+from flywheel_core.serve.lifecycle import serve
+from flywheel_core.serve.logs import log_as_json
+from flywheel_gateway.app import App
+from flywheel_gateway.collection import Collection
+from flywheel_gateway.decisions import DecisionLog
+from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.metrics import Metrics
+from flywheel_gateway.setup import make_setup
+from flywheel_gateway.uploads import Uploads
+from flywheel_gateway.upstream import Upstream
+from flywheel_gateway.watch import Mark, mark_of, watch_file
+
+logger = logging.getLogger(__name__)
+
+UPLOAD_SECONDS = 3.0
+"""How long the uploader may still send at the end; the rest stays in the spool."""
+
+
+class Service:
+    """A gateway with everything it needs. load: reads the configuration, now and after each change of `file`."""
+
+    def __init__(self, load: Callable[[], Config], file: Path | None = None) -> None:
+        self._file = file
+        self._mark: Mark = mark_of(file) if file else None
+        self._load = load
+        self._started_with = config = load()
+        layout = Layout(config.storage.data_dir)
+        settings = config.gateway
+        self.metrics = Metrics()
+        access = Access(KeyStore(layout.client_keys), settings.host, allow_anonymous=settings.allow_anonymous)
+        setup = make_setup(config)
+        spend = Spend(config.data_collection.max_cost_per_day, layout.spool / "spend.json")
+        self._uploads = Uploads(config, layout.spool)
+        self._decisions = DecisionLog(
+            layout.decisions, settings.decision_log_bytes, settings.decision_log_days
+        )
+        self._upstream = Upstream()
+        collection = Collection(setup, self._uploads, spend, self.metrics)
+        self.gateway = Gateway(
+            setup, collection, self._upstream, self.metrics, self._decisions, f"gw-{uuid.uuid4().hex}"
+        )
+        self._refused = False
+        self.app = App(self.gateway, access, settings)
+        self.metrics.show(self._counts)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Everything in the background, from before the first request until after the last."""
+        await self._uploads.start()
+        self._decisions.start()
+        tasks = []
+        if self._file is not None:
+            tasks.append(asyncio.create_task(watch_file(self._file, self._reload, self._mark)))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.gateway.collection.close(self._started_with.gateway.drain_timeout)
+            await self._uploads.close(UPLOAD_SECONDS)
+            await self._decisions.close()
+            await self._upstream.close()
+            self.gateway.setup.decider.close()
+
+    async def _reload(self) -> None:
+        """Take up the changed file, or refuse it and go on as before. Raises FlywheelError when it is refused."""
+        try:
+            config = await asyncio.to_thread(self._load)
+            before = self.gateway.setup
+            setup = await asyncio.to_thread(make_setup, config, before.decider.router)
+            self.gateway.collection.use(setup)
+            await self._uploads.apply(config)
+        except FlywheelError:
+            self._refused = True
+            self.metrics.reloads.labels("refused").inc()
+            raise
+        self.gateway.setup = setup
+        before.decider.close()
+        self._refused = False
+        self.metrics.reloads.labels("taken").inc()
+        needs_restart = _needs_restart(self._started_with, config)
+        logger.info("configuration_taken", extra={"file": str(self._file), "needs_restart": needs_restart})
+
+    def _counts(self) -> dict[str, Any]:
+        """What is shown on /metrics beside the instruments."""
+        collected = self.gateway.collection.stats()
+        cache = self.gateway.setup.decider.cache
+        return {
+            **_upload_counts(self._uploads.stats()),
+            "flywheel_gateway_collection_points_total": collected.get("points", 0),
+            "flywheel_gateway_collection_in_flight": collected.get("in_flight", 0),
+            "flywheel_gateway_collection_skipped_total:reason": collected["skipped"],
+            "flywheel_gateway_collection_calls_total:model": collected.get("calls", {}),
+            "flywheel_gateway_collection_retries_total:model": collected.get("retries", {}),
+            "flywheel_gateway_collection_failures_total:reason": _by_reason(collected.get("failures", {})),
+            "flywheel_gateway_missing_scores_total:reason": collected.get("missing_scores", {}),
+            "flywheel_gateway_collection_spend_today": collected.get("spend_today", 0.0),
+            "flywheel_gateway_decision_cache_entries": 0 if cache is None else len(cache),
+            "flywheel_gateway_decision_log_written_total": self._decisions.written,
+            "flywheel_gateway_decision_log_dropped_total": self._decisions.dropped,
+            "flywheel_gateway_configuration_refused": int(self._refused),
+        }
+
+
+def run(
+    config_file: Path | None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. host, port, data_dir: what stands above every configuration that is read.
+
+    Raises ConfigError, UsageError, StorageError and their kin when it cannot start.
+    """
+    log_as_json()
+    file = find_file(config_file)
+
+    def load() -> Config:
+        config = load_config(file)
+        listen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+        gateway = config.gateway.model_copy(update=listen)
+        storage = config.storage.model_copy(update={} if data_dir is None else {"data_dir": data_dir})
+        return config.model_copy(update={"gateway": gateway, "storage": storage})
+
+    service = Service(load, file)
+    serve(service.app, service.gateway.setup.config.gateway, service.metrics, service.running())
+
+
+def _needs_restart(started_with: Config, config: Config) -> list[str]:
+    """The settings that are changed in the file but stay as they were at the start."""
+    changed = [
+        f"gateway.{name}"
+        for name in type(config.gateway).model_fields
+        if getattr(config.gateway, name) != getattr(started_with.gateway, name)
+        and name not in ("allow_private_upstreams", "user_secret_env")
+    ]
+    if config.storage.data_dir != started_with.storage.data_dir:
+        changed.append("storage.data_dir")
+    return changed
+
+
+def _upload_counts(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """The uploader's invariant: offered = acknowledged + rejected + spooled + in memory + dropped."""
+    counts = {
+        f"flywheel_upload_{name}_total": stats[name]
+        for name in ("offered", "acknowledged", "rejected", "dropped", "uploads")
+    }
+    gauges = {f"flywheel_upload_{name}": stats[name] for name in ("spooled", "in_memory", "spool_bytes")}
+    return {**counts, **gauges, "flywheel_upload_failures_total:reason": stats["failed_uploads"]}
+
+
+def _by_reason(failures: dict[str, dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for reasons in failures.values():
+        total.update(reasons)
+    return dict(total)
