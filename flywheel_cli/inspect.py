@@ -169,10 +169,11 @@ def report(settings: Settings, days: tuple[str, ...], file: Path | None) -> None
     elif file is not None:
         click.echo(f"wrote {file}")
     else:
-        _print_summary(summary)
+        print_summary(summary)
 
 
-def _print_summary(summary: Summary) -> None:
+def print_summary(summary: Summary) -> None:
+    """Print the figures of some days as tables, 80 columns wide."""
     first, last = summary.days[0], summary.days[-1]
     click.echo(f"{first}{f' to {last}, {len(summary.days)} days' if last != first else ''}\n")
     labels = [(row.label, row.examples, row.share, row.mean_score) for row in summary.labels]

@@ -1,0 +1,168 @@
+"""`flywheel demo`: the whole loop once, on a stage of its own, with results and the pages to open at the end."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from flywheel_cli.demo_setup import (
+    Stage,
+    prepare,
+    start_collector,
+    start_dagster,
+    start_gateway,
+    start_simulation,
+)
+from flywheel_cli.demo_traffic import Reply, ask_all, questions, stored_today, upload, wait_until_stored
+from flywheel_cli.output import print_table, progress
+from flywheel_cli.processes import Services
+from flywheel_core.errors import UsageError
+from flywheel_core.lake.importing import import_files
+from flywheel_core.lake.layout import Layout, write_atomically
+
+NEWEST = "newest.jsonl"
+FIRST_UNSEEN_QUESTION = 2_800
+"""Training questions of the simulation from here on are not in the sample."""
+ASKED = 300
+SHOWN_REPLIES = 6
+QUESTION_WIDTH = 40
+
+
+@click.command()
+@click.option("--exit", "leave", is_flag=True, help="End when all is shown instead of leaving the pages up.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data/demo"),
+    show_default=True,
+    help="Where the demo plays; what an earlier demo left there is removed.",
+)
+@click.option(
+    "--sample",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data/sample"),
+    show_default=True,
+    help="The folder of the sample.",
+)
+def demo(leave: bool, folder: Path, sample: Path) -> None:
+    """Run the whole loop on simulated models and sample data, on this machine alone.
+
+    Starts the simulation, the collector, the gateway and Dagster; Ctrl-C ends all of them.
+    """
+    newest = sample / NEWEST
+    earlier = sorted(sample.glob("training_data_*.jsonl*"))
+    if not newest.is_file() or not earlier:
+        raise UsageError(
+            f"there is no sample in {sample}",
+            hint="run this in the project's folder or name it with --sample",
+        )
+    stage = prepare(folder)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        with Services(stage.logs) as services:
+            _play(services, stage, earlier, newest)
+            _show_addresses(stage)
+            if not leave:
+                click.echo("\nCtrl-C ends everything.")
+                while True:
+                    time.sleep(1)
+                    services.check()
+    except KeyboardInterrupt:
+        click.echo("\nended")
+
+
+def _play(services: Services, stage: Stage, earlier: Sequence[Path], newest: Path) -> None:
+    layout = Layout(stage.config.storage.data_dir)
+    with _step("start simulation, collector, gateway and Dagster"), ThreadPoolExecutor() as pool:
+        starts = (start_simulation, start_collector, start_gateway, start_dagster)
+        for started in [pool.submit(start, services, stage) for start in starts]:
+            started.result()
+    with _step("import the sample's earlier days"), progress("import") as tell:
+        yesterday = datetime.now(UTC).date() - timedelta(days=1)
+        imported = import_files(layout, earlier, yesterday, tell)
+    click.echo(
+        f"   {imported.imported:,} data points of {len(imported.days)} days, {imported.rejected} lines set aside"
+    )
+    with _step("upload the newest part, as a gateway does"), progress("upload") as tell:
+        accepted = upload(f"{stage.collector}/collect", newest, tell)
+    click.echo(f"   {accepted:,} data points stored and synced")
+    with _step(f"ask {ASKED} questions through the gateway"), progress("ask") as tell:
+        before = stored_today(layout)
+        asked = questions(stage.simulation, "training", FIRST_UNSEEN_QUESTION, ASKED)
+        replies = asyncio.run(ask_all(stage.gateway, asked, tell))
+    _show_replies(replies)
+    with _step("wait until all of them are scored and stored"), progress("stored") as tell:
+        wait_until_stored(layout, before + len(replies), tell)
+    _materialize(stage, layout)
+    services.check()
+
+
+def _materialize(stage: Stage, layout: Layout) -> None:
+    from flywheel_cli.inspect import print_summary
+    from flywheel_core.report.html import page
+    from flywheel_core.report.summary import summarise
+    from flywheel_dagster.materialize import materialize_days
+
+    days = layout.raw_days()
+    with _step(f"make tables and a dataset of {len(days)} days through Dagster"), progress("days") as tell:
+        made = materialize_days(
+            days, stage.config, stage.dagster_home, on_day=lambda report: tell(report.done, report.total)
+        )
+    for day, problems in sorted(made.failed.items()):
+        for problem in problems:
+            click.echo(f"   {day}: {problem}")
+    summary = summarise(layout, days)
+    click.echo()
+    print_summary(summary)
+    report = layout.reports / "demo.html"
+    write_atomically(report, page(summary, made_at=datetime.now(UTC)).encode())
+
+
+def _show_replies(replies: Sequence[Reply]) -> None:
+    went = Counter((reply.model, reply.reason) for reply in replies)
+    rows = [(model, reason, count) for (model, reason), count in went.most_common()]
+    click.echo()
+    print_table(("answered by", "because", "questions"), rows, title="Where the questions went")
+    some = [(_short(reply.question), reply.model, reply.seconds * 1000) for reply in replies[:SHOWN_REPLIES]]
+    print_table(("question", "answered by", "ms"), [(text, model, round(ms)) for text, model, ms in some])
+
+
+def _show_addresses(stage: Stage) -> None:
+    layout = Layout(stage.config.storage.data_dir)
+    rows = [
+        ("Dagster", f"{stage.dagster}/assets"),
+        ("report", (layout.reports / "demo.html").as_uri()),
+        ("gateway", f"{stage.gateway}/v1/chat/completions"),
+        ("collector", f"{stage.collector}/docs"),
+        ("data", str(stage.folder)),
+        ("configuration", str(stage.config_file)),
+    ]
+    click.echo("Open:")
+    for name, address in rows:
+        click.echo(f"   {name:<14} {address}")
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Says what begins, and how long it took."""
+    click.echo(f"-> {what}")
+    started = time.monotonic()
+    yield
+    click.echo(f"   {time.monotonic() - started:.1f} s")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= QUESTION_WIDTH else line[: QUESTION_WIDTH - 1] + "…"
+
+
+def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

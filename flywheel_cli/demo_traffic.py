@@ -1,0 +1,118 @@
+"""The demo's clients: one that uploads recorded data points, one that asks questions through the gateway."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flywheel_core.errors import FlywheelError, UpstreamError
+from flywheel_core.lake.layout import Layout
+
+BATCH_POINTS = 10
+ASKED_AT_ONCE = 16
+POLL_SECONDS = 0.2
+
+Tell = Callable[[int, int], None]
+"""Hears how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How one question went through the gateway. seconds: as the client saw it; reason: why that model."""
+
+    question: str
+    model: str
+    category: str
+    reason: str
+    router: str
+    seconds: float
+    answer: str
+
+
+def upload(endpoint: str, file: Path, tell: Tell) -> int:
+    """Send the data points of a JSONL file to a collector in batches, as a gateway would, and give how many it took.
+
+    Raises UpstreamError when the collector does not answer 200.
+    """
+    lines = file.read_bytes().split(b"\n")
+    points = [json.loads(line) for line in lines if line]
+    accepted = 0
+    with httpx.Client(timeout=30.0) as client:
+        for start in range(0, len(points), BATCH_POINTS):
+            batch = points[start : start + BATCH_POINTS]
+            body = {"data_points": batch, "count": len(batch), "timestamp": int(time.time())}
+            answer = client.post(endpoint, json=body)
+            if answer.status_code != httpx.codes.OK:
+                raise UpstreamError(
+                    f"the collector at {endpoint} answered {answer.status_code}: {answer.text[:200]}"
+                )
+            accepted += answer.json()["count"]
+            tell(accepted, len(points))
+    return accepted
+
+
+def questions(simulation: str, which: str, offset: int, limit: int) -> list[str]:
+    """Questions of the simulation's training or validation set."""
+    answer = httpx.get(
+        f"{simulation}/questions", params={"set": which, "offset": offset, "limit": limit}, timeout=30.0
+    )
+    answer.raise_for_status()
+    return [entry["question"] for entry in answer.json()["questions"]]
+
+
+async def ask_all(gateway: str, asked: Sequence[str], tell: Tell) -> list[Reply]:
+    """Ask every question through the gateway without naming a model. Raises UpstreamError for any answer but 200."""
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+    done = itertools.count(1)
+
+    async def ask(client: httpx.AsyncClient, question: str) -> Reply:
+        async with turns:
+            started = time.monotonic()
+            answer = await client.post(
+                f"{gateway}/v1/chat/completions", json={"messages": [{"role": "user", "content": question}]}
+            )
+            seconds = time.monotonic() - started
+        if answer.status_code != httpx.codes.OK:
+            raise UpstreamError(f"the gateway answered {answer.status_code}: {answer.text[:200]}")
+        tell(next(done), len(asked))
+        content: Any = answer.json()["choices"][0]["message"]["content"]
+        headers = answer.headers
+        return Reply(
+            question=question,
+            model=headers["x-flywheel-model"],
+            category=headers["x-flywheel-category"],
+            reason=headers["x-flywheel-reason"],
+            router=headers.get("x-flywheel-router", ""),
+            seconds=seconds,
+            answer=content,
+        )
+
+    async with httpx.AsyncClient(timeout=60.0) as client:
+        return list(await asyncio.gather(*(ask(client, question) for question in asked)))
+
+
+def stored_today(layout: Layout) -> int:
+    """How many data points lie in today's raw files."""
+    return sum(path.read_bytes().count(b"\n") for path in layout.raw_files(datetime.now(UTC).date()))
+
+
+def wait_until_stored(layout: Layout, count: int, tell: Tell, *, seconds: float = 60.0) -> None:
+    """Wait until today's raw files hold `count` data points. Raises FlywheelError when that takes too long."""
+    deadline = time.monotonic() + seconds
+    while (stored := stored_today(layout)) < count:
+        if time.monotonic() > deadline:
+            raise FlywheelError(
+                f"after {seconds:.0f} s only {stored} of {count} data points are stored",
+                hint="look at the gateway's and the collector's log",
+                code="upload_incomplete",
+            )
+        tell(stored, count)
+        time.sleep(POLL_SECONDS)
+    tell(count, count)
