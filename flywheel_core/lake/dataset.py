@@ -1,14 +1,42 @@
 """A window of days becomes one immutable, versioned training dataset."""
 
+import hashlib
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import duckdb
 
 from flywheel_core.config import Config
-from flywheel_core.lake.layout import Layout
+from flywheel_core.errors import DatasetError, NoDataError, StorageError
+from flywheel_core.lake.columns import Split, split_of
+from flywheel_core.lake.dataset_files import SPLITS, write_files
+from flywheel_core.lake.engine import engine, sql
+from flywheel_core.lake.labels import create_labels
+from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
+from flywheel_core.lake.selection import select_examples
 
-Split = Literal["train", "validation", "test"]
+__all__ = [
+    "SPLITS",
+    "DatasetResult",
+    "Split",
+    "build_dataset",
+    "latest_dataset",
+    "load_manifest",
+    "split_of",
+    "verify_dataset",
+]
+
+FORMAT = 1
+"""Counts up when the same inputs and settings would give other files."""
+
+MANIFEST = "dataset.json"
+
+_BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -22,25 +50,123 @@ class DatasetResult:
 
 
 def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResult:
-    """Build, or find already built, the dataset of the window that ends at `last_day`."""
-    raise NotImplementedError
+    """The dataset of the window of days that ends with `last_day`, built unless that version is there already.
+
+    Its version is `YYYYMMDD-` and a hash of settings and inputs, so the same ones give the same version and bytes.
+    What it costs depends on the window's `training_examples`, never on raw files or on days before the window.
+    Raises NoDataError when no day of the window has `training_examples`, StorageError when files cannot be read
+    or written.
+    """
+    window = [last_day - timedelta(days=back) for back in reversed(range(config.dataset.window_days))]
+    present = set(layout.table_days("training_examples"))
+    days = [day for day in window if day in present]
+    if not days:
+        raise NoDataError(
+            f"no day from {window[0]} to {last_day} has training examples",
+            hint=f"build them first: flywheel ingest {last_day}, then flywheel label {last_day}",
+        )
+    files = {day: layout.table("training_examples", day) for day in days}
+    inputs = [{"day": day.isoformat(), "sha256": sha256_of(path)} for day, path in files.items()]
+    plan = {
+        "format": FORMAT,
+        "last_day": last_day.isoformat(),
+        "settings": _settings(config),
+        "inputs": inputs,
+    }
+    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    version = f"{last_day:%Y%m%d}-{digest[:12]}"
+    path = layout.dataset(version)
+    if (path / MANIFEST).is_file():
+        os.utime(path)  # the version that was asked for last is the latest one
+    else:
+        missing = [day.isoformat() for day in window if day not in present]
+        head = {"version": version, **plan, "days_missing": missing}
+        with engine(layout, config) as connection:
+            publish_folder(path, lambda folder: _fill(folder, connection, list(files.values()), config, head))
+    return DatasetResult(version, path, last_day, load_manifest(layout, version))
 
 
 def latest_dataset(layout: Layout) -> str | None:
-    """The version whose window ends last, or None."""
-    raise NotImplementedError
+    """The version whose window ends last, the one built last if there are several; None without any."""
+    if not layout.datasets.is_dir():
+        return None
+    found = [
+        path for path in layout.datasets.iterdir() if (path / MANIFEST).is_file() and path.name[0] != "."
+    ]
+    return (
+        max(found, key=lambda path: (path.name[:8], path.stat().st_mtime_ns, path.name)).name
+        if found
+        else None
+    )
 
 
 def load_manifest(layout: Layout, version: str) -> dict[str, Any]:
-    """The dataset.json of a version. Raises DatasetError."""
-    raise NotImplementedError
+    """The dataset.json of a version. Raises DatasetError when there is none or it is not readable."""
+    path = layout.dataset(version) / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(
+            f"there is no dataset {version!r}", hint=f"versions are the folders in {layout.datasets}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    return manifest
 
 
 def verify_dataset(layout: Layout, version: str) -> None:
-    """Raise DatasetError unless every file of the version has the SHA-256 that dataset.json says."""
-    raise NotImplementedError
+    """Raise DatasetError unless every file of the version has the SHA-256 that its dataset.json says."""
+    folder = layout.dataset(version)
+    for name, said in load_manifest(layout, version)["files"].items():
+        try:
+            found = sha256_of(folder / name)
+        except OSError as error:
+            raise DatasetError(f"{folder / name} cannot be read: {error.strerror or error}") from error
+        if found != said["sha256"]:
+            raise DatasetError(
+                f"{folder / name} is damaged: its SHA-256 is {found}, dataset.json says {said['sha256']}",
+                hint="remove the folder and build the dataset again",
+            )
 
 
-def split_of(question: str) -> Split:
-    """The side of the split that a question is on, for ever."""
-    raise NotImplementedError
+def _settings(config: Config) -> dict[str, Any]:
+    """All settings that change what a dataset holds."""
+    return {
+        "labelling": config.labelling.model_dump(mode="json"),
+        "dataset": config.dataset.model_dump(
+            mode="json", include={"window_days", "balance", "seed", "max_group_share"}
+        ),
+        "categories": config.categories(),
+        "declared_order": config.declared_order(),
+    }
+
+
+def _fill(
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+    inputs: list[Path],
+    config: Config,
+    head: Mapping[str, Any],
+) -> None:
+    """Write all files of a dataset into `folder`."""
+    try:
+        connection.read_parquet([str(path) for path in inputs]).create_view("window_examples")
+        connection.execute(f"create temp table members as {sql('dataset_members')}")
+        connection.execute(f"create temp table outcomes as {sql('dataset_outcomes')}")
+        create_labels(connection)
+        caps = select_examples(connection, config.dataset)
+        points = _count(connection, "window_examples")
+        members = _count(connection, "members")
+        examples = connection.sql(sql("dataset_examples")).to_arrow_reader(_BATCH_ROWS)
+        written = write_files(folder, examples or ())
+    except duckdb.Error as error:
+        raise StorageError(f"cannot build dataset {head['version']}: {error}") from error
+    repeats = members - written["counts"]["examples"]
+    counts = {"points": points, "duplicates": points - members, "repeats": repeats, **written.pop("counts")}
+    manifest = {**head, "counts": counts, "group_caps": caps, **written}
+    text = json.dumps(manifest, ensure_ascii=False, indent=2)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return int(connection.table(relation).aggregate("count(*)").fetchall()[0][0])

@@ -118,3 +118,37 @@ TABLES = {
     "quality_report": QUALITY_REPORT,
 }
 """The daily tables in the order in which they are built."""
+
+MERGED_OUTCOME = pa.struct(
+    [*OUTCOME, ("times", pa.int64()), ("failures", pa.int64()), ("scored", pa.int64())]
+)
+"""`OUTCOME` over all repeats of a question: means, and how many responses they come from."""
+
+EXAMPLES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("day", pa.date32()),
+        ("text", pa.string()),
+        ("label", pa.string()),
+        ("rule", pa.string()),
+        ("best_model", pa.string()),
+        ("score", pa.float64()),
+        ("margin", pa.float64()),
+        ("split", pa.string()),
+        ("weight", pa.int64()),
+        ("copies", pa.int64()),
+        ("left_out", pa.string()),
+        ("question_key", pa.string()),
+        ("n_models", pa.int64()),
+        ("n_scored", pa.int64()),
+        ("n_failed", pa.int64()),
+        ("n_tied", pa.int64()),
+        ("received_at", pa.float64()),
+        ("last_received_at", pa.float64()),
+        ("source", pa.string()),
+        ("tenant", pa.string()),
+        ("data_point_ids", pa.list_(pa.string())),
+        ("outcomes", pa.list_(MERGED_OUTCOME)),
+    ]
+)
+"""Columns of a dataset's `examples.parquet`."""

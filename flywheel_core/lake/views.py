@@ -3,16 +3,95 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from flywheel_core.config import Config
-from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.dataset import latest_dataset
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE
+from flywheel_core.lake.engine import open_engine, quoted
+from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.schemas import EXAMPLES, TABLES
+
+VIEWS_FILE = "views.sql"
 
 
 def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view over every table and dataset."""
-    raise NotImplementedError
+    """An in-memory DuckDB with a view over every table and dataset, for questions; the caller closes it.
+
+    Views: the daily tables by their names; `dataset_examples`, the examples of all versions with a column `version`;
+    `training_dataset`, those of the latest version. What has no file yet is an empty view with the right columns.
+    `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no setting
+    changed.
+    """
+    connection = open_engine(config, str(layout.root.resolve() / ".scratch" / "sql"))
+    connection.execute(_statements(layout))
+    connection.execute(f"set allowed_directories = [{quoted(str(layout.root.resolve()) + '/')}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
 
 
 def write_views_file(layout: Layout) -> Path:
-    """Write the views as an SQL file for analysts; gives its path."""
-    raise NotImplementedError
+    """Write the views as `views.sql` in the data folder, for any DuckDB client: `.read views.sql`. Raises StorageError."""
+    path = layout.root / VIEWS_FILE
+    write_atomically(path, _statements(layout).encode())
+    return path
+
+
+def _statements(layout: Layout) -> str:
+    views = [
+        _view(name, schema, layout.tables / name, "????-??-??.parquet", bool(layout.table_days(name)))
+        for name, schema in TABLES.items()
+    ]
+    version = latest_dataset(layout)
+    versioned = EXAMPLES.insert(0, pa.field("version", pa.string()))
+    views.append(
+        _view(
+            "dataset_examples",
+            versioned,
+            layout.datasets,
+            f"[0-9]*/{EXAMPLES_FILE}",
+            version is not None,
+            "parse_path(filename)[-2] as version, * exclude (filename)",
+            ", filename = true",
+        )
+    )
+    views.append(
+        f"create or replace view training_dataset as\nselect * from dataset_examples where version = {quoted(version or '')};\n"
+    )
+    return "\n".join(views)
+
+
+def _view(
+    name: str,
+    schema: pa.Schema,
+    folder: Path,
+    pattern: str,
+    present: bool,
+    columns: str = "*",
+    options: str = "",
+) -> str:
+    if present:
+        source = f"select {columns}\nfrom read_parquet({quoted(str(folder.resolve() / pattern))}{options})"
+    else:
+        empty = ",\n    ".join(f'cast(null as {_type(field.type)}) as "{field.name}"' for field in schema)
+        source = f"select\n    {empty}\nwhere false"
+    return f"create or replace view {name} as\n{source};\n"
+
+
+def _type(kind: pa.DataType) -> str:
+    """The SQL type of an Arrow type."""
+    if pa.types.is_list(kind):
+        return f"{_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return f"struct({', '.join(f'{field.name} {_type(field.type)}' for field in kind)})"
+    return _SQL_TYPES[kind]
+
+
+_SQL_TYPES = {
+    pa.string(): "varchar",
+    pa.int64(): "bigint",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.date32(): "date",
+}

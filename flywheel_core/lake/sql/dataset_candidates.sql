@@ -1,0 +1,15 @@
+-- What selection works on: every example's label and groups, and a shuffled place that depends on seed and question alone.
+-- reads   window_examples, members, labels
+select
+    m.example,
+    l.label,
+    w.split,
+    w.source,
+    w.tenant,
+    sha256(cast($seed as varchar) || ':' || w.question_key) as lot,
+    case when l.label is null then 0 else 1 end as copies,
+    case when l.label is null then 'unlabelled' end as left_out
+from members as m
+inner join window_examples as w on m.day = w.day and m.point = w.point
+left join labels as l on m.example = l.example
+where m.repeat = 1

@@ -1,0 +1,65 @@
+-- The examples of a dataset, in order of their first points.
+-- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out)
+with points as (
+    select
+        m.example,
+        count(*) as weight,
+        max(w.received_at) as last_received_at,
+        array_agg(w.data_point_id order by m.repeat) as data_point_ids
+    from members as m
+    inner join window_examples as w on m.day = w.day and m.point = w.point
+    group by m.example
+),
+
+lists as (
+    select
+        example,
+        array_agg(
+            struct_pack(
+                model := model,
+                score := score,
+                failed := failed,
+                cost := cost,
+                latency_ms := latency_ms,
+                times := times,
+                failures := failures,
+                scored := scored
+            )
+            order by model
+        ) as outcomes
+    from outcomes
+    group by example
+)
+
+select
+    w.data_point_id as id,
+    w.day,
+    w.text,
+    l.label,
+    coalesce(l.rule, 'too_few_scores') as rule,
+    l.best_model,
+    l.score,
+    l.margin,
+    w.split,
+    p.weight,
+    s.copies,
+    s.left_out,
+    w.question_key,
+    coalesce(l.n_models, 0) as n_models,
+    coalesce(l.n_scored, 0) as n_scored,
+    coalesce(l.n_failed, 0) as n_failed,
+    coalesce(l.n_tied, 0) as n_tied,
+    w.received_at,
+    p.last_received_at,
+    w.source,
+    w.tenant,
+    p.data_point_ids,
+    coalesce(o.outcomes, []) as outcomes
+from members as m
+inner join window_examples as w on m.day = w.day and m.point = w.point
+inner join points as p on m.example = p.example
+inner join selection as s on m.example = s.example
+left join labels as l on m.example = l.example
+left join lists as o on m.example = o.example
+where m.repeat = 1
+order by m.example

@@ -1,0 +1,38 @@
+-- Which data points of the window make up which example: a point counts once, repeats of a question go together.
+-- reads   window_examples (the training_examples of all days of the window)
+-- gives   one row a data point that counts: example (0, 1, ... in order of the questions' first points), repeat (1 is
+--         the first point), day, point
+with arrivals as (
+    select
+        day,
+        point,
+        question_key,
+        row_number() over (partition by data_point_id order by day, point) as arrival
+    from window_examples
+),
+
+repeats as (
+    select
+        day,
+        point,
+        question_key,
+        row_number() over (partition by question_key order by day, point) as repeat
+    from arrivals
+    where arrival = 1
+),
+
+firsts as (
+    select
+        question_key,
+        row_number() over (order by day, point) - 1 as example
+    from repeats
+    where repeat = 1
+)
+
+select
+    f.example,
+    r.repeat,
+    r.day,
+    r.point
+from repeats as r
+inner join firsts as f on r.question_key = f.question_key

@@ -1,0 +1,46 @@
+-- What each model did on an example, over all its repeats: means of scores, costs and latencies that are there.
+-- reads   window_examples, members
+-- gives   one row an example and model: score, failed (all its responses failed), cost, latency_ms, times (responses),
+--         failures, scored (responses with a score)
+-- Means are sums of exact decimals, so that the order of rows does not show; equal values stay what they are.
+with flat as (
+    select
+        day,
+        point,
+        unnest(outcomes) as outcome
+    from window_examples
+),
+
+responses as (
+    select
+        m.example,
+        f.outcome.model as model,
+        f.outcome.score as score,
+        f.outcome.failed as failed,
+        case when f.outcome.cost > 1e12 then 1e12 else f.outcome.cost end as cost,
+        case when f.outcome.latency_ms > 1e12 then 1e12 else f.outcome.latency_ms end as latency_ms
+    from flat as f
+    inner join members as m on f.day = m.day and f.point = m.point
+)
+
+select
+    example,
+    model,
+    case
+        when min(score) = max(score) then min(score)
+        else cast(sum(cast(score as decimal(18, 12))) as double) / count(score)
+    end as score,
+    count(case when failed then 1 end) = count(*) as failed,
+    case
+        when min(cost) = max(cost) then min(cost)
+        else cast(sum(cast(cost as decimal(38, 12))) as double) / count(cost)
+    end as cost,
+    case
+        when min(latency_ms) = max(latency_ms) then min(latency_ms)
+        else cast(sum(cast(latency_ms as decimal(38, 12))) as double) / count(latency_ms)
+    end as latency_ms,
+    count(*) as times,
+    count(case when failed then 1 end) as failures,
+    count(score) as scored
+from responses
+group by example, model
