@@ -99,8 +99,9 @@ async def ask_all(gateway: str, asked: Sequence[str], tell: Tell) -> list[Reply]
 
 
 def stored_today(layout: Layout) -> int:
-    """How many data points lie in today's raw files."""
-    return sum(path.read_bytes().count(b"\n") for path in layout.raw_files(datetime.now(UTC).date()))
+    """How many data points lie in today's raw files. The collector pads an open file with empty lines."""
+    today = datetime.now(UTC).date()
+    return sum(1 for path in layout.raw_files(today) for line in path.read_bytes().split(b"\n") if line)
 
 
 def wait_until_stored(layout: Layout, count: int, tell: Tell, *, seconds: float = 60.0) -> None:
