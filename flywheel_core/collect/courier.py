@@ -1,0 +1,125 @@
+"""Sends lines until the collector has taken or rejected each of them, or asks for later; knows when later is."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from flywheel_core.collect.delivery import Verdict, deliver, keep_rejected
+from flywheel_core.collect.http import Endpoint, Http
+from flywheel_core.collect.retries import full_jitter
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
+"""Bounds of the wait after the first failed upload and after many, in s; see `full_jitter`."""
+
+log = logging.getLogger(__name__)
+
+Settle = Callable[[int, int], Awaitable[None]]
+"""Called with how many of the first lines are settled, and how many of those were rejected."""
+
+
+class Courier:
+    """One way to the collector, shared by every sender of an uploader.
+
+    rejected_file: where points that the collector will not take are kept with its answer. on_change: called when
+    what `ready` says may have changed. away: whether the last upload failed. uploads: requests sent; failed: those
+    that failed, by reason.
+    """
+
+    def __init__(
+        self, http: Http, endpoint: Endpoint, rejected_file: Path, on_change: Callable[[], None]
+    ) -> None:
+        self._http = http
+        self._endpoint = endpoint
+        self._rejected_file = rejected_file
+        self._on_change = on_change
+        self._posts: set[asyncio.Task[Verdict]] = set()
+        self._stopped = False
+        self._failures = 0
+        self._not_before = 0.0
+        self.away = False
+        self.uploads = 0
+        self.failed: Counter[str] = Counter()
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the collector may be asked again; 0 when it is now."""
+        return max(0.0, self._not_before - asyncio.get_running_loop().time())
+
+    async def deliver(self, lines: Sequence[bytes], settle: Settle) -> bool:
+        """Send lines from the first on until all are settled; false when the collector asks for later.
+
+        A refused batch is halved until it is taken or the one point at fault is found.
+        """
+        done, size = 0, len(lines)
+        while done < len(lines):
+            batch = lines[done : done + size]
+            verdict = await self._post(batch)
+            if verdict.kind == "smaller":
+                size = max(1, len(batch) // 2)
+                continue
+            if verdict.kind == "taken" and verdict.rejected:
+                verdict = await self._set_aside(batch, verdict)
+            if verdict.kind == "later":
+                self._note_failure(verdict)
+                return False
+            self._note_success()
+            await settle(len(batch), len(verdict.rejected))
+            done += len(batch)
+            self._on_change()
+        return True
+
+    def stop(self) -> None:
+        """Give up what is under way: those points count as not delivered."""
+        self._stopped = True
+        for post in self._posts:
+            post.cancel()
+
+    async def _post(self, batch: Sequence[bytes]) -> Verdict:
+        if self._stopped:
+            return Verdict("later", reason="closing")
+        self.uploads += 1
+        post = asyncio.create_task(deliver(self._http, self._endpoint, batch))
+        self._posts.add(post)
+        try:
+            return await post
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Verdict("later", reason="closing")
+        finally:
+            self._posts.discard(post)
+
+    async def _set_aside(self, batch: Sequence[bytes], verdict: Verdict) -> Verdict:
+        """Keep rejected points with the collector's answer; when that fails, nothing counts as settled."""
+        try:
+            await asyncio.to_thread(keep_rejected, self._rejected_file, batch, verdict.rejected)
+        except OSError as error:
+            return Verdict("later", reason=f"cannot keep rejected points: {error}")
+        log.error(
+            "the collector rejected %d data points for good, the first with %s: see %s",
+            len(verdict.rejected),
+            verdict.rejected[0].code,
+            self._rejected_file,
+        )
+        return verdict
+
+    def _note_failure(self, verdict: Verdict) -> None:
+        if self._stopped:
+            return
+        self.failed[verdict.reason.partition(":")[0]] += 1
+        if not self.away:
+            log.warning("the collector does not take data points (%s); they are spooled", verdict.reason)
+        self.away = True
+        wait = verdict.wait + full_jitter(self._failures, FIRST_DELAY, LONGEST_DELAY)
+        self._failures += 1
+        self._not_before = asyncio.get_running_loop().time() + wait
+        self._on_change()
+
+    def _note_success(self) -> None:
+        if self.away:
+            log.warning("the collector takes data points again")
+        self.away = False
+        self._failures = 0

@@ -1,0 +1,217 @@
+"""What is not uploaded yet, on disk: lines appended to segment files, taken from the oldest on.
+
+What `append` returned for is on disk and synced; a line that a crash cut off was never returned for, and goes at the
+next start. What was taken is noted after it was delivered, so that a crash in between delivers it twice, never not
+at all. One process owns a spool.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.layout import sync_folder, write_atomically
+
+SEGMENT_BYTES = 8_388_608
+"""A segment that has reached this size gets no further lines."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    """One file. size: bytes of whole lines; taken: bytes of them that were delivered; points: lines left."""
+
+    number: int
+    path: Path
+    size: int
+    taken: int
+    points: int
+
+
+class Spool:
+    """A queue of lines in `folder` that takes at most `max_bytes` there. Not for several threads at once.
+
+    points: lines in it; size: the bytes that its files take, delivered beginnings included.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._segments: list[_Segment] = []
+        self._lock: int | None = None
+        self._file: int | None = None
+        self._next = 1
+
+    @property
+    def points(self) -> int:
+        """Lines in the spool."""
+        return sum(segment.points for segment in self._segments)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(segment.size for segment in self._segments)
+
+    def open(self) -> None:
+        """Take the folder for this process and find what is in it.
+
+        Raises StorageError when another process has it, or when it cannot be read or written.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._lock)
+                self._lock = None
+                raise StorageError(
+                    f"the spool {self._folder} belongs to another running process",
+                    hint="give each gateway a data folder of its own",
+                ) from None
+            number, taken = self._read_cursor()
+            for path in sorted(self._folder.glob("segment-??????????.jsonl")):
+                self._find(path, number, taken)
+        except OSError as error:
+            raise StorageError(f"cannot open the spool {self._folder}: {error.strerror or error}") from error
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        """Add lines, without their newlines, and sync them; gives how many there was room for, from the first on.
+
+        Raises StorageError when the disk refuses; then none of them is in the spool.
+        """
+        room = self._max_bytes - self.size
+        count, size = 0, 0
+        for line in lines:
+            if size + len(line) + 1 > room:
+                break
+            count += 1
+            size += len(line) + 1
+        if count:
+            self._write(b"".join(line + b"\n" for line in lines[:count]), count)
+        return count
+
+    def peek(self, max_points: int, max_bytes: int) -> list[bytes]:
+        """The oldest lines, at least one if there is any, from one segment; they stay in the spool."""
+        segment = next((segment for segment in self._segments if segment.points), None)
+        if segment is None:
+            return []
+        lines: list[bytes] = []
+        size = 0
+        try:
+            with segment.path.open("rb") as file:
+                file.seek(segment.taken)
+                while len(lines) < min(max_points, segment.points):
+                    line = file.readline()
+                    size += len(line)
+                    if lines and size > max_bytes:
+                        break
+                    lines.append(line.rstrip(b"\n"))
+        except OSError as error:
+            raise StorageError(f"cannot read {segment.path}: {error.strerror or error}") from error
+        return lines
+
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Remove the oldest lines, as `peek` gave them. Raises StorageError when that cannot be noted."""
+        segment = next(segment for segment in self._segments if segment.points)
+        segment.taken += sum(len(line) + 1 for line in lines)
+        segment.points -= len(lines)
+        try:
+            if segment.points:
+                note = {"segment": segment.number, "taken": segment.taken}
+                write_atomically(self._folder / "cursor.json", json.dumps(note).encode())
+            else:
+                self._remove(segment)
+        except OSError as error:
+            raise StorageError(f"cannot write in {self._folder}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Give the folder back. What is in it stays."""
+        for handle in (self._file, self._lock):
+            if handle is not None:
+                os.close(handle)
+        self._file = self._lock = None
+
+    def _read_cursor(self) -> tuple[int, int]:
+        path = self._folder / "cursor.json"
+        if not path.exists():
+            return 0, 0
+        try:
+            note = json.loads(path.read_bytes())
+            return int(note["segment"]), int(note["taken"])
+        except (ValueError, TypeError, KeyError):
+            raise StorageError(
+                f"{path} is damaged", hint="remove it; what was delivered since is then sent once more"
+            ) from None
+
+    def _find(self, path: Path, cursor: int, taken: int) -> None:
+        """Take up a segment that an earlier process left: without a torn last line, from the cursor on."""
+        number = int(path.stem.removeprefix("segment-"))
+        self._next = max(self._next, number + 1)
+        size = points = 0
+        start = taken if number == cursor else 0
+        with path.open("r+b") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                points += size >= start
+                size += len(line)
+            if file.seek(0, os.SEEK_END) > size:
+                file.truncate(size)
+                os.fsync(file.fileno())
+        segment = _Segment(number, path, size, start, points)
+        self._segments.append(segment)
+        if number < cursor or not points:
+            self._remove(segment)
+
+    def _write(self, content: bytes, points: int) -> None:
+        segment = self._segments[-1] if self._file is not None and self._segments else None
+        try:
+            if segment is None or segment.size >= SEGMENT_BYTES:
+                segment = self._begin()
+            assert self._file is not None  # noqa: S101 - _begin opened it
+            written = 0
+            while written < len(content):
+                written += os.write(self._file, content[written:])
+            os.fsync(self._file)
+        except OSError as error:
+            self._give_up(segment)
+            raise StorageError(f"cannot write the spool {self._folder}: {error.strerror or error}") from error
+        segment.size += len(content)
+        segment.points += points
+
+    def _begin(self) -> _Segment:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        number = self._next
+        path = self._folder / f"segment-{number:010d}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        self._next += 1
+        segment = _Segment(number, path, 0, 0, 0)
+        self._segments.append(segment)
+        sync_folder(self._folder)
+        return segment
+
+    def _give_up(self, segment: _Segment | None) -> None:
+        """After a failed write: nothing of it stays in the file, and no later write follows it there."""
+        if self._file is None:
+            return
+        handle, self._file = self._file, None
+        try:
+            if segment is not None:
+                os.ftruncate(handle, segment.size)
+        except OSError:
+            pass  # what stays beyond `size` is not read by this process, and is a duplicate by id to the next
+        finally:
+            os.close(handle)
+
+    def _remove(self, segment: _Segment) -> None:
+        if segment is self._segments[-1] and self._file is not None:
+            os.close(self._file)
+            self._file = None
+        self._segments.remove(segment)
+        segment.path.unlink(missing_ok=True)
+        sync_folder(self._folder)

@@ -1,0 +1,299 @@
+"""Data points to the collector: batched in memory, spooled on disk while it is slow or away, never lost silently.
+
+At every moment `offered = acknowledged + rejected + spooled + in_memory + dropped`:
+
+- in_memory: waiting for its batch to fill, or under way; a crash loses these, a close does not;
+- spooled: on disk and synced, sent from there as long as it takes, by this process or the next one;
+- acknowledged: stored by the collector; rejected: refused by it for good, kept with its answer in `rejected.jsonl`;
+- dropped: there was no room in the spool, or no disk to write it to at the end.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from flywheel_core.collect.backlog import Backlog, Batch
+from flywheel_core.collect.courier import Courier, Settle
+from flywheel_core.collect.delivery import collector_endpoint, encode_line
+from flywheel_core.collect.http import Http, HttpxHttp
+from flywheel_core.collect.pool import PooledHttp
+from flywheel_core.collect.spool import Spool
+from flywheel_core.config import Config
+from flywheel_core.errors import StorageError, UsageError
+from flywheel_core.records import DataPoint
+
+MAX_UPLOADS = 4
+"""Batches under way from memory at once."""
+MAX_MEMORY_BYTES = 33_554_432
+"""Waiting points beyond which `offer` waits."""
+SPILL_BYTES = 8_388_608
+"""Waiting points beyond which they go to the spool when all uploads are under way."""
+BATCH_BYTES = 2_097_152
+"""A batch is cut at this size."""
+SPOOLED_BATCH = 200
+"""Data points sent at once from the spool."""
+DISK_PAUSE = 0.2
+"""Wait after the disk refused, in s."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Uploader:
+    """Brings data points to the collector of the configuration. One for the life of a process.
+
+        async with Uploader(config, Path("data/spool")) as uploader:
+            await uploader.offer(point)
+
+    spool: a folder of its own. client: an httpx client to use instead of our own connections. environment: where
+    the collector's key is, os.environ unless given.
+
+    Raises ConfigIncompleteError when that key is named but not set.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        spool: Path,
+        *,
+        client: httpx.AsyncClient | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        settings = config.data_collection
+        self._batch_size = settings.training.batch_size
+        self._interval = float(settings.training.flush_interval)
+        self._http: Http = HttpxHttp(client) if client is not None else PooledHttp()
+        self._courier = Courier(
+            self._http, collector_endpoint(config, environment), spool / "rejected.jsonl", self._wake
+        )
+        self._folder = spool
+        self._spool = Spool(spool, settings.spool_max_bytes)
+        self._disk = asyncio.Lock()
+        self._backlog = Backlog()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._shutting: asyncio.Task[None] | None = None
+        self._started = self._closed = self._stopping = False
+        self._changed = asyncio.Event()
+        self.offered = self.acknowledged = self.rejected = self.spooled = self.dropped = 0
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Take up the spool and begin to send. What the spool holds counts as offered.
+
+        Raises StorageError when the spool belongs to another process or cannot be read.
+        """
+        await asyncio.to_thread(self._spool.open)
+        self.spooled = self.offered = self._spool.points
+        self._started = True
+        self._loops = [asyncio.create_task(self._flush()), asyncio.create_task(self._drain())]
+        for task in self._loops:
+            task.add_done_callback(_log_crash)
+
+    async def offer(self, point: DataPoint) -> None:
+        """Hand over a data point; waits only while memory is full and the disk does not keep up.
+
+        Raises UsageError (`uploader_closed`) before `start` and after `close`.
+        """
+        line = encode_line(point)
+        while self._started and not self._closed and self._backlog.waiting_bytes > MAX_MEMORY_BYTES:
+            await self._wait()
+        if not self._started or self._closed:
+            raise UsageError(
+                "the uploader takes data points between start() and close() only", code="uploader_closed"
+            )
+        self.offered += 1
+        self._backlog.add(line, self._now())
+        self._wake()
+
+    @property
+    def in_memory(self) -> int:
+        """Data points that wait for their batch or are under way."""
+        return self._backlog.points
+
+    def stats(self) -> dict[str, Any]:
+        """The counters of the module's invariant, the spool's size in bytes, and uploads by how they failed."""
+        return {
+            "offered": self.offered,
+            "acknowledged": self.acknowledged,
+            "rejected": self.rejected,
+            "spooled": self.spooled,
+            "in_memory": self.in_memory,
+            "dropped": self.dropped,
+            "spool_bytes": self._spool.size,
+            "uploads": self._courier.uploads,
+            "failed_uploads": dict(self._courier.failed),
+            "collector_away": self._courier.away,
+        }
+
+    async def close(self, deadline: float = 8.0) -> None:
+        """Take no more points, send what there is within `deadline` seconds, and spool the rest.
+
+        While the collector is away the rest is spooled at once. Calling it twice is fine. When it returns, every
+        point is acknowledged, rejected, spooled, or dropped and logged.
+        """
+        self._closed = True
+        if not self._started:
+            return
+        if self._shutting is None:
+            self._shutting = asyncio.create_task(self._shut(deadline))
+        await asyncio.shield(self._shutting)
+
+    async def _shut(self, deadline: float) -> None:
+        self._wake()
+        try:
+            async with asyncio.timeout(deadline):
+                while self.in_memory or (self.spooled and not self._courier.away):
+                    await self._wait()
+        except TimeoutError:
+            log.warning("the collector did not take everything in time; the rest stays in %s", self._folder)
+        self._stopping = True
+        self._courier.stop()
+        self._wake()
+        await asyncio.gather(*self._loops, *self._sending, return_exceptions=True)
+        self._backlog.recall(self._now())
+        if self._backlog.waiting:
+            await self._spill(self._backlog.cut_all())
+        if self.in_memory:
+            lost = self._backlog.cut_all()
+            self.dropped += len(lost.lines)
+            self._backlog.release(lost)
+            log.error("%d data points could not be spooled and are lost", len(lost.lines))
+        await self._http.close()
+        await asyncio.to_thread(self._spool.close)
+
+    # memory: to the collector, or to the spool
+
+    async def _flush(self) -> None:
+        """Cut batches when they are full or old enough; straight to the collector, or through the spool."""
+        while not self._stopping:
+            due = self._due_in()
+            if due > 0:
+                await self._wait(due)
+            elif self.spooled or self._courier.wait > 0:
+                await self._spill(self._backlog.cut_all())
+            elif len(self._sending) < MAX_UPLOADS:
+                task = asyncio.create_task(self._send(self._backlog.cut(self._batch_size, BATCH_BYTES)))
+                self._sending.add(task)
+                task.add_done_callback(self._sent)
+            elif self._backlog.waiting_bytes > SPILL_BYTES:
+                await self._spill(self._backlog.cut_all())
+            else:
+                await self._wait()
+
+    def _due_in(self) -> float:
+        """Seconds until the next batch is to go; 0 when it is now."""
+        backlog = self._backlog
+        if backlog.since is None:
+            return math.inf
+        if self._closed or backlog.waiting >= self._batch_size or backlog.waiting_bytes >= BATCH_BYTES:
+            return 0.0
+        return max(0.0, backlog.since + self._interval - self._now())
+
+    async def _send(self, batch: Batch) -> None:
+        async def settle(count: int, rejected: int) -> None:
+            del batch.lines[:count]
+            self._count_settled(count, rejected)
+
+        if await self._courier.deliver(tuple(batch.lines), settle):
+            self._backlog.release(batch)
+        else:
+            await self._spill(batch)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        _log_crash(task)
+        self._wake()
+
+    def _count_settled(self, count: int, rejected: int) -> None:
+        self.rejected += rejected
+        self.acknowledged += count - rejected
+
+    async def _spill(self, batch: Batch) -> None:
+        """Bring a batch to the spool; back to memory when the disk refuses."""
+        try:
+            stored = await self._on_disk(lambda: self._spool.append(batch.lines))
+        except StorageError as error:
+            log.error("%s; %d data points stay in memory", error, len(batch.lines))
+            self._backlog.put_back(batch, self._now())
+            await asyncio.sleep(DISK_PAUSE)
+            return
+        dropped = len(batch.lines) - stored
+        self.spooled += stored
+        self.dropped += dropped
+        self._backlog.release(batch)
+        if dropped:
+            log.error("the spool is full: %d data points dropped, %d in all", dropped, self.dropped)
+        self._wake()
+
+    # the spool: to the collector
+
+    async def _drain(self) -> None:
+        """Send what is in the spool, the oldest first, as long as it takes."""
+        while not self._stopping:
+            wait = self._courier.wait
+            if not self.spooled or wait > 0:
+                await self._wait(wait if self.spooled else None)
+                continue
+            try:
+                lines = await self._on_disk(lambda: self._spool.peek(SPOOLED_BATCH, BATCH_BYTES))
+            except StorageError as error:
+                log.error("%s", error)
+                await asyncio.sleep(DISK_PAUSE)
+                continue
+            await self._courier.deliver(tuple(lines), self._settler(lines))
+
+    def _settler(self, lines: list[bytes]) -> Settle:
+        """Takes what is settled out of the spool."""
+
+        async def settle(count: int, rejected: int) -> None:
+            done, lines[:count] = lines[:count], []
+            try:
+                await self._on_disk(lambda: self._spool.take(done))
+            except StorageError as error:
+                log.error("%s; after a restart %d data points are sent once more", error, count)
+            self.spooled -= count
+            self._count_settled(count, rejected)
+
+        return settle
+
+    # waiting
+
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        async with self._disk:
+            return await asyncio.to_thread(work)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _wake(self) -> None:
+        """Let everyone who waits look again."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _wait(self, seconds: float | None = None) -> None:
+        """Until something changed, at most `seconds`."""
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+
+def _log_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical(
+            "the uploader failed; points stay in memory until it is closed", exc_info=task.exception()
+        )
