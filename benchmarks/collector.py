@@ -1,0 +1,210 @@
+"""Durable points/s of the collector beside a peer: `python -m benchmarks.collector --peer COMMAND|ADDRESS`.
+
+Every load runs against ours and the peer by turns, several times; figures are medians. CPU and memory are the
+server's. A peer given as a command is started in an empty folder with PORT in its environment.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.common import cpu_seconds, machine_info, memory_mib, middle, print_result, print_table
+
+CONNECTIONS = (1, 16, 64, 256)
+SHAPES = ("large", "small")
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under load; `process` is None when it was given as an address."""
+
+    name: str
+    host: str
+    port: int
+    process: psutil.Process | None
+    folder: Path | None
+
+
+@contextlib.contextmanager
+def started(name: str, command: list[str], folder: Path, port: int, sync_delay_ms: float) -> Iterator[Server]:
+    """A server process listening on `port`, its syncs delayed by `sync_delay_ms` (needs strace)."""
+    folder.mkdir()
+    if sync_delay_ms:
+        delay = f"inject=fsync,fdatasync:delay_enter={int(sync_delay_ms * 1000)}"
+        command = [
+            "strace",
+            "-f",
+            "-qq",
+            "--seccomp-bpf",
+            "-e",
+            "trace=fsync,fdatasync",
+            "-e",
+            delay,
+            "-o",
+            os.devnull,
+            *command,
+        ]
+    environment = {**os.environ, "PORT": str(port)}
+    with (folder.parent / f"{folder.name}.log").open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        _wait_until_listening(process, port)
+        yield Server(name, "127.0.0.1", port, psutil.Process(process.pid), folder)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args!r} ended with status {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"{process.args!r} does not listen on port {port}")
+
+
+def measure(server: Server, connections: int, shape: str, seconds: float) -> dict[str, float]:
+    """One load on one server: points/s, MB/s, latencies in ms, CPU in us a point, resident memory in MiB."""
+    load = [
+        sys.executable,
+        "-m",
+        "benchmarks.load",
+        server.host,
+        str(server.port),
+        str(connections),
+        str(seconds),
+        shape,
+    ]
+    before, watch = (cpu_seconds(server.process) if server.process else 0.0), time.perf_counter()
+    child = subprocess.run(load, capture_output=True, text=True, check=False)
+    if child.returncode:
+        raise SystemExit(f"load on {server.name} failed: {child.stderr.strip().splitlines()[-1]}")
+    found = json.loads(child.stdout.splitlines()[-1])
+    figures = {
+        "points_per_s": found["points"] / found["seconds"],
+        "mb_per_s": found["bytes"] / found["seconds"] / 1e6,
+        "p50_ms": found["p50_ms"],
+        "p99_ms": found["p99_ms"],
+    }
+    if server.process:
+        del watch
+        used = cpu_seconds(server.process) - before
+        total = figures["points_per_s"] * (found["seconds"] + 1.0)  # the warm-up uses CPU too
+        figures["cpu_us_per_point"] = used / total * 1e6
+        figures["memory_mib"] = memory_mib(server.process)
+    if server.folder:
+        _forget(server.folder)
+    return figures
+
+
+def _forget(folder: Path) -> None:
+    """Free the disk space of what a run has stored; the servers go on appending."""
+    for file in folder.rglob("*.jsonl"):
+        if file.stat().st_size > 2 * 2**30:
+            os.truncate(file, 0)
+
+
+def compare(ours: Server, peer: Server | None, arguments: argparse.Namespace) -> None:
+    """Run all loads by turns, print the table and the last line."""
+    machine = machine_info()
+    ratios: dict[str, float] = {}
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    rows = []
+    for shape in arguments.shapes:
+        for connections in arguments.connections:
+            runs: dict[str, list[dict[str, float]]] = {}
+            for _ in range(arguments.rounds):
+                for server in filter(None, (ours, peer)):
+                    runs.setdefault(server.name, []).append(
+                        measure(server, connections, shape, arguments.seconds)
+                    )
+            found = {name: middle(list_) for name, list_ in runs.items()}
+            figures[f"{shape}_{connections}"] = found
+            for name, one in found.items():
+                rows.append([f"{shape} {connections} {name}", *one.values()])
+            if peer:
+                mine, other = found[ours.name], found[peer.name]
+                ratios[f"{shape}_{connections}"] = mine["points_per_s"] / other["points_per_s"]
+                if "cpu_us_per_point" in other and connections == 16:
+                    ratios[f"cpu_per_{shape}_point"] = mine["cpu_us_per_point"] / other["cpu_us_per_point"]
+            print(f"{shape} at {connections} done", file=sys.stderr)
+    columns = ["load", "points/s", "MB/s", "p50 ms", "p99 ms", "CPU us/point", "memory MiB"]
+    print_table(columns, [row + [""] * (len(columns) - len(row)) for row in rows])
+    print_result("collector", ratios, figures, machine)
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.collector", description=__doc__)
+    parser.add_argument(
+        "--peer", help="command that serves POST /collect on $PORT, or an address http://HOST:PORT"
+    )
+    parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS))
+    parser.add_argument(
+        "--shapes", nargs="+", default=list(SHAPES), help="large, small, large-gateway, small-gateway"
+    )
+    parser.add_argument("--seconds", type=float, default=4.0, help="measured seconds of each run")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="runs of each load on each server; medians count"
+    )
+    parser.add_argument(
+        "--sync-delay-ms", type=float, default=0.0, help="delay every sync of both servers (strace)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the servers store; a temporary folder unless given"
+    )
+    arguments = parser.parse_args()
+    if arguments.sync_delay_ms and not shutil.which("strace"):
+        parser.error("--sync-delay-ms needs strace")
+    with contextlib.ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="collector-", dir=arguments.folder))
+        )
+        port = _free_port()
+        command = [sys.executable, "-m", "collector_api", "--port", str(port), "--data-dir", "data"]
+        ours = stack.enter_context(
+            started("flywheel", command, folder / "ours", port, arguments.sync_delay_ms)
+        )
+        peer = None
+        if arguments.peer and arguments.peer.startswith("http://"):
+            host, _, number = arguments.peer.removeprefix("http://").rstrip("/").rpartition(":")
+            peer = Server("peer", host, int(number), None, None)
+        elif arguments.peer:
+            port = _free_port()
+            command = shlex.split(arguments.peer)
+            peer = stack.enter_context(
+                started("peer", command, folder / "peer", port, arguments.sync_delay_ms)
+            )
+        compare(ours, peer, arguments)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    main()
