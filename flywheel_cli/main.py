@@ -22,6 +22,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("flywheel_cli.config:config", "Check and show the configuration."),
     "keys": Entry("flywheel_cli.keys:keys", "Create, list and revoke the keys of the collector."),
     "collector": Entry("flywheel_cli.collector:collector", "Serve the collector: POST /collect."),
+    "gateway": Entry("flywheel_cli.gateway:gateway", "Serve the gateway: the OpenAI API, routed."),
     "import": Entry("flywheel_cli.data:import_", "Take recorded outcomes into the raw days."),
     "ingest": Entry("flywheel_cli.data:ingest", "Raw days to the tables responses and rejects."),
     "label": Entry("flywheel_cli.data:label", "Responses to labelled examples and daily aggregates."),
