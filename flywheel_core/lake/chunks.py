@@ -63,7 +63,7 @@ class Batch:
 
 def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
     """Take a chunk apart. Raises StorageError when its file cannot be read."""
-    data = chunk.data if isinstance(chunk, Text) else chunk.read()
+    data = chunk.read()
     points: list[Any] = []
     offsets: list[int] = []
     rejects: list[tuple[int, int, str, str, str]] = []

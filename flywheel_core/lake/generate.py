@@ -1,17 +1,37 @@
-"""One raw file straight to training lines, with the analysis that is printed."""
+"""One raw file straight to training lines, with the analysis that is printed: no tables, no split."""
 
-from collections.abc import Callable
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flywheel_core.config import Config
+from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.lake.chunks import Batch, Wanted
+from flywheel_core.lake.engine import open_engine
+from flywheel_core.lake.labels import create_labels
+from flywheel_core.lake.layout import replacing
+from flywheel_core.lake.reading import Progress, Tally, read_files
+
+_POINTS_AT_ONCE = 20_000
+_WANTED = Wanted(date(1970, 1, 1), full=False)
+_ENCODER = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What came of the points of one file. Scores are those of the labels' best models, 0..1, null without labels.
+    """What came of the points of one file. Scores are the best models' of the examples, 0..1; none without examples.
 
-    lines = points + duplicates + rejected; points = examples + unlabelled.
+    lines = points + duplicates + rejected; points = examples + all of `unlabelled_by_rule`. unknown_models: best
+    models without category -> points that have no label for it.
     """
 
     input: Path
@@ -37,7 +57,102 @@ def generate(
     output: Path,
     min_score: float,
     config: Config,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Analysis:
-    """Write `{"text", "label"}` for each labelled point of `input` to `output`."""
-    raise NotImplementedError
+    """Write `{"text", "label"}` for each labelled point of the raw file `input` to `output`, by the label rules.
+
+    A best score below `min_score` (0..1) gives no label, whatever the configuration says; a point is taken once by
+    its id. `output` is replaced at the end, or not at all. Memory is bounded whatever the size of `input`.
+    Raises UsageError for a `min_score` out of range, NoDataError when `input` is missing, StorageError.
+    """
+    if not 0.0 <= min_score <= 1.0:
+        raise UsageError(f"the least score is {min_score}, not between 0 and 1")
+    if not input.is_file():
+        raise NoDataError(f"there is no file {input}", hint="name a raw file, plain or .gz")
+    labelling = config.labelling.model_copy(update={"min_score": min_score})
+    tally, found = Tally(), _Found()
+    with (
+        open_engine(config.model_copy(update={"labelling": labelling}), scratch="") as connection,
+        replacing(output) as temporary,
+        temporary.open("wb") as file,
+    ):
+        for questions, outcomes in _portions(read_files([input], _WANTED, tally, progress)):
+            for question, label in zip(
+                questions, found.labels(connection, len(questions), outcomes), strict=True
+            ):
+                if label is not None:
+                    file.write(_ENCODER.encode({"text": question, "label": label}) + b"\n")
+    return found.analysis(input, output, min_score, tally)
+
+
+class _Found:
+    """The figures of the analysis as they grow."""
+
+    def __init__(self) -> None:
+        self.scores: defaultdict[str, list[float]] = defaultdict(list)
+        self.unlabelled: defaultdict[str, int] = defaultdict(int)
+        self.unknown: defaultdict[str, int] = defaultdict(int)
+
+    def labels(
+        self, connection: duckdb.DuckDBPyConnection, points: int, outcomes: pa.Table
+    ) -> list[str | None]:
+        """The labels of points 0, 1, ... whose outcomes are given."""
+        labels: list[str | None] = [None] * points
+        connection.register("outcomes", outcomes)
+        create_labels(connection)
+        rows = connection.execute("select example, label, rule, best_model, score from labels").fetchall()
+        for example, label, rule, best_model, score in rows:
+            labels[example] = label
+            if label is not None:
+                self.scores[label].append(score)
+            else:
+                self.unlabelled[rule] += 1
+            if rule == "unknown_model":
+                self.unknown[best_model] += 1
+        if points > len(rows):
+            self.unlabelled["too_few_scores"] += points - len(rows)  # not one model answered or was scored
+        return labels
+
+    def analysis(self, input: Path, output: Path, min_score: float, tally: Tally) -> Analysis:
+        """All figures, labels the most frequent first."""
+        scores = [score for found in self.scores.values() for score in found]
+        labels = sorted(self.scores, key=lambda label: (-len(self.scores[label]), label))
+        return Analysis(
+            input=input,
+            output=output,
+            min_score=min_score,
+            lines=tally.lines,
+            points=tally.accepted,
+            duplicates=tally.duplicates,
+            rejected=tally.rejected,
+            rejected_by_code=dict(sorted(tally.rejected_by_code.items())),
+            examples=len(scores),
+            unlabelled_by_rule=dict(sorted(self.unlabelled.items())),
+            unknown_models=dict(sorted(self.unknown.items())),
+            label_counts={label: len(self.scores[label]) for label in labels},
+            score_mean=math.fsum(scores) / len(scores) if scores else None,
+            score_min=min(scores, default=None),
+            score_max=max(scores, default=None),
+            mean_score_by_label={
+                label: math.fsum(self.scores[label]) / len(self.scores[label]) for label in labels
+            },
+        )
+
+
+def _portions(batches: Iterable[Batch]) -> Iterator[tuple[list[str], pa.Table]]:
+    """Questions, and the outcomes of their models (as `create_labels` reads them), of some thousand points at once."""
+    questions: list[str] = []
+    outcomes: list[pa.Table] = []
+    for batch in batches:
+        answers = batch.answers.filter(pc.is_valid(batch.answers.column("model")))
+        example = pc.add(answers.column("owner"), len(questions))
+        columns: dict[str, Any] = {"example": example}
+        for name in ("model", "score", "failed", "cost", "latency_ms"):
+            columns[name] = answers.column(name)
+        questions += batch.points.column("question").to_pylist()
+        outcomes.append(pa.table(columns))
+        if len(questions) >= _POINTS_AT_ONCE:
+            yield questions, pa.concat_tables(outcomes)
+            questions, outcomes = [], []
+    if questions:
+        yield questions, pa.concat_tables(outcomes)

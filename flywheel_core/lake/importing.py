@@ -1,16 +1,41 @@
-"""Recorded outcomes become raw days."""
+"""Recorded outcomes become raw days.
 
-from collections.abc import Callable, Sequence
+Each input file goes into raw files of its own, named after a hash of its content, one for each day that it reaches. So
+an import that is repeated, or broken off and repeated, leaves the same files, and nothing twice.
+"""
+
+import hashlib
+import shutil
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from flywheel_core.lake.layout import Layout
+from flywheel_core.errors import NoDataError, PointError, StorageError
+from flywheel_core.lake.layout import Layout, day_of, replacing, sha256_of
+from flywheel_core.lake.points import BYTE_ORDER_MARK, has_time
+from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
+from flywheel_core.lake.reading import Progress
+from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
+from flywheel_core.wire import decode_point
+
+SOURCE = "import"
+"""The source of points that name none."""
+
+_DAY_SECONDS = 86_400
+_BUFFER_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import read and wrote; lines = imported + duplicates + rejected. `days` maps day -> points."""
+    """What an import read and wrote; lines = imported + duplicates + rejected.
+
+    Rejected lines are carried over as they are, to the day of the point before them, where ingest keeps them with
+    their reason. days: day -> points. shifted_days: whole days by which all times were moved.
+    """
 
     files: tuple[Path, ...]
     lines: int
@@ -27,7 +52,166 @@ def import_files(
     layout: Layout,
     files: Sequence[Path],
     last_day: date | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ImportResult:
-    """Put recorded outcomes into raw days by their timestamps."""
-    raise NotImplementedError
+    """Put recorded outcomes (`.jsonl` or `.jsonl.gz`) into raw days by their timestamps; receipt becomes event time.
+
+    `last_day` moves all times by whole days so that the latest point falls on it. An id that several files have is
+    taken from the first. Raises NoDataError when a file is missing or none of them has a point with a timestamp,
+    StorageError when one cannot be read or written.
+    """
+    for path in files:
+        if not path.is_file():
+            raise NoDataError(f"there is no file {path}")
+    passes = 1 if last_day is None else 2
+    meter = _Meter(progress, passes * sum(path.stat().st_size for path in files))
+    shift = 0
+    if last_day is not None:
+        latest = max((point.timestamp for path in files for point in _points(path, meter)), default=None)
+        if latest is None:
+            raise NoDataError(f"no line of {', '.join(map(str, files))} is a data point with a timestamp")
+        shift = (last_day - day_of(latest)).days
+    importer = _Importer(layout, shift)
+    for path in files:
+        importer.take(path, meter)
+    return ImportResult(
+        files=tuple(files),
+        lines=importer.lines,
+        imported=sum(importer.days.values()),
+        duplicates=importer.duplicates,
+        rejected=sum(importer.rejected.values()),
+        rejected_by_code=dict(sorted(importer.rejected.items())),
+        days=dict(sorted(importer.days.items())),
+        shifted_days=shift,
+        written=tuple(importer.written),
+    )
+
+
+class _Meter:
+    """Tells the caller how many bytes are done, at the end of each chunk and file."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def advance(self, within: int) -> None:
+        if self._progress:
+            self._progress(min(self._done + within, self._total), self._total)
+
+    def finish(self, size: int) -> None:
+        self._done += size
+        self.advance(0)
+
+
+class _Importer:
+    """Takes one file after the other and counts."""
+
+    def __init__(self, layout: Layout, shift: int) -> None:
+        self._layout, self._shift = layout, shift
+        self._seen: set[bytes] = set()
+        self.lines = self.duplicates = 0
+        self.rejected: Counter[str] = Counter()
+        self.days: Counter[date] = Counter()
+        self.written: list[Path] = []
+
+    def take(self, path: Path, meter: _Meter) -> None:
+        """Write the raw files of one input file."""
+        writer = f"{SOURCE}-{sha256_of(path)[:12]}"
+        day: date | None = None
+        waiting: list[bytes] = []  # rejected lines before the first point
+        with _day_files(self._layout, writer, self.written) as put:
+            for line in _lines(path, meter):
+                self.lines += 1
+                try:
+                    point = _dated(line, self._shift)
+                except PointError as error:
+                    self.rejected[error.code] += 1
+                    if day is None:
+                        waiting.append(line)
+                    else:
+                        put(day, line)
+                    continue
+                digest = hashlib.blake2b(point.id.encode(), digest_size=16).digest()
+                if digest in self._seen:
+                    self.duplicates += 1
+                    continue
+                self._seen.add(digest)
+                day = day_of(point.timestamp)
+                while waiting:
+                    put(day, waiting.pop(0))
+                put(day, encode_point(point))
+                self.days[day] += 1
+
+
+def _dated(line: bytes, shift: int) -> DataPoint:
+    """The point of a line, moved by `shift` days, received when it happened. Raises PointError."""
+    point = decode_point(line)
+    if not has_time(line):
+        raise PointError("timestamp_invalid", "a recorded point needs a timestamp")
+    point.timestamp += shift * _DAY_SECONDS
+    if not 0 <= point.timestamp <= MAX_TIMESTAMP:
+        raise PointError("timestamp_invalid", f"the time moved by {shift} days is not between 1970 and 2100")
+    point.received_at = float(point.timestamp)
+    point.source = point.source or SOURCE
+    return point
+
+
+def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
+    for line in _lines(path, meter):
+        try:
+            yield _dated(line, 0)
+        except PointError:
+            continue  # counted when the file is taken
+
+
+def _lines(path: Path, meter: _Meter) -> Iterator[bytes]:
+    """The lines of a file that are not blank, without byte order marks; of oversized ones the beginning."""
+    compressed = path.suffix == ".gz"
+    within = 0
+    for chunk in unpacked_chunks(path) if compressed else plain_chunks(path):
+        data = chunk.read()
+        if chunk.oversized:
+            yield data
+        else:
+            for line in data.split(b"\n"):
+                stripped = line.removeprefix(BYTE_ORDER_MARK)
+                if stripped.strip():
+                    yield stripped
+        within += 0 if compressed else len(data)
+        meter.advance(within)
+    meter.finish(path.stat().st_size)
+
+
+@contextmanager
+def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Callable[[date, bytes], None]]:
+    """Gives a function that adds a line to a day; the days' raw files appear when the block ends well."""
+    scratch = layout.root / ".scratch" / uuid.uuid4().hex
+    pending: defaultdict[date, list[bytes]] = defaultdict(list)
+    pending_bytes = 0
+
+    def flush() -> None:
+        for day, lines in pending.items():
+            with (scratch / f"{day:%Y%m%d}").open("ab") as file:
+                file.writelines(line + b"\n" for line in lines)
+        pending.clear()
+
+    def put(day: date, line: bytes) -> None:
+        nonlocal pending_bytes
+        pending[day].append(line)
+        pending_bytes += len(line)
+        if pending_bytes >= _BUFFER_BYTES:
+            flush()
+            pending_bytes = 0
+
+    try:
+        scratch.mkdir(parents=True)
+        yield put
+        flush()
+        for part in sorted(scratch.iterdir()):
+            target = layout.raw_file(date.fromisoformat(part.name), writer)
+            with replacing(target) as temporary:
+                part.rename(temporary)
+            written.append(target)
+    except OSError as error:
+        raise StorageError(f"cannot write under {layout.root}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -48,6 +48,10 @@ class Text(msgspec.Struct, frozen=True):
     oversized: bool = False
     damage: str | None = None
 
+    def read(self) -> bytes:
+        """The chunk's bytes; of an oversized line only the first ones."""
+        return self.data
+
 
 def plain_chunks(path: Path, size: int | None = None) -> Iterator[Chunk]:
     """The chunks of a plain file, up to `size` bytes of it (its present size unless given). Raises StorageError."""
