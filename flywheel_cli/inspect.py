@@ -12,7 +12,7 @@ import duckdb
 from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table, shown, size
-from flywheel_core.errors import FlywheelError
+from flywheel_core.errors import UsageError
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.lake.views import connect
 from flywheel_core.report.overview import overview
@@ -23,13 +23,6 @@ REPORT_DAYS = 30
 
 MAX_CELL_CHARS = 300
 """Longest text that a table's cell shows; --json shows all."""
-
-
-class QueryError(FlywheelError):
-    """DuckDB refused a query."""
-
-    code = "query_failed"
-    exit_status = 2
 
 
 @click.command()
@@ -123,7 +116,9 @@ def sql(settings: Settings, query: str, limit: int) -> None:
         columns = [column[0] for column in answer.description or ()]
         rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {error}", hint="`show tables` lists the views") from error
+        raise UsageError(
+            f"the query failed: {error}", hint="`show tables` lists the views", code="query_failed"
+        ) from error
     finally:
         connection.close()
     if settings.as_json:

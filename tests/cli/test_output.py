@@ -25,7 +25,7 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
     assert lines[1].split() == ["day", "lines", "share", "why"]
     assert lines[3].split() == ["2026-01-05", "1,234,567", "0.250", "[bold]x[/bold]"]
     assert max(map(len, lines)) <= 80
-    assert "".join(lines).count("y") == 200 + len("dayday")//3 + 1
+    assert "".join(lines).count("y") == 200 + len("dayday") // 3 + 1
 
 
 def test_json_takes_days_paths_and_numbers_that_are_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,77 @@
+"""The page on the command line names every command and every option, and nothing that is not there."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from flywheel_cli.main import main
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+SHARED = PAGE.partition("## Configuration")[0]
+
+
+def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group, info_name=path)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+COMMANDS = dict(commands(main, "flywheel"))
+
+
+def options(command: click.Command) -> list[str]:
+    given = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    return [
+        name for option in given for name in (*option.opts, *option.secondary_opts) if name.startswith("--")
+    ]
+
+
+def section(path: str) -> str:
+    """What the page says about one command: from its heading to the next."""
+    _, found, rest = PAGE.partition(f"### `{path}`\n")
+    assert found, f"docs/cli.md has no heading for {path}"
+    return re.split(r"^#{2,3} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_command_and_all_its_options_are_on_the_page(path: str) -> None:
+    about = section(path)
+    group = PAGE[: PAGE.index(f"### `{path}`")].rpartition("\n## ")[2]  # what the commands of a group share
+    for option in options(COMMANDS[path]):
+        known = any(re.search(rf"`{option}\b", text) for text in (about, group.partition("### ")[0], SHARED))
+        assert known, f"docs/cli.md does not name {option} of {path}"
+
+
+def test_options_of_the_command_itself_are_on_the_page() -> None:
+    for option in [*options(main), "--help"]:
+        assert f"`{option}`" in SHARED
+
+
+def test_the_page_names_no_command_and_no_option_that_is_not_there() -> None:
+    assert set(re.findall(r"^### `(flywheel [^`]+)`", PAGE, re.MULTILINE)) == set(COMMANDS)
+    every = (
+        {option for command in COMMANDS.values() for option in options(command)}
+        | set(options(main))
+        | {"--help"}
+    )
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) <= every
+
+
+def test_every_example_on_the_page_parses() -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 8
+    for line in lines:
+        path = max((path for path in COMMANDS if line.startswith(path + " ") or line == path), key=len)
+        words = shlex.split(line.partition(" < ")[0])[len(path.split()) :]
+        parser = COMMANDS[path].make_parser(click.Context(COMMANDS[path]))
+        parser.parse_args(words)
