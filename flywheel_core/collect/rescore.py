@@ -1,0 +1,179 @@
+"""Scores that are missing, asked for again: the answers are stored, so an outage of the scorer loses nothing.
+
+What gets its scores later goes into one more raw file of its day. Its name stands before the others of that day, and
+of several lines with one id the first counts, so the next ingest of the day takes the scored points and drops
+the earlier ones as duplicates. Raw files as they were received stay as they are.
+"""
+
+import asyncio
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from flywheel_core.collect.scoring import Scored, Scorer, code_of
+from flywheel_core.config import Config
+from flywheel_core.errors import NoDataError, PointError, StorageError
+from flywheel_core.lake.layout import Layout, replacing
+from flywheel_core.lake.points import has_time
+from flywheel_core.records import DataPoint, encode_point
+from flywheel_core.wire import decode_point
+
+RESCORED_WRITER = "-rescored"
+"""Writer of the raw file with points that got scores later; `-` sorts before every other writer's name."""
+
+WINDOW = 32
+"""Data points whose answers are scored at once."""
+
+_SETTLED = frozenset({"no_answer", "invalid"})  # asking again would give the same
+
+
+@dataclass(slots=True)
+class RescoreResult:
+    """What scoring a day again did.
+
+    file: where the improved points are, now and from before. points: data points that had a missing score which may
+    come; improved: those that got one or more; scores: scores that came; missing: scores that still did not.
+    """
+
+    file: Path
+    points: int = 0
+    improved: int = 0
+    scores: int = 0
+    missing: int = 0
+
+
+def missing_scores(point: DataPoint) -> list[str]:
+    """The models whose answer has no score yet, but may get one."""
+    reasons = point.score_reasons or {}
+    return [
+        model
+        for model, response in point.responses.items()
+        if not response.failed
+        and point.scores.get(model) is None
+        and code_of(reasons.get(model)) not in _SETTLED
+    ]
+
+
+async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[DataPoint]:
+    """The same data points, in order, with the scores that could be had for missing ones; the others untouched."""
+
+    async def again(point: DataPoint) -> DataPoint:
+        answers = {model: point.responses[model].answer or "" for model in missing_scores(point)}
+        return _with_scores(point, await scorer.score_many(point.question, answers))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(again(point)) for point in points]
+    return [task.result() for task in tasks]
+
+
+def rescore_day(
+    layout: Layout, day: date, config: Config, *, on_progress: Callable[[int], None] | None = None
+) -> RescoreResult:
+    """Score the stored answers of a day that have no score, and write the points that gained one.
+
+    on_progress: called with how many points were tried so far. Runs an event loop of its own. Repeating it asks only
+    for what is still missing; without a new score the file is left alone.
+
+    Raises NoDataError when the day has no raw file, StorageError, ConfigIncompleteError without a scorer.
+    """
+    if not layout.raw_files(day):
+        raise NoDataError(f"there are no raw files of {day}")
+    target = layout.raw_file(day, RESCORED_WRITER)
+    result = RescoreResult(target)
+    with asyncio.Runner() as runner:
+        scorer = Scorer(config)
+        try:
+            with replacing(target) as temporary:
+                with temporary.open("wb") as file:
+                    for window in _windows(layout, day, target):
+                        lacking = [stored.point for stored in window if missing_scores(stored.point)]
+                        scored = runner.run(rescore_points(lacking, scorer))
+                        file.write(_kept(window, {point.id: point for point in scored}, result))
+                        result.points += len(lacking)
+                        if on_progress is not None:
+                            on_progress(result.points)
+                if not result.improved:
+                    raise _NothingNewError
+        except _NothingNewError:
+            return result
+        finally:
+            runner.run(scorer.close())
+    return result
+
+
+class _NothingNewError(Exception):
+    """Leaves the file as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A stored data point; kept: it is in the file of rescored points already."""
+
+    point: DataPoint
+    kept: bool
+
+
+def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]:
+    """The day's points that are in the file of rescored points or lack a score, the first of each id."""
+    window: list[_Stored] = []
+    seen: set[str] = set()
+    for path in layout.raw_files(day):
+        for line in _lines(path):
+            try:
+                point = decode_point(line)
+            except PointError:
+                continue  # ingest names it
+            stored = _Stored(point, path == target)
+            if point.id in seen or not (stored.kept or (missing_scores(point) and has_time(line))):
+                continue
+            seen.add(point.id)
+            window.append(stored)
+            if len(window) == WINDOW:
+                yield window
+                window = []
+    if window:
+        yield window
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                yield line.rstrip(b"\n")
+    except (OSError, EOFError) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def _kept(window: Sequence[_Stored], scored: dict[str, DataPoint], result: RescoreResult) -> bytes:
+    """The lines of a window that belong into the file: what was there, and what gained a score."""
+    lines = []
+    for stored in window:
+        point = scored.get(stored.point.id, stored.point)
+        missing = len(missing_scores(point))
+        gained = len(missing_scores(stored.point)) - missing
+        result.scores += gained
+        result.missing += missing
+        result.improved += gained > 0
+        if stored.kept or gained:
+            lines.append(encode_point(point) + b"\n")
+    return b"".join(lines)
+
+
+def _with_scores(point: DataPoint, found: dict[str, Scored]) -> DataPoint:
+    scores = dict(point.scores)
+    reasons = dict(point.score_reasons or {})
+    spreads = dict(point.score_spreads or {})
+    for model, scored in found.items():
+        scores[model] = scored.value
+        reasons.pop(model, None)
+        if scored.reason is not None:
+            reasons[model] = scored.reason
+        if scored.spread is not None:
+            spreads[model] = scored.spread
+    return msgspec.structs.replace(
+        point, scores=scores, score_reasons=reasons or None, score_spreads=spreads or None
+    )
