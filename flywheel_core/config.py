@@ -25,6 +25,7 @@ from flywheel_core.config_fields import (
     Share,
     Url,
 )
+from flywheel_core.config_promotion import Promotion
 from flywheel_core.config_servers import Collector, Gateway, Operations, Server
 from flywheel_core.errors import ConfigIncompleteError
 
@@ -40,6 +41,7 @@ __all__ = [
     "Model",
     "Operations",
     "Production",
+    "Promotion",
     "Routing",
     "Section",
     "Server",
@@ -252,6 +254,9 @@ class Config(Section):
     )
     labelling: Labelling = Field(default_factory=Labelling, description="How the best model becomes a label.")
     dataset: Dataset = Field(default_factory=Dataset, description="What goes into a training dataset.")
+    promotion: Promotion = Field(
+        default_factory=Promotion, description="When a challenger takes the champion's place."
+    )
     storage: Storage = Field(default_factory=Storage, description="Where data lies.")
     collector: Collector = Field(default_factory=Collector, description="The collector API.")
     gateway: Gateway = Field(default_factory=Gateway, description="The gateway.")

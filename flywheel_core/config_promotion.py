@@ -1,0 +1,47 @@
+"""The settings by which a challenger may take the champion's place."""
+
+from pydantic import Field
+
+from flywheel_core.config_fields import Days, Section, Share
+
+
+class Promotion(Section):
+    """When a challenger takes the champion's place. Gains are differences of utility per question, score 0..1."""
+
+    automatic: bool = Field(
+        True, description="Whether the nightly run promotes by itself; otherwise it only judges."
+    )
+    error_level: float = Field(
+        0.05,
+        gt=0,
+        le=0.5,
+        description="Probability, over all looks since a champion's promotion, that one that is no better replaces it.",
+    )
+    min_gain: Share = Field(0.0, description="The lower bound of the gain must be above this.")
+    min_questions: int = Field(
+        200, ge=20, le=1_000_000, description="Test questions below which nothing is decided."
+    )
+    look_growth: float = Field(
+        0.2,
+        ge=0,
+        le=10,
+        description="Share by which test questions must have grown since the last look; fewer looks, each the sharper.",
+    )
+    min_slice_questions: int = Field(
+        100,
+        ge=20,
+        le=1_000_000,
+        description="Test questions from which on a category of the champion's is a slice.",
+    )
+    max_slice_loss: Share = Field(
+        0.1, description="A slice whose gain has a lower 95 % bound below minus this stops the promotion."
+    )
+    max_age_days: Days = Field(
+        90,
+        ge=1,
+        le=3_650,
+        description="Age from which on a champion may be replaced by one that is not worse.",
+    )
+    age_margin: Share = Field(
+        0.01, description="How much worse, at most, the successor of a champion past its age may be."
+    )

@@ -1,0 +1,1 @@
+"""The router: how it is trained, judged, promoted and taken up."""

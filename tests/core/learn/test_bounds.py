@@ -1,0 +1,76 @@
+"""The lower bound of a mean gain holds at the level it is asked for, also where Student's t does not."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from flywheel_core.learn.bounds import look_level, lower_bound
+
+ZERO_MEAN = {
+    "as often better as worse": ([1.0, -1.0, 0.0], [0.05, 0.05, 0.9]),
+    "seldom different": ([1.0, -1.0, 0.0], [0.015, 0.015, 0.97]),
+    "little gains and rare total losses": ([0.05, -1.0, 0.0], [0.5, 0.025, 0.475]),
+    "nearly always a trifle better": ([0.01, -0.99], [0.99, 0.01]),
+    "rare large gains": ([1.0, -0.05, 0.0], [0.025, 0.5, 0.475]),
+}
+
+
+@pytest.mark.parametrize("case", ZERO_MEAN)
+@pytest.mark.parametrize("level", [0.03, 0.005])
+def test_a_router_that_is_no_better_is_above_zero_no_more_often_than_the_level(
+    case: str, level: float
+) -> None:
+    values, shares = ZERO_MEAN[case]
+    random = np.random.default_rng(7)
+    trials = 2_000
+    counts = random.multinomial(300, shares, size=trials)
+    above = sum(lower_bound(np.repeat(values, count), level) > 0 for count in counts)
+    assert stats.binomtest(above, trials, level, alternative="greater").pvalue > 0.01
+
+
+def test_students_t_would_promote_the_router_with_rare_total_losses() -> None:
+    """Why the bound is not simply Student's: without a loss in the sample t is sure of a gain."""
+    gains = np.full(200, 0.01) + np.random.default_rng(1).normal(0, 1e-4, 200)
+    error = gains.std(ddof=1) / np.sqrt(200)
+    assert gains.mean() - stats.t.isf(1e-4, 199) * error > 0
+    assert lower_bound(gains, 1e-4) < 0
+
+
+def test_the_bound_is_close_to_students_where_that_is_right() -> None:
+    gains = np.random.default_rng(2).normal(0.05, 0.3, 2_000)
+    student = gains.mean() - stats.t.isf(0.01, 1_999) * gains.std(ddof=1) / np.sqrt(2_000)
+    assert lower_bound(gains, 0.01) == pytest.approx(student, abs=0.003)
+    assert lower_bound(gains, 0.01) < student
+
+
+def test_a_smaller_level_gives_a_lower_bound() -> None:
+    gains = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 400, p=[0.05, 0.8, 0.15])
+    bounds = [lower_bound(gains, level) for level in (0.2, 0.05, 0.01, 1e-3, 1e-5)]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[0] < gains.mean()
+
+
+def test_gains_beyond_one_widen_what_the_worst_may_be() -> None:
+    gains = np.tile([0.0, 3.0, -3.0, 1.0], 50)
+    assert lower_bound(gains, 0.05) == lower_bound(gains, 0.05, worst=-3.0)
+    assert lower_bound(gains, 0.05) < lower_bound(gains, 0.05, worst=-1.0)
+
+
+@pytest.mark.parametrize("gains", [[], [1.0], [0.1, float("nan")], [[0.1, 0.2]]])
+def test_what_is_no_sample_is_refused(gains: list[float]) -> None:
+    with pytest.raises(ValueError, match="two or more finite numbers"):
+        lower_bound(gains, 0.05)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.1])
+def test_a_level_outside_its_range_is_refused(level: float) -> None:
+    with pytest.raises(ValueError, match="level"):
+        lower_bound([0.1, 0.2], level)
+
+
+def test_all_looks_together_stay_below_the_error_level() -> None:
+    levels = [look_level(0.05, look) for look in range(1, 20_000)]
+    assert sum(levels) < 0.05
+    assert sum(levels) == pytest.approx(0.05, rel=1e-3)
+    with pytest.raises(ValueError, match="from 1"):
+        look_level(0.05, 0)
