@@ -12,13 +12,14 @@ from flywheel_core.wire_short import decode_one_shortly
 MAX_POINT_BYTES = 4 * 1024 * 1024
 
 
-def decode_point(raw: bytes) -> DataPoint:
+def decode_point(raw: bytes, now: int | None = None) -> DataPoint:
     """The data point that one JSON text holds, checked and canonical.
 
-    Raises PointError with one of `POINT_CODES`.
+    `now` is the unix time of a point that says neither when it happened nor when it was received; the present unless
+    given. Raises PointError with one of `POINT_CODES`.
     """
     if len(raw) > MAX_POINT_BYTES:
         raise PointError(
             "point_too_large", f"the data point has {len(raw)} bytes; at most {MAX_POINT_BYTES} are taken"
         )
-    return decode_one_shortly(raw) or decode_fields(raw)
+    return decode_one_shortly(raw) or decode_fields(raw, now)

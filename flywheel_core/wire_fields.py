@@ -40,8 +40,11 @@ _POINT_FIELDS = frozenset(DataPoint.__struct_fields__)
 _RESPONSE_FIELDS = frozenset(Response.__struct_fields__) | {"latency"}
 
 
-def decode_fields(raw: bytes) -> DataPoint:
-    """The data point of one JSON text in any spelling. Raises PointError that names the field and what it holds."""
+def decode_fields(raw: bytes, now: int | None = None) -> DataPoint:
+    """The data point of one JSON text in any spelling; one without any time is of `now`, the present unless given.
+
+    Raises PointError that names the field and what it holds.
+    """
     value = _parse(raw)
     if not isinstance(value, dict):
         raise PointError("point_not_object", f"the data point is {kind_of(value)}, not an object")
@@ -52,9 +55,9 @@ def decode_fields(raw: bytes) -> DataPoint:
     responses = _responses(fields)
     received_at = number(fields.get("received_at"), "received_at", "field_invalid")
     event_time = _timestamp(fields.get("timestamp"))
-    timestamp = event_time
+    timestamp = _timestamp(received_at) if event_time is None else event_time
     if timestamp is None:
-        timestamp = int(datetime.now(UTC).timestamp() if received_at is None else received_at)
+        timestamp = int(datetime.now(UTC).timestamp()) if now is None else now
     return DataPoint(
         id=_identity(fields.get("id")) or content_id(question, event_time or 0, responses),
         question=question,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flywheel_core.errors import NoDataError, PointError, StorageError
 from flywheel_core.lake.layout import Layout, day_of, replacing, sha256_of
-from flywheel_core.lake.points import BYTE_ORDER_MARK, has_time
+from flywheel_core.lake.points import BYTE_ORDER_MARK
 from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
@@ -26,6 +26,7 @@ SOURCE = "import"
 """The source of points that name none."""
 
 _DAY_SECONDS = 86_400
+_NO_TIME = -1
 _BUFFER_BYTES = 32 * 1024 * 1024
 
 
@@ -144,8 +145,8 @@ class _Importer:
 
 def _dated(line: bytes, shift: int) -> DataPoint:
     """The point of a line, moved by `shift` days, received when it happened. Raises PointError."""
-    point = decode_point(line)
-    if not has_time(line):
+    point = decode_point(line, now=_NO_TIME)
+    if point.timestamp == _NO_TIME:
         raise PointError("timestamp_invalid", "a recorded point needs a timestamp")
     point.timestamp += shift * _DAY_SECONDS
     if not 0 <= point.timestamp <= MAX_TIMESTAMP:

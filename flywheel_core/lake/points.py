@@ -1,6 +1,5 @@
 """Data points out of raw lines: canonical lines in one look, anything else as the wire's own decoder judges it."""
 
-import time
 from datetime import UTC, date, datetime
 from types import GenericAlias
 from typing import Annotated, Any, Union, get_type_hints
@@ -19,7 +18,7 @@ _SHORT_DEPTH = 10
 _ANY = msgspec.json.Decoder()
 
 
-def read_point(line: bytes | memoryview, day: date) -> Any:
+def read_point(line: bytes, day: date) -> Any:
     """The data point of one raw line of `day`: a DataPoint, or one like it without the parts that no table keeps.
 
     Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second, so
@@ -33,18 +32,13 @@ def read_point(line: bytes | memoryview, day: date) -> Any:
         else:
             if question_code(point.question) is None and _drop_free_parts(point):
                 return point
-    return _read_slowly(bytes(line).removeprefix(BYTE_ORDER_MARK), day)
+    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    return decode_point(line.removeprefix(BYTE_ORDER_MARK), now=midnight)
 
 
 def free_part(value: Any) -> Any:
     """What a free part such as `classification` holds, whichever way its point was read."""
     return _ANY.decode(value) if isinstance(value, msgspec.Raw) else value
-
-
-def has_time(line: bytes) -> bool:
-    """Whether a line that `decode_point` accepts says when it happened or was received."""
-    fields = {name.lower().replace("_", ""): value for name, value in _ANY.decode(line).items()}
-    return fields.get("timestamp") is not None or fields.get("receivedat") is not None
 
 
 def _drop_free_parts(point: Any) -> bool:
@@ -55,14 +49,6 @@ def _drop_free_parts(point: Any) -> bool:
             return False
         response.usage = response.raw_response = None
     return True
-
-
-def _read_slowly(line: bytes, day: date) -> DataPoint:
-    before = int(time.time())
-    point = decode_point(line)
-    if point.timestamp >= before and not has_time(line):  # the wire put in the present time
-        point.timestamp = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    return point
 
 
 def _short_way() -> Any:
