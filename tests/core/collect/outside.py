@@ -1,0 +1,211 @@
+"""The outside world of these tests: one server on a real socket that plays models, scorer and collector."""
+
+import asyncio
+import json
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from flywheel_core.config import Config
+
+CANDIDATES = ("general", "math", "code")
+
+
+@dataclass
+class Request:
+    """One request as it came."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Reply:
+    """What is written back. raw: exactly these bytes instead of a reply; hang: nothing, until the client goes."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    delay: float = 0.0
+    raw: bytes | None = None
+    hang: bool = False
+    chunked: bool = False
+    close: bool = False
+
+
+Handler = Callable[[Request], Reply | Awaitable[Reply]]
+
+
+def chat(text: str | None, finish_reason: str = "stop", tokens: tuple[int, int] | None = (10, 20)) -> Reply:
+    """A completion with one choice."""
+    value: dict[str, Any] = {
+        "id": "c1",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": finish_reason,
+            }
+        ],
+    }
+    if tokens is not None:
+        value["usage"] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+    return as_json(value)
+
+
+def as_json(value: Any, status: int = 200, **more: Any) -> Reply:
+    return Reply(status, json.dumps(value, ensure_ascii=False).encode(), **more)
+
+
+class Outside:
+    """Answers `/<model>/v1/chat/completions`, `/v1/evaluate` and `/collect` by the handlers it is given.
+
+    under_way and most: requests being answered now, and at most, by path. gone: clients that left while their
+    reply was held back.
+    """
+
+    def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.under_way: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.gone = 0
+        self.left = asyncio.Event()
+        self._certificates = certificates
+        self.port = 0
+        for model in CANDIDATES:
+            self.model(model, lambda request: chat(f"an answer to {request.json['messages'][-1]['content']}"))
+        self.scorer(lambda request: as_json({"score": 0.5}))
+
+    async def __aenter__(self) -> Self:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self.port, ssl=self._certificates
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        scheme = "http" if self._certificates is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
+
+    def model(self, name: str, handler: Handler) -> None:
+        self.handlers[f"/{name}/v1/chat/completions"] = handler
+
+    def scorer(self, handler: Handler) -> None:
+        self.handlers["/v1/evaluate"] = handler
+
+    def collector(self, handler: Handler) -> None:
+        self.handlers["/collect"] = handler
+
+    def asked(self, path: str) -> list[Request]:
+        return [request for request in self.requests if request.path.endswith(path)]
+
+    def config(self, models: Sequence[str] = CANDIDATES, **settings: Any) -> Config:
+        """A configuration that leads here. `settings` go into `data_collection`; `model` into every model."""
+        model = {"input_price": 1.0, "output_price": 2.0, **settings.pop("model", {})}
+        training = {
+            "candidate_models": list(models),
+            "evaluate_endpoint": f"{self.url}/v1/evaluate",
+            **settings.pop("training", {}),
+        }
+        return Config.model_validate(
+            {
+                "data_collection": {
+                    "storage_endpoint": f"{self.url}/collect",
+                    "training": training,
+                    **settings,
+                },
+                "routing": {"default_model": models[0]},
+                "models": {
+                    name: {"category": name, "base_url": f"{self.url}/{name}", **model} for name in models
+                },
+            }
+        )
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while await self._serve(reader, writer):
+                    pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort() if writer.is_closing() else writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        path = head[0].split(" ")[1]
+        headers = {
+            name.lower(): value.strip()
+            for name, value in (line.split(":", 1) for line in head[1:] if ":" in line)
+        }
+        request = Request(path, headers, await reader.readexactly(int(headers.get("content-length", 0))))
+        self.requests.append(request)
+        self.under_way[path] += 1
+        self.most[path] = max(self.most[path], self.under_way[path])
+        try:
+            reply = self.handlers[path](request)
+            if not isinstance(reply, Reply):
+                reply = await reply
+            if await self._left_while_waiting(reader, reply):
+                return False
+            return await _write(writer, reply)
+        finally:
+            self.under_way[path] -= 1
+
+    async def _left_while_waiting(self, reader: asyncio.StreamReader, reply: Reply) -> bool:
+        if not reply.hang and not reply.delay:
+            return False
+        try:
+            async with asyncio.timeout(None if reply.hang else reply.delay):
+                await reader.read(1)
+        except TimeoutError:
+            return False
+        self.gone += 1
+        self.left.set()
+        return True
+
+
+async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:
+    if reply.raw is not None:
+        writer.write(reply.raw)
+    else:
+        headers = dict(reply.headers)
+        if reply.chunked:
+            headers["transfer-encoding"] = "chunked"
+        else:
+            headers["content-length"] = str(len(reply.body))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"HTTP/1.1 {reply.status} X\r\n{lines}\r\n".encode("latin-1"))
+        if reply.chunked:
+            for at in range(0, len(reply.body), 7):
+                piece = reply.body[at : at + 7]
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            writer.write(b"0\r\n\r\n")
+        else:
+            writer.write(reply.body)
+    await writer.drain()
+    if reply.raw is not None or reply.close:
+        writer.close()
+        return False
+    return True
