@@ -11,12 +11,12 @@ from flywheel_core.config import Gateway as GatewaySettings
 from flywheel_core.errors import RequestError, StorageError, UpstreamError
 from flywheel_core.serve.access import ANONYMOUS, LOCAL, Access
 from flywheel_core.serve.body import Budget, ClientGoneError, Hold, header, read_body
-from flywheel_core.serve.metrics import CONTENT_TYPE
 from flywheel_gateway import endpoints
+from flywheel_gateway.about import about_routes
 from flywheel_gateway.collection import Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.proxy import pass_through
-from flywheel_gateway.replies import send_body, send_error, send_json
+from flywheel_gateway.replies import send_error
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,15 @@ class App:
         self._gateway = gateway
         self._access = access
         self._settings = settings
+        self._about = about_routes(gateway)
         most = max(settings.max_body_bytes, settings.max_unpacked_bytes) * BODIES_HELD
         self._budget = Budget(most, gateway.metrics.held_bytes.set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request."""
+        if not scope["path"].startswith("/v1/"):
+            await self._about(scope, receive, send)
+            return
         code = "ok"
         try:
             with Hold(self._budget) as hold:
@@ -69,9 +73,6 @@ class App:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
         path, method = scope["path"], scope["method"]
-        if not path.startswith("/v1/"):
-            await self._about_itself(path, method, send)
-            return
         headers = scope["headers"]
         source = self._access.source(header(headers, b"authorization"))
         sender = Sender(headers, None if source in (ANONYMOUS, LOCAL) else source)
@@ -98,20 +99,6 @@ class App:
                 await endpoint(self._gateway, body, sender, send)
             else:
                 await pass_through(self._gateway, scope, body, sender, send)
-
-    async def _about_itself(self, path: str, method: str, send: Send) -> None:
-        if path not in ("/health", "/ready", "/metrics"):
-            raise RequestError("not_found")
-        if method not in ("GET", "HEAD"):
-            raise RequestError("method_not_allowed", f"{path} takes GET")
-        if path == "/health":
-            await send_body(send, 200, b"OK", b"text/plain; charset=utf-8")
-        elif path == "/metrics":
-            await send_body(send, 200, self._gateway.metrics.text(), CONTENT_TYPE.encode())
-        else:
-            router = self._gateway.setup.decider.router
-            version = None if router is None else router.version
-            await send_json(send, 200, {"status": "ready", "router_version": version})
 
 
 @asynccontextmanager

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 MAX_REQUEST_ID = 200
 
+COLLECTING = "collecting"
+"""What /v1/observe gives as reason when it does collect."""
+
 GATEWAY_SKIPS = {
     "not_answered": "no model answered the client",
     "client_left": "the client left before the end of its answer",
@@ -141,10 +144,12 @@ class Collection:
         except SkippedError:
             return  # counted by the fan-out
         except FlywheelError as error:
-            logger.error("decision %s is not collected: %s", subject.decision_id, error)
+            logger.error(
+                "collecting_failed", extra={"decision_id": subject.decision_id, "reason": error.message}
+            )
             self.skip("failed")
         except Exception:
-            logger.exception("decision %s is not collected", subject.decision_id)
+            logger.exception("collecting_failed", extra={"decision_id": subject.decision_id})
             self.skip("failed")
 
     def _count(self, point: DataPoint, served: str) -> None:

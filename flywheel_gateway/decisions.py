@@ -116,7 +116,7 @@ class DecisionLog:
             written = await asyncio.to_thread(self._append, records)
         except OSError as error:
             written = 0
-            logger.error("cannot write decisions to %s: %s", self._folder, error)
+            logger.error("decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)})
         self.written += written
         self.dropped += len(records) - written
 

@@ -9,7 +9,7 @@ from flywheel_core.collect.answer import Answer
 from flywheel_core.collect.point import Served
 from flywheel_core.errors import RequestError
 from flywheel_core.prompt import extract_prompt
-from flywheel_gateway.collection import Sender
+from flywheel_gateway.collection import COLLECTING, Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.names import model_list, named_model
 from flywheel_gateway.replies import send_json
@@ -73,7 +73,7 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
             "body_unreadable", f"decision_id is not a text of 1 to {MAX_DECISION_ID} characters"
         )
     at, skipped = gateway.observe(request, served, sender, decision_id)
-    reason = "collecting" if skipped is None else skipped
+    reason = COLLECTING if skipped is None else skipped
     await send_json(send, 202, {"decision_id": at, "collected": skipped is None, "reason": reason})
 
 

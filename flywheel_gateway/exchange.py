@@ -65,9 +65,14 @@ class Exchange:
                     raise
             finally:
                 self.latency = time.perf_counter() - begun
-            logger.warning("decision %s: %s: %s", self.decision_id, target.name, self.failed[target.name])
+            reason = self.failed[target.name]
+            logger.warning(
+                "model_failed",
+                extra={"decision_id": self.decision_id, "model": target.name, "reason": reason},
+            )
         timed_out = all(reason.startswith(("timeout", "connect_timeout")) for reason in self.failed.values())
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+        # a client is told the code alone: what follows it may name addresses of the inside
+        reasons = ", ".join(f"{name}: {reason.partition(':')[0]}" for name, reason in self.failed.items())
         raise RequestError(
             "upstream_timeout" if timed_out else "upstream_failed", f"no model answered: {reasons}"
         )

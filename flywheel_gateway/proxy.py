@@ -1,5 +1,7 @@
 """Every other /v1 path: passed on to the default model's address as it came, and the answer back as it comes."""
 
+import logging
+
 from starlette.types import Scope, Send
 
 from flywheel_core.errors import RequestError, UpstreamError
@@ -7,6 +9,8 @@ from flywheel_gateway.collection import Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.headers import check_loop, to_client, to_model
 from flywheel_gateway.upstream import Call
+
+logger = logging.getLogger(__name__)
 
 
 async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Sender, send: Send) -> None:
@@ -49,4 +53,7 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
             raise
         late = error.code in ("timeout", "connect_timeout")
         code = "upstream_timeout" if late else "upstream_failed"
-        raise RequestError(code, f"{target.name}: {error.code}: {error.message}") from None
+        logger.warning(
+            "model_failed", extra={"model": target.name, "reason": f"{error.code}: {error.message}"}
+        )
+        raise RequestError(code, f"{target.name}: {error.code}") from None

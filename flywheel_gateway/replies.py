@@ -11,14 +11,12 @@ from flywheel_gateway.headers import RawHeaders
 
 async def send_json(send: Send, status: int, value: Any, headers: RawHeaders | None = None) -> None:
     """Send `value` as the whole JSON answer."""
-    await send_body(send, status, msgspec.json.encode(value), b"application/json", headers)
-
-
-async def send_body(
-    send: Send, status: int, body: bytes, media_type: bytes, headers: RawHeaders | None = None
-) -> None:
-    """Send a whole answer."""
-    start = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *(headers or [])]
+    body = msgspec.json.encode(value)
+    start = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        *(headers or []),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
 

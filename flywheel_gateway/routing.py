@@ -104,9 +104,11 @@ class Decider:
             decision, cached = await self.cache.get(key, lambda: self._ask(router, prompt))
             return replace(decision, reason=CACHE) if cached else decision
         except TimeoutError:
-            logger.warning("router %s took more than %s s", router.version, self._routing.timeout)
+            logger.warning(
+                "router_too_slow", extra={"router": router.version, "seconds": self._routing.timeout}
+            )
         except Exception:
-            logger.exception("router %s failed", router.version)
+            logger.exception("router_failed", extra={"router": router.version})
         return self._default(FALLBACK, router.version)
 
     def requested(self, model: str) -> Decision:

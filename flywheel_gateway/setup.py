@@ -88,7 +88,7 @@ def _check_address(name: str, base_url: str, *, allow_private: bool) -> None:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        logger.warning("%s: %s does not resolve now: %s", where, host, error)
+        logger.warning("address_unknown", extra={"setting": where, "host": host, "reason": str(error)})
         return
     for address in {str(entry[4][0]) for entry in found}:
         ip = ipaddress.ip_address(address.partition("%")[0])

@@ -32,7 +32,7 @@ async def watch_file(path: Path, changed: Callable[[], Awaitable[None]], known: 
         try:
             await changed()
         except FlywheelError as error:
-            logger.error("%s is not taken up, what was in force stays so: %s", path, error)
+            logger.error("change_refused", extra={"file": str(path), "reason": str(error)})
 
 
 def mark_of(path: Path) -> Mark:

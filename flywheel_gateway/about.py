@@ -1,0 +1,45 @@
+"""What the gateway says about itself: /health, /ready, /metrics, and the description of its API."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from flywheel_core.errors import RequestError
+from flywheel_core.serve.docs import docs_routes
+from flywheel_core.serve.metrics import CONTENT_TYPE
+from flywheel_core.serve.replies import refusal
+from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.openapi import describe
+
+
+def about_routes(gateway: Gateway) -> Starlette:
+    """Every address outside /v1."""
+
+    async def health(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("OK")
+
+    async def ready(_request: Request) -> JSONResponse:
+        router = gateway.setup.decider.router
+        return JSONResponse({"status": "ready", "router_version": None if router is None else router.version})
+
+    async def counted(_request: Request) -> Response:
+        return Response(gateway.metrics.text(), media_type=CONTENT_TYPE)
+
+    async def refuse(_request: Request, error: Exception) -> Response:
+        allowed = {}
+        code = "not_found"
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            code, allowed = "method_not_allowed", dict(error.headers or {})
+        gateway.metrics.requests.labels(code).inc()
+        status, body, _ = refusal(RequestError(code))
+        return Response(body, status, allowed, media_type="application/json")
+
+    routes = [
+        Route("/health", health),
+        Route("/ready", ready),
+        Route("/metrics", counted),
+        *docs_routes(describe()),
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: refuse})

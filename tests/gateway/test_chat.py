@@ -1,0 +1,200 @@
+"""POST /v1/chat/completions: what goes to the model, what comes back, and what is said about it."""
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.scripted import completion, reply
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+
+
+def test_the_default_model_answers_until_a_router_is_trained(outside: Outside, start: Start) -> None:
+    answer = start(outside.config()).chat("求解方程 x^2 + 2x - 3 = 0")
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"] == "I am big"
+    assert answer.headers["x-flywheel-model"] == "big"
+    assert answer.headers["x-flywheel-category"] == "general"
+    assert answer.headers["x-flywheel-confidence"] == "0.5"
+    assert answer.headers["x-flywheel-reason"] == "no_router"
+    assert answer.headers["x-flywheel-router"] == "none"
+    assert len(answer.headers["x-flywheel-decision"]) == 32
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"model": None}, {"model": ""}, {"model": "auto"}, {"model": "higress/auto"}]
+)
+def test_without_a_name_of_a_model_the_gateway_chooses(
+    outside: Outside, start: Start, wanted: dict[str, Any]
+) -> None:
+    answer = start(outside.config()).chat(**wanted)
+    assert answer.headers["x-flywheel-reason"] == "no_router"
+    assert outside.asked_by_users()[0].json["model"] == "big"
+
+
+def test_a_named_model_answers_under_the_name_that_it_has_at_its_address(
+    outside: Outside, start: Start
+) -> None:
+    answer = start(outside.config(data_collection__enabled=False)).chat(model="code")
+    assert answer.json()["choices"][0]["message"]["content"] == "I am code-v2"
+    assert answer.headers["x-flywheel-model"] == "code"
+    assert answer.headers["x-flywheel-category"] == "code"
+    assert answer.headers["x-flywheel-reason"] == "requested"
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones(outside: Outside, start: Start) -> None:
+    answer = start(outside.config()).chat(model="gpt-17")
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["code"] == "model_unknown"
+    assert "big, math, code" in error["message"]
+    assert not outside.asked()
+
+
+def test_every_other_field_of_the_body_goes_on_as_it_came(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(data_collection__enabled=False))
+    body = (
+        b'{"messages": [ {"role":"system","content":"short"}, {"role":"user","content":"\\u00e9 \xc3\xa9"} ],'
+        b' "temperature": 0.10, "seed": 123456789012345678901234567890, "x": {"b":1,  "a":2}, "model": "auto"}'
+    )
+    gateway.post("/v1/chat/completions", body)
+    sent = outside.asked()[0].body
+    for part in (
+        b'"temperature":0.10',
+        b"123456789012345678901234567890",
+        b'{"b":1,  "a":2}',
+        b'"content":"\\u00e9 \xc3\xa9"',
+    ):
+        assert part in sent
+    assert json.loads(sent)["model"] == "big"
+
+
+def test_a_packed_request_is_unpacked_for_the_model(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(data_collection__enabled=False))
+    body = gzip.compress(json.dumps({"messages": [{"role": "user", "content": "packed"}]}).encode())
+    assert gateway.post("/v1/chat/completions", body, {"content-encoding": "gzip"}).status_code == 200
+    asked = outside.asked()[0]
+    assert asked.header("content-encoding") is None
+    assert asked.json["messages"][0]["content"] == "packed"
+
+
+def test_the_clients_secrets_end_at_the_gateway(outside: Outside, start: Start) -> None:
+    config = outside.config(models__big__api_key_env="BIG_KEY", data_collection__enabled=False)
+    gateway = start(config, {"BIG_KEY": "models-own"})
+    sent = {
+        "authorization": "Bearer clients-secret",
+        "cookie": "session=1",
+        "x-api-key": "clients-other-secret",
+        "connection": "keep-alive, x-private",
+        "x-private": "1",
+        "x-higress-llm-model": "forged",
+        "x-trace": "goes-on",
+    }
+    assert gateway.chat(headers=sent).status_code == 200
+    asked = outside.asked()[0]
+    assert asked.header("authorization") == "Bearer models-own"
+    assert asked.header("x-trace") == "goes-on"
+    assert asked.header("x-higress-llm-model") == "big"
+    assert asked.header("x-ai-eg-model") == "big"
+    assert asked.header("x-flywheel-collect")
+    for name in ("cookie", "x-api-key", "x-private"):
+        assert asked.header(name) is None
+    assert "secret" not in gateway.log()
+
+
+def test_a_model_without_a_key_gets_no_authorization(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(data_collection__enabled=False))
+    assert gateway.chat(headers={"authorization": "Bearer clients-secret"}).status_code == 200
+    assert outside.asked()[0].header("authorization") is None
+
+
+def test_an_encoded_answer_passes_as_it_came(outside: Outside, start: Start) -> None:
+    packed = gzip.compress(completion("packed answer"))
+    outside.chat = lambda _: reply(packed, "200 OK", "application/json", ("Content-Encoding", "gzip"))
+    gateway = start(outside.config(data_collection__training__candidate_models=["big"]))
+    with httpx.stream(
+        "POST",
+        f"{gateway.address}/v1/chat/completions",
+        json={"messages": [{"role": "user", "content": "1 + 1?"}]},
+        headers={"accept-encoding": "br, gzip;q=0.9"},
+    ) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        assert b"".join(answer.iter_raw()) == packed
+    assert outside.asked()[0].header("accept-encoding") == "gzip;q=0.9"
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["big"]["answer"] == "packed answer"
+
+
+def test_what_the_model_says_against_a_request_reaches_the_client(outside: Outside, start: Start) -> None:
+    refusal = b'{"error":{"message":"context too long","type":"invalid_request_error","code":"context"}}'
+    outside.chat = lambda _: reply(refusal, "400 Bad Request", "application/json", ("X-Detail", "7"))
+    answer = start(outside.config()).chat()
+    assert (answer.status_code, answer.content) == (400, refusal)
+    assert answer.headers["x-detail"] == "7"
+    assert not outside.points
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"messages": ["\xff"]}', "not JSON"),
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"model": 7}', "model is not a string"),
+    ],
+)
+def test_an_unreadable_body_is_refused(outside: Outside, start: Start, body: bytes, words: str) -> None:
+    answer = start(outside.config()).post("/v1/chat/completions", body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "body_unreadable"
+    assert words in error["message"]
+
+
+def test_a_body_above_the_bound_is_refused(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(gateway={"port": 0, "max_body_bytes": 2_000, "max_unpacked_bytes": 4_000}))
+    assert gateway.chat("x" * 3_000).status_code == 413
+    bomb = gzip.compress(json.dumps({"messages": [{"role": "user", "content": "x" * 9_000}]}).encode())
+    assert gateway.post("/v1/chat/completions", bomb, {"content-encoding": "gzip"}).status_code == 413
+    assert gateway.chat().status_code == 200
+
+
+def test_an_empty_prompt_is_passed_on_and_not_collected(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    answer = gateway.chat("  ")
+    assert answer.status_code == 200
+    assert answer.headers["x-flywheel-reason"] == "no_prompt"
+    assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="empty_prompt"}') == 1
+
+
+def test_the_models_are_listed(outside: Outside, start: Start) -> None:
+    listing = start(outside.config()).get("/v1/models").json()
+    assert [entry["id"] for entry in listing["data"]] == ["auto", "big", "math", "code"]
+
+
+def test_metrics_have_the_names_of_the_challenge_and_the_spend(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    gateway.chat()
+    until(lambda: outside.points)
+    assert gateway.metric('semantic_router_requests_total{model="big"}') == 1
+    assert gateway.metric('semantic_router_response_time_histogram_count{model="big"}') == 1
+    assert gateway.metric("semantic_router_accuracy_score") == 0.75
+    cost = gateway.metric('flywheel_gateway_spend_total{model="big",purpose="clients"}')
+    assert cost == pytest.approx((10 * 1.0 + 20 * 2.0) / 1e6)
+
+
+def test_the_gateway_speaks_of_itself(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    assert gateway.get("/health").text == "OK"
+    assert gateway.get("/ready").json() == {"status": "ready", "router_version": None}
+    assert gateway.get("/nothing").status_code == 404
+    assert gateway.post("/health", b"").status_code == 405
+    assert gateway.get("/v1/chat/completions").status_code == 405
+    assert "swagger" in gateway.get("/docs").text
+    assert "/v1/route" in gateway.get("/openapi.json").json()["paths"]

@@ -1,0 +1,182 @@
+"""What the gateway of a test talks to, and the gateway itself as a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.gateway.scripted import Arrived, Script, ScriptedModel, completion, reply
+
+WAIT_SECONDS = 30.0
+
+
+class Outside:
+    """The models, the scorer and the collector on one socket. `chat` answers every model; change it as you like."""
+
+    def __init__(self) -> None:
+        self.chat: Callable[[Arrived], Script] = lambda asked: reply(
+            completion(f"I am {asked.json['model']}")
+        )
+        self.other: Callable[[Arrived], Script] = lambda _: reply(b"{}", "404 Not Found")
+        self.score: Callable[[Arrived], Script] = lambda _: reply(b'{"score": 0.75}')
+        self.points: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self.server = ScriptedModel(self._answer)
+        self.address = self.server.address
+
+    def _answer(self, request: Arrived) -> Script:
+        if request.path == "/v1/chat/completions":
+            return self.chat(request)
+        if request.path == "/v1/evaluate":
+            return self.score(request)
+        if request.path == "/collect":
+            points = request.json["data_points"]
+            with self._lock:
+                self.points.extend(points)
+            return reply(json.dumps({"status": "success", "count": len(points), "rejected": []}).encode())
+        return self.other(request)
+
+    def asked(self, path: str = "/v1/chat/completions") -> list[Arrived]:
+        """The requests that came to a path."""
+        return [request for request in self.server.requests if request.path.partition("?")[0] == path]
+
+    def asked_by_users(self) -> list[Arrived]:
+        """Chat completions that the gateway forwarded, without those of collection."""
+        return [request for request in self.asked() if request.header("x-higress-llm-model") is not None]
+
+    def config(self, **changes: Any) -> dict[str, Any]:
+        """A configuration of three models here; `changes` replace whole sections' fields, `a__b` names a field."""
+        config: dict[str, Any] = {
+            "data_collection": {
+                "storage_endpoint": f"{self.address}/collect",
+                "training": {
+                    "candidate_models": ["big", "math", "code"],
+                    "evaluate_endpoint": f"{self.address}/v1/evaluate",
+                    "flush_interval": 0.1,
+                },
+            },
+            "routing": {"default_model": "big"},
+            "models": {
+                "big": {
+                    "category": "general",
+                    "base_url": self.address,
+                    "input_price": 1.0,
+                    "output_price": 2.0,
+                },
+                "math": {"category": "math", "base_url": self.address},
+                "code": {"category": "code", "base_url": self.address, "upstream_name": "code-v2"},
+            },
+            "gateway": {"port": 0},
+        }
+        for path, value in changes.items():
+            *sections, name = path.split("__")
+            at = config
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[name] = value
+        return config
+
+
+class RunningGateway:
+    """A gateway process. Its log is in `log()`; leaving the block ends it and checks how it ended."""
+
+    def __init__(
+        self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.config_file = folder / "flywheel.yaml"
+        self.data = folder / "data"
+        self.write_config(config)
+        self._log = (folder / "gateway.log").open("ab")
+        self._environment = {**os.environ, **(environment or {})}
+        self.start()
+
+    def start(self) -> None:
+        arguments = ["--config", str(self.config_file), "--data-dir", str(self.data)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "flywheel_gateway", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=self._environment,
+            cwd=self.folder,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log()
+        self.address = json.loads(line)["address"]
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        self.config_file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def log(self) -> str:
+        return (self.folder / "gateway.log").read_text(encoding="utf-8")
+
+    def chat(
+        self, question: str = "1 + 1?", headers: dict[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
+        body = {"messages": [{"role": "user", "content": question}], **body}
+        return self.post("/v1/chat/completions", body, headers)
+
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"content-type": "application/json", **(headers or {})}
+        return httpx.post(self.address + path, content=content, headers=sent, timeout=WAIT_SECONDS)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.address + path, timeout=WAIT_SECONDS)
+
+    def metric(self, name: str) -> float:
+        """The value of a metric, labels as on the page; 0 when it is not there."""
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.M)
+        return float(found[1]) if found else 0.0
+
+    def decisions(self) -> list[dict[str, Any]]:
+        lines = [path.read_text() for path in sorted((self.data / "decisions").glob("*.jsonl"))]
+        return [json.loads(line) for text in lines for line in text.splitlines()]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._wait()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self._wait()
+
+    def _wait(self) -> int:
+        status = self.process.wait(WAIT_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            status = self.stop()
+            assert status == 0, self.log()
+        self._log.close()
+        assert "Traceback" not in self.log(), self.log()
+
+
+def until(happened: Callable[[], Any]) -> Any:
+    """Wait until `happened` gives something true, and give that."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := happened()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return found
+
+
+def sse(response: httpx.Response) -> Iterator[str]:
+    """The data of the events of a stream."""
+    for line in response.iter_lines():
+        if line.startswith("data: "):
+            yield line.removeprefix("data: ")
