@@ -19,12 +19,11 @@ from flywheel_core.lake.tables import DAILY_TABLES, TableFile, build_table, read
 
 LABEL_TABLES = tuple(name for name in DAILY_TABLES if name not in ("responses", "rejects"))
 
-existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 days_argument = click.argument("days", metavar="DAY...", nargs=-1, required=True)
 
 
 @click.command(name="import")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=existing_file)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--last-day", metavar="DAY", help="Move all points by whole days so that the last is of this day."
 )
@@ -150,7 +149,13 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.option("--input", "input_", required=True, type=existing_file, help="A raw file, .jsonl or .jsonl.gz.")
+@click.option(
+    "--input",
+    "input_",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A raw file, .jsonl or .jsonl.gz.",
+)
 @click.option(
     "--output",
     required=True,

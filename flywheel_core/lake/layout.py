@@ -180,7 +180,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises StorageError, naming the path, when the system refuses. Nothing is left behind on failure.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         yield temporary

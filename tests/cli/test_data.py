@@ -1,0 +1,218 @@
+"""`flywheel import|ingest|label|dataset|generate` on real files, in the order in which they are used."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, parsed
+from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
+
+BOTH = f"{DAY_ONE}..{DAY_TWO}"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with two recorded days."""
+    record(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a printed table, its rule left out."""
+    return [line.split() for line in text.splitlines() if line.strip() and "──" not in line]
+
+
+def test_ingest_counts_every_line_of_every_day(run: Run, data: Path) -> None:
+    result = run("ingest", "all")
+    assert result.exit_code == 0, result.output
+    table = rows(result.stdout)
+    assert table[0] == ["day", "read", "lines", "accepted", "duplicates", "rejected", "blank"]
+    assert (table[1][0], table[1][3:]) == ("2026-01-05", ["6", "4", "0", "2", "0"])
+    assert (table[2][0], table[2][3:]) == ("2026-01-06", ["3", "2", "1", "0", "0"])
+    assert "rejected: point_not_json 1, score_invalid 1" in result.stdout
+    assert (data / "tables" / "responses" / "2026-01-05.parquet").is_file()
+
+
+def test_ingest_says_which_models_have_no_place_in_the_configuration(run: Run, tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "raw" / "training_data_20260105.jsonl"
+    write_lines(raw, point("x", "who are you", DAY_ONE, qwen_max=0.1, llama=0.9))
+    assert "the configuration does not know: llama" in run("ingest", "2026-01-05").stdout
+
+
+def test_a_day_without_raw_files_is_ingested_empty_and_said_to_be(run: Run, data: Path) -> None:
+    result = run("ingest", "2026-02-01", "2026-01-05")
+    assert result.exit_code == 0
+    assert result.stderr == "days without a raw file: 2026-02-01\n"
+    assert (data / "tables" / "responses" / "2026-02-01.parquet").is_file()
+
+
+def test_the_open_day_is_marked(run: Run, tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    write_lines(
+        tmp_path / "data" / "raw" / f"training_data_{today:%Y%m%d}.jsonl",
+        point("x", "q", today, qwen_max=0.1),
+    )
+    assert f"{today} (open)" in run("ingest", "today").stdout
+
+
+def test_ingest_as_json_is_one_object_a_day(run: Run, data: Path) -> None:
+    days = parsed(run("ingest", BOTH, "--json"))
+    assert [day["day"] for day in days] == ["2026-01-05", "2026-01-06"]
+    assert days[0]["rejected_by_code"] == {"point_not_json": 1, "score_invalid": 1}
+    assert days[0]["responses"]["rows"] == 8
+    assert len(days[0]["responses"]["sha256"]) == 64
+
+
+def test_label_prints_the_labels_of_each_day(run: Run, data: Path) -> None:
+    run("ingest", BOTH)
+    table = rows(run("label", "all").stdout)
+    assert table[0] == ["day", "examples", "code", "general", "math", "no", "label"]
+    assert table[1:] == [["2026-01-05", "4", "1", "0", "2", "1"], ["2026-01-06", "2", "0", "2", "0", "0"]]
+    assert (data / "tables" / "quality_report" / "2026-01-06.parquet").is_file()
+
+
+def test_label_before_ingest_says_what_to_do(run: Run, data: Path) -> None:
+    result = run("label", "2026-01-05")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error[no_data]: there is no table responses for 2026-01-05\n")
+    assert "flywheel ingest 2026-01-05" in result.stderr
+
+
+def test_label_as_json_names_the_files_that_were_written(run: Run, data: Path) -> None:
+    run("ingest", "2026-01-05")
+    built = parsed(run("label", "2026-01-05", "--json"))
+    assert [table["name"] for table in built] == [
+        "training_examples",
+        "label_distribution",
+        "model_leaderboard",
+        "quality_report",
+    ]
+    assert built[0]["rows"] == 4
+
+
+def test_a_dataset_is_built_once_and_named(run: Run, data: Path) -> None:
+    run("ingest", BOTH)
+    run("label", BOTH)
+    first, second = (parsed(run("dataset", "2026-01-06", "--json"))[0] for _ in range(2))
+    assert first == second
+    assert first["last_day"] == "2026-01-06"
+    lines = [
+        json.loads(line)
+        for part in ("train", "validation", "test")
+        for line in (data / "datasets" / first["version"] / f"{part}.jsonl").read_text("utf-8").splitlines()
+    ]
+    assert sorted(line["label"] for line in lines) == ["code", "general", "general", "math", "math"]
+    printed = run("dataset", "2026-01-06").stdout
+    assert first["version"] in printed
+    assert "window ends 2026-01-06" in printed
+
+
+def test_a_dataset_of_nothing_is_no_data(run: Run, data: Path) -> None:
+    result = run("dataset", "2026-01-06")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error[no_data]: ")
+
+
+def generate(run: Run, tmp_path: Path, *more: str) -> tuple[str, list[dict[str, str]]]:
+    """What was printed and written for the first recorded day."""
+    raw, output = tmp_path / "data" / "raw" / "training_data_20260105.jsonl", tmp_path / "new.jsonl"
+    result = run("generate", "--input", str(raw), "--output", str(output), *more)
+    assert result.exit_code == 0, result.output
+    return result.stdout, [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+
+
+def test_generate_writes_text_and_label_and_prints_what_is_in_them(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    printed, lines = generate(run, tmp_path)
+    assert lines == [
+        {"text": "求解 x^2 = 4", "label": "math"},
+        {"text": "integrate sin(x)", "label": "math"},
+        {"text": "reverse a list in Rust", "label": "code"},
+    ]
+    table = rows(printed)
+    assert ["math", "2", "0.667", "0.800"] in table
+    assert ["code", "1", "0.333", "0.800"] in table
+    assert ["0.800", "0.700", "0.900"] in table
+    assert ["below_min_score", "1"] in table
+    assert "6 lines, 4 data points, 0 duplicates, 2 rejected" in printed.replace("\n", " ")
+    assert "3 training examples of score 0.5 and above" in printed
+
+
+def test_generate_obeys_its_least_score(run: Run, data: Path, tmp_path: Path) -> None:
+    _, lines = generate(run, tmp_path, "--min-score", "0.75")
+    assert [line["text"] for line in lines] == ["求解 x^2 = 4", "reverse a list in Rust"]
+
+
+def test_generate_takes_its_least_score_from_the_configuration(run: Run, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "flywheel.yaml").write_text("labelling: {min_score: 0.85}\n")
+    printed, lines = generate(run, tmp_path)
+    assert [line["text"] for line in lines] == ["求解 x^2 = 4"]
+    assert "score 0.85 and above" in printed
+
+
+def test_generate_refuses_a_least_score_that_no_score_can_reach(run: Run, data: Path) -> None:
+    result = run("generate", "--input", "x", "--output", "y", "--min-score", "60")
+    assert result.exit_code == 2
+    assert "60" in result.stderr
+
+
+def test_generate_of_a_file_that_is_not_there_leaves_the_output_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "new.jsonl").write_text("kept")
+    result = run("generate", "--input", "nowhere.jsonl", "--output", "new.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error[no_data]: there is no file nowhere.jsonl")
+    assert (tmp_path / "new.jsonl").read_text() == "kept"
+
+
+def test_generate_of_an_empty_file_is_an_empty_training_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    result = run("generate", "--input", "empty.jsonl", "--output", "new.jsonl")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "new.jsonl").read_bytes() == b""
+    assert "0 training examples" in result.stdout
+
+
+def test_generate_as_json(run: Run, data: Path) -> None:
+    raw = str(data / "raw" / "training_data_20260105.jsonl")
+    analysis = parsed(run("generate", "--input", raw, "--output", "new.jsonl", "--json"))
+    assert analysis["label_counts"] == {"math": 2, "code": 1}
+    assert analysis["score_max"] == 0.9
+
+
+def test_an_import_puts_points_into_their_days_once(run: Run, tmp_path: Path) -> None:
+    outcomes = tmp_path / "outcomes.jsonl.gz"
+    lines = [
+        point("a", "one", DAY_ONE, qwen_max=0.1),
+        point("b", "two", DAY_TWO, qwen_max=0.2),
+        point("a", "one", DAY_ONE, qwen_max=0.1),
+    ]
+    outcomes.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    result = run("import", str(outcomes))
+    assert result.exit_code == 0, result.output
+    assert rows(result.stdout)[1] == ["1", "3", "2", "1", "0", "2"]
+    assert "days 2026-01-05 to 2026-01-06" in result.stdout
+    files = {path.name: path.read_bytes() for path in (tmp_path / "data" / "raw").iterdir()}
+    assert sorted(name[:22] for name in files) == ["training_data_20260105", "training_data_20260106"]
+    run("import", str(outcomes))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data" / "raw").iterdir()} == files
+
+
+def test_an_import_can_be_moved_to_end_on_a_day(run: Run, tmp_path: Path) -> None:
+    outcomes = write_lines(
+        tmp_path / "outcomes.jsonl",
+        point("a", "one", DAY_ONE, qwen_max=0.1),
+        point("b", "two", DAY_TWO, qwen_max=0.2),
+    )
+    result = parsed(run("import", str(outcomes), "--last-day", "2026-03-10", "--json"))
+    assert result["days"] == {"2026-03-09": 1, "2026-03-10": 1}
+    assert result["shifted_days"] == 63
+
+
+def test_an_import_of_a_file_that_is_not_there_is_no_data(run: Run) -> None:
+    result = run("import", "nowhere.jsonl", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "no_data"

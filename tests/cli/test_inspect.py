@@ -1,0 +1,154 @@
+"""`flywheel status|sql|report` on two labelled days."""
+
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from flywheel_cli.main import main
+from flywheel_dagster.home import prepare_home
+from tests.cli.conftest import Run, parsed
+from tests.cli.recorded import DAY_TWO, record
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two labelled days and a dataset; tests get copies of it."""
+    data = tmp_path_factory.mktemp("built") / "data"
+    record(data)
+    for command, day in (("ingest", "all"), ("label", "all"), ("dataset", str(DAY_TWO))):
+        result = CliRunner().invoke(main, [command, "--data-dir", str(data), day], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    return data
+
+
+@pytest.fixture
+def labelled(built: Path, run: Run, tmp_path: Path) -> Path:
+    """A copy of the built data folder, in the folder that commands run in."""
+    return shutil.copytree(built, tmp_path / "data")
+
+
+def test_status_counts_days_tables_and_datasets(run: Run, labelled: Path) -> None:
+    text = run("status").stdout
+    assert "Days, 2 of 2" in text
+    assert "2026-01-05" in text
+    cells = [line.split() for line in text.splitlines()]
+    assert next(row for row in cells if row[:1] == ["responses"])[:3] == ["responses", "2", "12"]
+    assert "datasets: 1, the last 20260106-" in text
+    assert "Latest runs" not in text
+
+
+def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> None:
+    text = run("status", "--last", "1").stdout
+    assert "Days, 1 of 2" in text
+    assert "2026-01-05 " not in text.partition("Tables")[0]
+
+
+def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_path: Path) -> None:
+    @dg.op
+    def nothing() -> None:
+        pass
+
+    @dg.job
+    def daily() -> None:
+        nothing()
+
+    home = prepare_home(tmp_path / ".dagster")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        done = daily.execute_in_process(instance=instance, tags={"dagster/partition": "2026-01-05"})
+    text = run("status").stdout
+    assert "Latest runs" in text
+    assert "success" in text
+    (found,) = parsed(run("status", "--json"))["runs"]
+    assert (found["run_id"], found["job"], found["partition"]) == (done.run_id, "daily", "2026-01-05")
+    assert found["seconds"] >= 0
+
+
+def test_status_of_nothing_is_no_failure(run: Run) -> None:
+    result = run("status")
+    assert result.exit_code == 0
+    assert "Days, 0 of 0" in result.stdout
+    assert parsed(run("status", "--json"))["overview"]["days"] == []
+
+
+def test_sql_sees_every_table(run: Run, labelled: Path) -> None:
+    question = (
+        "select label, count(*) as n from training_examples where label is not null group by 1 order by 1"
+    )
+    assert parsed(run("sql", question, "--json")) == [
+        {"label": "code", "n": 1},
+        {"label": "general", "n": 2},
+        {"label": "math", "n": 2},
+    ]
+    assert [line.split() for line in run("sql", question).stdout.splitlines()][2:5] == [
+        ["code", "1"],
+        ["general", "2"],
+        ["math", "2"],
+    ]
+
+
+def test_sql_reads_a_query_from_standard_input(labelled: Path) -> None:
+    result = CliRunner().invoke(main, ["sql", "-", "--json"], input="select 1 + 1 as two")
+    assert json.loads(result.stdout) == [{"two": 2}]
+
+
+def test_sql_shows_at_most_as_many_rows_as_asked(run: Run, labelled: Path) -> None:
+    result = run("sql", "select * from range(5)", "--limit", "2")
+    assert [line.strip() for line in result.stdout.splitlines() if line.strip().isdigit()] == ["0", "1"]
+    assert result.stderr == "the first 2 rows; --limit shows more, --json all\n"
+
+
+def test_a_wrong_query_is_an_error_and_not_a_traceback(run: Run, labelled: Path) -> None:
+    result = run("sql", "selec 1")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error[query_failed]: the query failed: Parser Error")
+
+
+def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path) -> None:
+    result = run("sql", f"copy (select 1) to '{tmp_path}/stolen.csv'", "--json")
+    assert json.loads(result.stdout)["error"]["code"] == "query_failed"
+    assert not (tmp_path / "stolen.csv").exists()
+
+
+def test_a_report_on_the_terminal_has_all_four_parts(run: Run, labelled: Path) -> None:
+    text = run("report").stdout
+    assert text.startswith("2026-01-05 to 2026-01-06, 2 days\n")
+    for title in ("Labels", "Labelling rules", "Models", "Quality", "Scores", "Rejects"):
+        assert f"\n{title}\n" in text
+    assert max(map(len, text.splitlines())) <= 80
+    cells = [line.split() for line in text.splitlines()]
+    assert ["math", "2", "0.400", "0.800"] in cells
+    assert ["point_not_json", "1"] in cells
+
+
+def test_a_report_is_of_the_days_asked(run: Run, labelled: Path) -> None:
+    assert parsed(run("report", "2026-01-06", "--json"))["points"] == 2
+    assert parsed(run("report", "all", "--json"))["points"] == 6
+
+
+def test_a_page_is_written_as_a_whole(run: Run, labelled: Path, tmp_path: Path) -> None:
+    result = run("report", "--html", "report.html")
+    assert result.stdout == "wrote report.html\n"
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_page_that_cannot_be_written_says_where(run: Run, labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("report", "--html", "file/report.html")
+    assert result.exit_code == 1
+    assert "file" in result.stderr
+    assert result.stderr.startswith("error[storage_failed]: ")
+
+
+def test_a_report_of_unlabelled_days_says_what_to_do(run: Run) -> None:
+    result = run("report")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error[no_data]: none of these days was labelled\n  run flywheel ingest and flywheel label first\n"
+    )
