@@ -144,8 +144,12 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
     if settings.as_json:
         print_json(results)
         return
-    for result in results:
-        click.echo(f"{result.version}: window ends {result.last_day}; {result.path}")
+    figures = ("train", "validation", "test", "unlabelled", "repeats")
+    print_table(
+        ("version", *figures),
+        [(result.version, *(result.manifest["counts"][name] for name in figures)) for result in results],
+    )
+    click.echo(f"datasets in {settings.layout.datasets}")
 
 
 @click.command()

@@ -105,9 +105,11 @@ def test_a_dataset_is_built_once_and_named(run: Run, data: Path) -> None:
         for line in (data / "datasets" / first["version"] / f"{part}.jsonl").read_text("utf-8").splitlines()
     ]
     assert sorted(line["label"] for line in lines) == ["code", "general", "general", "math", "math"]
-    printed = run("dataset", "2026-01-06").stdout
-    assert first["version"] in printed
-    assert "window ends 2026-01-06" in printed
+    table = rows(run("dataset", "2026-01-06").stdout)
+    assert table[0] == ["version", "train", "validation", "test", "unlabelled", "repeats"]
+    assert table[1][0] == first["version"]
+    assert sum(map(int, table[1][1:4])) == 5
+    assert table[1][4:] == ["1", "0"]
 
 
 def test_a_dataset_of_nothing_is_no_data(run: Run, data: Path) -> None:
