@@ -73,7 +73,7 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
     if 300 <= status < 400:
         return Answer(error=f"redirect: {status}")
     if status != 200:
-        return Answer(error=f"http_status: {status}{reason_in(body)}", raw=_storable(body))
+        return Answer(error=f"http_status: {status}{reason_in(body)}", raw=storable(body))
     if not is_json_type(content_type):
         return Answer(error=f"content_type: {(content_type or 'none')[:100]}")
     try:
@@ -81,8 +81,8 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
         completion = _COMPLETION.decode(body)
     except (ValueError, RecursionError) as error:
         return Answer(error=f"malformed_body: {error}"[:_MAX_DETAIL])
-    raw = _storable(body)
-    usage = _usage(completion.usage)
+    raw = storable(body)
+    usage = storable(completion.usage)
     if not completion.choices:
         return Answer(error="no_choices", usage=usage, raw=raw)
     choice = completion.choices[0]
@@ -132,13 +132,9 @@ def reason_in(body: bytes) -> str:
     return f" {clean(message)[:_MAX_DETAIL]}" if isinstance(message, str) else ""
 
 
-def _usage(raw: msgspec.Raw) -> msgspec.Raw:
-    return raw if bytes(raw).startswith(b"{") else NULL
-
-
-def _storable(body: bytes) -> msgspec.Raw:
-    """The body as one line of JSON that a data point can hold, or null when it is no such object."""
-    text = body.strip()
+def storable(body: bytes | msgspec.Raw) -> msgspec.Raw:
+    """JSON text as one line that a data point can hold, or null when it is no such object."""
+    text = bytes(body).strip()
     if not text.startswith(b"{"):
         return NULL
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, failure_of, reason_in
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, failure_of, reason_in, storable
 from flywheel_core.prompt import clean
 from flywheel_core.records import NULL
 
@@ -62,7 +62,7 @@ class StreamReader:
     def answer(self) -> Answer:
         """What the stream held so far. A stream without `[DONE]` or finish reason is truncated."""
         if self._rest:
-            self._take(self._rest)
+            self._take(self._rest, whole=False)
             self._rest = b""
         text = "".join(self._texts)
         error = self._error
@@ -71,7 +71,7 @@ class StreamReader:
         error = error or failure_of(text, self._finish_reason, called=self._called, refused=self._refused)
         return Answer(text, self._finish_reason, error, self._usage)
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes, *, whole: bool = True) -> None:
         if not line.startswith(b"data:"):
             return
         data = line[5:].strip()
@@ -82,12 +82,15 @@ class StreamReader:
             data.decode()
             chunk = _CHUNK.decode(data)
         except (ValueError, RecursionError) as error:
+            if not whole:
+                return  # a line that the end of the stream cut off
             self._error = self._error or f"malformed_body: {error}"[:300]
             return
         if bytes(chunk.error) != b"null":
             self._error = self._error or f"malformed_body: the stream has an error{reason_in(data)}"
-        if bytes(chunk.usage).startswith(b"{"):
-            self._usage = msgspec.Raw(bytes(chunk.usage))
+        usage = storable(chunk.usage)
+        if usage is not NULL:
+            self._usage = usage
         for choice in chunk.choices or []:
             if choice.index == 0:
                 self._take_choice(choice)

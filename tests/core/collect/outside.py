@@ -69,7 +69,7 @@ class Outside:
     """Answers `/<model>/v1/chat/completions`, `/v1/evaluate` and `/collect` by the handlers it is given.
 
     under_way and most: requests being answered now, and at most, by path. gone: clients that left while their
-    reply was held back.
+    reply was held back. open: connections now.
     """
 
     def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
@@ -79,6 +79,7 @@ class Outside:
         self.under_way: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.gone = 0
+        self.open: set[asyncio.Task[None]] = set()
         self.left = asyncio.Event()
         self._certificates = certificates
         self.port = 0
@@ -87,7 +88,6 @@ class Outside:
         self.scorer(lambda request: as_json({"score": 0.5}))
 
     async def __aenter__(self) -> Self:
-        self._tasks: set[asyncio.Task[None]] = set()
         self._server = await asyncio.start_server(
             self._accept, "127.0.0.1", self.port, ssl=self._certificates
         )
@@ -96,9 +96,9 @@ class Outside:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for task in list(self._tasks):
+        for task in list(self.open):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.open, return_exceptions=True)
 
     @property
     def url(self) -> str:
@@ -143,13 +143,13 @@ class Outside:
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self.open.add(task)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while await self._serve(reader, writer):
                     pass
         finally:
-            self._tasks.discard(task)
+            self.open.discard(task)
             writer.transport.abort() if writer.is_closing() else writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -184,6 +184,13 @@ class Outside:
         self.gone += 1
         self.left.set()
         return True
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until something holds. Raises TimeoutError after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for is someone else's state, without an event
+            await asyncio.sleep(0.005)
 
 
 async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:

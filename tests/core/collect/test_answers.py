@@ -1,0 +1,190 @@
+"""What a reply or a stream says: whole answers, and each kind of failure by its own code."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel_core.collect.answer import ANSWER_ERRORS, Answer, read_answer
+from flywheel_core.collect.scoring import code_of
+from flywheel_core.collect.stream import StreamReader
+from flywheel_core.records import NULL, DataPoint, Response, encode_point
+from flywheel_core.wire import decode_point
+
+
+def completion(message: Any, finish_reason: Any = "stop", **more: Any) -> bytes:
+    return json.dumps({"choices": [{"message": message, "finish_reason": finish_reason}], **more}).encode()
+
+
+def test_a_whole_answer_is_taken_with_all_that_came() -> None:
+    """Text, finish reason, usage and the body itself."""
+    body = completion({"content": "42"}, usage={"prompt_tokens": 1, "completion_tokens": 2})
+    answer = read_answer(200, "application/json; charset=utf-8", body)
+    assert (answer.text, answer.finish_reason, answer.error) == ("42", "stop", None)
+    assert msgspec.json.decode(answer.usage) == {"prompt_tokens": 1, "completion_tokens": 2}
+    assert msgspec.json.decode(answer.raw) == json.loads(body)
+
+
+def test_text_parts_are_joined() -> None:
+    """Some servers answer with parts, as questions may have them."""
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert read_answer(200, "application/json", completion({"content": parts})).text == "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body", "error"),
+    [
+        (429, "application/json", b'{"error": {"message": "slow down"}}', "http_status: 429 slow down"),
+        (500, "application/json", completion({"content": "42"}), "http_status: 500"),
+        (503, "text/html", b"<html>", "http_status: 503"),
+        (404, "application/json", b'{"error": "no such model"}', "http_status: 404 no such model"),
+        (201, "application/json", completion({"content": "42"}), "http_status: 201"),
+        (302, None, b"", "redirect: 302"),
+        (200, "text/html", b"<html>log in</html>", "content_type: text/html"),
+        (200, "text/event-stream", b"data: {}\n\n", "content_type: text/event-stream"),
+        (200, None, completion({"content": "42"}), "content_type: none"),
+        (200, "application/json", b"", "malformed_body"),
+        (200, "application/json", b'{"choices": [', "malformed_body"),
+        (200, "application/json", b'"42"', "malformed_body"),
+        (200, "application/json", b'{"choices": "none"}', "malformed_body"),
+        (200, "application/json", b'{"choices": [{"message": {"content": "\xff"}}]}', "malformed_body"),
+        (200, "application/json", b"[" * 100_000, "malformed_body"),
+        (200, "application/json", b"{}", "no_choices"),
+        (200, "application/json", b'{"choices": []}', "no_choices"),
+        (200, "application/json", b'{"choices": null}', "no_choices"),
+        (200, "application/json", b'{"choices": [{}]}', "empty_answer"),
+        (200, "application/json", completion({"content": None}), "empty_answer"),
+        (200, "application/json", completion({"content": ""}), "empty_answer"),
+        (200, "application/json", completion({"content": " \n"}), "empty_answer"),
+        (200, "application/json", completion({"content": 42}), "empty_answer"),
+        (200, "application/json", completion({"content": None, "tool_calls": [{}]}), "tool_call"),
+        (200, "application/json", completion({"content": None, "refusal": "no"}), "refused"),
+        (200, "application/json", completion({"content": "4"}, "length"), "truncated: finish_reason length"),
+        (200, "application/json", completion({"content": ""}, "length"), "truncated: finish_reason length"),
+        (200, "application/json", completion({"content": "4"}, "content_filter"), "content_filter"),
+    ],
+)
+def test_each_failure_has_its_own_error(
+    status: int, content_type: str | None, body: bytes, error: str
+) -> None:
+    """Failures are told apart; each begins with a documented code."""
+    answer = read_answer(status, content_type, body)
+    assert answer.error is not None
+    assert answer.error.startswith(error)
+    assert code_of(answer.error) in ANSWER_ERRORS
+
+
+def test_a_truncated_answer_is_kept_but_not_whole() -> None:
+    """What came is recorded; the response counts as failed."""
+    answer = read_answer(200, "application/json", completion({"content": "The answer is 4"}, "length"))
+    assert answer.text == "The answer is 4"
+    assert Response("m", answer.text, error=answer.error).failed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(json.loads(completion({"content": "42"}, usage={"a": 1})), indent=2).encode(),
+        completion({"content": "42"}, extra=json.loads("[" * 60 + "]" * 60)),
+        completion({"content": "a\ud83d"}),
+        completion({"content": "42"}, usage=[1]),
+    ],
+    ids=["pretty", "deep", "half surrogate", "odd usage"],
+)
+def test_what_is_stored_of_any_body_is_a_data_point(body: bytes) -> None:
+    """A model's odd body never costs the whole data point: the collector's decoder takes it, on one line."""
+    answer = read_answer(200, "application/json", body)
+    response = Response("m", answer.text, 1, usage=answer.usage, raw_response=answer.raw)
+    line = encode_point(DataPoint("i", "q", {"m": response}, {"m": None}, 1))
+    assert b"\n" not in line
+    assert decode_point(line).responses["m"].answer == answer.text
+
+
+@given(st.integers(100, 599), st.none() | st.text(max_size=20), st.binary(max_size=60))
+def test_any_reply_is_an_answer_or_a_failure(status: int, content_type: str | None, body: bytes) -> None:
+    """Nothing that a server sends makes reading fail."""
+    for kind in (content_type, "application/json"):
+        answer = read_answer(status, kind, body)
+        assert answer.error is not None or answer.text
+        assert answer.error is None or code_of(answer.error) in ANSWER_ERRORS
+
+
+def event(**chunk: Any) -> bytes:
+    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+
+
+def delta(text: str, finish_reason: str | None = None, index: int = 0) -> bytes:
+    return event(choices=[{"index": index, "delta": {"content": text}, "finish_reason": finish_reason}])
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def read(stream: bytes, size: int = 10_000) -> Answer:
+    reader = StreamReader()
+    for at in range(0, len(stream), size):
+        reader.feed(stream[at : at + size])
+    return reader.answer()
+
+
+def test_a_stream_is_put_together() -> None:
+    """Deltas are joined; a last chunk without choices has the usage."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    stream = delta("求解") + delta(" x") + delta("", "stop") + event(choices=[], usage=usage) + DONE
+    answer = read(stream)
+    assert (answer.text, answer.finish_reason, answer.error) == ("求解 x", "stop", None)
+    assert msgspec.json.decode(answer.usage) == usage
+
+
+@given(st.integers(1, 40))
+def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
+    """Pieces end anywhere, also inside a character."""
+    stream = (
+        b": comment\r\nevent: x\r\n" + delta("你好", None).replace(b"\n", b"\r\n") + delta("!", "stop") + DONE
+    )
+    assert read(stream, size).text == "你好!"
+
+
+@pytest.mark.parametrize(
+    ("stream", "error"),
+    [
+        (b"", "truncated: the stream ended early"),
+        (delta("4"), "truncated: the stream ended early"),
+        (delta("4") + delta("2")[:-9], "truncated: the stream ended early"),
+        (delta("4", "length") + DONE, "truncated: finish_reason length"),
+        (DONE, "empty_answer"),
+        (delta("", "content_filter") + DONE, "content_filter"),
+        (delta("4") + b"data: {oops\n\n" + DONE, "malformed_body"),
+        (delta("4") + event(error={"message": "overloaded"}) + DONE, "malformed_body"),
+        (event(choices=[{"delta": {"tool_calls": [{}]}, "finish_reason": "tool_calls"}]) + DONE, "tool_call"),
+        (delta("4") * 100_000 + DONE, "body_too_large"),
+    ],
+    ids=["empty", "cut", "cut chunk", "length", "nothing", "filter", "garbage", "error", "tool", "large"],
+)
+def test_streams_that_are_no_whole_answer(stream: bytes, error: str) -> None:
+    """A stream that was cut off is truncated, never whole."""
+    answer = read(stream)
+    assert answer.error is not None
+    assert answer.error.startswith(error)
+    assert code_of(answer.error) in ANSWER_ERRORS
+
+
+def test_a_stream_without_done_but_with_a_finish_reason_is_whole() -> None:
+    """Some servers leave [DONE] out."""
+    assert read(delta("42", "stop")).error is None
+
+
+def test_only_the_first_of_several_choices_is_read() -> None:
+    """Other choices are other answers."""
+    assert read(delta("a") + delta("z", index=1) + delta("b", "stop") + DONE).text == "ab"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_answer_or_a_failure(stream: bytes) -> None:
+    """Nothing that comes down a stream makes reading fail."""
+    answer = read(b"data:" + stream, 7)
+    assert answer.error is not None or answer.text
+    assert answer.usage == NULL or bytes(answer.usage).startswith(b"{")

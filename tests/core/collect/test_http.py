@@ -1,0 +1,320 @@
+"""One POST over real sockets: both clients, every way in which a reply can go wrong."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import subprocess
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flywheel_core.collect.http import Endpoint, Http, HttpxHttp, Reply
+from flywheel_core.collect.pool import PooledHttp
+from flywheel_core.errors import UpstreamError, UsageError
+from tests.core.collect import outside
+from tests.core.collect.outside import Outside, until
+
+LIMIT = 100_000
+
+
+@asynccontextmanager
+async def opened(kind: str) -> AsyncIterator[Http]:
+    if kind == "pooled":
+        pooled = PooledHttp()
+        yield pooled
+        await pooled.close()
+    else:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            yield HttpxHttp(client)
+
+
+def run(
+    kind: str,
+    reply: outside.Reply | outside.Handler,
+    act: Callable[[Http, Endpoint, Outside], Awaitable[None]],
+) -> None:
+    async def main() -> None:
+        async with Outside() as world, opened(kind) as http:
+            world.handlers["/x"] = reply if callable(reply) else lambda _: reply
+            await act(http, Endpoint(f"{world.url}/x", {"accept": "application/json"}, 0.5), world)
+
+    asyncio.run(main())
+
+
+async def post(http: Http, endpoint: Endpoint, body: bytes = b"{}", timeout: float = 5.0) -> Reply:  # noqa: ASYNC109 - handed on
+    return await http.post(endpoint, body, timeout=timeout, max_bytes=LIMIT)
+
+
+@pytest.fixture(params=["pooled", "httpx"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_post_arrives_whole_and_its_reply_comes_back(kind: str) -> None:
+    """Body, headers and mark arrive; status, headers and body return."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        reply = await post(http, endpoint, b'{"a": "\xe4\xbd\xa0"}')
+        assert (reply.status, reply.body) == (201, b"[1]")
+        assert reply.headers["x-more"] == "yes"
+        assert world.requests[0].body == b'{"a": "\xe4\xbd\xa0"}'
+        assert world.requests[0].headers["accept"] == "application/json"
+        assert world.requests[0].headers["content-type"] == "application/json"
+
+    run(kind, outside.Reply(201, b"[1]", {"x-more": "yes"}), act)
+
+
+def test_connections_are_used_again(kind: str) -> None:
+    """One call after another takes one connection."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        for _ in range(5):
+            await post(http, endpoint)
+        assert world.connections == 1
+
+    run(kind, outside.Reply(), act)
+
+
+def test_a_kept_connection_that_the_server_closed_costs_no_call(kind: str) -> None:
+    """The server closes after each reply: every call succeeds all the same, on a fresh connection."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        for _ in range(3):
+            assert (await post(http, endpoint)).status == 200
+            await asyncio.sleep(0.02)
+        assert world.connections == 3
+
+    run(kind, outside.Reply(close=True), act)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_bodies_of_all_kinds(kind: str, chunked: bool) -> None:
+    """Plain, chunked, gzip and deflate bodies, and one that ends with the connection."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        for encoding, packed in (
+            (None, b"abc" * 99),
+            ("gzip", gzip.compress(b"abc" * 99)),
+            ("deflate", zlib.compress(b"abc" * 99)),
+        ):
+            headers = {"content-type": "text/plain"} | ({"content-encoding": encoding} if encoding else {})
+            answer = outside.Reply(200, packed, headers, chunked=chunked)
+            world.handlers["/x"] = lambda _, answer=answer: answer  # type: ignore[misc] # bound as a default
+            assert (await post(http, endpoint)).body == b"abc" * 99
+        raw = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nto the end"
+        world.handlers["/x"] = lambda _: outside.Reply(raw=raw)
+        assert (await post(http, endpoint)).body == b"to the end"
+
+    run(kind, outside.Reply(), act)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        outside.Reply(body=b"a" * (LIMIT + 1)),
+        outside.Reply(body=b"a" * (LIMIT + 1), chunked=True),
+        outside.Reply(body=gzip.compress(b"a" * 50_000_000), headers={"content-encoding": "gzip"}),
+        outside.Reply(
+            body=gzip.compress(b"a" * 50_000_000), headers={"content-encoding": "gzip"}, chunked=True
+        ),
+    ],
+    ids=["length", "chunked", "bomb", "chunked bomb"],
+)
+def test_bodies_are_bounded_also_when_packed(kind: str, reply: outside.Reply) -> None:
+    """Beyond max_bytes it is refused; a bomb is not unpacked further than that."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        with pytest.raises(UpstreamError) as caught:
+            await post(http, endpoint)
+        assert caught.value.code == "body_too_large"
+
+    run(kind, reply, act)
+
+
+def test_a_body_of_exactly_the_bound_is_taken(kind: str) -> None:
+    """The bound is the largest size that is taken."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        assert len((await post(http, endpoint)).body) == LIMIT
+
+    run(kind, outside.Reply(body=gzip.compress(b"a" * LIMIT), headers={"content-encoding": "gzip"}), act)
+
+
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b"", httpx.TransportError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", httpx.TransportError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", httpx.TransportError),
+        (b"220 smtp ready\r\n\r\n", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", httpx.DecodingError),
+    ],
+    ids=["nothing", "cut", "cut chunk", "not http", "not gzip"],
+)
+def test_broken_replies_are_errors(kind: str, raw: bytes, error: type[Exception]) -> None:
+    """A cut or garbled reply is never taken for a whole one."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        with pytest.raises(error):
+            await post(http, endpoint)
+
+    run(kind, outside.Reply(raw=raw), act)
+
+
+def test_redirects_are_not_followed(kind: str) -> None:
+    """The reply is given as it is; nobody is asked at the new address."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        assert (await post(http, endpoint)).status == 307
+        assert len(world.requests) == 1
+
+    run(kind, outside.Reply(307, b"", {"location": "/x"}), act)
+
+
+def test_a_time_out_ends_the_call_and_its_connection(kind: str) -> None:
+    """A server that never answers is left at the deadline."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            await post(http, endpoint, timeout=0.2)
+        await asyncio.wait_for(world.left.wait(), 10)
+
+    run(kind, outside.Reply(hang=True), act)
+
+
+def test_cancelling_ends_the_call_and_its_connection(kind: str) -> None:
+    """A cancelled call does not leave the server answering for nobody."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        task = asyncio.create_task(post(http, endpoint, timeout=600))
+        await until(lambda: world.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(world.left.wait(), 10)
+
+    run(kind, outside.Reply(hang=True), act)
+
+
+def test_no_connection_is_a_connect_error(kind: str) -> None:
+    """Nobody listens: httpx.ConnectError."""
+
+    async def act(http: Http, _: Endpoint, world: Outside) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            with pytest.raises(httpx.ConnectError):
+                await post(http, Endpoint(f"http://127.0.0.1:{free.getsockname()[1]}/"))
+
+    run(kind, outside.Reply(), act)
+
+
+def test_a_connection_that_is_not_made_in_time_is_a_connect_timeout(kind: str) -> None:
+    """A server that accepts and never shakes hands: httpx.ConnectTimeout after connect_timeout."""
+
+    async def act(http: Http, _: Endpoint, world: Outside) -> None:
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen()
+            endpoint = Endpoint(f"https://127.0.0.1:{deaf.getsockname()[1]}/", {}, 0.2)
+            with pytest.raises(httpx.ConnectTimeout):
+                await post(http, endpoint, timeout=60)
+
+    run(kind, outside.Reply(), act)
+
+
+def test_interim_replies_are_passed_over() -> None:
+    """100 Continue is not the answer."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        assert (await post(http, endpoint)).body == b"{}"
+
+    raw = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    run("pooled", outside.Reply(raw=raw), act)
+
+
+def test_endless_headers_are_refused() -> None:
+    """A server cannot fill the memory with headers."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await post(http, endpoint)
+
+    raw = b"HTTP/1.1 200 OK\r\n" + b"x-a: " + b"b" * 8_000 + b"\r\n"
+    run("pooled", outside.Reply(raw=raw + b"x-c: d\r\n" * 10_000), act)
+
+
+def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
+    """What follows a whole reply is never taken for the next one."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        world.handlers["/x"] = lambda _: outside.Reply(
+            raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"
+        )
+        first = await asyncio.gather(post(http, endpoint), return_exceptions=True)
+        await asyncio.sleep(0.02)
+        world.handlers["/x"] = lambda _: outside.Reply(body=b"3")
+        assert (await post(http, endpoint)).body == b"3"
+        assert isinstance(first[0], httpx.RemoteProtocolError) or first[0].body == b"1"  # type: ignore[union-attr] # one of two
+
+    run("pooled", outside.Reply(), act)
+
+
+def test_idle_connections_are_kept_a_while_and_then_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many connections used at once, those that stay idle go."""
+    monkeypatch.setattr("flywheel_core.collect.pool.IDLE_SECONDS", 0.05)
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        await asyncio.gather(*(post(http, endpoint) for _ in range(4)))
+        await asyncio.sleep(0.1)
+        await post(http, endpoint)
+        await until(lambda: len(world.open) == 1)
+
+    run("pooled", outside.Reply(delay=0.05), act)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/", "http:///path", "http://host:99999/", "not an address", "http://[::1"]
+)
+def test_addresses_that_cannot_be_asked_are_refused(url: str) -> None:
+    """A wrong address is found when the endpoint is made."""
+    with pytest.raises(UsageError):
+        Endpoint(url)
+
+
+@pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "键"])
+def test_headers_that_cannot_be_sent_are_refused(value: str) -> None:
+    """No header can smuggle in another one."""
+    with pytest.raises(UsageError):
+        Endpoint("http://127.0.0.1/", {"x-a": value})
+
+
+def test_tls_with_certificates_of_ones_own(tmp_path: Path) -> None:
+    """https works with an authority that is trusted, and not with one that is not."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+        f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+
+    async def main() -> None:
+        async with Outside(server) as world:
+            world.handlers["/x"] = lambda _: outside.Reply(body=b"[2]")
+            trusting = PooledHttp(ssl.create_default_context(cafile=str(certificate)))
+            for _ in range(2):
+                assert (await post(trusting, Endpoint(f"{world.url}/x"))).body == b"[2]"
+            assert world.connections == 1
+            doubting = PooledHttp()
+            with pytest.raises(httpx.ConnectError, match="certificate"):
+                await post(doubting, Endpoint(f"{world.url}/x"))
+            await trusting.close()
+            await doubting.close()
+
+    asyncio.run(main())
