@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import msgspec
 import pyarrow as pa
@@ -110,6 +110,7 @@ def _start() -> "subprocess.Popen[bytes]":
         [sys.executable, "-m", "flywheel_core.lake.workers"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,
         pipesize=_PIPE_BYTES,
         env={**os.environ, **_ALLOCATOR, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         start_new_session=True,  # Ctrl-C is for the parent, which ends its workers
@@ -141,14 +142,22 @@ def _send(pipe: IO[bytes], content: "bytes | pa.Buffer") -> None:
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> bytes | None:
+def _receive(pipe: IO[bytes]) -> bytearray | None:
     """The next frame, None where the pipe ends."""
-    head = pipe.read(4)
-    if len(head) < 4:
-        return None
-    size = int.from_bytes(head, "big")
-    content = pipe.read(size)
-    return content if len(content) == size else None
+    head = _exactly(pipe, 4)
+    return None if head is None else _exactly(pipe, int.from_bytes(head, "big"))
+
+
+def _exactly(pipe: Any, size: int) -> bytearray | None:
+    content = bytearray(size)
+    view = memoryview(content)
+    filled = 0
+    while filled < size:
+        got = pipe.readinto(view[filled:])
+        if not got:
+            return None
+        filled += got
+    return content
 
 
 def _packed(table: pa.Table) -> pa.Buffer:
@@ -158,7 +167,7 @@ def _packed(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _unpacked(content: bytes | None) -> pa.Table:
+def _unpacked(content: bytearray | None) -> pa.Table:
     if content is None:
         raise BrokenPipeError
     with pa.ipc.open_stream(content) as reader:

@@ -1,0 +1,13 @@
+"""Fixtures of the lake's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.lake.layout import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """An empty data folder."""
+    return Layout(tmp_path / "data")

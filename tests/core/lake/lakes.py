@@ -1,0 +1,82 @@
+"""Raw days made for these tests."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from flywheel_core.config import Config
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import DAILY_TABLES, build_table
+
+DAY = date(2026, 1, 5)
+LATER = date(2026, 2, 1)
+"""A day on which `DAY` is long over."""
+
+CONFIG = Config.model_validate(
+    {
+        "models": {
+            "big": {"category": "general"},
+            "algebra": {"category": "math"},
+            "coder": {"category": "code"},
+            "nameless": {},
+        },
+        "data_collection": {
+            "training": {"candidate_models": ["big", "algebra", "coder"]},
+            "score_cost": 0.5,
+        },
+        "routing": {"default_model": "big"},
+    }
+)
+
+
+def point(
+    name: str, scores: Mapping[str, float | None], question: str | None = None, **fields: Any
+) -> dict[str, Any]:
+    """A canonical data point whose models all answered; `fields` replace or add top-level fields."""
+    return {
+        "id": name,
+        "question": f"What is {name}?" if question is None else question,
+        "responses": {model: response(model) for model in scores},
+        "scores": dict(scores),
+        "timestamp": 1_767_571_200,
+        "source": "gateway-1",
+        "received_at": 1_767_571_260.5,
+        **fields,
+    }
+
+
+def response(model: str, **fields: Any) -> dict[str, Any]:
+    """A canonical response that is an answer."""
+    return {"model": model, "answer": f"an answer of {model}", "latency_ms": 100, "cost": 0.25, **fields}
+
+
+def line(value: Any) -> bytes:
+    """`value` as one raw line."""
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def write_raw(layout: Layout, values: Iterable[Any], day: date = DAY, writer: str | None = None) -> Path:
+    """Write a raw file of a day: bytes as they are, anything else as JSON lines."""
+    path = layout.raw_file(day, writer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(value if isinstance(value, bytes) else line(value) for value in values))
+    return path
+
+
+def build_day(layout: Layout, day: date = DAY, config: Config = CONFIG) -> None:
+    """Ingest a day that is over and build all its tables."""
+    ingest_day(layout, day, config, today=LATER)
+    for name in DAILY_TABLES[2:]:
+        build_table(layout, name, day, config)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

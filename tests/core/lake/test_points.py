@@ -1,0 +1,121 @@
+"""Ingest's own short way of reading points: it accepts exactly what the wire's decoder accepts, with the same values."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel_core.errors import PointError
+from flywheel_core.lake.points import free_part, read_point
+from flywheel_core.records import DataPoint
+from flywheel_core.wire import decode_point
+from tests.core.lake.lakes import DAY, line, point, response
+
+KEPT = [
+    name for name in DataPoint.__struct_fields__ if name not in ("responses", "messages", "schema_version")
+]
+MIDNIGHT = 1_767_571_200
+
+texts = st.text(max_size=20)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=12,
+)
+names = st.sampled_from(["big", "algebra", "模型", ""])
+numbers = st.none() | st.integers(-2, 10**20) | st.floats() | st.booleans() | st.just("0.9")
+responses = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": names,
+        "answer": st.none() | texts,
+        "latency_ms": numbers,
+        "error": json_values,
+        "finish_reason": st.none() | texts,
+        "usage": json_values,
+        "cost": numbers,
+        "raw_response": json_values,
+        "Extra": json_values,
+    },
+)
+points = st.fixed_dictionaries(
+    {"question": texts | json_values},
+    optional={
+        "id": texts | st.integers(),
+        "responses": st.dictionaries(names, responses, max_size=3) | json_values,
+        "scores": st.dictionaries(names, numbers, max_size=3) | json_values,
+        "timestamp": numbers,
+        "classification": json_values,
+        "messages": json_values,
+        "asked": st.dictionaries(names, numbers, max_size=2) | st.none(),
+        "tenant": texts | st.none(),
+        "received_at": numbers,
+        "Question": texts,
+        "unknown": json_values,
+    },
+)
+
+
+def seen(read: Any, raw: bytes) -> Any:
+    """What a decoder makes of a line, comparable: the refusal's code, or all values that tables keep."""
+    try:
+        found = read(raw)
+    except PointError as error:
+        return error.code
+    values = {name: getattr(found, name) for name in KEPT}
+    values["classification"] = free_part(found.classification)
+    for model, answer in found.responses.items():
+        values[f"response of {model}"] = [
+            getattr(answer, field)
+            for field in ("model", "answer", "latency_ms", "error", "finish_reason", "cost")
+        ]
+    return values
+
+
+@given(points)
+def test_any_json_is_read_as_the_wire_reads_it(value: Any) -> None:
+    raw = json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+    assert seen(lambda text: read_point(text, DAY), raw) == seen(
+        lambda text: decode_point(text, now=MIDNIGHT), raw
+    )
+
+
+@given(st.data())
+def test_a_damaged_line_is_read_as_the_wire_reads_it(data: st.DataObject) -> None:
+    raw = bytearray(line(point("p", {"big": 0.5, "algebra": None}, messages=[{"role": "用户"}])).strip())
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    raw = raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw
+    assert seen(lambda text: read_point(text, DAY), bytes(raw)) == seen(
+        lambda text: decode_point(text, now=MIDNIGHT), bytes(raw)
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw_response", "code"),
+    [
+        (b'{"text": "\xff"}', "point_not_utf8"),
+        (b'{"n": ' + b"[" * 40 + b"]" * 40 + b"}", "point_too_deep"),
+        (b'{"n": [1, }', "point_not_json"),
+    ],
+)
+def test_what_no_table_keeps_is_looked_at_all_the_same(raw_response: bytes, code: str) -> None:
+    value = point("p", {"big": 0.5})
+    value["responses"]["big"]["raw_response"] = "HERE"
+    raw = line(value).strip().replace(b'"HERE"', raw_response)
+    with pytest.raises(PointError) as refusal:
+        read_point(raw, DAY)
+    assert refusal.value.code == code
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    raw = b"\xef\xbb\xbf" + line(point("p", {"big": 0.5})).strip()
+    assert read_point(raw, DAY).id == "p"
+
+
+def test_a_point_without_any_time_is_of_its_days_first_second() -> None:
+    raw = line({"question": "When?", "responses": {"big": response("big")}}).strip()
+    assert read_point(raw, DAY).timestamp == MIDNIGHT
+    assert read_point(raw, DAY).id == read_point(raw, DAY).id

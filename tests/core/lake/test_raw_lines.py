@@ -1,0 +1,96 @@
+"""Cutting raw files into chunks of whole lines."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flywheel_core.errors import StorageError
+from flywheel_core.lake import raw_lines
+from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 100 bytes, so that small files have several."""
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(raw_lines, "_BLOCK", 16)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.binary(max_size=60).map(lambda text: text.replace(b"\n", b"")), max_size=30), st.booleans()
+)
+def test_chunks_are_whole_lines_and_together_the_file(
+    tmp_path: Path, lines: list[bytes], ended: bool
+) -> None:
+    content = b"\n".join(lines) + (b"\n" if ended else b"")
+    plain, packed = tmp_path / "lines.jsonl", tmp_path / "lines.jsonl.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    chunks = list(plain_chunks(plain))
+    texts = list(unpacked_chunks(packed))
+    assert b"".join(chunk.read() for chunk in chunks) == content
+    assert b"".join(text.read() for text in texts) == content
+    assert all(chunk.read().endswith(b"\n") for chunk in chunks[:-1])
+    assert all(text.read().endswith(b"\n") for text in texts[:-1])
+    assert not any(chunk.oversized for chunk in chunks) and not any(text.oversized for text in texts)
+
+
+def test_a_line_longer_than_a_chunk_is_set_apart_and_not_held(tmp_path: Path) -> None:
+    content = b"before\n" + b"x" * 350 + b"\nafter\n"
+    plain, packed = tmp_path / "lines.jsonl", tmp_path / "lines.jsonl.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    chunks = list(plain_chunks(plain))
+    assert [(chunk.start, chunk.end, chunk.oversized) for chunk in chunks] == [
+        (0, 7, False),
+        (7, 358, True),
+        (358, 364, False),
+    ]
+    assert chunks[1].read() == b"x" * 16
+    texts = list(unpacked_chunks(packed))
+    assert [(text.start, text.oversized) for text in texts] == [(0, False), (7, True), (358, False)]
+    assert texts[2].read() == b"after\n"
+
+
+def test_members_of_a_gzip_file_follow_each_other_with_padding(tmp_path: Path) -> None:
+    packed = tmp_path / "lines.jsonl.gz"
+    packed.write_bytes(gzip.compress(b"one\n") + b"\0" * 40 + gzip.compress(b"two\n") + b"\0" * 3)
+    assert [text.read() for text in unpacked_chunks(packed)] == [b"one\ntwo\n"]
+
+
+def test_a_gzip_file_cut_at_any_byte_gives_what_can_be_read(tmp_path: Path) -> None:
+    lines = [f"line {number} {number**7}\n".encode() for number in range(40)]
+    whole = gzip.compress(b"".join(lines))
+    packed = tmp_path / "lines.jsonl.gz"
+    most = 0
+    for size in range(1, len(whole)):
+        packed.write_bytes(whole[:size])
+        texts = list(unpacked_chunks(packed))
+        assert texts[-1].damage is not None
+        read = b"".join(text.read() for text in texts)
+        assert b"".join(lines).startswith(read)
+        most = max(most, len(read))
+    assert most == len(b"".join(lines)), "all text is there before the checksum is"
+
+
+def test_a_damaged_gzip_file_gives_what_comes_before_the_damage(tmp_path: Path) -> None:
+    lines = [f"line {number} {number**7}\n".encode() for number in range(200)]
+    whole = bytearray(gzip.compress(b"".join(lines)))
+    whole[len(whole) // 2] ^= 0xFF
+    packed = tmp_path / "lines.jsonl.gz"
+    packed.write_bytes(whole)
+    texts = list(unpacked_chunks(packed))
+    assert texts[-1].damage
+    assert b"".join(lines)[:500] == b"".join(text.read() for text in texts)[:500]
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.jsonl"
+    with pytest.raises(StorageError, match=r"gone\.jsonl"):
+        list(plain_chunks(gone))
+    with pytest.raises(StorageError, match=r"gone\.jsonl"):
+        list(unpacked_chunks(gone))

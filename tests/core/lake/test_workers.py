@@ -1,0 +1,70 @@
+"""Two processes that read chunks: the same rows as one, and nothing left behind when something goes wrong."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flywheel_core.errors import StorageError
+from flywheel_core.lake import raw_lines, reading
+from flywheel_core.lake.chunks import Wanted
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.raw_lines import Chunk, plain_chunks
+from flywheel_core.lake.workers import read_in_parallel
+from tests.core.lake.lakes import CONFIG, DAY, LATER, contents, line, point, write_raw
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_two_processes_leave_the_same_bytes_as_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 20_000)
+    values: list[object] = [
+        point(f"p{number % 900}", {"big": number / 1000, "coder": None}, question=f"第 {number} 个问题")
+        for number in range(1_000)
+    ]
+    values[500:500] = [b"null\n", b'{"torn\n', b"\n", b"x" * 50_000 + b"\n"]
+    write_raw(layout, values)
+    alone = ingest_day(layout, DAY, CONFIG, today=LATER)
+    written = contents(layout.tables)
+    monkeypatch.setattr(reading, "PARALLEL_BYTES", 1)
+    together = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert together == alone
+    assert contents(layout.tables) == written
+    assert (alone.accepted, alone.duplicates, alone.rejected) == (900, 100, 3)
+    assert not children()
+
+
+def test_a_file_that_cannot_be_read_ends_the_reading(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="gone"):
+        list(read_in_parallel([Chunk(str(tmp_path / "gone"), 0, 10)], Wanted(DAY)))
+    assert not children()
+
+
+def test_a_worker_that_dies_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 20_000)
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(b"".join(line(point(f"p{number}", {"big": 0.5})) for number in range(2_000)))
+    batches = read_in_parallel(plain_chunks(path), Wanted(DAY))
+    next(batches)
+    for child in children():
+        os.kill(child.pid, signal.SIGKILL)
+    with pytest.raises(StorageError, match=r"raw\.jsonl"):
+        list(batches)
+    assert not children()
+
+
+def test_whoever_stops_early_leaves_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(line(point("p", {"big": 0.5})))
+    batches = read_in_parallel(plain_chunks(path), Wanted(DAY))
+    next(batches)
+    assert children()
+    batches.close()  # type: ignore[attr-defined] # it is a generator
+    assert not children()
