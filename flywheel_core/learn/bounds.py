@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 WORST_CASES = 2
 """Questions with the worst gain that complete the sample. One is too few at levels below 0.001, three cost power."""
@@ -36,7 +36,7 @@ def lower_bound(gains: ArrayLike, level: float, worst: float | None = None) -> f
     if deviation == 0:
         return mean
     skewness = float(((sample - mean) ** 3).mean()) / deviation**3
-    quantile = float(stats.t.isf(level, count - 1))
+    quantile = -float(stdtrit(count - 1, level))
     return mean - _unskewed(quantile, skewness / math.sqrt(count)) * deviation / math.sqrt(count)
 
 

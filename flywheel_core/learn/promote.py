@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.learn.bounds import look_level, lower_bound
+from flywheel_core.learn.promotion_log import Looks
 
 Outcome = Literal["promoted", "rejected", "not_yet"]
 
@@ -72,14 +73,6 @@ class Judgement:
     next_look: int | None = None
     aged: bool = False
     slices: tuple[Slice, ...] = ()
-
-
-@dataclass(frozen=True)
-class Looks:
-    """The looks taken since the champion's promotion: how many, and at how many questions the last one was."""
-
-    taken: int = 0
-    last_questions: int = 0
 
 
 def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days: float = 0.0) -> Judgement:

@@ -1,0 +1,105 @@
+"""The append-only log of promotions: who or what judged and promoted which router, when, why, and on which figures.
+
+One JSON object a line, synced before anything acts on it. The last line may be torn by a crash: it is not read, and the
+next append removes it. Only `Registry` writes here, under its lock.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from flywheel_core.errors import RouterError, StorageError
+from flywheel_core.lake.layout import sync_folder
+
+Kind = Literal["judged", "first", "promoted", "manual", "rollback"]
+"""judged: a challenger was looked at; the others put a version into service: as the first champion, by the nightly rule,
+by a person's command, or by going back to an earlier one."""
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line. Times are unix seconds, days are written YYYY-MM-DD.
+
+    version: the router judged or put into service; by: who or what did it; last_day: last day of the data that the
+    decision rests on. An entry that puts a version into service has its own sequence (from 1 on), the previous champion's
+    and the SHA-256 of the version's router.json; a rollback also has that of the entry it restores. A judged one has the
+    sequence of the champion it was judged against.
+    """
+
+    kind: Kind
+    version: str
+    at: float
+    by: str
+    reason: str
+    last_day: str | None = None
+    sequence: int | None = None
+    previous: int | None = None
+    digest: str | None = None
+    restores: int | None = None
+    against: int | None = None
+    figures: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The looks taken since a champion's promotion: how many, and at how many questions the last one was."""
+
+    taken: int = 0
+    last_questions: int = 0
+
+
+_DECODER = msgspec.json.Decoder(Entry)
+_ENCODER = msgspec.json.Encoder(enc_hook=lambda value: value.tolist())  # figures may hold numpy's numbers
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """All entries in order, none without a file. Raises RouterError, naming the line, when one is damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+    entries = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            entries.append(_DECODER.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RouterError(
+                f"line {number} of {path} is damaged: {error}",
+                hint="the router in service is not affected; restore the file or move it away",
+                code="promotion_log_damaged",
+            ) from None
+    return entries
+
+
+def append_entry(path: Path, entry: Entry) -> None:
+    """Add an entry, durably; a torn last line is removed before. Raises StorageError when the system refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        created = not path.exists()
+        with path.open("a+b") as file:
+            _cut_torn_line(file.fileno())
+            file.write(_ENCODER.encode(entry) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if created:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _cut_torn_line(handle: int) -> None:
+    size = os.fstat(handle).st_size
+    end = size
+    while end:
+        start = max(0, end - 4096)
+        found = os.pread(handle, end - start, start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(handle, end)

@@ -1,0 +1,306 @@
+"""The routers on disk and which one is in service: `data/routers/`.
+
+    <version>/          one router, never changed once it is there
+    champion.json       the pointer: which version is in service. It is the truth
+    promotions.jsonl    the log: what was judged and promoted
+
+A promotion writes its entry to the log and syncs it, then swaps the pointer. A process that dies in between leaves an entry
+that never took effect, which `history` says; whoever reads the pointer always meets one whole version. A lock file keeps
+two promoters apart; readers need none.
+"""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flywheel_core.errors import RouterError, StorageError
+from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.learn.promotion_log import Entry, Kind, Looks, append_entry, read_entries
+
+MANIFEST = "router.json"
+POINTER = "champion.json"
+LOG = "promotions.jsonl"
+LOCK = ".promotion.lock"
+
+
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The pointer. sequence: counts promotions and rollbacks from 1; digest: SHA-256 of the version's router.json; at: unix
+    seconds; last_day: last day of the data that its promotion rests on (YYYY-MM-DD), so that later days are new to it;
+    none when it rests on no test question."""
+
+    sequence: int
+    version: str
+    digest: str
+    at: float
+    last_day: str | None = None
+    previous: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """An entry of the log. took_effect: whether it ever put its version into service; in_service: whether it does now."""
+
+    entry: Entry
+    took_effect: bool
+    in_service: bool
+
+
+class Registry:
+    """Reads and changes which router is in service. verify: raises RouterError unless a version's folder is whole."""
+
+    def __init__(self, layout: Layout, verify: Callable[[Path], object]) -> None:
+        self.layout = layout
+        self._verify = verify
+        self.pointer = layout.routers / POINTER
+        self.log = layout.routers / LOG
+
+    def versions(self) -> list[str]:
+        """The versions that are there, in order of name; whether they are whole is not looked at."""
+        if not self.layout.routers.is_dir():
+            return []
+        folders = self.layout.routers.iterdir()
+        return sorted(path.name for path in folders if path.name[0] != "." and (path / MANIFEST).is_file())
+
+    def champion(self) -> Champion | None:
+        """What is in service, None before the first promotion. Raises RouterError when the pointer is damaged."""
+        return read_champion(self.pointer)
+
+    def history(self) -> list[Record]:
+        """The log, oldest first. Raises RouterError when it or the pointer is damaged."""
+        entries = read_entries(self.log)
+        champion = self.champion()
+        chain = {entry.sequence for entry in _chain(entries, champion)}
+        now = champion.sequence if champion else None
+        return [
+            Record(
+                entry,
+                entry.sequence is not None and entry.sequence in chain,
+                entry.sequence is not None and entry.sequence == now,
+            )
+            for entry in entries
+        ]
+
+    def looks(self, champion: Champion) -> Looks:
+        """The looks taken at challengers of this champion."""
+        taken = [
+            entry.figures
+            for entry in read_entries(self.log)
+            if entry.kind == "judged"
+            and entry.against == champion.sequence
+            and entry.figures.get("look") is not None
+        ]
+        return Looks(len(taken), max((int(figures["questions"]) for figures in taken), default=0))
+
+    def judged(self, champion: Champion, version: str, last_day: str) -> Entry | None:
+        """The judgement of a challenger against this champion on data up to a day, if it was made already."""
+        for entry in read_entries(self.log):
+            if (
+                entry.kind == "judged"
+                and (entry.against, entry.version) == (champion.sequence, version)
+                and entry.last_day == last_day
+            ):
+                return entry
+        return None
+
+    def record_judgement(
+        self,
+        champion: Champion,
+        version: str,
+        last_day: str,
+        decide: Callable[[Looks], tuple[str, Mapping[str, Any]]],
+        *,
+        by: str,
+    ) -> Entry:
+        """Judge once and for all: `decide` gets the looks so far and gives reason and figures, which are written down.
+
+        The same champion, challenger and last day give the entry that is there already: a night that runs again spends
+        no further look. Raises RouterError when another champion is in service by now.
+        """
+        with self._locked():
+            self._expect(champion.sequence)
+            known = self.judged(champion, version, last_day)
+            if known is not None:
+                return known
+            reason, figures = decide(self.looks(champion))
+            entry = Entry(
+                kind="judged",
+                version=version,
+                at=time.time(),
+                by=by,
+                reason=reason,
+                last_day=last_day,
+                against=champion.sequence,
+                figures=dict(figures),
+            )
+            append_entry(self.log, entry)
+            return entry
+
+    def promote(
+        self,
+        version: str,
+        *,
+        kind: Kind,
+        by: str,
+        reason: str,
+        last_day: str | None,
+        figures: Mapping[str, Any] | None = None,
+        expected: int | None = None,
+    ) -> Champion:
+        """Put a version into service. `expected` is the sequence of the champion it is to replace, 0 for none.
+
+        Raises RouterError when the version is missing or damaged, or another champion than the expected one is in
+        service; StorageError when the system refuses. In each case the champion stays what it was.
+        """
+        with self._locked():
+            if expected is not None:
+                self._expect(expected)
+            return self._swap(version, kind, by, reason, last_day, figures or {})
+
+    def rollback(self, *, by: str, reason: str, last_day: str | None) -> Champion:
+        """Put the version into service that the present champion replaced; again, the one before that.
+
+        Raises RouterError when there is none, or it is missing or damaged.
+        """
+        with self._locked():
+            champion = self.champion()
+            by_sequence = {
+                entry.sequence: entry for entry in read_entries(self.log) if entry.sequence is not None
+            }
+            current = by_sequence.get(champion.sequence) if champion else None
+            origin = _origin(current, by_sequence)
+            target = _origin(by_sequence.get(origin.previous or 0) if origin else None, by_sequence)
+            if target is None:
+                raise RouterError(
+                    "there is no earlier champion to go back to",
+                    hint="choose a version with: flywheel router promote VERSION",
+                    code="no_earlier_champion",
+                )
+            return self._swap(target.version, "rollback", by, reason, last_day, {}, restores=target)
+
+    def _swap(
+        self,
+        version: str,
+        kind: Kind,
+        by: str,
+        reason: str,
+        last_day: str | None,
+        figures: Mapping[str, Any],
+        restores: Entry | None = None,
+    ) -> Champion:
+        folder = version_folder(self.layout, version)
+        self._verify(folder)
+        digest = sha256_of(folder / MANIFEST)
+        if restores is not None and restores.digest != digest:
+            raise RouterError(
+                f"router {version} is not what it was when it was in service", code="router_damaged"
+            )
+        newest = max((entry.sequence or 0 for entry in read_entries(self.log)), default=0)
+        previous = self._sequence_before(kind, newest)
+        now = Champion(
+            sequence=max(newest, previous or 0) + 1,
+            version=version,
+            digest=digest,
+            at=time.time(),
+            last_day=last_day,
+            previous=previous,
+        )
+        entry = Entry(
+            kind=kind,
+            version=version,
+            at=now.at,
+            by=by,
+            reason=reason,
+            last_day=last_day,
+            sequence=now.sequence,
+            previous=now.previous,
+            digest=digest,
+            restores=restores.sequence if restores else None,
+            figures=dict(figures),
+        )
+        append_entry(self.log, entry)
+        write_atomically(self.pointer, msgspec.json.format(msgspec.json.encode(now), indent=2) + b"\n")
+        return now
+
+    def _sequence_before(self, kind: Kind, newest: int) -> int | None:
+        """What is replaced. A person's promotion repairs a damaged pointer: the newest entry counts as what it said."""
+        try:
+            before = self.champion()
+        except RouterError:
+            if kind != "manual":
+                raise
+            return newest or None
+        return before.sequence if before else None
+
+    def _expect(self, sequence: int) -> None:
+        champion = self.champion()
+        found = champion.sequence if champion else 0
+        if found != sequence:
+            raise RouterError(
+                f"promotion {found} is in service, not {sequence}: somebody else promoted meanwhile",
+                hint="judge against the champion that is in service now",
+                code="champion_changed",
+            )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One promoter at a time, across processes; the system lets go of the lock when a process dies."""
+        path = self.layout.routers / LOCK
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def read_champion(pointer: Path) -> Champion | None:
+    """The pointer's content, None when there is none. Raises RouterError when it is damaged or cannot be read."""
+    try:
+        return msgspec.json.decode(pointer.read_bytes(), type=Champion)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RouterError(
+            f"{pointer} cannot be read: {error.strerror or error}", code="pointer_damaged"
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RouterError(
+            f"{pointer} is damaged: {error}",
+            hint="put a version into service with: flywheel router promote VERSION",
+            code="pointer_damaged",
+        ) from None
+
+
+def version_folder(layout: Layout, version: str) -> Path:
+    """The folder of a version. Raises RouterError when there is none of that name."""
+    folder = layout.router(version)
+    if folder.parent != layout.routers or version.startswith(".") or not (folder / MANIFEST).is_file():
+        raise RouterError(
+            f"there is no router {version!r}", hint="flywheel router list shows which there are"
+        )
+    return folder
+
+
+def _chain(entries: list[Entry], champion: Champion | None) -> Iterator[Entry]:
+    """The entries that took effect, newest first: from the pointer back along `previous`."""
+    by_sequence = {entry.sequence: entry for entry in entries if entry.sequence is not None}
+    at = champion.sequence if champion else None
+    while at is not None and at in by_sequence:
+        entry = by_sequence.pop(at)
+        yield entry
+        at = entry.previous
+
+
+def _origin(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | None:
+    """The entry itself, or for a rollback the one that it restores."""
+    while entry is not None and entry.restores is not None:
+        entry = by_sequence.get(entry.restores)
+    return entry

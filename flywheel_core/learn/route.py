@@ -1,0 +1,131 @@
+"""Takes up, in a running process, whichever router is in service: verify, load, try, switch. The old one serves meanwhile.
+
+`RouterWatch.poll` looks at the pointer, which costs one `stat`; a server calls it about twice a second from a thread. A
+version that is damaged, half-written or answers otherwise than at its training is refused and said so in `refusal`; the
+router in force stays, and the refused one is tried again, ever more seldom, until it is whole or another is promoted.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from flywheel_core.errors import FlywheelError, RouterError
+from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.learn.registry import MANIFEST, POINTER, Champion, read_champion, version_folder
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 30.0
+"""How long a refused version is left alone, in s; doubled from try to try."""
+
+_Router = TypeVar("_Router")
+
+
+@dataclass(frozen=True)
+class InForce(Generic[_Router]):
+    """A router and the promotion that put it into service. taken_up: unix seconds."""
+
+    router: _Router
+    champion: Champion
+    taken_up: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why what the pointer names is not taken up. version: None when the pointer itself cannot be read."""
+
+    version: str | None
+    code: str
+    message: str
+    at: float
+    tries: int
+
+
+class RouterWatch(Generic[_Router]):
+    """Follows the pointer of one data folder. Not for several threads at once; reading its attributes is safe for all.
+
+    load: gives the router in a folder, or raises RouterError unless it is whole and answers as at its training.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        load: Callable[[Path], _Router],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._layout = layout
+        self._load = load
+        self._clock = clock
+        self._pointer = layout.routers / POINTER
+        self._seen: tuple[int, int, int] | None = None
+        self._retry_at: float | None = None
+        self._trying: str | None = None
+        self.in_force: InForce[_Router] | None = None
+        self.refusal: Refusal | None = None
+        self.taken_up = 0
+        self.refused = 0
+
+    def poll(self) -> InForce[_Router] | None:
+        """What was taken up just now, None when nothing changed or it was refused. Raises nothing of ours."""
+        mark = self._mark()
+        due = self._retry_at is not None and self._clock() >= self._retry_at
+        if mark == self._seen and not due:
+            return None
+        self._seen = mark
+        try:
+            return self._take_up(mark is None)
+        except FlywheelError as error:
+            self._refuse(error)
+        except (OSError, MemoryError) as error:
+            self._refuse(RouterError(f"it cannot be loaded: {error}"))
+        return None
+
+    def _take_up(self, gone: bool) -> InForce[_Router] | None:
+        self._trying = None
+        champion = None if gone else read_champion(self._pointer)
+        if champion is None:
+            if self.in_force is not None:
+                raise RouterError(f"{self._pointer} is gone", code="pointer_missing")
+            return None
+        if self.in_force is not None and self.in_force.champion == champion:
+            self._settled()
+            return None
+        self._trying = champion.version
+        folder = version_folder(self._layout, champion.version)
+        digest = sha256_of(folder / MANIFEST)
+        if digest != champion.digest:
+            raise RouterError(
+                f"{folder / MANIFEST} is damaged: its SHA-256 is {digest}, it was promoted with {champion.digest}",
+                code="router_damaged",
+            )
+        router = self._load(folder)
+        self.in_force = InForce(router, champion, time.time())
+        self.taken_up += 1
+        self._settled()
+        logger.info("router %s is in service, promotion %s", champion.version, champion.sequence)
+        return self.in_force
+
+    def _settled(self) -> None:
+        self.refusal = None
+        self._retry_at = None
+
+    def _refuse(self, error: FlywheelError) -> None:
+        version = self._trying
+        again = self.refusal is not None and self.refusal.version == version
+        tries = self.refusal.tries + 1 if again and self.refusal else 1
+        self.refusal = Refusal(version, error.code, error.message, time.time(), tries)
+        self._retry_at = self._clock() + min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(tries - 1, 10))
+        self.refused += 1
+        kept = self.in_force.champion.version if self.in_force else "none"
+        logger.error("router %s is refused, in service stays %s: %s", version or POINTER, kept, error.message)
+
+    def _mark(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self._pointer.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,40 @@
+"""Versions on disk that are whole or not, for what moves routers about without looking inside them."""
+
+import json
+from pathlib import Path
+
+from flywheel_core.errors import RouterError
+from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
+from flywheel_core.learn.registry import MANIFEST, Registry
+
+
+def publish(layout: Layout, version: str, content: bytes = b"parameters") -> Path:
+    """Publish a version with one file and a manifest that has its hash."""
+
+    def fill(folder: Path) -> None:
+        (folder / "parameters").write_bytes(content)
+        manifest = {"version": version, "sha256": sha256_of(folder / "parameters")}
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    publish_folder(layout.router(version), fill)
+    return layout.router(version)
+
+
+def load(folder: Path) -> str:
+    """The version of a folder that is whole. Raises RouterError otherwise."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except ValueError:
+        raise RouterError(f"{folder / MANIFEST} is damaged", code="router_damaged") from None
+    if not (folder / "parameters").is_file() or sha256_of(folder / "parameters") != manifest["sha256"]:
+        raise RouterError(f"{folder / 'parameters'} is damaged", code="router_damaged")
+    version: str = manifest["version"]
+    return version
+
+
+def registry(root: Path, *versions: str) -> Registry:
+    """A registry with these versions on disk, none of them in service."""
+    layout = Layout(root)
+    for version in versions:
+        publish(layout, version)
+    return Registry(layout, load)

@@ -1,0 +1,243 @@
+"""Which router is in service: swapped at once, written down before, gone back from, whole whatever is killed."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.errors import RouterError
+from flywheel_core.learn.promotion_log import append_entry
+from flywheel_core.learn.registry import Champion, Registry, read_champion
+from tests.core.learn.folders import load, registry
+
+DAY = "2026-01-06"
+
+
+def promote(found: Registry, version: str, expected: int | None = None) -> Champion:
+    return found.promote(
+        version, kind="promoted", by="tests", reason="better", last_day=DAY, expected=expected
+    )
+
+
+def test_nothing_is_in_service_at_first(tmp_path: Path) -> None:
+    found = registry(tmp_path)
+    assert found.champion() is None
+    assert found.versions() == []
+    assert found.history() == []
+
+
+def test_a_promotion_swaps_the_pointer_and_is_written_down(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    promote(found, "a")
+    champion = promote(found, "b", expected=1)
+    assert found.champion() == champion
+    assert (champion.sequence, champion.version, champion.previous, champion.last_day) == (2, "b", 1, DAY)
+    newest = found.history()[-1]
+    assert (newest.entry.by, newest.entry.reason, newest.in_service) == ("tests", "better", True)
+    assert [record.took_effect for record in found.history()] == [True, True]
+
+
+def test_a_missing_version_is_not_promoted(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a")
+    promote(found, "a")
+    for name in ("b", "../a", ".hidden", ""):
+        with pytest.raises(RouterError, match="no router"):
+            promote(found, name)
+    assert len(found.history()) == 1
+
+
+def test_a_damaged_version_is_not_promoted(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    promote(found, "a")
+    (tmp_path / "routers" / "b" / "parameters").write_bytes(b"Parameters")
+    with pytest.raises(RouterError, match="damaged"):
+        promote(found, "b")
+    champion = found.champion()
+    assert champion is not None and champion.version == "a"
+
+
+def test_who_judged_against_another_champion_does_not_promote(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b", "c")
+    promote(found, "a", expected=0)
+    promote(found, "b", expected=1)
+    with pytest.raises(RouterError, match="somebody else promoted") as caught:
+        promote(found, "c", expected=1)
+    assert caught.value.code == "champion_changed"
+
+
+def test_rollback_goes_back_one_champion_each_time(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b", "c")
+    for version in ("a", "b", "c"):
+        promote(found, version)
+    assert [found.rollback(by="tests", reason="", last_day=DAY).version for _ in range(2)] == ["b", "a"]
+    with pytest.raises(RouterError) as caught:
+        found.rollback(by="tests", reason="", last_day=DAY)
+    assert caught.value.code == "no_earlier_champion"
+    assert [record.entry.kind for record in found.history()] == ["promoted"] * 3 + ["rollback"] * 2
+
+
+def test_rollback_after_a_promotion_that_followed_a_rollback(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b", "c")
+    promote(found, "a")
+    promote(found, "b")
+    found.rollback(by="tests", reason="", last_day=DAY)
+    promote(found, "c")
+    assert found.rollback(by="tests", reason="", last_day=DAY).version == "a"
+
+
+def test_rollback_refuses_a_version_that_was_exchanged(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    promote(found, "a")
+    promote(found, "b")
+    manifest = tmp_path / "routers" / "a" / "router.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "more": 1}))
+    with pytest.raises(RouterError, match="not what it was"):
+        found.rollback(by="tests", reason="", last_day=DAY)
+
+
+def test_a_judgement_is_made_once_for_a_champion_a_challenger_and_a_day(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    champion = promote(found, "a")
+    seen = []
+
+    def judge(version: str, day: str, questions: int) -> None:
+        found.record_judgement(
+            champion,
+            version,
+            day,
+            lambda looks: (seen.append(looks) or "no", {"look": looks.taken + 1, "questions": questions}),  # type: ignore[func-returns-value]  # the list is filled on the way
+            by="tests",
+        )
+
+    judge("b", "2026-01-06", 300)
+    judge("b", "2026-01-06", 300)
+    judge("b", "2026-01-07", 400)
+    assert [looks.taken for looks in seen] == [0, 1]
+    assert (found.looks(champion).taken, found.looks(champion).last_questions) == (2, 400)
+    assert not any(record.took_effect for record in found.history() if record.entry.kind == "judged")
+
+
+def test_looks_begin_anew_with_each_promotion(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    first = promote(found, "a")
+    found.record_judgement(first, "b", DAY, lambda _: ("", {"look": 1, "questions": 300}), by="tests")
+    second = promote(found, "b")
+    assert found.looks(second).taken == 0
+    with pytest.raises(RouterError, match="somebody else promoted"):
+        found.record_judgement(first, "a", DAY, lambda _: ("", {}), by="tests")
+
+
+def test_not_yet_spends_no_look(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    champion = promote(found, "a")
+    found.record_judgement(champion, "b", DAY, lambda _: ("few", {"look": None, "questions": 10}), by="tests")
+    assert found.looks(champion).taken == 0
+
+
+def test_an_entry_without_its_swap_never_took_effect(tmp_path: Path) -> None:
+    """What a process leaves that dies between the log and the pointer."""
+    found = registry(tmp_path, "a", "b", "c")
+    promote(found, "a")
+    before = found.pointer.read_bytes()
+    promote(found, "b")
+    found.pointer.write_bytes(before)
+    assert [record.took_effect for record in found.history()] == [True, False]
+    assert promote(found, "c", expected=1).sequence == 3
+    assert [record.took_effect for record in found.history()] == [True, False, True]
+    assert found.rollback(by="tests", reason="", last_day=None).version == "a"
+
+
+def test_a_torn_last_line_is_not_read_and_is_removed_by_the_next_entry(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    promote(found, "a")
+    whole = found.log.read_bytes()
+    found.log.write_bytes(whole + b'{"kind":"promoted","version":"b","at":1' * 300)
+    assert len(found.history()) == 1
+    promote(found, "b")
+    assert [record.entry.version for record in found.history()] == ["a", "b"]
+    assert found.log.read_bytes().startswith(whole)
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a")
+    promote(found, "a")
+    append_entry(found.log, found.history()[0].entry)
+    found.log.write_bytes(found.log.read_bytes().replace(b'"promoted"', b'"promoteD"', 1))
+    with pytest.raises(RouterError, match="line 1") as caught:
+        found.history()
+    assert caught.value.code == "promotion_log_damaged"
+
+
+def test_a_damaged_pointer_is_named_and_repaired_by_hand(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    promote(found, "a")
+    found.pointer.write_bytes(b"{")
+    with pytest.raises(RouterError) as caught:
+        promote(found, "b")
+    assert caught.value.code == "pointer_damaged"
+    champion = found.promote("b", kind="manual", by="tests", reason="repair", last_day=None)
+    assert (champion.sequence, champion.previous) == (2, 1)
+    assert found.rollback(by="tests", reason="", last_day=None).version == "a"
+
+
+def _promote_often(root: Path, versions: list[str], times: int) -> None:
+    found = registry(root)
+    for turn in range(times):
+        promote(found, versions[turn % len(versions)])
+
+
+def test_two_promoters_at_once_leave_one_unbroken_history(tmp_path: Path) -> None:
+    versions = ["a", "b", "c"]
+    found = registry(tmp_path, *versions)
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_promote_often, args=(tmp_path, versions, 20)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert [record.entry.sequence for record in found.history()] == list(range(1, 41))
+    assert all(record.took_effect for record in found.history())
+
+
+FOREVER = """
+import sys
+from pathlib import Path
+from tests.core.learn.folders import registry
+found = registry(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    for version in ("a", "b", "c"):
+        found.promote(version, kind="promoted", by="tests", reason="better", last_day=None)
+"""
+
+
+def test_fifty_kills_in_the_middle_of_promotions_leave_one_whole_version_in_service(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b", "c")
+    promote(found, "a")
+    for kill in range(50):
+        process = subprocess.Popen(
+            [sys.executable, "-c", FOREVER, str(tmp_path)],
+            cwd=Path(__file__).parents[3],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.0007 * kill)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        champion = read_champion(found.pointer)
+        assert champion is not None
+        assert load(tmp_path / "routers" / champion.version) == champion.version
+        history = found.history()
+        assert sum(record.in_service for record in history) == 1
+        assert [record.entry.version for record in history if record.in_service] == [champion.version]
+    assert promote(found, "b").version == "b"
+    assert not list((tmp_path / "routers").glob(".*promoted*"))
