@@ -4,7 +4,6 @@ Every function raises PointError with the code it is given, or `field_invalid`.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,11 +14,11 @@ from flywheel_core.records import NULL
 MAX_DEPTH = 32
 
 
-@dataclass(frozen=True)
 class NotFinite:
     """A number that is none, as the text that came: `NaN`, `Infinity`, or one that no float holds."""
 
-    text: str
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def __str__(self) -> str:
         return self.text[:40]

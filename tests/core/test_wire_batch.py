@@ -1,0 +1,150 @@
+"""Batches from the wire: each data point is judged alone; only an unreadable envelope sinks them all."""
+
+import json
+from typing import Any
+
+import pytest
+
+from flywheel_core.errors import RequestError
+from flywheel_core.records import encode_point
+from flywheel_core.wire import decode_point
+from flywheel_core.wire_batch import MAX_TOKENS, Batch, decode_batch
+
+GOOD = (
+    b'{"question": "q", "responses": {"m": {"answer": "a, [b] {c}"}}, "scores": {"m": 0.5}, "timestamp": 7}'
+)
+
+
+def batch_of(*points: bytes, name: bytes = b"data_points") -> Batch:
+    return decode_batch(
+        b'{"' + name + b'": [' + b", ".join(points) + b'], "count": 1, "timestamp": 2}', 1_000
+    )
+
+
+def canonical(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"p-{number}",
+        "question": "q 问",
+        "responses": {"m": {"model": "m", "answer": 'a "b"\n问', "raw_response": {"a": "问"}}},
+        "scores": {"m": 0.5},
+        "timestamp": 7,
+        **changes,
+    }
+
+
+BAD = [
+    ("score_invalid", b'{"question": "q", "responses": {}, "scores": {"m": NaN}}'),
+    ("score_invalid", b'{"question": "q", "responses": {}, "scores": {"m": -Infinity}}'),
+    ("score_invalid", b'{"question": "q", "responses": {}, "scores": {"m": 1e999}}'),
+    ("point_not_object", b"null"),
+    ("point_not_utf8", b'{"question": "\xff", "responses": {}}'),
+    ("point_not_utf8", rb'{"question": "\ud800", "responses": {}}'),
+    (
+        "point_too_deep",
+        b'{"question": "q", "responses": {}, "messages": ' + b"[" * 90_000 + b"]" * 90_000 + b"}",
+    ),
+    ("point_not_json", b'{"question": "q" "responses": {}}'),
+    ("point_not_json", rb'{"question": "\q", "responses": {}}'),
+]
+
+
+@pytest.mark.parametrize(("code", "bad"), BAD)
+def test_one_bad_point_does_not_sink_its_neighbours(code: str, bad: bytes) -> None:
+    batch = batch_of(GOOD, bad, GOOD)
+    assert len(batch.points) == 2
+    assert [(item.index, item.code, item.raw) for item in batch.rejected] == [(1, code, bad)]
+
+
+@pytest.mark.parametrize("name", [b"data_points", b"DataPoints", b"dataPoints", b"DATA_POINTS"])
+def test_the_list_may_be_spelled_in_any_way(name: bytes) -> None:
+    assert len(batch_of(GOOD, name=name).points) == 1
+
+
+def test_both_ways_store_the_same_points() -> None:
+    points = [json.dumps(canonical(number), ensure_ascii=False).encode() for number in range(40)]
+    fast = batch_of(*points).points
+    assert [json.loads(encode_point(point)) for point in fast] == [
+        json.loads(encode_point(decode_point(point))) for point in points
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        (
+            "point_too_deep",
+            {"responses": {"m": {"model": "m", "raw_response": {"a": json.loads("[" * 40 + "]" * 40)}}}},
+        ),
+        ("response_invalid", {"responses": {"m": {"model": "m", "raw_response": [1]}}}),
+        ("response_invalid", {"responses": {"m": {"model": "m", "answer": {"a": 1}}}}),
+        ("field_invalid", {"messages": {"a": 1}}),
+        ("field_invalid", {"classification": []}),
+        ("question_empty", {"question": " "}),
+    ],
+)
+def test_rules_that_no_type_expresses_hold_on_the_short_way_too(
+    count: int, code: str, changes: dict[str, Any]
+) -> None:
+    points = [json.dumps(canonical(number)).encode() for number in range(count)]
+    batch = batch_of(*points, json.dumps(canonical(0, **changes)).encode())
+    assert len(batch.points) == count
+    assert [(item.index, item.code) for item in batch.rejected] == [(count, code)]
+
+
+def test_an_answer_on_the_short_way_is_null_or_text() -> None:
+    points = [canonical(1, responses={"m": {"model": "m", "answer": answer}}) for answer in (None, "text")]
+    lines = [
+        json.loads(encode_point(point))
+        for point in batch_of(*(json.dumps(p).encode() for p in points)).points
+    ]
+    assert [line["responses"]["m"]["answer"] for line in lines] == [None, "text"]
+
+
+def test_line_breaks_between_tokens_do_not_reach_the_stored_line() -> None:
+    body = json.dumps({"data_points": [canonical(1), canonical(2)]}, indent=1).encode()
+    points = decode_batch(body, 10).points
+    assert len(points) == 2
+    assert all(b"\n" not in encode_point(point) for point in points)
+
+
+@pytest.mark.parametrize("body", [b'{"data_points": []}\n', b'{"data_points": null}', b'{"DataPoints": [ ]}'])
+def test_an_empty_batch_is_readable(body: bytes) -> None:
+    assert decode_batch(body, 10) == Batch([], [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        b'{"data_points": {}}',
+        b'{"data_points": 5}',
+        b'{"data_points": [' + GOOD,
+        b'{"data_points": [' + GOOD + b"]",
+        b'{"data_points": [' + GOOD + b"]} x",
+        b'{"data_points": ["unended]}',
+        b'{"data_points": [' + b"[" * 100_000,
+        b'{"data_points": [' + GOOD + b'], "DataPoints": []}',
+        b'{"points": [' + GOOD + b"]}",
+        b'{"data_points": [null], "more": "' + b"x" * 70_000 + b'"}',
+        b'{"data_points": [' + b"[]," * MAX_TOKENS + b"1]}",
+    ],
+    ids=range(16),
+)
+def test_an_envelope_that_cannot_be_read_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        decode_batch(body, MAX_TOKENS * 2)
+    assert caught.value.code == "body_unreadable"
+
+
+@pytest.mark.parametrize("point", [GOOD, json.dumps(canonical(1)).encode(), b"0"])
+def test_too_many_points_are_refused(point: bytes) -> None:
+    body = b'{"data_points": [' + b", ".join([point] * 11) + b"]}"
+    with pytest.raises(RequestError) as caught:
+        decode_batch(body, 10)
+    assert caught.value.code == "batch_too_large"
+    assert len(decode_batch(body, 11).points) + len(decode_batch(body, 11).rejected) == 11
