@@ -1,0 +1,250 @@
+"""The derived daily tables."""
+
+from datetime import date
+from importlib.resources import files
+
+import pytest
+
+from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.schemas import TABLES
+from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
+from tests.core.lake.lakes import CONFIG, DAY, LATER, build_day, contents, point, response, write_raw
+
+NEXT = date(2026, 1, 6)
+
+
+def figures(layout: Layout, day: date = DAY) -> dict[tuple[str, str], float | None]:
+    """The quality report as (metric, key) -> value."""
+    rows = read_table(layout, "quality_report", [day]).to_dicts()
+    return {(row["metric"], row["key"]): row["value"] for row in rows}
+
+
+def write_mixed_day(layout: Layout) -> None:
+    """Six points: three labelled (one tie), one below the least score, one with a stranger, one without responses."""
+    failing = point("failing", {"big": 0.625, "algebra": 0.5, "coder": None})
+    failing["responses"]["coder"] = response(
+        "coder", answer=None, error="timeout", latency_ms=None, cost=None
+    )
+    write_raw(
+        layout,
+        [
+            point("clear", {"big": 0.25, "algebra": 1.0}),
+            point("tied", {"big": 0.75, "coder": 0.75}),
+            failing,
+            point("low", {"big": 0.125, "coder": 0.0}),
+            point("odd", {"big": 0.5, "stranger": 1.0}),
+            point("silent", {}),
+            b"null\n",
+            point("clear", {"big": 1.0}),
+        ],
+    )
+
+
+def test_every_point_is_an_example_with_rule_score_margin_and_outcomes(layout: Layout) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+    rows = {row["data_point_id"]: row for row in read_table(layout, "training_examples").to_dicts()}
+    assert {name: (row["rule"], row["label"]) for name, row in rows.items()} == {
+        "clear": ("single_best", "math"),
+        "tied": ("tie_declared", "general"),
+        "failing": ("single_best", "general"),
+        "low": ("below_min_score", None),
+        "odd": ("unknown_model", None),
+        "silent": ("too_few_scores", None),
+    }
+    assert (rows["clear"]["score"], rows["clear"]["margin"], rows["clear"]["text"]) == (
+        1.0,
+        0.75,
+        "What is clear?",
+    )
+    assert (rows["low"]["best_model"], rows["low"]["score"], rows["low"]["margin"]) == ("big", 0.125, 0.125)
+    assert (rows["silent"]["n_models"], rows["silent"]["outcomes"]) == (0, [])
+    assert rows["failing"]["outcomes"] == [
+        {"model": "big", "score": 0.625, "failed": False, "cost": 0.25, "latency_ms": 100.0},
+        {"model": "algebra", "score": 0.5, "failed": False, "cost": 0.25, "latency_ms": 100.0},
+        {"model": "coder", "score": None, "failed": True, "cost": None, "latency_ms": None},
+    ]
+    assert (rows["failing"]["n_models"], rows["failing"]["n_scored"], rows["failing"]["n_failed"]) == (
+        3,
+        2,
+        1,
+    )
+
+
+def test_an_example_leads_to_its_raw_line(layout: Layout) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+    for row in read_table(layout, "training_examples").to_dicts():
+        raw = (layout.raw / row["raw_file"]).read_bytes()[row["byte_offset"] :]
+        assert f'"id": "{row["data_point_id"]}"'.encode() in raw.split(b"\n")[0]
+
+
+def test_the_label_distribution_has_every_category(layout: Layout) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+    rows = {row["label"]: row for row in read_table(layout, "label_distribution").to_dicts()}
+    assert {label: (row["examples"], row["share"]) for label, row in rows.items()} == {
+        "code": (0, 0.0),
+        "general": (2, 2 / 3),
+        "math": (1, 1 / 3),
+    }
+    assert rows["general"]["mean_score"] == (0.75 + 0.625) / 2
+    assert rows["code"]["mean_score"] is None
+    assert sum(rows["general"][side] for side in ("train", "validation", "test")) == 2
+
+
+def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+    table = read_table(layout, "model_leaderboard")
+    assert table["model"].to_list() == ["stranger", "algebra", "big", "coder"]
+    rows = {row["model"]: row for row in table.to_dicts()}
+    big = rows["big"]
+    assert (big["responses"], big["scored"], big["failed"], big["contests"], big["wins"]) == (5, 5, 0, 5, 3)
+    assert (big["mean_score"], big["win_rate"], big["cost"], big["mean_cost"]) == (0.45, 0.6, 1.25, 0.25)
+    coder = rows["coder"]
+    assert (coder["responses"], coder["failed"], coder["failure_rate"]) == (3, 1, 1 / 3)
+    assert (rows["stranger"]["category"], rows["stranger"]["place"]) == (None, 1)
+
+
+def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
+    values = []
+    for number in range(1, 41):
+        value = point(f"p{number}", {"big": 0.5})
+        value["responses"]["big"]["latency_ms"] = number * 10
+        values.append(value)
+    write_raw(layout, values)
+    build_day(layout)
+    (row,) = read_table(layout, "model_leaderboard").to_dicts()
+    assert (row["latency_p50_ms"], row["latency_p95_ms"]) == (200, 380)
+
+
+def test_the_quality_report_has_all_figures_and_they_add_up(layout: Layout) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+    found = figures(layout)
+    expected: dict[tuple[str, str], float] = {
+        ("lines", ""): 8,
+        ("accepted", ""): 6,
+        ("duplicates", ""): 1,
+        ("rejected", ""): 1,
+        ("blank", ""): 0,
+        ("rejected_by_code", "point_not_object"): 1,
+        ("points", ""): 6,
+        ("points_without_response", ""): 1,
+        ("labelled", ""): 3,
+        ("unlabelled", ""): 3,
+        ("labelled_share", ""): 0.5,
+        ("responses", ""): 11,
+        ("failed_responses", ""): 1,
+        ("missing_scores", ""): 0,
+        ("rule", "single_best"): 2,
+        ("rule", "tie_declared"): 1,
+        ("rule", "below_min_score"): 1,
+        ("rule", "unknown_model"): 1,
+        ("rule", "too_few_scores"): 1,
+        ("label_count", "general"): 2,
+        ("label_mean_score", "general"): 0.6875,
+        ("score_mean", ""): (1.0 + 0.75 + 0.625) / 3,
+        ("score_min", ""): 0.625,
+        ("score_max", ""): 1.0,
+        ("score_histogram", "0.9-1.0"): 2,
+        ("score_histogram", "0.0-0.1"): 1,
+        ("ties", ""): 1,
+        ("tie_share", ""): 1 / 3,
+        ("margin_mean", ""): (0.75 + 0.0 + 0.125) / 3,
+        ("margin_p50", ""): 0.125,
+        ("unknown_model_responses", "stranger"): 1,
+        ("model_cost", ""): 2.5,
+        ("scorer_cost", ""): 5.0,
+        ("model_cost_by_model", "coder"): 0.5,
+    }
+    for figure, value in expected.items():
+        assert found[figure] == pytest.approx(value), figure
+    assert (
+        sum(value or 0 for (metric, _), value in found.items() if metric == "rule") == found[("points", "")]
+    )
+    histogram = [value for (metric, _), value in found.items() if metric == "score_histogram"]
+    assert len(histogram) == 10 and sum(value or 0 for value in histogram) == 10
+
+
+def test_an_empty_day_gives_empty_tables_and_a_report_of_noughts(layout: Layout) -> None:
+    build_day(layout)
+    for name in DAILY_TABLES:
+        assert read_table(layout, name, [DAY]).columns == TABLES[name].names
+    assert len(read_table(layout, "training_examples")) == 0
+    assert len(read_table(layout, "model_leaderboard")) == 0
+    assert read_table(layout, "label_distribution")["examples"].to_list() == [0, 0, 0]
+    found = figures(layout)
+    assert (found[("lines", "")], found[("points", "")], found[("score_mean", "")]) == (0, 0, None)
+    assert (found[("model_cost", "")], found[("scorer_cost", "")]) == (0, 0)
+
+
+def test_building_again_leaves_the_same_bytes_and_nothing_else(layout: Layout) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+    first = contents(layout.root)
+    build_day(layout)
+    assert contents(layout.root) == first
+
+
+def test_what_is_written_is_what_is_returned(layout: Layout) -> None:
+    write_mixed_day(layout)
+    ingest_day(layout, DAY, CONFIG, today=LATER)
+    built = build_table(layout, "training_examples", DAY, CONFIG)
+    assert (built.name, built.day, built.rows) == ("training_examples", DAY, 6)
+    assert built.path == layout.table("training_examples", DAY)
+    assert len(built.sha256) == 64
+
+
+def test_days_are_read_in_order_and_absent_ones_left_out(layout: Layout) -> None:
+    for day in (NEXT, DAY):
+        write_raw(layout, [point(f"{day}", {"big": 0.5, "coder": 0.25})], day)
+        build_day(layout, day)
+    assert read_table(layout, "training_examples")["day"].to_list() == [DAY, NEXT]
+    assert read_table(layout, "training_examples", [NEXT, LATER])["day"].to_list() == [NEXT]
+    assert len(read_table(layout, "training_examples", [LATER])) == 0
+
+
+def test_a_table_that_is_missing_is_named(layout: Layout) -> None:
+    with pytest.raises(NoDataError, match="responses for 2026-01-05"):
+        build_table(layout, "training_examples", DAY, CONFIG)
+
+
+def test_other_names_are_refused(layout: Layout) -> None:
+    with pytest.raises(UsageError, match="derived"):
+        build_table(layout, "responses", DAY, CONFIG)
+    with pytest.raises(UsageError, match="daily table"):
+        read_table(layout, "nothing")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "arg_max",
+        "arg_min",
+        "hash(",
+        "quantile",
+        "percentile",
+        "median(",
+        "random(",
+        "sample",
+        "avg(",
+        "first(",
+        "json",
+    ],
+)
+def test_the_sql_keeps_to_what_gives_the_same_rows_on_every_engine(word: str) -> None:
+    texts = {
+        entry.name: entry.read_text(encoding="utf-8").lower()
+        for entry in files("flywheel_core.lake").joinpath("sql").iterdir()
+    }
+    assert len(texts) >= 10
+    used = [
+        name
+        for name, text in texts.items()
+        if word in "\n".join(line.partition("--")[0] for line in text.splitlines())
+    ]
+    assert not used
