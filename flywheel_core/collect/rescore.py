@@ -9,7 +9,7 @@ import asyncio
 import gzip
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, PointError, StorageError
 from flywheel_core.lake.layout import Layout, replacing
-from flywheel_core.lake.points import has_time
+from flywheel_core.lake.points import BYTE_ORDER_MARK
 from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import decode_point
 
@@ -121,17 +121,18 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
     """The day's points that are in the file of rescored points or lack a score, the first of each id."""
     window: list[_Stored] = []
     seen: set[str] = set()
+    midnight = int(datetime.combine(day, time(), UTC).timestamp())
     for path in layout.raw_files(day):
         for line in _lines(path):
             try:
-                point = decode_point(line)
+                # as ingest takes a point without any time
+                point = decode_point(line.removeprefix(BYTE_ORDER_MARK), now=midnight)
             except PointError:
                 continue  # ingest names it
             stored = _Stored(point, path == target)
-            if point.id in seen or not (stored.kept or (missing_scores(point) and has_time(line))):
-                continue
+            if point.id not in seen and (stored.kept or missing_scores(point)):
+                window.append(stored)
             seen.add(point.id)
-            window.append(stored)
             if len(window) == WINDOW:
                 yield window
                 window = []
