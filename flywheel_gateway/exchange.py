@@ -84,7 +84,8 @@ class Exchange:
     def _call(self, target: Target) -> Call:
         return Call(
             "POST",
-            f"{target.base_url}/v1/chat/completions",
+            target.address,
+            "/v1/chat/completions",
             to_model(self.received, model=target.name, key=target.key, marks=self.marks),
             self.request.for_model(target.upstream_name),
             target.connect_timeout,
@@ -100,14 +101,14 @@ class Exchange:
                 f"redirect: {status}" if 300 <= status < 400 else f"http_status: {status}"
             )
             return False
-        recorder = Recorder(status, reply.header("content-type"), reply.header("content-encoding"))
+        recorder = Recorder(status, reply.header(b"content-type"), reply.header(b"content-encoding"))
         held, whole = await self._hold(reply, recorder)
-        if status == 200 and not recorder.usable:
+        if status == 200 and not (recorder.usable if whole else held):
             self.failed[target.name] = "malformed_body: not a chat completion"
             return False
         self.served, self.status, self.recorder = target.name, status, recorder
         headers = to_client(reply.headers) + of_decision(self.decision, self.decision_id, target.name)
-        if whole and reply.header("content-length") is None:
+        if whole and reply.header(b"content-length") is None:
             headers.append((b"content-length", b"%d" % len(held)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         while not whole:
@@ -130,7 +131,7 @@ class Exchange:
                 return b"".join(pieces), True
             pieces.append(piece)
             size += len(piece)
-            if self.request.streamed:
+            if recorder.streaming:
                 break
         return b"".join(pieces), False
 

@@ -1,7 +1,5 @@
 """Which headers travel: to the model without the client's secrets, back without what belongs to one connection."""
 
-from collections.abc import Iterable
-
 from flywheel_core.collect.sampling import MARK_HEADER, TRAINING_HEADER
 from flywheel_core.errors import RequestError
 from flywheel_gateway.routing import Decision
@@ -46,7 +44,7 @@ _READABLE = (b"gzip", b"identity")
 
 def to_model(
     received: RawHeaders, *, model: str, key: str | None, marks: str, untouched: bool = False
-) -> list[tuple[str, str]]:
+) -> RawHeaders:
     """The headers of the upstream request.
 
     model: name of the chosen model; key: its own key, if it has one; marks: see `check_loop`; untouched: the body goes
@@ -55,23 +53,20 @@ def to_model(
     dropped = _KEPT_FROM_MODELS | _named_by_connection(received)
     if not untouched:
         dropped = dropped | {b"content-encoding"}
-    sent = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in received if name not in dropped
-    ]
-    sent.append(("accept-encoding", _encoding(received, untouched)))
-    sent.append(("x-higress-llm-model", model))
-    sent.append(("x-ai-eg-model", model))
-    sent.append((MARK_HEADER, marks))
+    sent = [header for header in received if header[0] not in dropped]
+    sent.append((b"accept-encoding", _encoding(received, untouched)))
+    sent.append((b"x-higress-llm-model", _ascii(model)))
+    sent.append((b"x-ai-eg-model", _ascii(model)))
+    sent.append((MARK_HEADER.encode(), marks.encode("latin-1")))
     if key is not None:
-        sent.append(("authorization", f"Bearer {key}"))
+        sent.append((b"authorization", b"Bearer " + key.encode()))
     return sent
 
 
-def to_client(received: Iterable[tuple[str, str]]) -> RawHeaders:
+def to_client(received: RawHeaders) -> RawHeaders:
     """The headers of an upstream answer as they go to the client: all but those of the connection."""
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in received]
-    dropped = _CONNECTION | _named_by_connection(raw) | {b"date", b"server"}
-    return [(name, value) for name, value in raw if name not in dropped and name[:11] != b"x-flywheel-"]
+    dropped = _CONNECTION | _named_by_connection(received)
+    return [header for header in received if header[0] not in dropped and header[0][:11] != b"x-flywheel-"]
 
 
 def of_decision(decision: Decision, decision_id: str, model: str) -> RawHeaders:
@@ -113,14 +108,14 @@ def _named_by_connection(received: RawHeaders) -> set[bytes]:
     }
 
 
-def _encoding(received: RawHeaders, untouched: bool) -> str:
+def _encoding(received: RawHeaders, untouched: bool) -> bytes:
     """The Accept-Encoding that goes out. One must: without it a server may choose what it likes."""
     wanted = b",".join(value for name, value in received if name == b"accept-encoding")
     if untouched:
-        return wanted.decode("latin-1") or "identity"
+        return wanted or b"identity"
     tokens = [token.strip() for token in wanted.split(b",")]
     taken = [token for token in tokens if token.partition(b";")[0].strip().lower() in _READABLE]
-    return b", ".join(taken).decode("latin-1") or "identity"
+    return b", ".join(taken) or b"identity"
 
 
 def _ascii(text: str) -> bytes:

@@ -50,11 +50,14 @@ class Recorder:
             self._body.clear()
 
     @property
+    def streaming(self) -> bool:
+        """Whether the answer is a stream of events."""
+        return self._stream is not None
+
+    @property
     def usable(self) -> bool:
         """Whether what was fed so far may go to the client: a stream that has
-        begun, or a body that is a completion or too large to tell."""
-        if self._error == "body_too_large":
-            return True
+        begun, or a body that is a completion."""
         if self._stream is not None:
             return self._begun
         return self._error is None and self._completion() is not None

@@ -8,12 +8,12 @@ import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
 from flywheel_gateway.routing import Decider, Decision, Router
+from flywheel_gateway.upstream import Address, parse_address
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Target:
     """Where one model is asked. key: its own key; connect_timeout, timeout: in s."""
 
     name: str
-    base_url: str
+    address: Address
     upstream_name: str
     key: str | None
     connect_timeout: float
@@ -63,35 +63,32 @@ def make_setup(
     for name, model in config.models.items():
         if model.base_url is None:
             continue
-        _check_address(name, model.base_url, allow_private=config.gateway.allow_private_upstreams)
+        address = parse_address(model.base_url)
+        _check_address(name, address, allow_private=config.gateway.allow_private_upstreams)
         key = model.api_key_env and secret(model.api_key_env, f"models.{name}.api_key_env", environment)
+        if key and not (key.isascii() and key.isprintable()):
+            raise ConfigError(f"the key in {model.api_key_env} has characters that no header can have")
         targets[name] = Target(
-            name, model.base_url, model.upstream_name or name, key, model.connect_timeout, model.timeout
+            name, address, model.upstream_name or name, key, model.connect_timeout, model.timeout
         )
     variable = config.gateway.user_secret_env
     user_secret = secret(variable, "gateway.user_secret_env", environment).encode() if variable else None
     return Setup(config, targets, Decider(config, targets, router), user_secret)
 
 
-def _check_address(name: str, base_url: str, *, allow_private: bool) -> None:
+def _check_address(name: str, address: Address, *, allow_private: bool) -> None:
     """Refuse a model on a link-local address (cloud metadata), and on a private one where the setting says so.
 
     Names are resolved now; one that does not resolve yet is let through.
     """
-    where = f"models.{name}.base_url"
+    where, host = f"models.{name}.base_url", address.host
     try:
-        host, port = urlsplit(base_url).hostname, urlsplit(base_url).port
-    except ValueError as error:
-        raise ConfigError(f"{where}: {base_url} is not an address: {error}") from None
-    if not host:
-        raise ConfigError(f"{where}: {base_url} names no host")
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         logger.warning("address_unknown", extra={"setting": where, "host": host, "reason": str(error)})
         return
-    for address in {str(entry[4][0]) for entry in found}:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+    for text in {str(entry[4][0]) for entry in found}:
+        ip = ipaddress.ip_address(text.partition("%")[0])
         mapped = getattr(ip, "ipv4_mapped", None)
         ip = mapped or ip
         if ip.is_link_local or ip.is_unspecified or ip.is_multicast:

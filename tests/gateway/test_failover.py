@@ -1,0 +1,133 @@
+"""When a model fails, the next one in the configured order answers, and everybody can see that it was so."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.gateway.scripted import (
+    DONE,
+    STREAM_END,
+    STREAM_HEAD,
+    Arrived,
+    Script,
+    ScriptedModel,
+    chunk,
+    completion,
+    event,
+    reply,
+)
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+MakeModel = Callable[[Callable[[Arrived], Script]], ScriptedModel]
+
+FAILURES: dict[str, Callable[[Arrived], Script]] = {
+    "http_status: 500": lambda _: reply(
+        b'{"error": {"message": "inner secret"}}', "500 Internal Server Error"
+    ),
+    "http_status: 429": lambda _: reply(
+        b"{}", "429 Too Many Requests", "application/json", ("Retry-After", "9")
+    ),
+    "http_status: 401": lambda _: reply(b"{}", "401 Unauthorized"),
+    "redirect: 302": lambda _: reply(b"", "302 Found", "text/html", ("Location", "http://127.0.0.1:1/")),
+    "malformed_body": lambda _: reply(b'{"choices": [{"message": {"cont'),
+    "malformed_body: html": lambda _: reply(b"<html>", "200 OK", "text/html"),
+    "malformed_body: no choices": lambda _: reply(b'{"choices": []}'),
+    "connection_lost": lambda _: [
+        completion("cut").join([b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b""]),
+        b"",
+    ],
+    "connection_lost: at once": lambda _: [b""],
+    "timeout": lambda _: [30.0],
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_the_next_model_answers_for_one_that_fails(
+    outside: Outside, model: MakeModel, start: Start, failure: str
+) -> None:
+    broken = model(FAILURES[failure])
+    config = outside.config(
+        models__big__base_url=broken.address,
+        models__big__timeout=0.5,
+        routing__fallback_models=["math", "code"],
+        data_collection__enabled=False,
+    )
+    gateway = start(config)
+    answer = gateway.chat()
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"] == "I am math"
+    assert answer.headers["x-flywheel-model"] == "math"
+    assert len(broken.requests) == 1
+    code = failure.partition(":")[0]
+    assert gateway.metric(f'flywheel_gateway_model_failures_total{{model="big",reason="{code}"}}') == 1
+    assert gateway.metric('semantic_router_requests_total{model="math"}') == 1
+    decision = until(gateway.decisions)[0]
+    assert (decision["model"], decision["served"]) == ("big", "math")
+    assert decision["failed"]["big"].startswith(code)
+
+
+def test_a_stream_that_fails_before_its_first_piece_is_replaced(
+    outside: Outside, model: MakeModel, start: Start
+) -> None:
+    broken = model(lambda _: [STREAM_HEAD, b""])
+    outside.chat = lambda _: [STREAM_HEAD, chunk(event("from math") + DONE), STREAM_END]
+    config = outside.config(models__big__base_url=broken.address, routing__fallback_models=["math"])
+    answer = start(config).chat(stream=True)
+    assert answer.content == event("from math") + DONE
+
+
+def test_without_fallback_models_the_default_model_answers(
+    outside: Outside, model: MakeModel, start: Start
+) -> None:
+    """Only a router chooses another model than the default one, so here the default one is the one that fails."""
+    broken = model(FAILURES["http_status: 500"])
+    answer = start(outside.config(models__big__base_url=broken.address)).chat()
+    assert answer.status_code == 500
+    assert len(broken.requests) == 1
+    assert answer.headers["x-flywheel-model"] == "big"
+
+
+def test_a_named_model_is_not_replaced(outside: Outside, model: MakeModel, start: Start) -> None:
+    broken = model(FAILURES["http_status: 429"])
+    config = outside.config(models__math__base_url=broken.address, routing__fallback_models=["code"])
+    answer = start(config).chat(model="math")
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        ("http_status: 401", 502, "upstream_failed"),
+        ("redirect: 302", 502, "upstream_failed"),
+        ("malformed_body", 502, "upstream_failed"),
+        ("connection_lost", 502, "upstream_failed"),
+        ("timeout", 504, "upstream_timeout"),
+    ],
+)
+def test_when_nobody_answers_the_client_is_told_so(
+    outside: Outside, model: MakeModel, start: Start, failure: str, status: int, code: str
+) -> None:
+    broken = model(FAILURES[failure])
+    gateway = start(outside.config(models__big__base_url=broken.address, models__big__timeout=0.5))
+    answer = gateway.chat()
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == (code, "server_error")
+    assert "127.0.0.1" not in error["message"]
+    assert gateway.metric(f'flywheel_gateway_requests_total{{code="{code}"}}') == 1
+    assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 1
+
+
+def test_a_model_that_cannot_be_reached_is_replaced(outside: Outside, start: Start) -> None:
+    config = outside.config(models__big__base_url="http://127.0.0.1:1", routing__fallback_models=["code"])
+    gateway = start(config)
+    assert gateway.chat().headers["x-flywheel-model"] == "code"
+    assert gateway.metric('flywheel_gateway_model_failures_total{model="big",reason="connect_failed"}') == 1
+
+
+def test_a_large_answer_passes_whole(outside: Outside, start: Start) -> None:
+    large = completion("x" * 3_000_000)
+    outside.chat = lambda _: reply(large)
+    assert start(outside.config(data_collection__enabled=False)).chat().content == large

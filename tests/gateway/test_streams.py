@@ -1,0 +1,176 @@
+"""Streamed answers: passed on byte for byte as they come, ended when the client goes, put together for collection."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+
+from tests.gateway.scripted import (
+    DONE,
+    STREAM_END,
+    STREAM_HEAD,
+    Arrived,
+    Script,
+    chunk,
+    event,
+)
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+BODY = {"messages": [{"role": "user", "content": "1 + 1?"}], "stream": True}
+
+
+def streamed(*pieces: bytes | float, end: bytes = STREAM_END) -> Script:
+    """A stream of pieces, each in a chunk of its own, with waits between them."""
+    yield STREAM_HEAD
+    for piece in pieces:
+        yield piece if isinstance(piece, float) else chunk(piece)
+    yield end
+
+
+def test_a_stream_passes_byte_for_byte(outside: Outside, start: Start) -> None:
+    odd = [
+        b": a comment\n\n",
+        b"event: x\r\ndata: {\r\n",
+        b"\r\n",
+        event("é\u2028"),
+        b"id: 7\n",
+        event(None, "stop"),
+        DONE,
+    ]
+    outside.chat = lambda _: streamed(*odd)
+    gateway = start(outside.config(data_collection__enabled=False))
+    answer = gateway.chat(stream=True)
+    assert answer.content == b"".join(odd)
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["x-flywheel-model"] == "big"
+
+
+def test_each_piece_goes_out_before_the_next_one_is_there(outside: Outside, start: Start) -> None:
+    """The model sends its next event only after the client has seen the one before."""
+    seen = threading.Semaphore(0)
+
+    def by_turns(_: Arrived) -> Script:
+        yield STREAM_HEAD
+        for word in ("one", "two", "three"):
+            yield chunk(event(word))
+            assert seen.acquire(timeout=20)
+        yield chunk(DONE) + STREAM_END
+
+    outside.chat = by_turns
+    gateway = start(outside.config(data_collection__enabled=False))
+    words = []
+    with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                words.append(json.loads(line[6:])["choices"][0]["delta"]["content"])
+                seen.release()
+    assert words == ["one", "two", "three"]
+
+
+def test_a_stream_lasts_longer_than_the_time_for_a_whole_answer(outside: Outside, start: Start) -> None:
+    outside.chat = lambda _: streamed(*[event("a"), 0.3] * 5, event(None, "stop"), DONE)
+    gateway = start(outside.config(models__big__timeout=1.0, data_collection__enabled=False))
+    assert gateway.chat(stream=True).content.endswith(DONE)
+
+
+def test_the_models_call_ends_when_the_client_goes(outside: Outside, start: Start) -> None:
+    outside.chat = lambda _: streamed(event("first"), 30.0, DONE)
+    gateway = start(outside.config())
+    with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
+        next(answer.iter_raw())
+    assert outside.server.left.wait(20)
+    until(lambda: gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}') == 1)
+    assert gateway.metric('flywheel_gateway_requests_total{code="client_left"}') == 1
+    assert len(outside.asked()) == 1
+
+
+def test_the_models_call_ends_when_the_client_goes_before_there_is_an_answer(
+    outside: Outside, start: Start
+) -> None:
+    outside.chat = lambda _: [30.0]
+    gateway = start(outside.config())
+    host, port = gateway.address.removeprefix("http://").split(":")
+    body = json.dumps(BODY).encode()
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s"
+            % (len(body), body)
+        )
+        until(outside.asked)
+    assert outside.server.left.wait(20)
+
+
+def test_a_stream_is_put_together_for_collection(outside: Outside, start: Start) -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}\n\n'
+    pieces = event("two, ") + event("that is 二") + event(None, "stop") + usage + DONE
+    whole = outside.chat
+    outside.chat = lambda asked: (
+        streamed(*(pieces[at : at + 7] for at in range(0, len(pieces), 7)))
+        if asked.json.get("stream")
+        else whole(asked)
+    )
+    gateway = start(outside.config())
+    assert gateway.chat(stream=True).content == pieces
+    point = until(lambda: outside.points)[0]
+    response = point["responses"]["big"]
+    assert response["answer"] == "two, that is 二"
+    assert response["error"] is None
+    assert response["finish_reason"] == "stop"
+    assert response["usage"]["total_tokens"] == 30
+    assert point["scores"] == {"big": 0.75, "math": 0.75, "code": 0.75}
+    assert gateway.metric('flywheel_gateway_spend_total{model="big",purpose="clients"}') > 0
+
+
+def test_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_truncated(
+    outside: Outside, start: Start
+) -> None:
+    """Fault 12: what was cut off is never scored as if it were whole."""
+    whole = outside.chat
+    outside.chat = lambda asked: (
+        streamed(event("half of an ans"), end=b"") if asked.json.get("stream") else whole(asked)
+    )
+    cut = outside.chat
+    outside.chat = lambda asked: [*cut(asked), b""] if asked.json.get("stream") else whole(asked)
+    gateway = start(outside.config())
+    got = b""
+    broken = False
+    try:
+        with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
+            for piece in answer.iter_raw():
+                got += piece
+    except httpx.RemoteProtocolError:
+        broken = True
+    assert broken
+    assert got == event("half of an ans")
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["big"]["error"].startswith("truncated")
+    assert point["scores"]["big"] is None
+    assert point["scores"]["math"] == 0.75
+
+
+def test_a_client_that_reads_slowly_holds_the_model_back_not_the_gateways_memory(
+    outside: Outside, start: Start
+) -> None:
+    piece = event("x" * 60_000)
+    sent = []
+
+    def endless(_: Arrived) -> Script:
+        yield STREAM_HEAD
+        while True:
+            sent.append(1)
+            yield chunk(piece)
+
+    outside.chat = endless
+    gateway = start(outside.config(data_collection__enabled=False))
+    with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
+        next(answer.iter_raw())
+        before = -1
+        while before != len(sent):  # until buffers are full everywhere and the model stands still
+            before = len(sent)
+            time.sleep(0.5)
+        assert before * len(piece) < 64_000_000
+    assert outside.server.left.wait(20)
