@@ -1,0 +1,138 @@
+"""Caps on groups and balance between labels: the training part alone, drawn the same way every time."""
+
+from collections import Counter
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel_core.config import Config
+from flywheel_core.lake.dataset import DatasetResult, build_dataset
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.selection import largest_even_limit
+from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
+
+WINNERS = {"general": "big", "math": "algebra", "code": "coder"}
+
+
+def build(layout: Layout, **dataset: Any) -> DatasetResult:
+    """The dataset of the day with these settings."""
+    return build_dataset(
+        layout, DAY, Config.model_validate({**CONFIG.model_dump(mode="json"), "dataset": dataset})
+    )
+
+
+def kept(result: DatasetResult, *columns: str, split: str = "train") -> Counter[Any]:
+    """How many copies of examples stand in a split, by columns."""
+    rows = pl.read_parquet(result.path / "examples.parquet").filter(pl.col("split") == split).to_dicts()
+    counts: Counter[Any] = Counter()
+    for row in rows:
+        if row["copies"]:
+            counts[tuple(row[name] for name in columns)] += row["copies"]
+    return counts
+
+
+def write_labelled(layout: Layout, groups: dict[tuple[str, str | None, str | None], int]) -> None:
+    """Points by (label, source, tenant) -> number, all questions unlike."""
+    values: list[dict[str, Any]] = []
+    for (label, source, tenant), count in groups.items():
+        for _ in range(count):
+            number = len(values)
+            letters = "".join("abcdefghij"[int(digit)] for digit in str(number))
+            scores = {model: 0.9 if model == WINNERS[label] else 0.25 for model in WINNERS.values()}
+            values.append(
+                point(f"p{number}", scores, question=f"question {letters}", source=source, tenant=tenant)
+            )
+    write_raw(layout, values)
+    build_day(layout)
+
+
+def test_downsampling_brings_every_label_to_the_smallest(layout: Layout) -> None:
+    write_labelled(layout, {("general", "g", None): 90, ("math", "g", None): 40, ("code", "g", None): 60})
+    plain, even = build(layout), build(layout, balance="downsample")
+    smallest = min(kept(plain, "label").values())
+    assert set(kept(even, "label").values()) == {smallest}
+    for split in ("validation", "test"):
+        assert kept(even, "label", split=split) == kept(plain, "label", split=split)
+    left_out = even.manifest["counts"]["left_out"]["balance"]
+    assert left_out == sum(kept(plain, "label").values()) - 3 * smallest
+
+
+def test_upsampling_repeats_examples_up_to_the_largest(layout: Layout) -> None:
+    write_labelled(layout, {("general", "g", None): 90, ("math", "g", None): 20, ("code", "g", None): 33})
+    plain, even = build(layout), build(layout, balance="upsample")
+    largest = max(kept(plain, "label").values())
+    assert set(kept(even, "label").values()) == {largest}
+    copies = kept(even, "label", "id")
+    of_math = [count for (label, _), count in copies.items() if label == "math"]
+    assert max(of_math) - min(of_math) <= 1 and len(of_math) == kept(plain, "label")[("math",)]
+    assert len((even.path / "train.jsonl").read_bytes().splitlines()) == 3 * largest
+    assert even.manifest["counts"]["train"] == 3 * largest
+
+
+def test_the_draw_depends_on_the_seed(layout: Layout) -> None:
+    write_labelled(layout, {("general", "g", None): 90, ("math", "g", None): 20})
+    first, same, other = (build(layout, balance="downsample", seed=seed) for seed in (1, 1, 2))
+    assert kept(first, "id") == kept(same, "id") != kept(other, "id")
+
+
+@pytest.mark.parametrize("group", ["source", "tenant"])
+def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, group: str) -> None:
+    def where(name: str) -> tuple[str | None, str | None]:
+        return (name, None) if group == "source" else ("g", name)
+
+    write_labelled(
+        layout,
+        {
+            ("math", *where("flood")): 200,
+            ("math", *where("quiet")): 25,
+            ("math", *where("calm")): 25,
+            ("general", *where("quiet")): 40,
+            ("general", *where("calm")): 40,
+        },
+    )
+    plain, capped = build(layout), build(layout, max_group_share=0.6)
+    before, after = kept(plain, "label", group), kept(capped, "label", group)
+    others = before[("math", "quiet")] + before[("math", "calm")]
+    limit = others * 6 // 4
+    assert after[("math", "flood")] == limit
+    assert {key: count for key, count in after.items() if key != ("math", "flood")} == {
+        key: count for key, count in before.items() if key != ("math", "flood")
+    }
+    assert capped.manifest["group_caps"] == [
+        {
+            "group": group,
+            "name": "flood",
+            "label": "math",
+            "examples": before[("math", "flood")],
+            "kept": limit,
+        }
+    ]
+    assert capped.manifest["counts"]["left_out"]["group_cap"] == before[("math", "flood")] - limit
+    assert kept(capped, "label", split="test") == kept(plain, "label", split="test")
+
+
+def test_a_label_that_one_group_gives_alone_is_left_as_it_is(layout: Layout) -> None:
+    write_labelled(layout, {("math", "only", None): 30, ("general", "only", None): 20})
+    assert kept(build(layout, max_group_share=0.1), "label") == kept(build(layout), "label")
+
+
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=6),
+    st.integers(0, 50),
+    st.floats(0.01, 0.99),
+)
+def test_the_limit_is_the_largest_that_keeps_below_the_share(
+    counts: list[int], ungrouped: int, share: float
+) -> None:
+    limit = largest_even_limit(counts, ungrouped, share)
+    groups = len(counts) + (ungrouped > 0)
+
+    def holds(each: int) -> bool:
+        kept_ = [min(count, each) for count in counts]
+        return max(kept_) <= max(share, 1 / groups) * (sum(kept_) + ungrouped) + 1e-9
+
+    assert limit >= 1 and holds(limit)
+    assert limit == max(counts) or not holds(limit + 1)
