@@ -72,6 +72,7 @@ class Spool:
                     hint="give each gateway a data folder of its own",
                 ) from None
             number, taken = self._read_cursor()
+            self._next = number + 1  # the note about a segment that is gone must never fit a new one
             for path in sorted(self._folder.glob("segment-??????????.jsonl")):
                 self._find(path, number, taken)
         except OSError as error:

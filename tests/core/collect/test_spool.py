@@ -1,0 +1,198 @@
+"""The spool on real files: order, bounds, crashes, two owners, disks that refuse."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from flywheel_core.collect import spool as module
+from flywheel_core.collect.spool import Spool
+from flywheel_core.errors import StorageError
+
+
+def opened(folder: Path, max_bytes: int = 1_000_000) -> Spool:
+    spool = Spool(folder, max_bytes)
+    spool.open()
+    return spool
+
+
+def everything(spool: Spool) -> list[bytes]:
+    lines: list[bytes] = []
+    while found := spool.peek(3, 1_000):
+        spool.take(found)
+        lines += found
+    return lines
+
+
+def test_lines_come_out_in_order(tmp_path: Path) -> None:
+    """First in, first out; what was taken is gone, files included."""
+    spool = opened(tmp_path)
+    assert spool.append([b"a", b"b"]) == 2
+    assert spool.append([b"c"]) == 1
+    assert spool.points == 3
+    assert spool.peek(2, 1_000) == [b"a", b"b"]
+    assert everything(spool) == [b"a", b"b", b"c"]
+    assert (spool.points, spool.size) == (0, 0)
+    assert list(tmp_path.glob("segment-*")) == []
+
+
+def test_a_batch_ends_at_its_size_but_has_one_line_at_least(tmp_path: Path) -> None:
+    """A line larger than the bound still comes out."""
+    spool = opened(tmp_path)
+    spool.append([b"a" * 500, b"b" * 500, b"c" * 500])
+    assert [len(spool.peek(9, size)) for size in (10, 600, 1_002, 9_000)] == [1, 1, 2, 3]
+
+
+def test_a_restart_finds_what_is_left(tmp_path: Path) -> None:
+    """Taken lines do not come back, others do."""
+    spool = opened(tmp_path)
+    spool.append([b"a", b"b", b"c"])
+    spool.take(spool.peek(1, 1_000))
+    spool.close()
+    again = opened(tmp_path)
+    assert again.points == 2
+    again.append([b"d"])
+    assert everything(again) == [b"b", b"c", b"d"]
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    """It was never acknowledged; what follows is not merged with it."""
+    spool = opened(tmp_path)
+    spool.append([b"a", b"b"])
+    spool.close()
+    segment = next(tmp_path.glob("segment-*"))
+    segment.write_bytes(segment.read_bytes() + b'{"torn')
+    again = opened(tmp_path)
+    again.append([b"c"])
+    assert everything(again) == [b"a", b"b", b"c"]
+
+
+def test_segments_are_finished_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full segment is followed by the next; an emptied one is removed at once."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    spool = opened(tmp_path)
+    for number in range(5):
+        spool.append([b"%08d" % number, b"x"])
+    assert len(list(tmp_path.glob("segment-*"))) == 5
+    spool.take(spool.peek(9, 1_000))
+    assert len(list(tmp_path.glob("segment-*"))) == 4
+    spool.close()
+    assert everything(opened(tmp_path))[0] == b"00000001"
+
+
+def test_the_bound_is_kept(tmp_path: Path) -> None:
+    """What does not fit is not taken, and said; room comes back when a segment is done."""
+    spool = opened(tmp_path, 20)
+    assert spool.append([b"a" * 9, b"b" * 9, b"c" * 9]) == 2
+    assert spool.append([b"d"]) == 0
+    assert sum(path.stat().st_size for path in tmp_path.glob("segment-*")) <= 20
+    assert len(everything(spool)) == 2
+    assert spool.append([b"d"]) == 1
+
+
+def test_one_spool_has_one_owner(tmp_path: Path) -> None:
+    """A second one is refused, until the first lets go."""
+    first = opened(tmp_path)
+    with pytest.raises(StorageError, match="another running process"):
+        opened(tmp_path)
+    first.close()
+    opened(tmp_path).close()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("written_before", [0, 2])
+def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, written_before: int
+) -> None:
+    """Nothing of a failed append is there, and what comes after it is whole."""
+    spool = opened(tmp_path)
+    spool.append([b"old"] * written_before)
+    real = os.write
+
+    def half(handle: int, content: bytes) -> int:
+        real(handle, content[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, half if call == "write" else refuse)
+        with pytest.raises(StorageError, match="cannot write the spool"):
+            spool.append([b"lost", b"too"])
+    assert spool.points == written_before
+    assert spool.append([b"new"]) == 1
+    spool.close()
+    assert everything(opened(tmp_path)) == [b"old"] * written_before + [b"new"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """The error says where."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file/spool"):
+        opened(tmp_path / "file" / "spool")
+
+
+def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
+    """It is not guessed what was delivered."""
+    spool = opened(tmp_path)
+    spool.append([b"a", b"b"])
+    spool.take(spool.peek(1, 9))
+    spool.close()
+    (tmp_path / "cursor.json").write_text("[]")
+    with pytest.raises(StorageError, match=r"cursor\.json is damaged"):
+        opened(tmp_path)
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """A spool beside a list: the same lines, whatever is done in whatever order, restarts included."""
+
+    folder: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = self.folder / str(len(list(self.folder.iterdir())))
+        self.spool = opened(self.place, 2_000)
+        self.model: list[bytes] = []
+
+    @rule(lines=st.lists(st.binary(max_size=30).map(lambda raw: raw.hex().encode()), max_size=5))
+    def append(self, lines: list[bytes]) -> None:
+        stored = self.spool.append(lines)
+        assert stored == len(lines) or self.spool.size + len(lines[stored]) + 1 > 2_000
+        self.model += lines[:stored]
+
+    @precondition(lambda self: self.model)
+    @rule(count=st.integers(1, 6))
+    def take(self, count: int) -> None:
+        lines = self.spool.peek(count, 90)
+        assert lines
+        assert lines == self.model[: len(lines)]
+        self.spool.take(lines)
+        del self.model[: len(lines)]
+
+    @rule()
+    def restart(self) -> None:
+        self.spool.close()
+        self.spool = opened(self.place, 2_000)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        assert self.spool.points == len(self.model)
+
+    def teardown(self) -> None:
+        assert everything(self.spool) == self.model
+        self.spool.close()
+
+
+def test_a_spool_is_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis: any sequence of appending, taking and restarting."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 100)
+    machine: Any = type("Machine", (SpoolMachine,), {"folder": tmp_path})
+    runner = machine.TestCase
+    runner.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+    runner().runTest()
