@@ -89,7 +89,9 @@ class Committer:
         self._tasks = [asyncio.create_task(self._commit_forever()), asyncio.create_task(self._tidy_forever())]
 
     async def stop(self) -> None:
-        """Commit what waits and close the files."""
+        """Commit what waits and close the files; a second call does nothing."""
+        if self._stopping:
+            return
         self._stopping = True
         self._more.set()
         if self._tasks:

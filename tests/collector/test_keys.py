@@ -1,0 +1,173 @@
+"""Keys: made, listed and revoked by command, taken up by a running collector, never stored in the clear."""
+
+import json
+import stat
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from flywheel_cli.main import main
+from flywheel_core.errors import RequestError, StorageError, UsageError
+from flywheel_core.serve.access import Access, is_loopback
+from flywheel_core.serve.keys import KeyStore
+
+from .conftest import Process, Start, point
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def eventually(collector: Process, key: str | None, status: int) -> httpx.Response:
+    """The answer once a change of the keys has been taken up."""
+    for _ in range(300):
+        answer = collector.collect(point(1), headers=bearer(key) if key else {})
+        if answer.status_code == status:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"never answered {status}, last {answer.status_code}")
+
+
+def test_only_hashes_are_stored_and_only_the_owner_reads_them(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key = store.create("east")
+    secret = key.partition(".")[2]
+    assert len(secret) >= 43
+    assert secret not in store.path.read_text()
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+
+
+def test_a_source_has_at_most_two_live_keys(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    first, second = store.create("east"), store.create("east")
+    assert store.source_of(f"Bearer {first}") == store.source_of(f"bearer {second}") == "east"
+    with pytest.raises(UsageError, match="2 live keys"):
+        store.create("east")
+    store.create("west")
+    store.revoke(first.partition(".")[0])
+    store.create("east")
+
+
+@pytest.mark.parametrize("source", ["", "anonymous", "local", "a b", "-x", "ü", "x" * 65, "../etc"])
+def test_what_cannot_name_a_source_is_refused(tmp_path: Path, source: str) -> None:
+    with pytest.raises(UsageError):
+        KeyStore(tmp_path / "keys.json").create(source)
+
+
+def test_revoking_names_what_is_wrong(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key_id = store.create("east").partition(".")[0]
+    store.revoke(key_id)
+    with pytest.raises(UsageError, match="already"):
+        store.revoke(key_id)
+    with pytest.raises(UsageError, match="no key"):
+        store.revoke("0")
+
+
+@pytest.mark.parametrize(
+    "shape", ["", "Bearer", "Bearer x", "Basic {key}", "{key}", "Bearer {id}.wrong", "Bearer x.{secret}"]
+)
+def test_what_is_no_key_is_invalid(tmp_path: Path, shape: str) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key = store.create("east")
+    key_id, _, secret = key.partition(".")
+    with pytest.raises(RequestError) as caught:
+        store.source_of(shape.format(key=key, id=key_id, secret=secret))
+    assert caught.value.code == "key_invalid"
+    assert secret not in caught.value.message
+
+
+def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key = store.create("east")
+    assert store.source_of(f"Bearer {key}") == "east"
+    store.path.write_text("{")
+    store._next_check = 0.0
+    assert store.source_of(f"Bearer {key}") == "east"
+    with pytest.raises(StorageError):
+        KeyStore(store.path).all()
+
+
+def test_no_key_means_loopback_only(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    with pytest.raises(UsageError, match="no key is configured"):
+        Access(store, "0.0.0.0", allow_anonymous=False)
+    assert Access(store, "0.0.0.0", allow_anonymous=True).source(None) == "anonymous"
+    assert Access(store, "127.0.0.1", allow_anonymous=False).source(None) == "local"
+    key = store.create("east")
+    store._next_check = 0.0
+    access = Access(store, "0.0.0.0", allow_anonymous=False)
+    assert access.source(f"Bearer {key}") == "east"
+    with pytest.raises(RequestError) as caught:
+        access.source(None)
+    assert caught.value.code == "key_missing"
+
+
+def test_keys_that_vanish_do_not_open_the_door(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key = store.create("east")
+    access = Access(store, "0.0.0.0", allow_anonymous=False)
+    store.path.unlink()
+    store._next_check = 0.0
+    for authorization in (None, f"Bearer {key}"):
+        with pytest.raises(RequestError) as caught:
+            access.source(authorization)
+        assert caught.value.status == 401
+
+
+def test_with_anonymous_allowed_a_key_still_counts(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key = store.create("east")
+    access = Access(store, "0.0.0.0", allow_anonymous=True)
+    assert (access.source(f"Bearer {key}"), access.source(None)) == ("east", "anonymous")
+    with pytest.raises(RequestError):
+        access.source("Bearer a.b")
+
+
+def test_loopback_is_recognised() -> None:
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert not is_loopback("0.0.0.0")
+    with pytest.raises(UsageError):
+        is_loopback("no such host.invalid")
+
+
+def test_a_running_collector_takes_changes_up(launch: Start, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    collector = launch(data)
+    assert collector.collect(point(1)).status_code == 200
+    runner = CliRunner()
+    made = runner.invoke(main, ["keys", "create", "east", "--json", "--data-dir", str(data)])
+    key = json.loads(made.stdout)["key"]
+    refused = eventually(collector, None, 401)
+    assert (refused.json()["code"], refused.headers["www-authenticate"]) == ("key_missing", "Bearer")
+    assert collector.collect(point(2), headers=bearer(key)).status_code == 200
+    assert [line["source"] for line in collector.raw() if line["id"] == "p-2"] == ["east"]
+    assert collector.collect(point(3), headers=bearer("0.wrong")).json()["code"] == "key_invalid"
+    listed = runner.invoke(main, ["keys", "list", "--data-dir", str(data)])
+    assert key.partition(".")[0] in listed.stdout
+    assert "east" in listed.stdout
+    assert (
+        runner.invoke(main, ["keys", "revoke", key.partition(".")[0], "--data-dir", str(data)]).exit_code == 0
+    )
+    revoked = eventually(collector, key, 403)
+    assert revoked.json()["code"] == "key_revoked"
+    secret = key.partition(".")[2]
+    assert secret not in collector.log.read_text()
+    assert secret not in collector.client.get("/metrics").text
+
+
+def test_outside_loopback_a_key_is_needed_to_start(launch: Start) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)status 2.*no key is configured.*flywheel keys create"):
+        launch(arguments=("--host", "0.0.0.0"))
+
+
+def test_anonymous_must_be_allowed_and_is_warned_about(launch: Start) -> None:
+    collector = launch(arguments=("--host", "0.0.0.0"), allow_anonymous=True)
+    address = f"http://127.0.0.1:{collector.port}/collect"
+    assert httpx.post(address, json={"data_points": [point(1)]}).status_code == 200
+    assert [line["source"] for line in collector.raw()] == ["anonymous"]
+    assert "anonymous_requests_allowed" in collector.log.read_text()
