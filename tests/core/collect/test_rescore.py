@@ -1,0 +1,168 @@
+"""Scoring a day's stored answers again: what was missing comes, and the next ingest takes it."""
+
+import asyncio
+import gzip
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flywheel_core.collect.rescore import RescoreResult, missing_scores, rescore_day
+from flywheel_core.config import Config
+from flywheel_core.errors import NoDataError, StorageError
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.records import DataPoint, Response, encode_point
+from flywheel_core.wire import decode_point
+from tests.core.collect.outside import Outside, Reply, as_json
+
+DAY = date(2026, 1, 5)
+
+
+def point(number: int, **changes: Any) -> DataPoint:
+    fields: dict[str, Any] = {
+        "responses": {
+            "general": Response("general", f"answer {number}"),
+            "math": Response("math", None, error="http_status: 500"),
+        },
+        "scores": {"general": None, "math": None},
+        "timestamp": 1_767_600_000,
+        "score_reasons": {"general": "timeout", "math": "no_answer"},
+        "received_at": 1_767_600_001.0,
+    }
+    return DataPoint(f"p{number}", f"question {number}", **{**fields, **changes})
+
+
+def store(layout: Layout, *lines: bytes, writer: str | None = None, packed: bool = False) -> Path:
+    path = layout.raw_file(DAY, writer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = b"".join(line + b"\n" for line in lines)
+    if packed:
+        path = path.with_name(path.name + ".gz")
+        content = gzip.compress(content)
+    path.write_bytes(content)
+    return path
+
+
+def rescore(layout: Layout, scorer: Any, **settings: Any) -> tuple[RescoreResult, Outside, Config]:
+    async def main() -> tuple[RescoreResult, Outside, Config]:
+        async with Outside() as world:
+            world.scorer(scorer)
+            config = world.config(retry_budget=0.0, **settings)
+            return await asyncio.to_thread(rescore_day, layout, DAY, config), world, config
+
+    return asyncio.run(main())
+
+
+def score_by_answer(request: Any) -> Reply:
+    return as_json({"score": int(request.json["answer"].removeprefix("answer ")) / 100})
+
+
+def test_missing_scores_come_and_ingest_takes_them(tmp_path: Path) -> None:
+    """After it the day's tables have the scores; raw files as received are untouched; every id counts once."""
+    layout = Layout(tmp_path)
+    scored = point(3, scores={"general": 0.9, "math": None}, score_reasons=None)
+    received = store(layout, *(encode_point(one) for one in (point(1), point(2), scored)), b'{"torn')
+    before = received.read_bytes()
+    packed = store(layout, encode_point(point(4)), writer="B", packed=True)
+    result, world, config = rescore(layout, score_by_answer)
+    assert (result.points, result.improved, result.scores, result.missing) == (3, 3, 3, 0)
+    assert sorted(request.json["question"] for request in world.requests) == [
+        "question 1",
+        "question 2",
+        "question 4",
+    ]
+    assert received.read_bytes() == before
+    assert packed.exists()
+    kept = [decode_point(line) for line in result.file.read_bytes().splitlines()]
+    assert {one.id: one.scores["general"] for one in kept} == {"p1": 0.01, "p2": 0.02, "p4": 0.04}
+    assert all(one.score_reasons == {"math": "no_answer"} for one in kept)
+    assert all(one.received_at == 1_767_600_001.0 for one in kept)
+    ingested = ingest_day(layout, DAY, config, today=date(2026, 1, 9))
+    assert (ingested.accepted, ingested.duplicates, ingested.rejected) == (4, 3, 1)
+    rows = pl.read_parquet(layout.table("responses", DAY)).filter(pl.col("model") == "general")
+    assert sorted(rows["score"].to_list()) == [0.01, 0.02, 0.04, 0.9]
+
+
+def test_repeating_it_asks_only_for_what_is_still_missing(tmp_path: Path) -> None:
+    """Half of the answers get a score at first; the second time the others; the third time nothing changes."""
+    layout = Layout(tmp_path)
+    store(layout, *(encode_point(point(number)) for number in range(1, 81)))
+
+    def half(request: Any) -> Reply:
+        return score_by_answer(request) if int(request.json["answer"][7:]) % 2 else Reply(503)
+
+    first, _, _ = rescore(layout, half)
+    assert (first.points, first.improved, first.missing) == (80, 40, 40)
+    second, world, _ = rescore(layout, score_by_answer)
+    assert (second.points, second.improved, second.missing) == (40, 40, 0)
+    assert len(world.requests) == 40
+    bytes_then = second.file.read_bytes()
+    ids = [decode_point(line).id for line in bytes_then.splitlines()]
+    assert sorted(ids) == sorted(f"p{number}" for number in range(1, 81))
+    third, world, _ = rescore(layout, score_by_answer)
+    assert (third.points, third.improved) == (0, 0)
+    assert world.requests == []
+    assert third.file.read_bytes() == bytes_then
+
+
+def test_points_with_several_missing_scores_keep_what_came(tmp_path: Path) -> None:
+    """One of two scores comes: kept, and the other one is asked for next time."""
+    layout = Layout(tmp_path)
+    both = {"general": Response("general", "answer 1"), "math": Response("math", "answer 2")}
+    store(layout, encode_point(point(1, responses=both, scores={}, score_reasons=None)))
+    first, _, _ = rescore(
+        layout, lambda request: score_by_answer(request) if "1" in request.json["answer"] else Reply(500)
+    )
+    assert (first.scores, first.missing) == (1, 1)
+    again = decode_point(first.file.read_bytes())
+    assert again.scores == {"general": 0.01, "math": None}
+    assert again.score_reasons == {"math": "http_status: 500"}
+    second, world, _ = rescore(layout, score_by_answer)
+    assert [request.json["answer"] for request in world.requests] == ["answer 2"]
+    assert decode_point(second.file.read_bytes()).scores == {"general": 0.01, "math": 0.02}
+
+
+def test_an_outage_that_goes_on_leaves_no_file(tmp_path: Path) -> None:
+    """No score came: nothing is written."""
+    layout = Layout(tmp_path)
+    store(layout, encode_point(point(1)))
+    result, _, _ = rescore(layout, lambda _: Reply(503))
+    assert (result.improved, result.missing) == (0, 1)
+    assert [path.name for path in layout.raw.iterdir()] == ["training_data_20260105.jsonl"]
+
+
+def test_what_cannot_get_a_score_is_not_asked_for(tmp_path: Path) -> None:
+    """Failed answers, and pairs that the scorer called invalid."""
+    assert missing_scores(point(1)) == ["general"]
+    assert missing_scores(point(1, score_reasons={"general": "invalid"})) == []
+    assert missing_scores(point(1, responses={"m": Response("m", "  ")})) == []
+    assert missing_scores(point(1, scores={"general": 0.0, "math": None})) == []
+
+
+def test_go_points_without_reasons_are_scored_too(tmp_path: Path) -> None:
+    """The reference gateway writes -1 and no reason: missing, and asked for again, under the same id."""
+    layout = Layout(tmp_path)
+    go = b'{"Question":"q","Responses":{"general":{"Answer":"answer 7"}},"Scores":{"general":-1}}'
+    store(layout, b"\xef\xbb\xbf" + go)
+    result, _, config = rescore(layout, score_by_answer)
+    assert result.improved == 1
+    ingested = ingest_day(layout, DAY, config, today=date(2026, 1, 9))
+    assert (ingested.accepted, ingested.duplicates) == (1, 1)
+
+
+def test_a_day_without_raw_files_is_named(tmp_path: Path) -> None:
+    """Nothing to score."""
+    with pytest.raises(NoDataError, match="2026-01-05"):
+        rescore(Layout(tmp_path), score_by_answer)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    """A gzip file that cannot be read is an error, not less data."""
+    layout = Layout(tmp_path)
+    path = store(layout, encode_point(point(1)), packed=True)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageError, match=path.name):
+        rescore(layout, score_by_answer)
