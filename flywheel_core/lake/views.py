@@ -1,5 +1,6 @@
 """DuckDB over the tables and datasets where they lie."""
 
+from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -72,7 +73,7 @@ def _view(
     options: str = "",
 ) -> str:
     if present:
-        source = f"select {columns}\nfrom read_parquet({quoted(str(folder.resolve() / pattern))}{options})"
+        source = f"select {columns}\nfrom read_parquet({quoted(f'{escape(str(folder.resolve()))}/{pattern}')}{options})"
     else:
         empty = ",\n    ".join(f'cast(null as {_type(field.type)}) as "{field.name}"' for field in schema)
         source = f"select\n    {empty}\nwhere false"

@@ -269,12 +269,18 @@ def test_a_window_of_empty_days_is_an_empty_dataset(layout: Layout) -> None:
     assert examples_of(layout, built.version) == []
 
 
-def test_the_split_is_settled_for_ever() -> None:
-    questions = ["What is 1 + 1?", "求解方程 x^2 + 2x - 3 = 0", "write a poem", "a", "Straße"]
-    assert [split_of(question) for question in questions] == SETTLED
-
-
-SETTLED = ["?"]
+@pytest.mark.parametrize(
+    ("question", "side"),
+    [
+        ("What is 1 + 1?", "train"),
+        ("what is 27+300 ?", "train"),
+        ("求解方程 x^2 + 2x - 3 = 0", "test"),
+        ("explain d", "validation"),
+        ("b", "test"),
+    ],
+)
+def test_the_split_is_settled_for_ever(question: str, side: str) -> None:
+    assert split_of(question) == side
 
 
 @given(st.text(min_size=1, max_size=50))

@@ -1,0 +1,132 @@
+"""Recorded outcomes become raw days: by their timestamps, the same every time, nothing twice."""
+
+import gzip
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.errors import NoDataError
+from flywheel_core.lake import importing
+from flywheel_core.lake.importing import import_files
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import read_table
+from tests.core.lake.lakes import CONFIG, DAY, LATER, contents, line, point
+
+NOON = 1_767_614_400
+DAY_SECONDS = 86_400
+NEXT = date(2026, 1, 6)
+
+
+def recorded(name: str, timestamp: int | None) -> bytes:
+    """A recorded outcome as data sets have it: short responses, other fields beside."""
+    value = {
+        "id": name,
+        "question": f"Question {name}?",
+        "responses": {"big": {"answer": "A", "latency_ms": None}, "coder": {"answer": None}},
+        "scores": {"big": 1.0, "coder": 0.0},
+        "category": "law",
+    }
+    return line(value if timestamp is None else {**value, "timestamp": timestamp})
+
+
+def test_points_go_to_the_days_of_their_timestamps(layout: Layout, tmp_path: Path) -> None:
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(recorded("b", NOON + DAY_SECONDS) + recorded("a", NOON))
+    result = import_files(layout, [source])
+    assert (result.lines, result.imported, result.days) == (2, 2, {DAY: 1, NEXT: 1})
+    assert (result.shifted_days, result.files) == (0, (source,))
+    assert [path.name[:22] for path in result.written] == ["training_data_20260105", "training_data_20260106"]
+    assert set(result.written) == {*layout.raw_files(DAY), *layout.raw_files(NEXT)}
+    (found,) = [json.loads(text) for text in layout.raw_files(DAY)[0].read_bytes().splitlines()]
+    assert (found["timestamp"], found["received_at"], found["source"]) == (NOON, NOON, "import")
+    assert "category" not in found
+
+
+def test_the_latest_point_can_be_moved_to_a_day_by_whole_days(layout: Layout, tmp_path: Path) -> None:
+    source = tmp_path / "outcomes.jsonl.gz"
+    source.write_bytes(gzip.compress(recorded("a", NOON) + recorded("b", NOON + 2 * DAY_SECONDS)))
+    result = import_files(layout, [source], last_day=date(2026, 3, 10))
+    assert (result.shifted_days, result.days) == (62, {date(2026, 3, 8): 1, date(2026, 3, 10): 1})
+    (found,) = [json.loads(text) for text in layout.raw_files(date(2026, 3, 8))[0].read_bytes().splitlines()]
+    assert found["timestamp"] == found["received_at"] == NOON + 62 * DAY_SECONDS
+
+
+def test_an_import_that_is_repeated_leaves_the_same_bytes(layout: Layout, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first.write_bytes(recorded("a", NOON) + recorded("b", NOON + DAY_SECONDS))
+    second.write_bytes(recorded("b", NOON) + recorded("c", NOON))
+    import_files(layout, [first])
+    once = contents(layout.root)
+    import_files(layout, [first])
+    assert contents(layout.root) == once
+    result = import_files(layout, [first, second])
+    assert (result.imported, result.duplicates, result.lines) == (3, 1, 4)
+    again = contents(layout.root)
+    assert once.items() <= again.items()
+    import_files(layout, [first, second])
+    assert contents(layout.root) == again
+
+
+def test_bad_lines_are_carried_over_for_ingest_to_keep(layout: Layout, tmp_path: Path) -> None:
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(
+        b"not json\n\xef\xbb\xbf"
+        + recorded("a", NOON)
+        + b"\n\xff\xfe\n"
+        + recorded("b", NOON)
+        + recorded("untimed", None)
+        + recorded("torn", NOON)[:-9]
+    )
+    result = import_files(layout, [source])
+    assert (result.lines, result.imported, result.rejected) == (6, 2, 4)
+    assert result.rejected_by_code == {"point_not_json": 2, "point_not_utf8": 1, "timestamp_invalid": 1}
+    ingested = ingest_day(layout, DAY, CONFIG, today=LATER)
+    rejects = read_table(layout, "rejects").to_dicts()
+    assert ingested.lines == 6
+    assert [row["text"] for row in rejects] == [
+        "not json",
+        "\\xff\\xfe",
+        recorded("torn", NOON)[:-9].decode(),
+    ]
+
+
+def test_points_that_have_a_source_keep_it(layout: Layout, tmp_path: Path) -> None:
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(line(point("a", {"big": 0.5}, source="gateway-9")))
+    import_files(layout, [source])
+    ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert read_table(layout, "responses")["source"].to_list() == ["gateway-9"]
+
+
+def test_many_days_do_not_show(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(
+        b"".join(recorded(str(number), NOON + number % 40 * DAY_SECONDS) for number in range(200))
+    )
+    import_files(layout, [source])
+    whole = contents(layout.raw)
+    monkeypatch.setattr(importing, "_BUFFER_BYTES", 500)
+    import_files(layout, [source])
+    assert contents(layout.raw) == whole
+    assert len(layout.raw_days()) == 40
+    assert not (layout.root / ".scratch").exists() or not list((layout.root / ".scratch").iterdir())
+
+
+def test_progress_ends_at_the_whole(layout: Layout, tmp_path: Path) -> None:
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(recorded("a", NOON))
+    calls: list[tuple[int, int]] = []
+    import_files(layout, [source], DAY, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1][0] == calls[-1][1] == 2 * source.stat().st_size
+
+
+def test_what_cannot_work_is_said(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(NoDataError, match="gone"):
+        import_files(layout, [tmp_path / "gone.jsonl"])
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(b"nothing\n")
+    with pytest.raises(NoDataError, match="no line"):
+        import_files(layout, [source], last_day=DAY)

@@ -1,0 +1,93 @@
+"""SQL over the tables and datasets where they lie."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.schemas import EXAMPLES, TABLES
+from flywheel_core.lake.views import connect, write_views_file
+from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
+
+
+@pytest.fixture
+def filled(layout: Layout) -> Iterator[Layout]:
+    """A day with two points, all tables and a dataset."""
+    write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}), point("b", {"big": 0.25, "coder": 0.5})])
+    build_day(layout)
+    build_dataset(layout, DAY, CONFIG)
+    yield layout
+
+
+def test_every_table_and_dataset_is_a_view(filled: Layout) -> None:
+    with closing(connect(filled, CONFIG)) as connection:
+        counts = {
+            name: connection.execute(f"select count(*) from {name}").fetchall()[0][0]
+            for name in (*TABLES, "training_dataset", "dataset_examples", "models")
+        }
+        assert counts["responses"] == 4
+        assert counts["training_examples"] == counts["training_dataset"] == counts["dataset_examples"] == 2
+        assert counts["models"] == 4
+        version = connection.execute("select distinct version from training_dataset").fetchall()
+        assert version == [(build_dataset(filled, DAY, CONFIG).version,)]
+
+
+def test_without_any_file_the_views_are_empty_with_the_same_columns(layout: Layout, filled: Layout) -> None:
+    empty = Layout(layout.root / "elsewhere")
+    with closing(connect(empty, CONFIG)) as bare, closing(connect(filled, CONFIG)) as full:
+        for name in (*TABLES, "training_dataset"):
+            assert bare.execute(f"select * from {name}").fetchall() == []
+            assert (
+                bare.execute(f"describe {name}").fetchall() == full.execute(f"describe {name}").fetchall()
+            ), name
+    assert not empty.root.exists()
+
+
+def test_columns_are_those_of_the_schemas(filled: Layout) -> None:
+    with closing(connect(filled, CONFIG)) as connection:
+        for name, schema in {**TABLES, "training_dataset": EXAMPLES}.items():
+            columns = [row[0] for row in connection.execute(f"describe {name}").fetchall()]
+            assert [column for column in columns if column != "version"] == schema.names
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "copy (select 1) to '{outside}/x.csv'",
+        "select * from read_text('/etc/hostname')",
+        "set memory_limit = '64GB'",
+        "set enable_external_access = true",
+        "attach '{outside}/x.duckdb'",
+    ],
+)
+def test_nothing_beyond_the_data_can_be_reached(filled: Layout, tmp_path: Path, statement: str) -> None:
+    with closing(connect(filled, CONFIG)) as connection, pytest.raises(duckdb.Error):
+        connection.execute(statement.format(outside=tmp_path))
+
+
+def test_a_connection_leaves_no_scratch(filled: Layout) -> None:
+    with closing(connect(filled, CONFIG)) as connection:
+        connection.execute("select count(*) from responses").fetchall()
+    assert not list(filled.root.glob(".scratch/*"))
+
+
+def test_the_views_file_works_in_any_client(filled: Layout) -> None:
+    path = write_views_file(filled)
+    with closing(duckdb.connect()) as connection:
+        connection.execute(path.read_text(encoding="utf-8"))
+        rows = connection.execute("select model, score from responses where data_point_id = 'a'").fetchall()
+        assert rows == [("big", 0.9), ("coder", 0.5)]
+        assert connection.execute("select count(*) from training_dataset").fetchall() == [(2,)]
+
+
+def test_a_data_folder_with_odd_characters_works(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "it's [1]*")
+    write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})])
+    build_day(layout)
+    build_dataset(layout, DAY, CONFIG)
+    with closing(connect(layout, CONFIG)) as connection:
+        assert connection.execute("select count(*) from training_dataset").fetchall() == [(1,)]
