@@ -26,7 +26,8 @@ def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
     """
     connection = open_engine(config, str(layout.root.resolve() / ".scratch" / "sql"))
     connection.execute(_statements(layout))
-    connection.execute(f"set allowed_directories = [{quoted(str(layout.root.resolve()) + '/')}]")
+    root = f"{layout.root.resolve()}/"  # DuckDB holds patterns as well as files against the allowed folders
+    connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
