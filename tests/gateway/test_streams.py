@@ -72,7 +72,7 @@ def test_each_piece_goes_out_before_the_next_one_is_there(outside: Outside, star
 
 
 def test_a_stream_lasts_longer_than_the_time_for_a_whole_answer(outside: Outside, start: Start) -> None:
-    outside.chat = lambda _: streamed(*[event("a"), 0.3] * 5, event(None, "stop"), DONE)
+    outside.chat = lambda _: streamed(*(event("a"), 0.3) * 5, event(None, "stop"), DONE)
     gateway = start(outside.config(models__big__timeout=1.0, data_collection__enabled=False))
     assert gateway.chat(stream=True).content.endswith(DONE)
 

@@ -87,6 +87,10 @@ class Outside:
         return config
 
 
+class NotStartedError(Exception):
+    """A gateway refused to start; the message is its log."""
+
+
 class RunningGateway:
     """A gateway process. Its log is in `log()`; leaving the block ends it and checks how it ended."""
 
@@ -112,7 +116,10 @@ class RunningGateway:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.log()
+        if not line:
+            self.wait()
+            self._log.close()
+            raise NotStartedError(self.log())
         self.address = json.loads(line)["address"]
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -146,13 +153,13 @@ class RunningGateway:
 
     def kill(self) -> None:
         self.process.kill()
-        self._wait()
+        self.wait()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self._wait()
+        return self.wait()
 
-    def _wait(self) -> int:
+    def wait(self) -> int:
         status = self.process.wait(WAIT_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -1,0 +1,91 @@
+"""The log of decisions: bounded, by day, found again by id."""
+
+import asyncio
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from flywheel_gateway.decisions import (
+    DecisionLog,
+    DecisionRecord,
+    decision_file,
+    find_decision,
+    new_decision_id,
+    record_of,
+)
+from flywheel_gateway.routing import Decision
+
+DECISION = Decision("math", "math", 0.8, "router", "v7", {"math": 0.9, "big": 0.7})
+
+
+def record(prompt: str = "1 + 1?", at: float | None = None) -> DecisionRecord:
+    made = record_of(new_decision_id(at), DECISION, prompt, "team-a")
+    if at is not None:
+        made.at = at
+    return made
+
+
+def write(log: DecisionLog, *records: DecisionRecord) -> None:
+    async def once() -> None:
+        log.start()
+        for one in records:
+            log.add(one)
+        await log.close()
+
+    asyncio.run(once())
+
+
+def test_a_decision_is_found_by_its_id(tmp_path: Path) -> None:
+    records = [record(f"question {number}") for number in range(50)]
+    log = DecisionLog(tmp_path, 1_000_000, 30)
+    write(log, *records)
+    assert find_decision(tmp_path, records[31].decision_id) == records[31]
+    assert find_decision(tmp_path, new_decision_id()) is None
+    assert find_decision(tmp_path, "no id at all") is None
+    assert log.written == 50
+
+
+def test_a_request_that_ended_after_midnight_is_found(tmp_path: Path) -> None:
+    midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    late = record(at=midnight + 3)
+    late.decision_id = new_decision_id(midnight - 2)
+    write(DecisionLog(tmp_path, 1_000_000, 30), late)
+    assert decision_file(tmp_path, date(2026, 3, 1)).exists()
+    assert find_decision(tmp_path, late.decision_id) == late
+
+
+def test_a_days_file_is_bounded_and_what_is_beyond_is_counted(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path, 2_000, 30)
+    write(log, *(record() for _ in range(50)))
+    (file,) = tmp_path.iterdir()
+    assert 1_500 < file.stat().st_size <= 2_000
+    assert log.written == file.read_bytes().count(b"\n")
+    assert log.written + log.dropped == 50
+    again = DecisionLog(tmp_path, 2_000, 30)
+    write(again, record())
+    assert (again.written, again.dropped) == (0, 1)
+
+
+def test_old_days_are_removed(tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    for days in (1, 29, 31, 400):
+        decision_file(tmp_path, today - timedelta(days=days)).write_text("")
+    (tmp_path / "notes.txt").write_text("mine")
+    write(DecisionLog(tmp_path, 1_000_000, 30), record())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [decision_file(tmp_path, today - timedelta(days=days)).name for days in (0, 1, 29)] + ["notes.txt"]
+    )
+
+
+def test_a_folder_that_cannot_be_written_loses_the_log_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "decisions").write_text("a file where the folder should be")
+    log = DecisionLog(tmp_path / "decisions", 1_000_000, 30)
+    write(log, record())
+    assert (log.written, log.dropped) == (0, 1)
+
+
+def test_ids_tell_their_time_and_do_not_repeat() -> None:
+    before = int(time.time())
+    ids = {new_decision_id() for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert all(before <= int(one[:8], 16) <= time.time() for one in ids)

@@ -1,0 +1,135 @@
+"""POST /v1/route and /v1/observe: for gateways that forward by themselves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+QUESTION = {"messages": [{"role": "user", "content": "1 + 1?"}]}
+
+
+@pytest.mark.parametrize("body", [QUESTION, {"prompt": "1 + 1?"}])
+def test_route_decides_and_asks_nobody(outside: Outside, start: Start, body: dict[str, Any]) -> None:
+    gateway = start(outside.config())
+    decision = gateway.post("/v1/route", body).json()
+    assert len(decision.pop("decision_id")) == 32
+    assert decision == {
+        "model": "big",
+        "category": "general",
+        "confidence": 0.5,
+        "reason": "no_router",
+        "router_version": None,
+        "scores": {},
+    }
+    assert not outside.server.requests
+
+
+def test_route_and_observe_share_a_decision(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    decision_id = gateway.post("/v1/route", QUESTION).json()["decision_id"]
+    observed = {
+        "request": QUESTION,
+        "model": "math",
+        "answer": "two",
+        "decision_id": decision_id,
+        "latency_ms": 12.4,
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+    }
+    answer = gateway.post("/v1/observe", observed)
+    assert answer.status_code == 202
+    assert answer.json() == {"decision_id": decision_id, "collected": True, "reason": "collecting"}
+    point = until(lambda: outside.points)[0]
+    assert point["decision_id"] == decision_id
+    assert point["served_model"] == "math"
+    assert point["responses"]["math"]["answer"] == "two"
+    assert point["responses"]["math"]["latency_ms"] == 12
+    assert point["classification"]["reason"] == "no_router"
+    assert point["classification"]["model"] == "big"
+    assert sorted(request.json["model"] for request in outside.asked()) == ["big", "code-v2"]
+
+
+def test_observe_without_a_decision_makes_one(outside: Outside, start: Start) -> None:
+    answer = start(outside.config()).post(
+        "/v1/observe", {"request": QUESTION, "model": "math", "answer": "two"}
+    )
+    assert len(answer.json()["decision_id"]) == 32
+    point = until(lambda: outside.points)[0]
+    assert point["classification"] == {
+        "category": "math",
+        "confidence": 1.0,
+        "model": "math",
+        "reason": "requested",
+        "router_version": None,
+    }
+
+
+def test_a_failure_can_be_observed(outside: Outside, start: Start) -> None:
+    observed = {"request": QUESTION, "model": "math", "answer": None, "error": "http_status: 500"}
+    start(outside.config()).post("/v1/observe", observed)
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["math"]["error"] == "http_status: 500"
+    assert point["scores"]["math"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "headers", "reason"),
+    [
+        ({"request": {**QUESTION, "n": 3}}, {}, "several_answers"),
+        ({"request": {"prompt": "no chat"}}, {}, "not_chat"),
+        ({}, {"x-flywheel-collect": "1"}, "marked"),
+    ],
+)
+def test_observe_says_why_it_does_not_collect(
+    outside: Outside, start: Start, change: dict[str, Any], headers: dict[str, str], reason: str
+) -> None:
+    gateway = start(outside.config())
+    observed = {"request": QUESTION, "model": "math", "answer": "two", **change}
+    answer = gateway.post("/v1/observe", observed, headers)
+    assert answer.status_code == 202
+    assert (answer.json()["collected"], answer.json()["reason"]) == (False, reason)
+    assert gateway.metric(f'flywheel_gateway_collection_skipped_total{{reason="{reason}"}}') == 1
+
+
+def test_observe_says_that_collection_is_off(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(data_collection__enabled=False))
+    answer = gateway.post("/v1/observe", {"request": QUESTION, "model": "math", "answer": "two"})
+    assert answer.json()["reason"] == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("/v1/route", {}, 400, "no messages with a question"),
+        ("/v1/observe", {}, 400, "request is not an object"),
+        ("/v1/observe", {"request": QUESTION}, 400, "model is missing"),
+        ("/v1/observe", {"request": QUESTION, "model": "gpt-17", "answer": "x"}, 404, "no model 'gpt-17'"),
+        ("/v1/observe", {"request": QUESTION, "model": "math", "answer": 7}, 400, "answer is neither"),
+        (
+            "/v1/observe",
+            {"request": QUESTION, "model": "math", "answer": "x", "usage": 7},
+            400,
+            "usage is neither",
+        ),
+        (
+            "/v1/observe",
+            {"request": QUESTION, "model": "math", "answer": "x", "latency_ms": -1},
+            400,
+            "latency_ms",
+        ),
+        (
+            "/v1/observe",
+            {"request": QUESTION, "model": "math", "answer": "x", "decision_id": ""},
+            400,
+            "decision_id",
+        ),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(
+    outside: Outside, start: Start, path: str, body: dict[str, Any], status: int, words: str
+) -> None:
+    answer = start(outside.config()).post(path, body)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]["message"]

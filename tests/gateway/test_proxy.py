@@ -1,0 +1,108 @@
+"""Every other /v1 path goes to the default model's address untouched."""
+
+import gzip
+import socket
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.gateway.scripted import reply
+from tests.gateway.world import Outside, RunningGateway
+
+Start = Callable[..., RunningGateway]
+
+
+def test_method_path_query_and_body_go_on_untouched(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: reply(b"\x00\x01made", "201 Created", "audio/wav", ("X-A", "1"), ("X-A", "2"))
+    gateway = start(outside.config(models__big__api_key_env="BIG_KEY"), {"BIG_KEY": "own"})
+    packed = gzip.compress(b"anything")
+    answer = httpx.put(
+        f"{gateway.address}/v1/audio/sp%C3%A9ech%2F1?x=1&y=%20z",
+        content=packed,
+        headers={
+            "content-encoding": "gzip",
+            "authorization": "Bearer clients",
+            "accept-encoding": "br, zstd",
+        },
+    )
+    assert (answer.status_code, answer.content) == (201, b"\x00\x01made")
+    assert answer.headers.get_list("x-a") == ["1", "2"]
+    asked = outside.server.requests[0]
+    assert (asked.method, asked.path) == ("PUT", "/v1/audio/sp%C3%A9ech%2F1?x=1&y=%20z")
+    assert asked.body == packed
+    assert asked.header("content-encoding") == "gzip"
+    assert asked.header("accept-encoding") == "br, zstd"
+    assert asked.header("authorization") == "Bearer own"
+    assert "x-flywheel-model" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PATCH"])
+def test_all_methods_go_on(outside: Outside, start: Start, method: str) -> None:
+    outside.other = lambda asked: reply(asked.method.encode())
+    gateway = start(outside.config())
+    assert httpx.request(method, f"{gateway.address}/v1/files/f").text == method
+
+
+def test_head_has_no_body_and_does_not_wait_for_one(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\nX-Size: 500\r\n\r\n"]
+    gateway = start(outside.config())
+    for _ in range(2):
+        answer = httpx.head(f"{gateway.address}/v1/files/f")
+        assert (answer.status_code, answer.headers["x-size"], answer.content) == (200, "500", b"")
+
+
+def test_an_answer_without_length_ends_with_its_connection(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [b"HTTP/1.1 200 OK\r\n\r\nto the ", 0.05, b"end", b""]
+    assert start(outside.config()).get("/v1/files/f").text == "to the end"
+
+
+def test_an_interim_answer_is_not_the_answer(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", *reply(b"real")]
+    assert start(outside.config()).get("/v1/files/f").text == "real"
+
+
+def test_a_redirect_is_not_followed(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: reply(
+        b"", "307 Temporary Redirect", "text/plain", ("Location", "/v1/elsewhere")
+    )
+    answer = start(outside.config()).get("/v1/files/f")
+    assert answer.status_code == 502
+    assert len(outside.server.requests) == 1
+
+
+def test_an_address_with_a_path_of_its_own_stands_in_front(outside: Outside, start: Start) -> None:
+    outside.other = lambda asked: reply(asked.path.encode())
+    gateway = start(outside.config(models__big__base_url=f"{outside.address}/deep/er"))
+    assert gateway.get("/v1/files").text == "/deep/er/v1/files"
+
+
+@pytest.mark.parametrize("path", ["/v1/../admin", "/v1/%2e%2e/admin", "/v1/x/.%2E/admin", "/v1/.\\../admin"])
+def test_no_path_leads_out_of_v1(outside: Outside, start: Start, path: str) -> None:
+    host, port = start(outside.config()).address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        got = b""
+        while piece := client.recv(65_536):
+            got += piece
+    assert got.split(b" ")[1] in (b"404", b"400")
+    assert not outside.server.requests
+
+
+def test_a_kept_connection_that_went_stale_is_no_failure(outside: Outside, start: Start) -> None:
+    """The model closes its connection after each answer without saying so."""
+    outside.other = lambda _: [*reply(b"again"), b""]
+    gateway = start(outside.config())
+    assert [gateway.get("/v1/files").text for _ in range(5)] == ["again"] * 5
+
+
+def test_a_model_that_speaks_no_http_is_a_failure(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b""]
+    answer = start(outside.config()).get("/v1/files")
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "upstream_failed"
+
+
+def test_endless_headers_are_a_failure(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [b"HTTP/1.1 200 OK\r\n", *[b"X-Filler: " + b"x" * 8_000 + b"\r\n"] * 20]
+    assert start(outside.config()).get("/v1/files").status_code == 502

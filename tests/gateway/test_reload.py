@@ -1,0 +1,101 @@
+"""The configuration file is taken up while the gateway runs; a bad edit is refused, and the old one serves on."""
+
+from collections.abc import Callable
+
+import httpx
+
+from tests.gateway.scripted import DONE, STREAM_END, STREAM_HEAD, Script, chunk, event
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+
+
+def test_an_edit_is_taken_up_without_a_restart(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    assert gateway.chat().headers["x-flywheel-model"] == "big"
+    config = outside.config(routing__default_model="math", data_collection__mode="production")
+    del config["models"]["code"]
+    config["data_collection"]["training"]["candidate_models"] = ["big", "math"]
+    gateway.write_config(config)
+    until(lambda: gateway.chat().headers["x-flywheel-model"] == "math")
+    assert [entry["id"] for entry in gateway.get("/v1/models").json()["data"]] == ["auto", "big", "math"]
+    collected = gateway.metric("flywheel_gateway_collection_points_total")
+    gateway.chat()
+    assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="sampled_out"}') >= 1
+    assert gateway.metric("flywheel_gateway_collection_points_total") == collected
+
+
+def test_a_bad_edit_is_refused_and_reported(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    gateway.config_file.write_text("routing: {default_model: nobody}\n", encoding="utf-8")
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="refused"}') == 1)
+    assert gateway.metric("flywheel_gateway_configuration_refused") == 1
+    assert "routing.default_model" in gateway.log()
+    assert gateway.chat().headers["x-flywheel-model"] == "big"
+    gateway.write_config(outside.config(routing__default_model="code"))
+    until(lambda: gateway.chat().headers["x-flywheel-model"] == "code")
+    assert gateway.metric("flywheel_gateway_configuration_refused") == 0
+
+
+def test_an_edit_that_leaves_collection_incomplete_changes_nothing(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    config = outside.config(routing__default_model="math")
+    del config["data_collection"]["training"]["evaluate_endpoint"]
+    gateway.write_config(config)
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="refused"}') == 1)
+    assert gateway.chat().headers["x-flywheel-model"] == "big"
+    until(lambda: outside.points)
+
+
+def test_collection_can_be_switched_on_later(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(data_collection__enabled=False))
+    gateway.chat()
+    gateway.write_config(outside.config())
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
+    gateway.chat()
+    until(lambda: len(outside.points) == 1)
+
+
+def test_uploads_follow_a_new_address_and_nothing_is_lost(outside: Outside, start: Start) -> None:
+    config = outside.config(data_collection__storage_endpoint="http://127.0.0.1:1/collect")
+    gateway = start(config)
+    for _ in range(3):
+        gateway.chat()
+    until(lambda: gateway.metric("flywheel_upload_offered_total") == 3)
+    gateway.write_config(outside.config())
+    until(lambda: len(outside.points) == 3)
+    until(lambda: gateway.metric("flywheel_upload_acknowledged_total") == 3)
+    assert gateway.metric("flywheel_upload_offered_total") == 3
+    assert gateway.metric("flywheel_upload_spooled") == 0
+
+
+def test_what_needs_a_restart_is_said(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    gateway.write_config(outside.config(gateway__max_body_bytes=4096))
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
+    assert '"needs_restart": ["gateway.max_body_bytes"]' in gateway.log()
+
+
+def test_a_request_under_way_ends_with_the_configuration_it_began_with(
+    outside: Outside, start: Start
+) -> None:
+    go_on: list[bool] = []
+    first = outside.chat
+
+    def slow() -> Script:
+        yield STREAM_HEAD + chunk(event("a"))
+        until(lambda: go_on)
+        yield chunk(event("b") + DONE) + STREAM_END
+
+    outside.chat = lambda asked: slow() if asked.json.get("stream") else first(asked)
+    gateway = start(outside.config())
+    body = {"messages": [{"role": "user", "content": "1 + 1?"}], "stream": True}
+    with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=body, timeout=30) as answer:
+        pieces = answer.iter_raw()
+        assert next(pieces) == event("a")
+        config = outside.config(routing__default_model="math", data_collection__enabled=False)
+        config["models"]["big"]["base_url"] = "http://127.0.0.1:1"
+        gateway.write_config(config)
+        until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
+        go_on.append(True)
+        assert b"".join(pieces) == event("b") + DONE

@@ -1,0 +1,198 @@
+"""Deciding: the router in force, its time, its failures, and the cache in front of it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from flywheel_core.config import Config
+from flywheel_core.errors import RouterError
+from flywheel_gateway.cache import DecisionCache
+from flywheel_gateway.routing import Decider, Decision
+
+T = TypeVar("T")
+MODELS = ("qwen-max", "qwen-math-7b")
+
+
+class CountingRouter:
+    """Chooses the mathematics model after `seconds`, counting."""
+
+    version = "v1"
+
+    def __init__(self, seconds: float = 0.0, model: str = "qwen-math-7b") -> None:
+        self.calls = 0
+        self._seconds = seconds
+        self._model = model
+        self._lock = threading.Lock()
+
+    def decide(self, prompt: str) -> Decision:
+        with self._lock:
+            self.calls += 1
+        time.sleep(self._seconds)
+        if prompt == "broken":
+            raise RouterError("the router is broken")
+        return Decision(self._model, "math", 0.9, "router", self.version, {self._model: 0.8})
+
+
+def decide(config: Config, router: CountingRouter, *prompts: str) -> list[Decision]:
+    """The decisions on prompts that come at once."""
+
+    async def all_at_once() -> list[Decision]:
+        decider = Decider(config, MODELS, router)
+        try:
+            return await asyncio.gather(*map(decider.decide, prompts))
+        finally:
+            decider.close()
+
+    return asyncio.run(all_at_once())
+
+
+def test_the_router_decides() -> None:
+    (decision,) = decide(Config(), CountingRouter(), "1 + 1?")
+    assert decision == Decision("qwen-math-7b", "math", 0.9, "router", "v1", {"qwen-math-7b": 0.8})
+
+
+def test_concurrent_equals_are_decided_once() -> None:
+    router = CountingRouter(seconds=0.1)
+    decisions = decide(Config(), router, *["same"] * 50, "other")
+    assert router.calls == 2
+    assert sorted(decision.reason for decision in decisions) == ["cache"] * 49 + ["router"] * 2
+    assert {decision.model for decision in decisions} == {"qwen-math-7b"}
+
+
+def test_without_a_cache_everybody_is_decided_about() -> None:
+    router = CountingRouter()
+    config = Config.model_validate({"cache": {"enabled": False}})
+    decisions = decide(config, router, *["same"] * 5)
+    assert router.calls == 5
+    assert {decision.reason for decision in decisions} == {"router"}
+
+
+def test_a_slow_router_gives_way_to_the_default_model() -> None:
+    config = Config.model_validate({"routing": {"timeout": 0.05}})
+    (decision,) = decide(config, CountingRouter(seconds=0.5), "1 + 1?")
+    assert decision == Decision("qwen-max", "general", 0.5, "fallback", "v1")
+
+
+def test_a_failing_router_gives_way_and_is_asked_again() -> None:
+    router = CountingRouter()
+    decisions = decide(Config(), router, "broken", "fine")
+    assert [decision.reason for decision in decisions] == ["fallback", "router"]
+
+    async def twice() -> None:
+        decider = Decider(Config(), MODELS, router)
+        await decider.decide("broken")
+        await decider.decide("broken")
+        decider.close()
+
+    before = router.calls
+    asyncio.run(twice())
+    assert router.calls == before + 2
+
+
+def test_a_model_that_cannot_be_asked_is_not_chosen() -> None:
+    (decision,) = decide(Config(), CountingRouter(model="gone"), "1 + 1?")
+    assert (decision.model, decision.reason) == ("qwen-max", "fallback")
+
+
+def test_a_new_router_does_not_find_what_the_old_one_decided() -> None:
+    class Next(CountingRouter):
+        version = "v2"
+
+    async def exchange() -> list[Decision]:
+        decider = Decider(Config(), MODELS, CountingRouter())
+        first = await decider.decide("same")
+        decider.take_up(Next(model="qwen-max"))
+        second = await decider.decide("same")
+        decider.take_up(None)
+        third = await decider.decide("same")
+        decider.close()
+        return [first, second, third]
+
+    decisions = asyncio.run(exchange())
+    assert [(one.model, one.reason) for one in decisions] == [
+        ("qwen-math-7b", "router"),
+        ("qwen-max", "router"),
+        ("qwen-max", "no_router"),
+    ]
+
+
+def run(work: Callable[[], Awaitable[T]]) -> T:
+    async def go() -> T:
+        return await work()
+
+    return asyncio.run(go())
+
+
+async def made(value: int) -> int:
+    await asyncio.sleep(0)
+    return value
+
+
+def test_the_cache_keeps_no_more_than_its_bound_and_drops_what_is_unused_for_longest() -> None:
+    cache = DecisionCache[int](2, ttl=60)
+
+    async def fill() -> list[bool]:
+        await cache.get(b"1", lambda: made(1))
+        await cache.get(b"2", lambda: made(2))
+        await cache.get(b"1", lambda: made(1))
+        await cache.get(b"3", lambda: made(3))
+        return [(await cache.get(key, lambda: made(0)))[1] for key in (b"1", b"3", b"2")]
+
+    assert run(fill) == [True, True, False]
+    assert len(cache) == 2
+
+
+def test_a_decision_is_kept_for_its_time() -> None:
+    clock = [0.0]
+    cache = DecisionCache[int](10, ttl=5, clock=lambda: clock[0])
+
+    async def over_time() -> list[bool]:
+        found = []
+        for clock[0] in (0.0, 4.9, 5.1):
+            found.append((await cache.get(b"key", lambda: made(1)))[1])
+        return found
+
+    assert run(over_time) == [False, True, False]
+
+
+def test_whoever_leaves_does_not_disturb_those_who_wait() -> None:
+    cache = DecisionCache[int](10, ttl=5)
+    release = asyncio.Event()
+
+    async def slow() -> int:
+        await release.wait()
+        return 7
+
+    async def leave() -> tuple[int, bool]:
+        first = asyncio.create_task(cache.get(b"key", slow))
+        second = asyncio.create_task(cache.get(b"key", slow))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        return await second
+
+    assert run(leave) == (7, True)
+
+
+def test_a_failure_reaches_everybody_and_is_not_kept() -> None:
+    cache = DecisionCache[int](10, ttl=5)
+
+    async def fail() -> int:
+        await asyncio.sleep(0)
+        raise RouterError("no")
+
+    async def twice() -> int:
+        results = await asyncio.gather(
+            cache.get(b"key", fail), cache.get(b"key", fail), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [RouterError, RouterError]
+        return (await cache.get(b"key", lambda: made(2)))[0]
+
+    assert run(twice) == 2
