@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle.response_complete:
             return
         cycle.body += body
-        if len(cycle.body) >= _GATHER_BYTES:
+        if len(cycle.body) >= min(_GATHER_BYTES, self.settings.max_body_bytes + 1):
             self.flow.pause_reading()
             cycle.message_event.set()
 

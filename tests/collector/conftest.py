@@ -139,8 +139,3 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 def collector(launch: Start) -> Process:
     """One collector with the default settings for a whole module."""
     return launch()
-
-
-def open_files(pid: int) -> int:
-    """File descriptors that a process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

@@ -1,0 +1,233 @@
+"""Bounds: slow, silent, greedy and malformed clients get an end, and the others notice nothing."""
+
+import contextlib
+import gzip
+import json
+import socket
+import zlib
+
+import psutil
+import pytest
+
+from .conftest import Process, Start, body_of, point
+
+HEAD = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def hasty(launch: Start) -> Process:
+    """A collector whose deadlines are over soon."""
+    return launch(header_timeout=0.5, body_timeout=0.5, idle_timeout=0.5)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything until the server closes the connection; the socket's own time-out fails the test."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65_536):
+            received += piece
+    return received
+
+
+def request(content: bytes, extra: bytes = b"") -> bytes:
+    return HEAD + extra + b"Content-Length: %d\r\n\r\n" % len(content) + content
+
+
+@pytest.mark.parametrize(
+    ("deadline", "sent"),
+    [
+        ("header", b""),
+        ("header", b"POST /coll"),
+        ("header", b"\r\n" * 50),
+        ("header", HEAD),
+        ("body", HEAD + b"Content-Length: 100\r\n\r\n{"),
+        ("body", HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{    \r\n"),
+    ],
+)
+def test_a_connection_that_does_not_go_on_is_closed(hasty: Process, deadline: str, sent: bytes) -> None:
+    name = f'flywheel_collector_deadlines_total{{deadline="{deadline}"}}'
+    before = hasty.metric(name)
+    with hasty.connect() as connection:
+        connection.sendall(sent)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408") if deadline == "body" else answer == b""
+    assert hasty.metric(name) == before + 1
+
+
+def test_headers_that_drip_do_not_move_the_deadline(hasty: Process) -> None:
+    with hasty.connect() as connection:
+        connection.settimeout(0.1)
+        connection.sendall(HEAD)
+        for _ in range(300):
+            try:
+                connection.sendall(b"a")
+                if not connection.recv(1):
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+    raise AssertionError("the connection was never closed")
+
+
+def test_a_connection_is_closed_when_it_stays_idle_after_an_answer(hasty: Process) -> None:
+    with hasty.connect() as connection:
+        connection.sendall(request(body_of(point(1))))
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_many_requests_share_one_connection(collector: Process) -> None:
+    with collector.connect() as connection:
+        connection.sendall(
+            request(body_of(point(1))) * 3 + b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"
+        )
+        answer = read_all(connection)
+    assert answer.count(b"HTTP/1.1 200") == 4
+
+
+def test_connections_beyond_the_bound_are_refused(launch: Start) -> None:
+    small = launch(max_connections=3)
+    with small.connect() as one, small.connect() as two, small.connect() as three:
+        for connection in (one, two, three):
+            connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        with small.connect() as four:
+            answer = read_all(four)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 1" in answer
+    assert b"connections_full" in answer
+
+
+def test_what_is_not_http_is_refused(collector: Process) -> None:
+    for sent in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"NONSENSE\r\n\r\n",
+        HEAD + b"Content-Length: x\r\n\r\n",
+    ):
+        with collector.connect() as connection:
+            connection.sendall(sent)
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "request_malformed"
+
+
+def test_two_lengths_are_refused(collector: Process) -> None:
+    for extra in (
+        b"Content-Length: 3\r\nContent-Length: 4\r\n",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+    ):
+        with collector.connect() as connection:
+            connection.sendall(HEAD + extra + b"\r\n0\r\n\r\n")
+            assert read_all(connection).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("flood", [b"X-A: " + b"a" * 300_000, b"X-A: b\r\n" * 60_000])
+def test_endless_headers_are_refused(collector: Process, flood: bytes) -> None:
+    with collector.connect() as connection:
+        with contextlib.suppress(OSError):  # refused while we were still sending
+            connection.sendall(HEAD + flood)
+        answer = read_all(connection)
+    assert answer == b"" or b"headers_too_large" in answer
+    assert collector.metric('flywheel_collector_requests_total{code="headers_too_large"}') >= 1
+
+
+def test_a_body_without_length_is_refused_once_it_is_too_large(launch: Start) -> None:
+    small = launch(max_body_bytes=100_000)
+    chunk = b"%x\r\n" % 50_000 + b" " * 50_000 + b"\r\n"
+    with small.connect() as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3)
+        answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"body_too_large" in answer
+
+
+def test_a_declared_size_is_refused_before_it_is_sent(collector: Process) -> None:
+    with collector.connect() as connection:
+        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 900000000\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413")
+
+
+def test_expect_100_continue_is_answered(collector: Process) -> None:
+    content = body_of(point(1))
+    with collector.connect() as connection:
+        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(content))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 100")
+        connection.sendall(content)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_bomb_is_refused_while_it_is_unpacked(collector: Process) -> None:
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(b" " * 2**20) for _ in range(1_024)) + packer.flush()
+    assert len(bomb) < 8 * 2**20
+    process = psutil.Process(collector.process.pid)
+    before = process.memory_info().rss
+    for _ in range(3):
+        answer = collector.collect(content=bomb, headers={"content-encoding": "gzip"})
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert process.memory_info().rss - before < 64 * 2**20
+
+
+@pytest.mark.parametrize("cut", [1, 12, 30])
+def test_gzip_that_ends_early_is_refused(collector: Process, cut: int) -> None:
+    packed = gzip.compress(body_of(point(1)))
+    answer = collector.collect(content=packed[:-cut], headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "encoding_invalid")
+
+
+def test_a_full_queue_answers_503_and_recovers(launch: Start) -> None:
+    small = launch(max_queue_bytes=1_048_576)
+    content = body_of(point(1, question="q" * 60_000))
+    with small.connect() as connection:
+        connection.sendall(HEAD + b"Content-Length: 1040000\r\n\r\n" + b" " * 1_030_000)
+        for _ in range(300):
+            if small.metric("flywheel_collector_queue_bytes") >= 1_000_000:
+                break
+        answer = small.collect(content=content)
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+            503,
+            "queue_full",
+            "1",
+        )
+    for _ in range(300):
+        if small.metric("flywheel_collector_queue_bytes") == 0:
+            break
+    assert small.collect(content=content).status_code == 200
+
+
+def test_below_the_disk_floor_503_is_answered_and_it_is_not_ready(launch: Start) -> None:
+    full = launch(storage={"disk_floor_bytes": 2**60})
+    answer = full.collect(point(1))
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+        503,
+        "disk_full",
+        "30",
+    )
+    ready = full.client.get("/ready")
+    assert (ready.status_code, ready.json()["code"]) == (503, "disk_full")
+    assert full.client.get("/health").text == "OK"
+    assert full.raw() == []
+
+
+def test_slow_clients_do_not_keep_a_good_one_from_being_served(launch: Start) -> None:
+    busy = launch()
+    slow = [busy.connect() for _ in range(200)]
+    try:
+        for connection in slow:
+            connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert all(busy.collect(point(number)).status_code == 200 for number in range(50))
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_a_client_that_leaves_in_the_middle_stores_nothing(launch: Start) -> None:
+    one = launch()
+    content = body_of(point(1))
+    with one.connect() as connection:
+        connection.sendall(request(content)[:-5])
+    for _ in range(300):
+        if one.metric('flywheel_collector_requests_total{code="client_gone"}') == 1:
+            break
+    assert one.collect(point(2)).status_code == 200
+    assert [line["id"] for line in one.raw()] == ["p-2"]
