@@ -22,10 +22,10 @@ by a person's command, or by going back to an earlier one."""
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line. Times are unix seconds, days are written YYYY-MM-DD.
 
-    version: the router judged or put into service; by: who or what did it; last_day: last day of the data that the
-    decision rests on. An entry that puts a version into service has its own sequence (from 1 on), the previous champion's
-    and the SHA-256 of the version's router.json; a rollback also has that of the entry it restores. A judged one has the
-    sequence of the champion it was judged against.
+    version: the router judged or put into service; by: who or what did it. An entry that puts a version into service has
+    its own sequence (from 1 on), the previous champion's, the SHA-256 of the version's router.json, and when the newest
+    question was received that it rests on (`since`); a rollback also has the sequence of the entry it restores. A judged
+    one has the sequence of the champion it was judged against and the last day of the data it was judged on.
     """
 
     kind: Kind
@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     sequence: int | None = None
     previous: int | None = None
     digest: str | None = None
+    since: float | None = None
     restores: int | None = None
     against: int | None = None
     figures: dict[str, Any] = {}

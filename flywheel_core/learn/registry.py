@@ -21,25 +21,11 @@ import msgspec
 
 from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.learn.champion import MANIFEST, POINTER, Champion, read_champion, version_folder
 from flywheel_core.learn.promotion_log import Entry, Kind, Looks, append_entry, read_entries
 
-MANIFEST = "router.json"
-POINTER = "champion.json"
 LOG = "promotions.jsonl"
 LOCK = ".promotion.lock"
-
-
-class Champion(msgspec.Struct, frozen=True, kw_only=True):
-    """The pointer. sequence: counts promotions and rollbacks from 1; digest: SHA-256 of the version's router.json; at: unix
-    seconds; last_day: last day of the data that its promotion rests on (YYYY-MM-DD), so that later days are new to it;
-    none when it rests on no test question."""
-
-    sequence: int
-    version: str
-    digest: str
-    at: float
-    last_day: str | None = None
-    previous: int | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +134,7 @@ class Registry:
         kind: Kind,
         by: str,
         reason: str,
-        last_day: str | None,
+        since: float | None,
         figures: Mapping[str, Any] | None = None,
         expected: int | None = None,
     ) -> Champion:
@@ -160,9 +146,9 @@ class Registry:
         with self._locked():
             if expected is not None:
                 self._expect(expected)
-            return self._swap(version, kind, by, reason, last_day, figures or {})
+            return self._swap(version, kind, by, reason, since, figures or {})
 
-    def rollback(self, *, by: str, reason: str, last_day: str | None) -> Champion:
+    def rollback(self, *, by: str, reason: str, since: float | None) -> Champion:
         """Put the version into service that the present champion replaced; again, the one before that.
 
         Raises RouterError when there is none, or it is missing or damaged.
@@ -181,7 +167,7 @@ class Registry:
                     hint="choose a version with: flywheel router promote VERSION",
                     code="no_earlier_champion",
                 )
-            return self._swap(target.version, "rollback", by, reason, last_day, {}, restores=target)
+            return self._swap(target.version, "rollback", by, reason, since, {}, restores=target)
 
     def _swap(
         self,
@@ -189,7 +175,7 @@ class Registry:
         kind: Kind,
         by: str,
         reason: str,
-        last_day: str | None,
+        since: float | None,
         figures: Mapping[str, Any],
         restores: Entry | None = None,
     ) -> Champion:
@@ -207,7 +193,7 @@ class Registry:
             version=version,
             digest=digest,
             at=time.time(),
-            last_day=last_day,
+            since=since,
             previous=previous,
         )
         entry = Entry(
@@ -216,7 +202,7 @@ class Registry:
             at=now.at,
             by=by,
             reason=reason,
-            last_day=last_day,
+            since=since,
             sequence=now.sequence,
             previous=now.previous,
             digest=digest,
@@ -259,34 +245,6 @@ class Registry:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def read_champion(pointer: Path) -> Champion | None:
-    """The pointer's content, None when there is none. Raises RouterError when it is damaged or cannot be read."""
-    try:
-        return msgspec.json.decode(pointer.read_bytes(), type=Champion)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise RouterError(
-            f"{pointer} cannot be read: {error.strerror or error}", code="pointer_damaged"
-        ) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RouterError(
-            f"{pointer} is damaged: {error}",
-            hint="put a version into service with: flywheel router promote VERSION",
-            code="pointer_damaged",
-        ) from None
-
-
-def version_folder(layout: Layout, version: str) -> Path:
-    """The folder of a version. Raises RouterError when there is none of that name."""
-    folder = layout.router(version)
-    if folder.parent != layout.routers or version.startswith(".") or not (folder / MANIFEST).is_file():
-        raise RouterError(
-            f"there is no router {version!r}", hint="flywheel router list shows which there are"
-        )
-    return folder
 
 
 def _chain(entries: list[Entry], champion: Champion | None) -> Iterator[Entry]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from flywheel_core.errors import RouterError
 from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
-from flywheel_core.learn.registry import MANIFEST, Registry
+from flywheel_core.learn.champion import MANIFEST
+from flywheel_core.learn.registry import Registry
 
 
 def publish(layout: Layout, version: str, content: bytes = b"parameters") -> Path:

@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import RouterError
+from flywheel_core.learn.champion import Champion, read_champion
 from flywheel_core.learn.promotion_log import append_entry
-from flywheel_core.learn.registry import Champion, Registry, read_champion
+from flywheel_core.learn.registry import Registry
 from tests.core.learn.folders import load, registry
 
 DAY = "2026-01-06"
+SINCE = 1767744000.0
 
 
 def promote(found: Registry, version: str, expected: int | None = None) -> Champion:
     return found.promote(
-        version, kind="promoted", by="tests", reason="better", last_day=DAY, expected=expected
+        version, kind="promoted", by="tests", reason="better", since=SINCE, expected=expected
     )
 
 
@@ -37,7 +39,7 @@ def test_a_promotion_swaps_the_pointer_and_is_written_down(tmp_path: Path) -> No
     promote(found, "a")
     champion = promote(found, "b", expected=1)
     assert found.champion() == champion
-    assert (champion.sequence, champion.version, champion.previous, champion.last_day) == (2, "b", 1, DAY)
+    assert (champion.sequence, champion.version, champion.previous, champion.since) == (2, "b", 1, SINCE)
     newest = found.history()[-1]
     assert (newest.entry.by, newest.entry.reason, newest.in_service) == ("tests", "better", True)
     assert [record.took_effect for record in found.history()] == [True, True]
@@ -75,9 +77,9 @@ def test_rollback_goes_back_one_champion_each_time(tmp_path: Path) -> None:
     found = registry(tmp_path, "a", "b", "c")
     for version in ("a", "b", "c"):
         promote(found, version)
-    assert [found.rollback(by="tests", reason="", last_day=DAY).version for _ in range(2)] == ["b", "a"]
+    assert [found.rollback(by="tests", reason="", since=SINCE).version for _ in range(2)] == ["b", "a"]
     with pytest.raises(RouterError) as caught:
-        found.rollback(by="tests", reason="", last_day=DAY)
+        found.rollback(by="tests", reason="", since=SINCE)
     assert caught.value.code == "no_earlier_champion"
     assert [record.entry.kind for record in found.history()] == ["promoted"] * 3 + ["rollback"] * 2
 
@@ -86,9 +88,9 @@ def test_rollback_after_a_promotion_that_followed_a_rollback(tmp_path: Path) -> 
     found = registry(tmp_path, "a", "b", "c")
     promote(found, "a")
     promote(found, "b")
-    found.rollback(by="tests", reason="", last_day=DAY)
+    found.rollback(by="tests", reason="", since=SINCE)
     promote(found, "c")
-    assert found.rollback(by="tests", reason="", last_day=DAY).version == "a"
+    assert found.rollback(by="tests", reason="", since=SINCE).version == "a"
 
 
 def test_rollback_refuses_a_version_that_was_exchanged(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_rollback_refuses_a_version_that_was_exchanged(tmp_path: Path) -> None:
     manifest = tmp_path / "routers" / "a" / "router.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "more": 1}))
     with pytest.raises(RouterError, match="not what it was"):
-        found.rollback(by="tests", reason="", last_day=DAY)
+        found.rollback(by="tests", reason="", since=SINCE)
 
 
 def test_a_judgement_is_made_once_for_a_champion_a_challenger_and_a_day(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_an_entry_without_its_swap_never_took_effect(tmp_path: Path) -> None:
     assert [record.took_effect for record in found.history()] == [True, False]
     assert promote(found, "c", expected=1).sequence == 3
     assert [record.took_effect for record in found.history()] == [True, False, True]
-    assert found.rollback(by="tests", reason="", last_day=None).version == "a"
+    assert found.rollback(by="tests", reason="", since=None).version == "a"
 
 
 def test_a_torn_last_line_is_not_read_and_is_removed_by_the_next_entry(tmp_path: Path) -> None:
@@ -181,9 +183,9 @@ def test_a_damaged_pointer_is_named_and_repaired_by_hand(tmp_path: Path) -> None
     with pytest.raises(RouterError) as caught:
         promote(found, "b")
     assert caught.value.code == "pointer_damaged"
-    champion = found.promote("b", kind="manual", by="tests", reason="repair", last_day=None)
+    champion = found.promote("b", kind="manual", by="tests", reason="repair", since=None)
     assert (champion.sequence, champion.previous) == (2, 1)
-    assert found.rollback(by="tests", reason="", last_day=None).version == "a"
+    assert found.rollback(by="tests", reason="", since=None).version == "a"
 
 
 def _promote_often(root: Path, versions: list[str], times: int) -> None:
@@ -214,7 +216,7 @@ found = registry(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
     for version in ("a", "b", "c"):
-        found.promote(version, kind="promoted", by="tests", reason="better", last_day=None)
+        found.promote(version, kind="promoted", by="tests", reason="better", since=None)
 """
 
 

@@ -37,7 +37,7 @@ def watch(found: Registry, tmp_path: Path, clock: Clock) -> RouterWatch[str]:
 
 
 def promote(found: Registry, version: str) -> None:
-    found.promote(version, kind="manual", by="tests", reason="", last_day=None)
+    found.promote(version, kind="manual", by="tests", reason="", since=None)
 
 
 def serving(watch: RouterWatch[str]) -> str | None:
@@ -57,7 +57,7 @@ def test_each_promotion_and_rollback_is_taken_up_once(found: Registry, watch: Ro
     assert watch.poll() is None
     promote(found, "b")
     assert watch.poll() is not None
-    found.rollback(by="tests", reason="", last_day=None)
+    found.rollback(by="tests", reason="", since=None)
     watch.poll()
     assert serving(watch) == "a"
     assert watch.taken_up == 3

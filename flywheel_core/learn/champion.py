@@ -1,0 +1,52 @@
+"""The pointer to the router in service, `data/routers/champion.json`: what it says and how it is read."""
+
+from pathlib import Path
+
+import msgspec
+
+from flywheel_core.errors import RouterError
+from flywheel_core.lake.layout import Layout
+
+MANIFEST = "router.json"
+POINTER = "champion.json"
+
+
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The pointer. sequence: counts promotions and rollbacks from 1; digest: SHA-256 of the version's router.json; at: unix
+    seconds; since: when the newest test question was received that its promotion rests on (unix seconds), so that later ones
+    are new to it; none when it rests on no test question."""
+
+    sequence: int
+    version: str
+    digest: str
+    at: float
+    since: float | None = None
+    previous: int | None = None
+
+
+def read_champion(pointer: Path) -> Champion | None:
+    """The pointer's content, None when there is none. Raises RouterError when it is damaged or cannot be read."""
+    try:
+        return msgspec.json.decode(pointer.read_bytes(), type=Champion)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RouterError(
+            f"{pointer} cannot be read: {error.strerror or error}", code="pointer_damaged"
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RouterError(
+            f"{pointer} is damaged: {error}",
+            hint="put a version into service with: flywheel router promote VERSION",
+            code="pointer_damaged",
+        ) from None
+
+
+def version_folder(layout: Layout, version: str) -> Path:
+    """The folder of a version. Raises RouterError when there is none of that name."""
+    folder = layout.router(version)
+    if folder.parent != layout.routers or version.startswith(".") or not (folder / MANIFEST).is_file():
+        raise RouterError(
+            f"there is no router {version!r}", hint="flywheel router list shows which there are"
+        )
+    return folder

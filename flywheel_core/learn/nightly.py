@@ -1,0 +1,137 @@
+"""One night of the champion's life: a challenger is judged against it and takes its place or does not.
+
+Every step can run again: the same night gives the same judgement, spends no further look, and finishes what a killed
+process began.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from flywheel_core.config import Config
+from flywheel_core.lake.layout import Layout
+from flywheel_core.learn.champion import Champion, version_folder
+from flywheel_core.learn.evidence import Chooser, Worth, fresh_questions, gains_of
+from flywheel_core.learn.promote import judge
+from flywheel_core.learn.promotion_log import Looks
+from flywheel_core.learn.registry import Registry
+
+Verdict = Literal["promoted", "would_promote", "rejected", "not_yet", "same"]
+"""would_promote: promotion.automatic is off; same: the challenger is the champion already."""
+
+
+@dataclass(frozen=True)
+class Craft:
+    """How routers are made and read.
+
+    train, best_single: publish a router of a dataset version, the second one that always asks the best single model of
+    its training split, and give the router's version, the one that is there already if it is; verify: raises
+    RouterError unless a folder is whole; load: verifies and gives the router in a folder.
+    """
+
+    train: Callable[[Layout, str, Config], str]
+    best_single: Callable[[Layout, str, Config], str]
+    verify: Callable[[Path], object]
+    load: Callable[[Path], Chooser]
+    worth: Callable[[Config], Worth]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a night brought. champion: in service afterwards; first: whether it had none before; figures: see `Judgement`."""
+
+    verdict: Verdict
+    reason: str
+    challenger: str
+    champion: Champion
+    first: bool
+    figures: Mapping[str, Any]
+
+
+def first_champion(layout: Layout, dataset: str, config: Config, craft: Craft, *, by: str) -> Champion | None:
+    """Put the best single model into service when there is no champion yet; None when there is one.
+
+    It rests on the training split alone, so every test question there is, past ones too, may judge its first challenger.
+    """
+    registry = Registry(layout, craft.verify)
+    if registry.champion() is not None:
+        return None
+    version = craft.best_single(layout, dataset, config)
+    return registry.promote(
+        version,
+        kind="first",
+        by=by,
+        reason="the first champion: the best single model of the training split",
+        since=None,
+        expected=0,
+    )
+
+
+def judge_challenger(
+    layout: Layout, challenger: str, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
+) -> Night:
+    """Judge a challenger on the test questions up to `last_day`, and promote it if it passes and may.
+
+    Raises RouterError when a router is missing or damaged or another process promoted meanwhile, StorageError when
+    the system refuses.
+    """
+    first = first_champion(layout, dataset, config, craft, by=by)
+    registry = Registry(layout, craft.verify)
+    champion = first or registry.champion()
+    assert champion is not None  # noqa: S101  # there is one, or the line above has just promoted it
+    if champion.version == challenger:
+        reason = f"router {challenger} is the champion already"
+        return Night("same", reason, challenger, champion, first is not None, {})
+    entry = registry.record_judgement(
+        champion,
+        challenger,
+        last_day.isoformat(),
+        partial(_judged, layout, champion, challenger, last_day, config, craft),
+        by=by,
+    )
+    verdict: Verdict = entry.figures["outcome"]
+    if verdict == "promoted" and not config.promotion.automatic:
+        verdict = "would_promote"
+    if verdict == "promoted":
+        champion = registry.promote(
+            challenger,
+            kind="promoted",
+            by=by,
+            reason=entry.reason,
+            since=entry.figures["newest"],
+            figures=entry.figures,
+            expected=champion.sequence,
+        )
+    return Night(verdict, entry.reason, challenger, champion, first is not None, entry.figures)
+
+
+def _judged(
+    layout: Layout,
+    champion: Champion,
+    challenger: str,
+    last_day: date,
+    config: Config,
+    craft: Craft,
+    looks: Looks,
+) -> tuple[str, dict[str, Any]]:
+    """The reason and the figures of a judgement; `newest`: when the newest question of it was received."""
+    questions = fresh_questions(layout, champion.since, last_day)
+    gains = gains_of(
+        questions,
+        craft.load(version_folder(layout, champion.version)),
+        craft.load(version_folder(layout, challenger)),
+        craft.worth(config),
+    )
+    newest: float | None = questions["received_at"].max()  # type: ignore[assignment]  # a column of floats
+    born = champion.at if champion.since is None else champion.since
+    age = 0.0 if newest is None else max(0.0, newest - born) / 86_400
+    judgement = judge(gains, looks, config.promotion, champion_age_days=age)
+    figures: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode(judgement)
+    )  # as the log gives them back
+    return str(figures.pop("reason")), {**figures, "newest": newest, "champion_age_days": age}

@@ -1,0 +1,188 @@
+"""Plays recorded outcomes day by day through the real steps: what would routing have brought?
+
+Every day: the router in service answers the day's questions; then the day becomes raw file, tables, dataset and
+challenger, which is judged and perhaps promoted. So the router of day d serves day d+1, and nothing ever sees a later
+day. What is done is noted after each step: a replay that is broken off goes on where it was.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import polars as pl
+
+from flywheel_core.config import Config
+from flywheel_core.errors import FlywheelError, NoDataError, RouterError, UsageError
+from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.lake.reading import Progress
+from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
+from flywheel_core.learn.champion import version_folder
+from flywheel_core.learn.evidence import worths
+from flywheel_core.learn.nightly import Craft, judge_challenger
+from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.replay_days import config_of, hand_out, stage
+from flywheel_core.learn.replay_result import DayResult, Replay
+
+BY = "replay"
+STATE = "replay.json"
+
+
+class _ScoreAlone(NamedTuple):
+    failure_score: float
+    lambda_cost: float = 0.0
+    lambda_latency: float = 0.0
+
+
+def replay(
+    files: Sequence[Path],
+    folder: Path,
+    config: Config,
+    craft: Craft,
+    *,
+    pool: Sequence[str] = (),
+    on_stage: Progress | None = None,
+    on_day: Callable[[DayResult, int, int], None] | None = None,
+) -> Replay:
+    """Play `files` in `folder`, a data folder of its own, and go on where an earlier call was broken off.
+
+    pool: the models to choose from, all unless given; on_day: hears of each day with its number and how many there are.
+    Raises UsageError when another replay lies in the folder, NoDataError when there is nothing to play.
+    """
+    source, target = Layout(folder / "source"), Layout(folder / "data")
+    key = _key(files, pool, config)
+    state = _read_state(folder / STATE, key)
+    models = stage(source, files, pool, on_stage)
+    if state is None:
+        state = Replay(key=key, models=models)
+        _write_state(folder / STATE, state)
+    config = config_of(config, target.root, models)
+    days = source.raw_days()
+    for number, day in enumerate(days, start=1):
+        if len(state.days) < number:
+            hand_out(source, target, day, models)
+            _tables(target, day, config)
+            state.days.append(_serve(target, day, state.days, config, craft))
+            _write_state(folder / STATE, state)
+        result = state.days[number - 1]
+        if result.verdict is None:
+            result.verdict, result.reason = _learn(target, day, config, craft)
+            _write_state(folder / STATE, state)
+        if on_day is not None:
+            on_day(result, number, len(days))
+    return state
+
+
+def _tables(layout: Layout, day: date, config: Config) -> None:
+    ingest_day(layout, day, config)
+    for name in DAILY_TABLES:
+        if name not in ("responses", "rejects"):
+            build_table(layout, name, day, config)
+
+
+def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Config, craft: Craft) -> DayResult:
+    """The day's questions as the router in service, the best single model so far, chance and an oracle answer them."""
+    champion = Registry(layout, craft.verify).champion()
+    rows = read_table(layout, "training_examples", [day]).select("text", "outcomes")
+    worth = _ScoreAlone(craft.worth(config).failure_score)
+    known = [worths(outcomes, worth) for outcomes in rows["outcomes"].to_list()]
+    best = _best_so_far(before)
+    chosen = _chosen(layout, champion.version if champion else None, rows, craft)
+    together = [
+        (scores, model)
+        for scores, model in zip(known, chosen, strict=True)
+        if scores and (champion is None or (model in scores and best in scores))
+    ]
+    count = len(together)
+
+    def mean(values: Sequence[float]) -> float | None:
+        return sum(values) / count if count else None
+
+    result = DayResult(
+        day=day,
+        questions=count,
+        router=champion.version if champion else None,
+        routed=None,
+        best_single=None,
+        best_model=best,
+        random=mean([sum(scores.values()) / len(scores) for scores, _ in together]),
+        oracle=mean([max(scores.values()) for scores, _ in together]),
+        seen=_sums(known),
+    )
+    if champion is not None and best is not None:
+        routed = [scores[model] for scores, model in together if model is not None]
+        single = [scores[best] for scores, _ in together]
+        gains = [one - other for one, other in zip(routed, single, strict=True)]
+        result.routed, result.best_single = mean(routed), mean(single)
+        result.gain_sum, result.gain_squares = sum(gains), sum(gain**2 for gain in gains)
+    return result
+
+
+def _chosen(layout: Layout, version: str | None, rows: pl.DataFrame, craft: Craft) -> list[str | None]:
+    if version is None:
+        return [None] * rows.height
+    router = craft.load(version_folder(layout, version))
+    return [choice.model for choice in router.decide_all(rows["text"].to_list())]
+
+
+def _learn(layout: Layout, day: date, config: Config, craft: Craft) -> tuple[str, str]:
+    """Train and judge as the nightly run does. A day that cannot be learnt from leaves the champion as it is."""
+    try:
+        dataset = build_dataset(layout, day, config).version
+        challenger = craft.train(layout, dataset, config)
+    except (NoDataError, RouterError) as error:
+        return "no_challenger", error.message
+    night = judge_challenger(layout, challenger, dataset, day, config, craft, by=BY)
+    return night.verdict, night.reason
+
+
+def _sums(known: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, int]]:
+    sums: dict[str, tuple[float, int]] = {}
+    for scores in known:
+        for model, score in scores.items():
+            total, count = sums.get(model, (0.0, 0))
+            sums[model] = (total + score, count + 1)
+    return sums
+
+
+def _best_so_far(before: Sequence[DayResult]) -> str | None:
+    """The model with the highest mean score on the days before; the first by name where two are equal."""
+    sums: dict[str, tuple[float, int]] = {}
+    for day in before:
+        for model, (total, count) in day.seen.items():
+            sum_, number = sums.get(model, (0.0, 0))
+            sums[model] = (sum_ + total, number + count)
+    return min(sums, key=lambda model: (-sums[model][0] / sums[model][1], model), default=None)
+
+
+def _key(files: Sequence[Path], pool: Sequence[str], config: Config) -> str:
+    """Changes with whatever would change the result: the files, the models, the settings."""
+    for path in files:
+        if not path.is_file():
+            raise NoDataError(f"there is no file {path}")
+    settings = config.model_dump(mode="json", exclude={"storage", "collector", "gateway", "operations"})
+    parts = [[sha256_of(path) for path in files], list(pool), settings]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _read_state(path: Path, key: str) -> Replay | None:
+    if not path.is_file():
+        return None
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=Replay)
+    except msgspec.MsgspecError as error:
+        raise FlywheelError(f"{path} is damaged: {error}", hint="use another folder") from None
+    if state.key != key:
+        raise UsageError(
+            f"another replay lies in {path.parent}: other files, models or settings",
+            hint="name another folder with --folder, or remove this one",
+        )
+    return state
+
+
+def _write_state(path: Path, state: Replay) -> None:
+    write_atomically(path, msgspec.json.encode(state))

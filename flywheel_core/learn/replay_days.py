@@ -1,0 +1,120 @@
+"""Recorded outcomes laid out for a replay: staged once, then handed out day by day, so that no day knows a later one."""
+
+import gzip
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from flywheel_core.config import Config, Model
+from flywheel_core.errors import NoDataError, PointError, UsageError
+from flywheel_core.lake.importing import import_files
+from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.reading import Progress
+from flywheel_core.records import DataPoint, encode_point
+from flywheel_core.wire import decode_point
+
+MODELS = "models.json"
+
+
+def stage(
+    source: Layout, files: Sequence[Path], pool: Sequence[str], progress: Progress | None = None
+) -> list[str]:
+    """Take the files into the raw days of `source`, once; gives the models of the replay: `pool`, or all there are.
+
+    Raises NoDataError without a data point, UsageError for a pool of fewer than two models or with one that no data
+    point knows.
+    """
+    noted = source.root / MODELS
+    if noted.is_file():
+        found: list[str] = msgspec.json.decode(noted.read_bytes(), type=list[str])
+    else:
+        import_files(source, files, progress=progress)
+        found = sorted({model for day in source.raw_days() for model in _models_of(source, day)})
+        write_atomically(noted, msgspec.json.encode(found))
+    unknown = [model for model in pool if model not in found]
+    if unknown:
+        raise UsageError(
+            f"no recorded outcome is of {', '.join(unknown)}", hint=f"recorded are {', '.join(found)}"
+        )
+    models = list(dict.fromkeys(pool)) or found
+    if not source.raw_days():
+        raise NoDataError("the files have no data point to replay")
+    if len(models) < 2:
+        raise UsageError(
+            f"a replay needs two or more models to choose from, not {', '.join(models) or 'none'}"
+        )
+    return models
+
+
+def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -> None:
+    """Write the raw file of one day: its data points with the outcomes of `models` alone, rejected lines as they are."""
+    lines = []
+    kept = frozenset(models)
+    for line in _lines(source, day):
+        try:
+            point = decode_point(line)
+        except PointError:
+            lines.append(line)
+            continue
+        point.responses = {name: found for name, found in point.responses.items() if name in kept}
+        point.scores = {name: score for name, score in point.scores.items() if name in kept}
+        if point.responses:
+            _drop_notes(point, kept)
+            lines.append(encode_point(point))
+    write_atomically(target.raw_file(day), b"".join(line + b"\n" for line in lines))
+
+
+def config_of(config: Config, root: Path, models: Sequence[str]) -> Config:
+    """The configuration of a replay in the data folder `root`: `models` alone are candidates.
+
+    A model that the configuration does not know, or knows without a category, stands for a category of its own name.
+    """
+    known = {name: config.models.get(name) or Model() for name in models}
+    complete = {
+        name: model.model_copy(update={"category": model.category or name}) for name, model in known.items()
+    }
+    training = config.data_collection.training.model_copy(update={"candidate_models": list(models)})
+    default = config.routing.default_model
+    routing = config.routing.model_copy(
+        update={"default_model": default if default in complete else models[0], "fallback_models": []}
+    )
+    return config.model_copy(
+        update={
+            "models": complete,
+            "routing": routing,
+            "storage": config.storage.model_copy(update={"data_dir": root}),
+            "data_collection": config.data_collection.model_copy(update={"training": training}),
+        }
+    )
+
+
+def _drop_notes(point: DataPoint, kept: frozenset[str]) -> None:
+    """Remove what a point says about models that are not in the replay."""
+    if point.asked is not None:
+        point.asked = {name: share for name, share in point.asked.items() if name in kept} or None
+    if point.score_reasons is not None:
+        point.score_reasons = {name: why for name, why in point.score_reasons.items() if name in kept} or None
+    if point.score_spreads is not None:
+        point.score_spreads = {
+            name: spread for name, spread in point.score_spreads.items() if name in kept
+        } or None
+
+
+def _models_of(source: Layout, day: date) -> set[str]:
+    names: set[str] = set()
+    for line in _lines(source, day):
+        try:
+            names.update(decode_point(line).responses)
+        except PointError:
+            continue  # ingest keeps it with its reason
+    return names
+
+
+def _lines(source: Layout, day: date) -> list[bytes]:
+    lines: list[bytes] = []
+    for path in source.raw_files(day):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines.extend(line for line in content.split(b"\n") if line)
+    return lines

@@ -1,0 +1,79 @@
+"""What a replay brought, day by day and in all."""
+
+import math
+from collections.abc import Callable
+from datetime import date
+
+import msgspec
+
+
+class DayResult(msgspec.Struct, kw_only=True):
+    """One day. questions: those on which all policies are compared; the scores are means over them, 0..1.
+
+    router: the version that served the day, none on the first; verdict: what became of the day's challenger, none until
+    it was judged; gain_sum, gain_squares: sum of the score's differences, routed minus best single, and of their squares.
+    """
+
+    day: date
+    questions: int
+    router: str | None
+    routed: float | None
+    best_single: float | None
+    best_model: str | None
+    random: float | None
+    oracle: float | None
+    gain_sum: float = 0.0
+    gain_squares: float = 0.0
+    verdict: str | None = None
+    reason: str = ""
+    seen: dict[str, tuple[float, int]] = {}
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """All days on which a router served. Scores are means over their questions; gain: routed minus best single, with its
+    95 % interval."""
+
+    days: int
+    questions: int
+    routed: float
+    best_single: float
+    random: float
+    oracle: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    promotions: int
+
+
+class Replay(msgspec.Struct, kw_only=True):
+    """A replay as far as it came. key: what it was made from."""
+
+    key: str
+    models: list[str]
+    days: list[DayResult] = []
+
+    def summary(self) -> Summary | None:
+        """None before any day was served by a router."""
+        served = [day for day in self.days if day.routed is not None and day.questions]
+        total = sum(day.questions for day in served)
+        if not total:
+            return None
+
+        def mean(of: Callable[[DayResult], float | None]) -> float:
+            return sum((of(day) or 0.0) * day.questions for day in served) / total
+
+        gain = sum(day.gain_sum for day in served) / total
+        spread = max(0.0, sum(day.gain_squares for day in served) / total - gain**2)
+        margin = 1.96 * math.sqrt(spread / total)
+        return Summary(
+            days=len(served),
+            questions=total,
+            routed=mean(lambda day: day.routed),
+            best_single=mean(lambda day: day.best_single),
+            random=mean(lambda day: day.random),
+            oracle=mean(lambda day: day.oracle),
+            gain=gain,
+            gain_low=gain - margin,
+            gain_high=gain + margin,
+            promotions=sum(day.verdict == "promoted" for day in self.days),
+        )

@@ -1,0 +1,141 @@
+"""Nights on real tables: the first champion, challengers judged on test questions that came later, re-runs."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flywheel_core.config import Config
+from flywheel_core.config_promotion import Promotion
+from flywheel_core.lake.layout import Layout
+from flywheel_core.learn.evidence import fresh_questions, gains_of
+from flywheel_core.learn.nightly import Night, first_champion, judge_challenger
+from flywheel_core.learn.registry import Registry
+from tests.core.learn import toy
+
+PER_DAY = 600
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Config:
+    return toy.config(tmp_path)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+def night(layout: Layout, settings: Config, number: int, challenger: str | None = None) -> Night:
+    """The `number`-th night, from 0 on: its data arrive, a challenger is trained unless given, and judged."""
+    day = toy.days(number + 1)[-1]
+    dataset = toy.make_day(layout, settings, day, PER_DAY)
+    version = challenger or toy.train(layout, dataset, settings)
+    return judge_challenger(layout, version, dataset, day, settings, toy.CRAFT, by="tests")
+
+
+def test_the_first_champion_is_the_best_single_model_and_rests_on_no_test_question(
+    layout: Layout, settings: Config
+) -> None:
+    dataset = toy.make_day(layout, settings, toy.FIRST, PER_DAY)
+    champion = first_champion(layout, dataset, settings, toy.CRAFT, by="tests")
+    assert champion is not None
+    assert (champion.version, champion.since) == (f"single-{dataset}", None)
+    assert toy.load(layout.router(champion.version)).rules == {}
+    assert first_champion(layout, dataset, settings, toy.CRAFT, by="tests") is None
+
+
+def test_a_better_challenger_replaces_the_first_champion_once_there_are_enough_questions(
+    layout: Layout, settings: Config
+) -> None:
+    first = night(layout, settings, 0)
+    assert (first.verdict, first.first) == ("not_yet", True)
+    second = night(layout, settings, 1)
+    assert (second.verdict, second.first) == ("promoted", False)
+    assert second.champion.version == second.challenger
+    assert second.figures["mean"] > 0.1
+    assert 200 <= second.figures["questions"] < 2 * PER_DAY * 0.3
+
+
+def fresh_questions_from_before_the_promotion_judge_no_later_challenger(
+    layout: Layout, settings: Config
+) -> None:
+    night(layout, settings, 0)
+    promoted = night(layout, settings, 1)
+    newest = promoted.champion.since
+    assert newest is not None
+    later = night(layout, settings, 2, challenger=toy.publish(layout, "worse", "coder", {}))
+    after = fresh_questions(layout, newest, toy.days(3)[-1])
+    assert after["received_at"].min() > newest  # type: ignore[operator]  # a column of floats
+    assert later.verdict == "not_yet"
+    assert later.figures["questions"] == after.height < 200
+
+
+def test_a_night_that_runs_again_spends_no_further_look(layout: Layout, settings: Config) -> None:
+    night(layout, settings, 0)
+    worse = toy.publish(layout, "worse", "coder", {})
+    judged = night(layout, settings, 1, challenger=worse)
+    again = night(layout, settings, 1, challenger=worse)
+    assert (judged.verdict, again.verdict) == ("rejected", "rejected")
+    assert again.figures == judged.figures
+    registry = Registry(layout, toy.verify)
+    assert registry.looks(judged.champion).taken == 1
+    assert len(registry.history()) == 3
+
+
+def test_a_promotion_that_was_killed_after_the_judgement_is_finished_by_the_next_run(
+    layout: Layout, settings: Config
+) -> None:
+    night(layout, settings, 0)
+    registry = Registry(layout, toy.verify)
+    before = registry.pointer.read_bytes()
+    log = registry.log.read_bytes()
+    promoted = night(layout, settings, 1)
+    lines = registry.log.read_bytes()[len(log) :].splitlines(keepends=True)
+    assert len(lines) == 2
+    registry.pointer.write_bytes(before)
+    registry.log.write_bytes(log + lines[0])
+    again = night(layout, settings, 1)
+    assert (again.verdict, again.champion.version) == ("promoted", promoted.challenger)
+    assert registry.log.read_bytes().count(b'"judged"') == 2
+
+
+def test_the_champion_is_no_challenger_of_itself(layout: Layout, settings: Config) -> None:
+    night(layout, settings, 0)
+    promoted = night(layout, settings, 1)
+    again = night(layout, settings, 1, challenger=promoted.challenger)
+    assert (again.verdict, again.champion) == ("same", promoted.champion)
+
+
+def test_without_automatic_promotion_a_challenger_is_only_judged(layout: Layout, settings: Config) -> None:
+    by_hand = settings.model_copy(update={"promotion": Promotion(automatic=False)})
+    night(layout, by_hand, 0)
+    judged = night(layout, by_hand, 1)
+    assert judged.verdict == "would_promote"
+    assert judged.champion.version.startswith("single-")
+
+
+def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(layout: Layout) -> None:
+    def row(key: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, object]:
+        fields = ("model", "score", "failed", "cost", "latency_ms")
+        return {
+            "question_key": key,
+            "text": "story",
+            "outcomes": [dict(zip(fields, (*one, 2.0, 500.0), strict=True)) for one in outcomes],
+        }
+
+    questions = pl.DataFrame(
+        [
+            row("gave up", ("a", None, True), ("b", 0.6, False)),
+            row("not scored", ("a", None, False), ("b", 1.0, False)),
+            row("not asked", ("b", 1.0, False)),
+            row("asked twice", ("a", 0.2, False), ("b", 0.4, False)),
+            row("asked twice", ("a", 0.2, False), ("b", 0.8, False)),
+        ]
+    )
+    only = {name: toy.ToyRouter(name, name, {}) for name in "ab"}
+    found = gains_of(questions, only["a"], only["b"], toy.Worth())
+    assert found.gains == pytest.approx([0.6, 0.4])
+    assert list(found.slices) == ["of a", "of a"]
+    dear = gains_of(questions, only["a"], only["b"], toy.Worth(failure_score=0.5, lambda_cost=0.1))
+    assert dear.gains[0] == pytest.approx(0.1)
