@@ -21,6 +21,7 @@ from flywheel_core.records import NULL, DataPoint, encode_point
 
 UPLOAD_TIMEOUT = 30.0
 MAX_REPLY_BYTES = 4_194_304
+MAX_REJECTED_BYTES = 67_108_864
 LARGE_POINT = 2_097_152
 """An encoded point above this goes without the models' raw responses."""
 
@@ -154,7 +155,12 @@ def encode_line(point: DataPoint) -> bytes:
 
 
 def keep_rejected(path: Path, batch: Sequence[bytes], rejected: Sequence[Rejection]) -> None:
-    """Append rejected points to a file, each with the collector's answer, and sync it. Raises OSError."""
+    """Append rejected points to a file, each with the collector's answer, and sync it. Raises OSError.
+
+    A file that has grown beyond `MAX_REJECTED_BYTES` becomes `.old` and is followed by a new one.
+    """
+    if path.exists() and path.stat().st_size > MAX_REJECTED_BYTES:
+        path.replace(path.with_name(path.name + ".old"))
     lines = b"".join(
         b'{"status":%d,"code":%b,"message":%b,"point":%b}\n'
         % (one.status, msgspec.json.encode(one.code), msgspec.json.encode(one.message), batch[one.index])

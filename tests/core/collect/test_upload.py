@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flywheel_core.collect import Uploader, courier, upload
+from flywheel_core.collect import Uploader, courier, delivery, upload
 from flywheel_core.collect.delivery import judge
 from flywheel_core.collect.http import Reply as HttpReply
 from flywheel_core.errors import ConfigIncompleteError, StorageError, UsageError
@@ -209,6 +209,26 @@ def test_rejected_points_are_set_aside_with_the_answer(tmp_path: Path) -> None:
         ]
         assert kept[0]["point"]["id"] == "p1"
         assert len(world.requests) == 1
+
+    run(act)
+
+
+def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bound it is put aside, once; the last ones are always kept."""
+    monkeypatch.setattr(delivery, "MAX_REJECTED_BYTES", 2_000)
+
+    async def act(world: Outside, collector: Collector) -> None:
+        collector.verdict = lambda _: Reply(422)
+        async with Uploader(world.config(training={"batch_size": 1}), tmp_path) as uploader:
+            for number in range(40):
+                await uploader.offer(point(number))
+                await until(lambda: not uploader.in_memory)
+        assert sorted(path.name for path in tmp_path.glob("rejected*")) == [
+            "rejected.jsonl",
+            "rejected.jsonl.old",
+        ]
+        assert all(path.stat().st_size < 3_000 for path in tmp_path.glob("rejected*"))
+        assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
 
     run(act)
 
