@@ -245,5 +245,5 @@ class Committer:
         try:
             file.append([b"probe\n"])
         finally:
-            file.abandon()
+            file.close()
             self._disk.remove(path)

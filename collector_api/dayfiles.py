@@ -90,13 +90,13 @@ class DayFiles:
         return self._file
 
     def _give_up(self, file: LineFile) -> None:
-        """Never write to `file` again; one that holds nothing acknowledged is removed, so that they do not pile up."""
+        """Never write to `file` again; what was not acknowledged is cut off, and a file without anything else removed."""
         self._file = None
         self._given_up.add(file.path)
         try:
-            file.abandon()
+            file.close(cut=True)
             if file.size == 0:
                 self._disk.remove(file.path)
                 self._given_up.discard(file.path)
         except OSError as error:
-            log.warning("remove_failed", extra={"path": str(file.path), "error": str(error)})
+            log.warning("cut_failed", extra={"path": str(file.path), "error": str(error)})

@@ -72,19 +72,19 @@ class LineFile:
     def trim(self) -> None:
         """Cut off the newlines that fill up the last block. Raises OSError."""
         if self._padded:
-            self._disk.truncate(self._file, self.size)
-            self._padded = False
+            self._cut()
 
-    def close(self) -> None:
-        """Trim and close. Raises OSError."""
+    def close(self, *, cut: bool = False) -> None:
+        """Trim and close; with `cut` whatever there may be beyond `size` goes, after a failed append. Raises OSError."""
         try:
-            self.trim()
+            if cut or self._padded:
+                self._cut()
         finally:
-            self.abandon()
+            self._disk.close(self._file)
 
-    def abandon(self) -> None:
-        """Close the file as it is."""
-        self._disk.close(self._file)
+    def _cut(self) -> None:
+        self._disk.truncate(self._file, self.size)
+        self._padded = False
 
     def _seal(self) -> None:
         """Find the end of the last line; end a line that a crash has torn, so that nothing is ever added to it."""

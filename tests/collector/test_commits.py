@@ -170,7 +170,7 @@ def test_after_a_failure_nothing_is_acknowledged_and_a_fresh_file_begins(tmp_pat
         await committer.store(DAY, b"again\n")
 
     run(tmp_path, work)
-    assert (tmp_path / "raw" / "training_data_20260105.jsonl").read_bytes().startswith(b"good\n")
+    assert (tmp_path / "raw" / "training_data_20260105.jsonl").read_bytes() == b"good\n"
     assert (tmp_path / "raw" / "training_data_20260105.1.jsonl").read_bytes() == b"after\nagain\n"
 
 
