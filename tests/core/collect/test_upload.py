@@ -223,14 +223,14 @@ def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pyt
             for number in range(40):
                 await uploader.offer(point(number))
                 await until(lambda: not uploader.in_memory)
-        assert sorted(path.name for path in tmp_path.glob("rejected*")) == [
-            "rejected.jsonl",
-            "rejected.jsonl.old",
-        ]
-        assert all(path.stat().st_size < 3_000 for path in tmp_path.glob("rejected*"))
-        assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
 
     run(act)
+    assert sorted(path.name for path in tmp_path.glob("rejected*")) == [
+        "rejected.jsonl",
+        "rejected.jsonl.old",
+    ]
+    assert all(path.stat().st_size < 3_000 for path in tmp_path.glob("rejected*"))
+    assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("status", [400, 413])
