@@ -5,7 +5,7 @@ process began.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from flywheel_core.config import Config
+from flywheel_core.errors import RouterError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import Champion, version_folder
 from flywheel_core.learn.evidence import Chooser, Worth, fresh_questions, gains_of
@@ -43,13 +44,12 @@ class Craft:
 
 @dataclass(frozen=True)
 class Night:
-    """What a night brought. champion: in service afterwards; first: whether it had none before; figures: see `Judgement`."""
+    """What became of a challenger. champion: whom it was judged against; figures: see `Judgement`."""
 
     verdict: Verdict
     reason: str
     challenger: str
     champion: Champion
-    first: bool
     figures: Mapping[str, Any]
 
 
@@ -73,20 +73,21 @@ def first_champion(layout: Layout, dataset: str, config: Config, craft: Craft, *
 
 
 def judge_challenger(
-    layout: Layout, challenger: str, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
+    layout: Layout, challenger: str, last_day: date, config: Config, craft: Craft, *, by: str
 ) -> Night:
-    """Judge a challenger on the test questions up to `last_day`, and promote it if it passes and may.
+    """Judge a challenger on the test questions up to `last_day`, once and for all; nothing is promoted yet.
 
-    Raises RouterError when a router is missing or damaged or another process promoted meanwhile, StorageError when
-    the system refuses.
+    Raises RouterError when there is no champion, a router is missing or damaged, or another process promoted meanwhile;
+    StorageError when the system refuses.
     """
-    first = first_champion(layout, dataset, config, craft, by=by)
     registry = Registry(layout, craft.verify)
-    champion = first or registry.champion()
-    assert champion is not None  # noqa: S101  # there is one, or the line above has just promoted it
+    champion = registry.champion()
+    if champion is None:
+        raise RouterError(
+            "there is no champion to judge against", hint="train a router first: flywheel train"
+        )
     if champion.version == challenger:
-        reason = f"router {challenger} is the champion already"
-        return Night("same", reason, challenger, champion, first is not None, {})
+        return Night("same", f"router {challenger} is the champion already", challenger, champion, {})
     entry = registry.record_judgement(
         champion,
         challenger,
@@ -97,17 +98,37 @@ def judge_challenger(
     verdict: Verdict = entry.figures["outcome"]
     if verdict == "promoted" and not config.promotion.automatic:
         verdict = "would_promote"
-    if verdict == "promoted":
-        champion = registry.promote(
-            challenger,
-            kind="promoted",
-            by=by,
-            reason=entry.reason,
-            since=entry.figures["newest"],
-            figures=entry.figures,
-            expected=champion.sequence,
-        )
-    return Night(verdict, entry.reason, challenger, champion, first is not None, entry.figures)
+    return Night(verdict, entry.reason, challenger, champion, entry.figures)
+
+
+def promote_passed(layout: Layout, config: Config, craft: Craft, *, by: str) -> Champion | None:
+    """Promote the challenger that was judged last, if it passed and promotion is automatic; None otherwise."""
+    registry = Registry(layout, craft.verify)
+    champion = registry.champion()
+    if champion is None or not config.promotion.automatic:
+        return None
+    judged = [entry for entry in registry.judgements(champion) if entry.figures["outcome"] != "not_yet"]
+    if not judged or judged[-1].figures["outcome"] != "promoted":
+        return None
+    return registry.promote(
+        judged[-1].version,
+        kind="promoted",
+        by=by,
+        reason=judged[-1].reason,
+        since=judged[-1].figures["newest"],
+        figures=judged[-1].figures,
+        expected=champion.sequence,
+    )
+
+
+def run_night(
+    layout: Layout, challenger: str, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
+) -> Night:
+    """All of it: the first champion if there is none, the judgement, the promotion. `champion` is who serves afterwards."""
+    first_champion(layout, dataset, config, craft, by=by)
+    night = judge_challenger(layout, challenger, last_day, config, craft, by=by)
+    champion = promote_passed(layout, config, craft, by=by) if night.verdict == "promoted" else None
+    return replace(night, champion=champion or night.champion)
 
 
 def _judged(

@@ -72,27 +72,16 @@ class Registry:
             for entry in entries
         ]
 
+    def judgements(self, champion: Champion) -> list[Entry]:
+        """What was judged against this champion, oldest first."""
+        entries = read_entries(self.log)
+        return [entry for entry in entries if entry.kind == "judged" and entry.against == champion.sequence]
+
     def looks(self, champion: Champion) -> Looks:
         """The looks taken at challengers of this champion."""
-        taken = [
-            entry.figures
-            for entry in read_entries(self.log)
-            if entry.kind == "judged"
-            and entry.against == champion.sequence
-            and entry.figures.get("look") is not None
-        ]
+        found = [entry.figures for entry in self.judgements(champion)]
+        taken = [figures for figures in found if figures.get("look") is not None]
         return Looks(len(taken), max((int(figures["questions"]) for figures in taken), default=0))
-
-    def judged(self, champion: Champion, version: str, last_day: str) -> Entry | None:
-        """The judgement of a challenger against this champion on data up to a day, if it was made already."""
-        for entry in read_entries(self.log):
-            if (
-                entry.kind == "judged"
-                and (entry.against, entry.version) == (champion.sequence, version)
-                and entry.last_day == last_day
-            ):
-                return entry
-        return None
 
     def record_judgement(
         self,
@@ -110,9 +99,9 @@ class Registry:
         """
         with self._locked():
             self._expect(champion.sequence)
-            known = self.judged(champion, version, last_day)
-            if known is not None:
-                return known
+            for entry in self.judgements(champion):
+                if (entry.version, entry.last_day) == (version, last_day):
+                    return entry
             reason, figures = decide(self.looks(champion))
             entry = Entry(
                 kind="judged",

@@ -23,7 +23,7 @@ from flywheel_core.lake.reading import Progress
 from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
 from flywheel_core.learn.champion import version_folder
 from flywheel_core.learn.evidence import worths
-from flywheel_core.learn.nightly import Craft, judge_challenger
+from flywheel_core.learn.nightly import Craft, run_night
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.replay_days import config_of, hand_out, stage
 from flywheel_core.learn.replay_result import DayResult, Replay
@@ -136,7 +136,7 @@ def _learn(layout: Layout, day: date, config: Config, craft: Craft) -> tuple[str
         challenger = craft.train(layout, dataset, config)
     except (NoDataError, RouterError) as error:
         return "no_challenger", error.message
-    night = judge_challenger(layout, challenger, dataset, day, config, craft, by=BY)
+    night = run_night(layout, challenger, dataset, day, config, craft, by=BY)
     return night.verdict, night.reason
 
 
