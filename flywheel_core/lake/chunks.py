@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from flywheel_core.errors import PointError
-from flywheel_core.lake.columns import answer_columns, point_columns
+from flywheel_core.lake.columns import ANSWERS, POINTS, answer_columns, point_columns
 from flywheel_core.lake.points import BYTE_ORDER_MARK, read_point
 from flywheel_core.lake.raw_lines import Chunk, Text
 from flywheel_core.wire import MAX_POINT_BYTES
@@ -28,6 +28,11 @@ REJECTS = pa.schema(
     ]
 )
 
+_POINTS_TO_LABEL = pa.schema([POINTS.field(name) for name in ("data_point_id", "question")])
+_ANSWERS_TO_LABEL = pa.schema(
+    [ANSWERS.field(name) for name in ("owner", "model", "score", "failed", "cost", "latency_ms")]
+)
+
 REJECT_CODES = {
     "file_damaged": "a compressed file cannot be unpacked further; the text is the broken-off line before the damage",
 }
@@ -36,7 +41,7 @@ REJECT_CODES = {
 
 class Wanted(msgspec.Struct, frozen=True):
     """How chunks are to be read. day: of the raw file; open: its end may still be written, so a last line without
-    newline is left for later; full: with answers, question keys and splits."""
+    newline is left for later; full: with all columns, not only those that labels come from."""
 
     day: date
     open: bool = False
@@ -75,12 +80,13 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
             rejects.append(_whole_reject(chunk, data, length))
             end += length
     else:
-        for offset, line in _lines(data, chunk.start, wanted.open):
-            end = offset + len(line) + 1
+        for offset, view in _lines(data, chunk.start, wanted.open):
+            end = offset + len(view) + 1
             try:
-                points.append(read_point(line, wanted.day))
+                points.append(read_point(view, wanted.day))
                 offsets.append(offset)
             except PointError as error:
+                line = bytes(view)
                 if line.removeprefix(BYTE_ORDER_MARK).strip():
                     rejects.append((offset, len(line), error.code, error.message, _shown(line)))
                 else:
@@ -92,8 +98,8 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
         lines=len(points) + len(rejects),
         blank=blank,
         bytes_read=end - chunk.start,
-        points=point_columns(points, offsets, keys=wanted.full),
-        answers=answer_columns(points, answers=wanted.full),
+        points=point_columns(points, offsets, POINTS if wanted.full else _POINTS_TO_LABEL),
+        answers=answer_columns(points, ANSWERS if wanted.full else _ANSWERS_TO_LABEL),
         rejects=pa.table(
             [pa.array(column, field.type) for column, field in zip(columns, REJECTS, strict=True)],
             schema=REJECTS,
@@ -101,14 +107,15 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
     )
 
 
-def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, bytes]]:
+def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, memoryview]]:
     """The lines of `data` with their offsets, split on newline alone. A last line without one is left if kept."""
+    view = memoryview(data)
     at = 0
     while (end := data.find(b"\n", at)) >= 0:
-        yield start + at, data[at:end]
+        yield start + at, view[at:end]
         at = end + 1
     if at < len(data) and not keep_tail:
-        yield start + at, data[at:]
+        yield start + at, view[at:]
 
 
 def _ends_line(chunk: Chunk) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -77,33 +77,30 @@ def split_of(question: str) -> Split:
     return _keys(question)[1]
 
 
-def point_columns(points: Sequence[Any], offsets: Sequence[int], keys: bool) -> pa.Table:
-    """One row a point, as `POINTS`; `keys` says whether question keys and splits are worked out."""
+def point_columns(points: Sequence[Any], offsets: Sequence[int], schema: pa.Schema = POINTS) -> pa.Table:
+    """One row a point, with the columns of `schema`: all of `POINTS` or some of them."""
     decisions = [_decision(point.classification) for point in points]
-    questions = [point.question for point in points]
-    sides = [_keys(question) if keys else (None, None) for question in questions]
-    columns: dict[str, Sequence[Any]] = {
-        "data_point_id": [point.id for point in points],
-        "byte_offset": offsets,
-        "question": questions,
-        "question_key": [key for key, _ in sides],
-        "split": [side for _, side in sides],
-        "router_version": [_text(decision, "router_version") for decision in decisions],
-        "predicted_model": [_text(decision, "model") for decision in decisions],
-        "predicted_category": [_text(decision, "category") for decision in decisions],
-        "confidence": [_number(decision, "confidence") for decision in decisions],
-        "decision_reason": [_text(decision, "reason") for decision in decisions],
-    }
-    for name in POINTS.names:
-        if name not in columns:
-            columns[name] = [getattr(point, name) for point in points]
-    return pa.table([pa.array(columns[field.name], field.type) for field in POINTS], schema=POINTS)
+    columns: dict[str, Sequence[Any]] = {}
+    if "question_key" in schema.names:
+        sides = [_keys(point.question) for point in points]
+        columns["question_key"] = [key for key, _ in sides]
+        columns["split"] = [side for _, side in sides]
+    for name in schema.names:
+        if name in _FROM_DECISION:
+            field, read = _FROM_DECISION[name]
+            columns[name] = [None if decision is None else read(decision, field) for decision in decisions]
+        elif name == "byte_offset":
+            columns[name] = offsets
+        elif name not in columns:
+            field = "id" if name == "data_point_id" else name
+            columns[name] = [getattr(point, field) for point in points]
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def answer_columns(points: Sequence[Any], answers: bool) -> pa.Table:
-    """One row a point and model, as `ANSWERS`; a point without any response has one row with model null.
+def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Table:
+    """One row a point and model, with the columns of `schema`: all of `ANSWERS` or some of them.
 
-    `answers` says whether the answers' text is kept.
+    A point without any response or score has one row with model null.
     """
     models: list[str | None] = []
     responses: list[Any] = []
@@ -113,35 +110,26 @@ def answer_columns(points: Sequence[Any], answers: bool) -> pa.Table:
     asked: list[float | None] = []
     counts: list[int] = []
     for point in points:
-        found = point.responses
+        found, given = point.responses, point.scores
         names: list[str] = list(found)
-        given = point.scores
         if not given.keys() <= found.keys():
             names += [model for model in given if model not in found]
         if not names:
             names = [None]  # type: ignore[list-item] # the row that keeps a point without responses
         models += names
         responses += map(found.get, names)
-        scores += map(given.get, names)
-        reasons += _reasons(point, names)
+        own_scores = list(map(given.get, names))
+        scores += own_scores
+        reasons += _reasons(point, names) if None in own_scores else [None] * len(names)
         spreads += _looked_up(point.score_spreads, names)
         asked += _looked_up(point.asked, names)
         counts.append(len(names))
-    failures = [
-        _failure(model, response, score)
-        for model, response, score in zip(models, responses, scores, strict=True)
-    ]
+    failures = list(map(_failure, models, responses, scores))
     owners = np.repeat(np.arange(len(counts)), counts)
-    starts = np.repeat(np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, int), counts)
     columns: dict[str, Any] = {
         "owner": owners,
-        "position": np.arange(len(owners)) - starts,
+        "position": np.arange(len(owners)) - np.repeat(np.cumsum([0, *counts])[:-1], counts),
         "model": models,
-        "answer": _field(responses, "answer") if answers else [None] * len(models),
-        "latency_ms": _bounded(_field(responses, "latency_ms")),
-        "cost": _field(responses, "cost"),
-        "finish_reason": _field(responses, "finish_reason"),
-        "error": _field(responses, "error"),
         "failed": [
             None if model is None else failure is not None
             for model, failure in zip(models, failures, strict=True)
@@ -149,13 +137,17 @@ def answer_columns(points: Sequence[Any], answers: bool) -> pa.Table:
         "failure_reason": failures,
         "score": [None if failure else score for failure, score in zip(failures, scores, strict=True)],
         "score_reason": [
-            None if model is None else "response_failed" if failure else reason
-            for model, failure, reason in zip(models, failures, reasons, strict=True)
+            "response_failed" if failure else reason
+            for failure, reason in zip(failures, reasons, strict=True)
         ],
         "score_spread": spreads,
         "asked": asked,
     }
-    return pa.table([pa.array(columns[field.name], field.type) for field in ANSWERS], schema=ANSWERS)
+    for name in schema.names:
+        if name not in columns:
+            values = [None if response is None else getattr(response, name) for response in responses]
+            columns[name] = _bounded(values) if name == "latency_ms" else values
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def _keys(question: str) -> tuple[str, Split]:
@@ -170,9 +162,9 @@ def _keys(question: str) -> tuple[str, Split]:
     return digest[:32], "train" if bucket < 70 else "validation" if bucket < 80 else "test"
 
 
-def _decision(classification: Any) -> dict[str, Any]:
+def _decision(classification: Any) -> dict[str, Any] | None:
     found = free_part(classification)
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else None
 
 
 def _text(decision: dict[str, Any], name: str) -> str | None:
@@ -187,12 +179,12 @@ def _number(decision: dict[str, Any], name: str) -> float | None:
     return float(value) if abs(value) <= 1e300 else None
 
 
-def _reasons(point: Any, names: Sequence[str]) -> list[str | None]:
-    """Why each score is missing, null where it is not."""
+def _reasons(point: Any, names: Sequence[str | None]) -> list[str | None]:
+    """Why each score is missing, null where it is not, and where there is no model."""
     scores, given = point.scores, point.score_reasons or {}
     return [
         None
-        if scores.get(name) is not None
+        if name is None or scores.get(name) is not None
         else given.get(name) or ("score_null" if name in scores else "score_absent")
         for name in names
     ]
@@ -213,11 +205,17 @@ def _failure(model: str | None, response: Any, score: float | None) -> str | Non
     return None if response.answer and not response.answer.isspace() else "answer_empty"
 
 
-def _field(responses: Sequence[Any], name: str) -> list[Any]:
-    return [None if response is None else getattr(response, name) for response in responses]
-
-
 def _bounded(latencies: list[int | None]) -> list[int | None]:
     if any(value is not None and value > MAX_LATENCY_MS for value in latencies):
         return [value if value is None else min(value, MAX_LATENCY_MS) for value in latencies]
     return latencies
+
+
+_FROM_DECISION: dict[str, tuple[str, Callable[[dict[str, Any], str], Any]]] = {
+    "router_version": ("router_version", _text),
+    "predicted_model": ("model", _text),
+    "predicted_category": ("category", _text),
+    "confidence": ("confidence", _number),
+    "decision_reason": ("reason", _text),
+}
+"""Column -> field of a point's classification, and how it is read."""

@@ -18,7 +18,7 @@ _SHORT_DEPTH = 10
 _ANY = msgspec.json.Decoder()
 
 
-def read_point(line: bytes, day: date) -> Any:
+def read_point(line: bytes | memoryview, day: date) -> Any:
     """The data point of one raw line of `day`: a DataPoint, or one like it without the parts that no table keeps.
 
     Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second, so
@@ -33,7 +33,7 @@ def read_point(line: bytes, day: date) -> Any:
             if question_code(point.question) is None and _drop_free_parts(point):
                 return point
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    return decode_point(line.removeprefix(BYTE_ORDER_MARK), now=midnight)
+    return decode_point(bytes(line).removeprefix(BYTE_ORDER_MARK), now=midnight)
 
 
 def free_part(value: Any) -> Any:
