@@ -15,7 +15,7 @@ from flywheel_core.serve.access import Access
 from flywheel_core.serve.body import Budget, Headers, Hold, Receive, header, read_body
 from flywheel_core.wire_batch import Batch, Rejected, decode_batch
 
-SUCCESS = "Data collected successfully"
+SUCCESS = b"Data collected successfully"
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -36,7 +36,8 @@ class Collect:
         self._committer = committer
         self._metrics = metrics
         self._clock = clock
-        self._budget = Budget(settings.max_queue_bytes, metrics.queue_bytes.set)
+        self._budget = Budget(settings.max_queue_bytes)
+        metrics.queue_bytes.set_function(lambda: self._budget.held)
 
     async def __call__(self, headers: Headers, receive: Receive) -> tuple[int, bytes]:
         """Store the batch of one request and return status and body of the answer.
@@ -96,7 +97,7 @@ def _rejected_lines(items: list[Rejected], source: str, received_at: float) -> b
 
 
 def _check_media_type(content_type: str | None) -> None:
-    if content_type is None:
+    if content_type is None or content_type == "application/json":
         return
     kind, _, parameters = content_type.partition(";")
     charset = parameters.partition("charset=")[2].strip(' "').lower()
@@ -108,10 +109,20 @@ def _check_media_type(content_type: str | None) -> None:
 
 
 def _answer(batch: Batch) -> tuple[int, bytes]:
+    if not batch.rejected:
+        return 200, b'{"status":"success","count":%d,"message":"%s","rejected":[]}' % (
+            len(batch.points),
+            SUCCESS,
+        )
     rejected = [{"index": item.index, "code": item.code, "message": item.message} for item in batch.rejected]
     if rejected and not batch.points:
         status, message = REQUEST_CODES["nothing_acceptable"]
         refusal = {"status": "error", "code": "nothing_acceptable", "message": message, "count": 0}
         return status, _ENCODER.encode({**refusal, "rejected": rejected})
-    success = {"status": "success", "count": len(batch.points), "message": SUCCESS, "rejected": rejected}
+    success = {
+        "status": "success",
+        "count": len(batch.points),
+        "message": SUCCESS.decode(),
+        "rejected": rejected,
+    }
     return 200, _ENCODER.encode(success)

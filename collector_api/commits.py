@@ -75,6 +75,7 @@ class Committer:
             self._disk, lambda day, part: layout.rejected_file(day, writer, part), self._buffer
         )
         self._waiting: deque[_Entry] = deque()
+        metrics.queue_requests.set_function(lambda: len(self._waiting))
         self._more = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,7 +115,6 @@ class Committer:
         self.check_room()
         entry = _Entry(day, raw, rejected, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
-        self._metrics.queue_requests.inc()
         self._more.set()
         await entry.done
 
@@ -157,7 +157,6 @@ class Committer:
                 await self._more.wait()
                 continue
             entries = self._take()
-            self._metrics.queue_requests.dec(len(entries))
             code = await self._commit(entries)
             self._failing = code is not None
             for entry in entries:

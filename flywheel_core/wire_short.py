@@ -4,6 +4,7 @@ Three shapes are known: the canonical one, the canonical one without id, and tha
 Whatever has another shape, or breaks a rule that types do not express, is left to `flywheel_core/wire_fields.py`.
 """
 
+import itertools
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ _FEW = 16
 """Texts from which numpy finds brackets faster than a loop."""
 
 _OBJECT, _LIST, _NULL, _NEWLINE = b"{[n\n"
-_STRING_OR_NULL = b'"n'
+_STRING_OR_NULL = frozenset(b'"n')
 
 _LARGE = 8_192
 """Bytes from which polars checks UTF-8 faster than Python: five times so at 200 KB."""
@@ -176,25 +177,16 @@ def _from_go(point: _GoPoint) -> DataPoint | None:
 
 def _texts_are_plain(points: list[DataPoint]) -> bool:
     """Whether all JSON texts that are kept as they came have the right type, stand on one line and are not too deep."""
-    objects: list[msgspec.Raw] = []
-    for point in points:
-        if point.messages is not NULL and not _are_plain([point.messages], _LIST):
+    responses = [response for point in points for response in point.responses.values()]
+    objects = [response.raw_response for response in responses if response.raw_response is not NULL]
+    objects += [response.usage for response in responses if response.usage is not NULL]
+    objects += [point.classification for point in points if point.classification is not NULL]
+    lists = [point.messages for point in points if point.messages is not NULL]
+    if points and isinstance(points[0], _KeptPoint):
+        first_bytes = {memoryview(response.answer)[0] for response in responses}  # type: ignore[arg-type] # kept as text
+        if not first_bytes <= _STRING_OR_NULL:
             return False
-        if point.classification is not NULL:
-            objects.append(point.classification)
-        for response in point.responses.values():
-            if response.usage is not NULL:
-                objects.append(response.usage)
-            if response.raw_response is not NULL:
-                objects.append(response.raw_response)
-            answer = response.answer
-            if (
-                isinstance(answer, msgspec.Raw)
-                and answer is not NULL
-                and memoryview(answer)[0] not in _STRING_OR_NULL
-            ):
-                return False
-    return not objects or _are_plain(objects, _OBJECT)
+    return (not objects or _are_plain(objects, _OBJECT)) and (not lists or _are_plain(lists, _LIST))
 
 
 def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
@@ -207,14 +199,20 @@ def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
         return False
     if len(texts) <= _FEW:
         pieces = joined.split(b"\n")
-        counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
+        all_openers = joined.count(b"{") + joined.count(b"[")
+        counts = [all_openers] * len(pieces)
+        if all_openers > _RAW_DEPTH:
+            counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
         begins = {piece[0] for piece in pieces if piece}
     else:
         marks = np.frombuffer(joined, np.uint8)
-        starts = np.concatenate(([0], np.flatnonzero(marks == _NEWLINE) + 1))
-        openers = np.flatnonzero((marks | 32) == _OBJECT)  # of the bytes in JSON, only { and [ become { by this bit
-        counts = np.diff(np.searchsorted(openers, starts), append=len(openers)).tolist()
-        begins = set(marks[starts].tolist())
+        breaks = (marks == _NEWLINE).nonzero()[0]
+        openers = ((marks | 32) == _OBJECT).nonzero()[
+            0
+        ]  # of the bytes in JSON, only { and [ become { by this bit
+        before = [0, *openers.searchsorted(breaks).tolist(), len(openers)]
+        counts = [stop - start for start, stop in itertools.pairwise(before)]
+        begins = {joined[0], *marks[breaks + 1].tolist()}
     if len(counts) != len(texts) or not begins <= {first, _NULL}:
         return False
     deep = [text for text, count in zip(texts, counts, strict=True) if count > _RAW_DEPTH]

@@ -18,24 +18,21 @@ class ClientGoneError(Exception):
 
 
 class Budget:
-    """Bytes that all requests together may hold in memory. `changed` is told the bytes held after every change."""
+    """Bytes that all requests together may hold in memory: `held` of `limit`."""
 
-    def __init__(self, limit: int, changed: Callable[[int], object]) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
-        self._changed = changed
 
     def take(self, size: int) -> None:
         """Hold `size` bytes more. Raises RequestError `queue_full` when that is too much."""
         if self.held + size > self.limit:
             raise RequestError("queue_full", retry_after=1)
         self.held += size
-        self._changed(self.held)
 
     def give_back(self, size: int) -> None:
         """Hold `size` bytes less."""
         self.held -= size
-        self._changed(self.held)
 
 
 class Hold:

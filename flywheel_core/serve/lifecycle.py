@@ -87,6 +87,7 @@ async def _serve(
             access_log=False,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_keep_alive=int(settings.idle_timeout) + 1,
             timeout_graceful_shutdown=int(settings.drain_timeout) + 1,
             backlog=BACKLOG,

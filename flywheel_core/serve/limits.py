@@ -71,7 +71,12 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle.response_complete:
             return
-        cycle.body += body
+        if not cycle.body:
+            cycle.body = body  # type: ignore[assignment] # bytes in one piece: uvicorn hands them on without a copy
+        else:
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)
+            cycle.body += body
         if len(cycle.body) >= min(_GATHER_BYTES, self.settings.max_body_bytes + 1):
             self.flow.pause_reading()
             cycle.message_event.set()
