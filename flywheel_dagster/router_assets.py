@@ -1,0 +1,222 @@
+"""The router's assets, and how each is made: trained, judged, promoted, taken up. The rules are in `flywheel_core/learn`.
+
+A challenger and its judgement belong to a day, like the dataset. Champion and deployed router are one each, whatever the
+day: they are what is in service now.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from flywheel_core.errors import DatasetError, NoDataError, RouterError
+from flywheel_core.lake.dataset import build_dataset, latest_dataset
+from flywheel_core.lake.layout import sha256_of
+from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.nightly import Craft, first_champion, judge_challenger, promote_passed
+from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.route import RouterWatch
+from flywheel_dagster import metadata
+from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
+from flywheel_dagster.resources import Lake
+
+CHALLENGER, EVALUATION = "challenger_router", "router_evaluation"
+CHAMPION, DEPLOYED = "champion_router", "deployed_router"
+ROUTER_ASSETS = (CHALLENGER, EVALUATION, CHAMPION, DEPLOYED)
+GROUP = "router"
+
+
+def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The four assets, in the order in which a night makes them."""
+
+    @dg.asset(
+        name=CHALLENGER,
+        deps=[TRAINING_DATASET],
+        partitions_def=partitions,
+        group_name=GROUP,
+        kinds={"scikitlearn", "numpy"},
+        owners=LEARNING,
+        description="A router trained on the training split of the day's dataset: `data/routers/<version>/`. The same dataset, "
+        "settings and seed give the same bytes.",
+    )
+    def _challenger(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
+    ) -> dg.MaterializeResult[Any]:
+        dataset = _dataset(lake, _day(context))
+        version = craft.train(lake.layout, dataset, lake.config)
+        return dg.MaterializeResult(
+            metadata=_artefact(lake, version) | {"dataset": dataset},
+            data_version=_data_version(lake, version),
+        )
+
+    @dg.asset(
+        name=EVALUATION,
+        deps=[CHALLENGER],
+        partitions_def=partitions,
+        group_name=GROUP,
+        kinds={"numpy"},
+        owners=LEARNING,
+        description="The challenger against the champion on test questions that came after the champion's promotion. A "
+        "rejection and `not yet` are normal. A judgement is made once: made again, it is the same and spends no error level.",
+    )
+    def _evaluation(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
+    ) -> dg.MaterializeResult[Any]:
+        day = _day(context)
+        dataset = _dataset(lake, day)
+        challenger = craft.train(lake.layout, dataset, lake.config)
+        by = f"dagster run {context.run.run_id}"
+        first_champion(lake.layout, dataset, lake.config, craft, by=by)
+        night = judge_challenger(lake.layout, challenger, day, lake.config, craft, by=by)
+        figures = dict(night.figures)
+        slices = figures.pop("slices", [])
+        context.log.info(f"{night.verdict}: {night.reason}")
+        shown: dict[str, Any] = {
+            "verdict": night.verdict,
+            "reason": night.reason,
+            "challenger": challenger,
+            "champion": night.champion.version,
+            **{name: value for name, value in figures.items() if isinstance(value, int | float)},
+        }
+        if slices:
+            columns = ("category", "questions", "mean", "lower", "counts")
+            shown["slices"] = metadata.rows_of(columns, [[one[name] for name in columns] for one in slices])
+        return dg.MaterializeResult(metadata=shown)
+
+    @dg.asset(
+        name=CHAMPION,
+        deps=[EVALUATION],
+        group_name=GROUP,
+        kinds={"json"},
+        owners=LEARNING,
+        description="The router in service, as `data/routers/champion.json` says: the challenger judged last is promoted if it "
+        "passed and `promotion.automatic` is on. `flywheel router rollback` goes back.",
+    )
+    def _champion(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
+    ) -> dg.MaterializeResult[Any]:
+        promoted = promote_passed(lake.layout, lake.config, craft, by=f"dagster run {context.run.run_id}")
+        champion = promoted or Registry(lake.layout, craft.verify).champion()
+        if champion is None:
+            raise RouterError("there is no champion yet", hint="materialise router_evaluation first")
+        return dg.MaterializeResult(
+            metadata=_artefact(lake, champion.version)
+            | {"promoted_now": promoted is not None, "promotion": champion.sequence},
+            data_version=dg.DataVersion(champion.digest),
+        )
+
+    @dg.asset(
+        name=DEPLOYED,
+        deps=[CHAMPION],
+        group_name=GROUP,
+        kinds={"python"},
+        owners=LEARNING,
+        description="The champion taken up as a gateway takes it up: verified, loaded, and its recorded questions answered.",
+    )
+    def _deployed(lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]) -> dg.MaterializeResult[Any]:
+        watch = RouterWatch(lake.layout, craft.load)
+        watch.poll()
+        if watch.in_force is None:
+            refused = watch.refusal
+            raise RouterError(
+                f"a gateway would refuse the champion: {refused.message}"
+                if refused
+                else "there is no champion",
+                code=refused.code if refused else None,
+            )
+        champion = watch.in_force.champion
+        return dg.MaterializeResult(
+            metadata={"version": champion.version, "promotion": champion.sequence},
+            data_version=dg.DataVersion(champion.digest),
+        )
+
+    return [_challenger, _evaluation, _champion, _deployed]
+
+
+def router_checks() -> Sequence[dg.AssetChecksDefinition]:
+    """What is checked about routers. None blocks: what is not whole is never promoted nor taken up anyway."""
+
+    @dg.asset_check(
+        asset=CHALLENGER,
+        description="The newest challenger was trained on the dataset whose window ends last.",
+    )
+    def trained_on_current_dataset(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> dg.AssetCheckResult:
+        newest = context.instance.get_latest_materialization_event(dg.AssetKey(CHALLENGER))
+        found = newest.asset_materialization if newest else None
+        trained = found.metadata["dataset"].value if found else None
+        current = latest_dataset(lake.layout)
+        return dg.AssetCheckResult(
+            passed=trained is not None and trained == current,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"trained on {trained}, the current dataset is {current}",
+        )
+
+    @dg.asset_check(
+        asset=CHAMPION,
+        description="Every file of the champion has the SHA-256 of its manifest, and the manifest that of its promotion.",
+    )
+    def artefact_verifies(
+        lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
+    ) -> dg.AssetCheckResult:
+        try:
+            champion = Registry(lake.layout, craft.verify).champion()
+            if champion is None:
+                return dg.AssetCheckResult(passed=False, description="there is no champion")
+            folder = version_folder(lake.layout, champion.version)
+            craft.verify(folder)
+            if sha256_of(folder / MANIFEST) != champion.digest:
+                return dg.AssetCheckResult(
+                    passed=False, description=f"{folder / MANIFEST} is not the one that was promoted"
+                )
+        except RouterError as error:
+            return dg.AssetCheckResult(passed=False, description=str(error))
+        return dg.AssetCheckResult(passed=True, description=f"router {champion.version} is whole")
+
+    @dg.asset_check(
+        asset=DEPLOYED,
+        description="Taken up as a gateway takes it up, the champion answers its recorded questions as at its training.",
+    )
+    def deployed_answers_agree(
+        lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
+    ) -> dg.AssetCheckResult:
+        watch = RouterWatch(lake.layout, craft.load)
+        watch.poll()
+        if watch.in_force is not None:
+            return dg.AssetCheckResult(
+                passed=True,
+                description=f"router {watch.in_force.champion.version} answers as at its training",
+            )
+        says = watch.refusal.message if watch.refusal else "there is no champion"
+        return dg.AssetCheckResult(passed=False, description=says)
+
+    return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree]
+
+
+def _day(context: dg.AssetExecutionContext) -> date:
+    return date.fromisoformat(context.partition_key)
+
+
+def _dataset(lake: Lake, day: date) -> str:
+    """The dataset of a day; it is there already when the day's training set was made."""
+    try:
+        return build_dataset(lake.layout, day, lake.config).version
+    except NoDataError as error:
+        raise DatasetError(
+            f"there is no dataset of {day} to train on: {error.message}", hint=error.hint
+        ) from error
+
+
+def _data_version(lake: Lake, version: str) -> dg.DataVersion:
+    return dg.DataVersion(sha256_of(version_folder(lake.layout, version) / MANIFEST))
+
+
+def _artefact(lake: Lake, version: str) -> dict[str, Any]:
+    folder = version_folder(lake.layout, version)
+    return {
+        "version": version,
+        "folder": dg.MetadataValue.path(str(folder.absolute())),
+        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
+    }

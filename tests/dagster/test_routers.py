@@ -1,0 +1,141 @@
+"""The router's assets on a real instance and real tables; the router itself is a small one that looks at one word."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Config, Storage
+from flywheel_core.learn.registry import Registry
+from flywheel_dagster.partitions import daily_partitions
+from flywheel_dagster.resources import Lake
+from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets, router_checks
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
+from tests.core.learn import toy
+
+PER_DAY = 600
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance that forgets."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    config = toy.config(tmp_path)
+    return Lake(config.model_copy(update={"storage": Storage(data_dir=tmp_path, first_day=str(toy.FIRST))}))
+
+
+def retrain(instance: dg.DagsterInstance, lake: Lake, day: date, **options: Any) -> dg.ExecuteInProcessResult:
+    """A run of `nightly_retrain` for a day."""
+    partitions = daily_partitions(str(toy.FIRST))
+    defs = dg.Definitions(
+        assets=router_assets(partitions),
+        asset_checks=list(router_checks()),
+        jobs=[NIGHTLY_RETRAIN],
+        resources={"lake": lake, "craft": toy.CRAFT},
+        executor=dg.in_process_executor,
+    )
+    return defs.resolve_job_def(NIGHTLY_RETRAIN.name).execute_in_process(
+        {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        instance,
+        partition_key=day.isoformat(),
+        **options,
+    )
+
+
+def shown(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    (made,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in made.metadata.items()}
+
+
+def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
+
+
+def test_nights_train_judge_promote_and_take_up(instance: dg.DagsterInstance, lake: Lake) -> None:
+    first, second, third = toy.days(3)
+    toy.make_day(lake.layout, lake.config, first, PER_DAY)
+    night = retrain(instance, lake, first)
+    assert night.success
+    assert shown(night, "router_evaluation")["verdict"] == "not_yet"
+    assert shown(night, "champion_router")["version"].startswith("single-")
+    assert verdicts(night) == dict.fromkeys(
+        ("trained_on_current_dataset", "artefact_verifies", "deployed_answers_agree"), True
+    )
+
+    toy.make_day(lake.layout, lake.config, second, PER_DAY)
+    night = retrain(instance, lake, second)
+    judged = shown(night, "router_evaluation")
+    assert judged["verdict"] == "promoted"
+    assert judged["lower"] > 0
+    assert judged["look"] == 1
+    champion = shown(night, "champion_router")
+    assert (champion["version"], champion["promoted_now"]) == (judged["challenger"], True)
+    assert shown(night, "deployed_router")["version"] == judged["challenger"]
+    assert all(verdicts(night).values())
+
+    toy.make_day(lake.layout, lake.config, third, PER_DAY)
+    night = retrain(instance, lake, third)
+    assert night.success, "not promoting is a normal run"
+    assert shown(night, "router_evaluation")["verdict"] in ("not_yet", "rejected")
+    assert shown(night, "champion_router")["version"] == champion["version"]
+
+
+def test_who_promoted_is_the_run(instance: dg.DagsterInstance, lake: Lake) -> None:
+    toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
+    night = retrain(instance, lake, toy.FIRST)
+    (entry, _) = (record.entry for record in Registry(lake.layout, toy.verify).history())
+    assert entry.by == f"dagster run {night.run_id}"
+
+
+def test_a_day_made_again_spends_no_further_look(instance: dg.DagsterInstance, lake: Lake) -> None:
+    toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
+    retrain(instance, lake, toy.FIRST)
+    before = Registry(lake.layout, toy.verify).history()
+    retrain(instance, lake, toy.FIRST)
+    assert Registry(lake.layout, toy.verify).history() == before
+
+
+def test_a_day_without_a_dataset_fails_and_says_what_to_do(instance: dg.DagsterInstance, lake: Lake) -> None:
+    night = retrain(instance, lake, toy.FIRST, raise_on_error=False)
+    assert not night.success
+    (failed,) = (event for event in night.all_events if event.is_step_failure)
+    error = failed.step_failure_data.error
+    assert error is not None and error.cause is not None
+    assert "no dataset of 2026-01-05" in error.cause.message
+
+
+def test_a_damaged_champion_fails_its_checks_and_is_not_taken_up(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
+    retrain(instance, lake, toy.FIRST)
+    champion = Registry(lake.layout, toy.verify).champion()
+    assert champion is not None
+    rules = lake.layout.router(champion.version) / "rules.json"
+    rules.write_bytes(rules.read_bytes()[:-1])
+    partitions = daily_partitions(str(toy.FIRST))
+    done = dg.materialize(
+        [*router_assets(partitions), *router_checks()],
+        selection=dg.AssetSelection.assets("deployed_router", "champion_router"),
+        instance=instance,
+        resources={"lake": lake, "craft": toy.CRAFT},
+        raise_on_error=False,
+    )
+    assert not done.success
+    found = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
+    assert found == {"artefact_verifies": False}
+
+
+def test_the_assets_are_described_and_owned() -> None:
+    specs = [spec for asset in router_assets(daily_partitions("2026-01-01")) for spec in asset.specs]
+    assert [spec.key.to_user_string() for spec in specs] == list(ROUTER_ASSETS)
+    assert all(spec.description and spec.owners and spec.group_name == "router" for spec in specs)
+    assert Config().promotion.automatic
