@@ -158,13 +158,13 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
     )
 
 
-def split_disjoint(*, sides: int, shared: int) -> Verdict:
-    """No question is on two sides. sides: different questions in all; shared: those found on more than one side."""
+def split_disjoint(*, questions: int, shared: int) -> Verdict:
+    """No question is on two sides. questions: different ones in all; shared: those found on more than one side."""
     return Verdict(
         "split_disjoint",
         shared == 0,
-        f"{shared} of {sides} different questions are on more than one side of the split",
-        figures={"questions": sides, "shared": shared},
+        f"{shared} of {questions} different questions are on more than one side of the split",
+        figures={"questions": questions, "shared": shared},
     )
 
 

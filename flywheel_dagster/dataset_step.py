@@ -1,7 +1,8 @@
 """Makes the training dataset that ends with a day, and shows and checks what is in it. Part of `steps.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -18,64 +19,71 @@ PREVIEW_ROWS = 8
 
 
 def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
-    """The window that ends with `day` -> a dataset version; nothing is made of a window without a labelled example."""
-    needed = lake.config.dataset
+    """The window that ends with `day` -> a dataset version; nothing is made of a window without any table."""
     try:
         result = build_dataset(lake.layout, day, lake.config)
     except NoDataError as error:
-        verdict = checks.enough_examples(
-            labels={}, min_examples=needed.min_examples, min_labels=needed.min_labels
-        )
-        nothing = checks.Verdict(
-            verdict.check, False, str(error), dg.AssetCheckSeverity.WARN, verdict.figures
-        )
+        nothing = checks.Verdict("enough_examples", False, error.message, dg.AssetCheckSeverity.WARN)
         return (Outcome(NAME, None, verdicts=(nothing,)),)
-    examples = pl.read_parquet(result.path / "examples.parquet")
-    labels = dict(examples.group_by("label").len().sort("label").drop_nulls("label").rows())
+    examples = pl.scan_parquet(result.path / "examples.parquet")
+    used = examples.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
+    labels = dict(used.group_by("label").len().sort("label").collect().rows())
+    needed = lake.config.dataset
+    verdicts = (
+        checks.enough_examples(labels=labels, min_examples=needed.min_examples, min_labels=needed.min_labels),
+        _split_verdict(examples),
+        _files_verdict(lake, result),
+    )
+    preview = used.select("text", "label", "best_model", "score", "split").head(PREVIEW_ROWS).collect()
     return (
         Outcome(
             NAME,
             sha256_of(result.path / "dataset.json"),
-            _shown(result, examples, labels, day),
-            (
-                checks.enough_examples(
-                    labels=labels, min_examples=needed.min_examples, min_labels=needed.min_labels
-                ),
-                _split_verdict(examples),
-                _files_verdict(lake, result),
-            ),
+            _shown(result, labels, preview),
+            verdicts,
         ),
     )
 
 
-def _shown(
-    result: DatasetResult, examples: pl.DataFrame, labels: dict[str, int], day: date
-) -> dict[str, object]:
-    sides = examples.group_by("split").len().sort("split")
-    preview = examples.select("question", "label", "split").head(PREVIEW_ROWS)
+def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFrame) -> dict[str, Any]:
+    manifest = result.manifest
+    counts = manifest["counts"]
+    title = f"Labelled examples of the dataset of {result.last_day}"
+    rows = [
+        (label, *(manifest["labels"][side].get(label, {}).get("count", 0) for side in manifest["labels"]))
+        for label in labels
+    ]
     return {
         "version": result.version,
         "folder": dg.MetadataValue.path(str(result.path.absolute())),
         "sha256": sha256_of(result.path / "dataset.json"),
-        "dagster/row_count": examples.height,
-        "examples": examples.height,
-        **{f"examples_{side}": count for side, count in sides.rows()},
+        "bytes": sum(file["bytes"] for file in manifest["files"].values()),
+        "dagster/row_count": counts["examples"],
+        **{name: count for name, count in counts.items() if isinstance(count, int)},
+        "days_in_window": len(manifest["inputs"]),
+        "days_missing": ", ".join(manifest["days_missing"]) or "none",
         **metadata.shares(labels),
-        "bytes": sum(path.stat().st_size for path in result.path.iterdir()),
-        "chart": metadata.chart(
-            list(labels.items()), title=f"Labels of the dataset of {day}", unit="examples"
-        ),
+        "chart": metadata.chart(list(labels.items()), title=title, unit="examples"),
+        "table": metadata.rows_of(("label", *manifest["labels"]), rows),
         "preview": metadata.frame(preview),
-        "manifest": dg.MetadataValue.json(result.manifest),
-        **metadata.open_mark(day),
+        "dagster/column_schema": metadata.columns(result.path / "examples.parquet"),
+        "manifest": dg.MetadataValue.json(manifest),
+        **metadata.open_mark(result.last_day),
     }
 
 
-def _split_verdict(examples: pl.DataFrame) -> checks.Verdict:
+def _split_verdict(examples: pl.LazyFrame) -> checks.Verdict:
     """Looks at the questions themselves, folded here, and not at the hash that chose their side."""
-    folded = pl.col("question").str.to_lowercase().str.replace_all(r"\s+", "").str.replace_all(r"\d+", "0")
-    sides = examples.group_by(folded.alias("folded")).agg(pl.col("split").n_unique().alias("sides"))
-    return checks.split_disjoint(sides=sides.height, shared=sides.filter(pl.col("sides") > 1).height)
+    folded = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", "").str.replace_all(r"\d+", "0")
+    sides = (
+        examples.select(folded.hash().alias("folded"), "split")
+        .group_by("folded")
+        .agg(pl.col("split").n_unique().alias("sides"))
+        .select(pl.len(), (pl.col("sides") > 1).sum())
+        .collect()
+    )
+    questions, shared = sides.row(0)
+    return checks.split_disjoint(questions=questions, shared=shared)
 
 
 def _files_verdict(lake: Lake, result: DatasetResult) -> checks.Verdict:

@@ -1,21 +1,53 @@
 """Makes the folder that DAGSTER_HOME points at. What is set in it is in `dagster.yaml` beside this file."""
 
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 
+import dagster as dg
+
+from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import write_atomically
 
 SETTINGS_FILE = "dagster.yaml"
+LAST_DATABASE = Path("schedules", "schedules.db")
+"""The database that Dagster makes last in a new home."""
 
 
 def prepare_home(folder: Path) -> Path:
     """Make `folder` ready as DAGSTER_HOME and give its absolute path.
 
-    Settings that differ from Flywheel's are replaced; runs and events in the folder stay. Raises StorageError.
+    Settings that differ from Flywheel's are replaced; runs and events in the folder stay. Processes may do this at
+    once. Raises StorageError.
     """
     home = folder.absolute()
-    settings = files("flywheel_dagster").joinpath(SETTINGS_FILE).read_bytes()
-    target = home / SETTINGS_FILE
-    if not target.is_file() or target.read_bytes() != settings:
-        write_atomically(target, settings)
+    template = Template(files("flywheel_dagster").joinpath(SETTINGS_FILE).read_text(encoding="utf-8"))
+    events = json.dumps(
+        str(home / "history" / "runs")
+    )  # a JSON string is a YAML string, whatever is in the path
+    settings = template.substitute(events=events).encode()
+    with _alone(home):
+        target = home / SETTINGS_FILE
+        if not target.is_file() or target.read_bytes() != settings:
+            write_atomically(target, settings)
+        if not (home / LAST_DATABASE).is_file():
+            # Dagster makes its databases on first use, and two processes that do so at once fail.
+            with dg.DagsterInstance.from_config(str(home)):
+                pass
     return home
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One process at a time, until the block ends or the process does."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise StorageError(f"cannot make the Dagster home {home}: {error.strerror or error}") from error

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
+from flywheel_core.errors import StorageError
 from flywheel_dagster.home import SETTINGS_FILE, prepare_home
 
 PROJECT = Path(__file__).parents[2]
@@ -32,7 +34,28 @@ def test_preparing_again_restores_settings_and_keeps_the_rest(tmp_path: Path) ->
     prepare_home(tmp_path)
     assert yaml.safe_load((home / SETTINGS_FILE).read_text())["telemetry"] == {"enabled": False}
     assert (home / "history.txt").read_text() == "kept"
-    assert sorted(path.name for path in home.iterdir()) == [SETTINGS_FILE, "history.txt"]
+
+
+def test_processes_may_make_the_home_at_once(tmp_path: Path) -> None:
+    """Webserver, daemon and a backfill that start together on a new machine all come up."""
+    program = "import sys; from pathlib import Path; from flywheel_dagster.home import prepare_home; prepare_home(Path(sys.argv[1]))"
+    home = tmp_path / "home"
+    together = [
+        subprocess.Popen([sys.executable, "-c", program, str(home)], cwd=PROJECT, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for process in together:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_runs() == []
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file stands in the way."""
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StorageError, match="cannot make the Dagster home"):
+        prepare_home(tmp_path / "home")
 
 
 def test_dagster_takes_the_workspace_from_the_project_folder(tmp_path: Path) -> None:

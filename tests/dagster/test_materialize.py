@@ -1,0 +1,164 @@
+"""Days made through Dagster in this process and in real processes that are killed or run at once."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Config, Dataset, Storage
+from flywheel_core.errors import UsageError
+from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.tables import DAILY_TABLES
+from flywheel_dagster.home import prepare_home
+from flywheel_dagster.materialize import materialize_days
+from flywheel_dagster.partitions import utc_now
+from flywheel_dagster.resources import DayReport
+from tests.dagster.points import write_day
+
+DAYS = [date(2026, 1, 5) + timedelta(days=ahead) for ahead in range(3)]
+PROJECT = Path(__file__).parents[2]
+
+PROGRAM = """
+import sys
+from datetime import date
+from pathlib import Path
+from flywheel_core.config import Config, Dataset, Storage
+from flywheel_dagster.materialize import materialize_days
+data, home, *days = sys.argv[1:]
+config = Config(storage=Storage(data_dir=Path(data), first_day="2026-01-01"), dataset=Dataset(window_days=7))
+print("ready", flush=True)
+done = materialize_days(map(date.fromisoformat, days), config, Path(home), datasets="every")
+sys.exit(1 if done.failed else 0)
+"""
+
+
+def _config(folder: Path) -> Config:
+    return Config(
+        storage=Storage(data_dir=folder / "data", first_day="2026-01-01"), dataset=Dataset(window_days=7)
+    )
+
+
+def _process(folder: Path, home: Path) -> subprocess.Popen[str]:
+    days = [day.isoformat() for day in DAYS]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder / "data"), str(home), *days],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _made(folder: Path) -> dict[str, str]:
+    """Every file that was made, temporary leftovers included, with its hash."""
+    data = folder / "data"
+    return {
+        str(path.relative_to(data)): sha256_of(path)
+        for part in ("tables", "datasets")
+        for path in sorted((data / part).rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder with three raw days, and a home as the set-up leaves it."""
+    for day in DAYS:
+        write_day(Layout(tmp_path / "data"), day, count=60)
+    prepare_home(tmp_path / "home")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What an undisturbed run makes of the same days."""
+    other = tmp_path_factory.mktemp("undisturbed")
+    for day in DAYS:
+        write_day(Layout(other / "data"), day, count=60)
+    assert not materialize_days(DAYS, _config(other), other / "home", datasets="every").failed
+    made = _made(other)
+    assert len(made) == 3 * len(DAILY_TABLES) + 3 * 5
+    yield made
+
+
+@pytest.mark.parametrize(("datasets", "made"), [("none", 0), ("last", 1), ("every", 3)])
+def test_days_and_datasets_show_up_in_the_instance(folder: Path, datasets: str, made: int) -> None:
+    """What was made in this process is what the UI will show: runs, days, checks."""
+    done = materialize_days(DAYS, _config(folder), folder / "home", datasets=datasets)  # type: ignore[arg-type] # one of three
+    assert (done.days, done.failed) == (3, {})
+    with dg.DagsterInstance.from_config(str(prepare_home(folder / "home"))) as instance:
+        assert {run.run_id for run in instance.get_runs()} == set(done.runs)
+        assert all(run.is_success for run in instance.get_runs())
+        for table in DAILY_TABLES:
+            found = instance.get_materialized_partitions(dg.AssetKey(table))
+            assert found == {day.isoformat() for day in DAYS}
+        assert len(instance.get_materialized_partitions(dg.AssetKey("training_dataset"))) == made
+
+
+def test_whoever_waits_hears_of_every_day(folder: Path) -> None:
+    """Each day as it ends, then the dataset; a bad day is told and stops nothing."""
+    bad = Layout(folder / "data").raw_file(DAYS[1])
+    bad.unlink()
+    bad.mkdir()
+    reports: list[DayReport] = []
+    done = materialize_days(DAYS, _config(folder), folder / "home", on_day=reports.append)
+    assert list(done.failed) == [DAYS[1]]
+    assert [(one.day, one.done, one.total, bool(one.failures)) for one in reports] == [
+        (DAYS[0], 1, 3, False),
+        (DAYS[1], 2, 3, True),
+        (DAYS[2], 3, 3, False),
+        (DAYS[2], 1, 1, False),
+    ]
+    assert reports[-1].assets == ("training_dataset",)
+
+
+def test_a_gap_between_days_is_two_runs(folder: Path) -> None:
+    """Days that were not asked for are not made."""
+    done = materialize_days([DAYS[0], DAYS[2], DAYS[0]], _config(folder), folder / "home", datasets="none")
+    assert (done.days, len(done.runs)) == (2, 2)
+    assert Layout(folder / "data").table_days("responses") == [DAYS[0], DAYS[2]]
+
+
+def test_days_without_a_partition_are_refused(folder: Path) -> None:
+    """Before the first day and after today: nothing is made, and the message says what to set."""
+    tomorrow = utc_now().date() + timedelta(days=1)
+    for day in (date(2025, 12, 31), tomorrow):
+        with pytest.raises(UsageError, match=r"set storage\.first_day"):
+            materialize_days([DAYS[0], day], _config(folder), folder / "home")
+    assert not (folder / "data" / "tables").exists()
+
+
+def test_killed_half_way_and_repeated_gives_the_same_bytes(folder: Path, expected: dict[str, str]) -> None:
+    """SIGKILL at random moments, three times, then once to the end."""
+    moments = random.Random(7)
+    for _ in range(3):
+        process = _process(folder, folder / "home")
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(1.0, 4.0))
+        process.kill()
+        process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0)
+        half = _made(folder)
+        assert half.items() <= expected.items(), "what is there is whole"
+    last = _process(folder, folder / "home")
+    _, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    assert _made(folder) == expected
+
+
+def test_two_runs_of_the_same_days_at_once_give_the_same_bytes(
+    folder: Path, expected: dict[str, str]
+) -> None:
+    """Both end well and leave one result."""
+    both = [_process(folder, folder / "home"), _process(folder, folder / "home")]
+    for process in both:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert _made(folder) == expected
