@@ -82,7 +82,7 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
     except (ValueError, RecursionError) as error:
         return Answer(error=f"malformed_body: {error}"[:_MAX_DETAIL])
     raw = storable(body)
-    usage = storable(completion.usage)
+    usage = completion.usage if completion.usage is NULL else storable(completion.usage)
     if not completion.choices:
         return Answer(error="no_choices", usage=usage, raw=raw)
     choice = completion.choices[0]

@@ -49,6 +49,10 @@ class Connection(asyncio.Protocol):
         """Whether anything came back for the request under way or the last one."""
         return self._started
 
+    def expire(self) -> None:
+        """End the request under way as not answered in time."""
+        self._fail(httpx.ReadTimeout("no whole answer in time"))
+
     def close(self) -> None:
         """End the connection at once, whatever is under way."""
         self.usable = False

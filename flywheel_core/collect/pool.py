@@ -13,7 +13,6 @@ import httpx
 
 from flywheel_core.collect.connection import Connection
 from flywheel_core.collect.http import Endpoint, Reply
-from flywheel_core.errors import UpstreamError
 
 IDLE_SECONDS = 30.0
 """How long a connection without a request is kept."""
@@ -41,18 +40,26 @@ class PooledHttp:
     ) -> Reply:
         """See `Http.post`."""
         message = b"%b\r\ncontent-length: %d\r\n\r\n%b" % (endpoint.head, len(body), body)
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    connection = self._reusable(endpoint) or await self._connect(endpoint)
-                    try:
-                        return await self._exchange(connection, endpoint, message, max_bytes)
-                    except httpx.ReadError:
-                        # a kept connection that the other side closed meanwhile: the request did not get there
-                        if connection.requests == 1 or connection.answered:
-                            raise
-        except TimeoutError:
-            raise httpx.ReadTimeout(f"no whole answer within {timeout:.3g} s") from None
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout
+        while True:
+            connection = self._reusable(endpoint) or await self._connect(endpoint, ends)
+            deadline = loop.call_at(ends, connection.expire)
+            try:
+                reply = await connection.request(message, max_bytes)
+            except httpx.ReadError:
+                # a kept connection that the other side closed meanwhile: the request did not get there
+                if connection.requests == 1 or connection.answered:
+                    raise
+            except asyncio.CancelledError:
+                connection.close()
+                raise
+            else:
+                if connection.usable:
+                    self._keep(endpoint, connection)
+                return reply
+            finally:
+                deadline.cancel()
 
     async def close(self) -> None:
         """Give all connections back."""
@@ -61,20 +68,6 @@ class PooledHttp:
             for connection in connections:
                 connection.close()
         await asyncio.sleep(0)  # lets the loop tell the connections that they are closed
-
-    async def _exchange(
-        self, connection: Connection, endpoint: Endpoint, message: bytes, max_bytes: int
-    ) -> Reply:
-        try:
-            reply = await connection.request(message, max_bytes)
-        except (httpx.RequestError, UpstreamError):
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        if connection.usable:
-            self._keep(endpoint, connection)
-        return reply
 
     def _reusable(self, endpoint: Endpoint) -> Connection | None:
         idle = self._idle.get((endpoint.host, endpoint.port, endpoint.secure))
@@ -91,20 +84,21 @@ class PooledHttp:
         while idle[0].last_used < oldest or not idle[0].usable:
             idle.popleft().close()
 
-    async def _connect(self, endpoint: Endpoint) -> Connection:
+    async def _connect(self, endpoint: Endpoint, ends: float) -> Connection:
         loop = asyncio.get_running_loop()
         context = None
         if endpoint.secure:
             if self._certificates is None:
                 self._certificates = ssl.create_default_context()
             context = self._certificates
+        limit = min(endpoint.connect_timeout, ends - loop.time())
         try:
-            async with asyncio.timeout(endpoint.connect_timeout):
+            async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop), endpoint.host, endpoint.port, ssl=context
                 )
         except TimeoutError:
-            raise httpx.ConnectTimeout(f"no connection within {endpoint.connect_timeout:.3g} s") from None
+            raise httpx.ConnectTimeout(f"no connection within {limit:.3g} s") from None
         except OSError as error:
             raise httpx.ConnectError(f"no connection: {error.strerror or error}") from None
         return connection

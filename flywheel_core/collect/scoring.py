@@ -40,6 +40,13 @@ SCORE_REASONS = {
 MAX_SCORE_BYTES = 65_536
 
 
+class _Reply(msgspec.Struct):
+    score: Any = None
+
+
+_REPLY = msgspec.json.Decoder(_Reply)
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """The score of one answer.
@@ -157,13 +164,14 @@ def read_score(reply: Reply) -> Scored:
     if not is_json_type(reply.headers.get("content-type")):
         return Scored(None, "content_type")
     try:
-        # the standard parser, because scorers in Python write NaN and Infinity as they are
-        value: Any = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return Scored(None, "malformed_body")
-    if not isinstance(value, dict):
-        return Scored(None, "malformed_body")
-    score = value.get("score")
+        score = _REPLY.decode(reply.body).score
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            # the standard parser takes NaN and Infinity, which scorers in Python write as they are
+            value: Any = json.loads(reply.body)
+            score = value["score"]
+        except (ValueError, RecursionError, TypeError, KeyError):
+            return Scored(None, "malformed_body")
     if score is None:
         return Scored(None, "absent")
     if isinstance(score, bool) or not isinstance(score, int | float):

@@ -8,7 +8,7 @@ import msgspec
 
 from flywheel_core.config import Model
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import day_of, write_atomically
+from flywheel_core.lake.layout import write_atomically
 
 SAVE_SECONDS = 10.0
 
@@ -16,6 +16,11 @@ SAVE_SECONDS = 10.0
 class _Usage(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int
+
+
+class _Saved(msgspec.Struct):
+    day: int  # since 1970-01-01 UTC
+    cost: float
 
 
 _USAGE = msgspec.json.Decoder(_Usage)
@@ -47,7 +52,7 @@ class Spend:
         self.limit = limit
         self._file = file
         self._now = now
-        self._day = day_of(now()).isoformat()
+        self._day = self._day_now()
         self._cost = 0.0
         self._saved = 0.0
         self._saved_at = now()
@@ -57,7 +62,7 @@ class Spend:
     @property
     def today(self) -> float:
         """What was spent on the current UTC day."""
-        day = day_of(self._now()).isoformat()
+        day = self._day_now()
         if day != self._day:
             self._day, self._cost = day, 0.0
         return self._cost
@@ -84,15 +89,18 @@ class Spend:
         """Write the count to the file, if there is one and the count changed. Raises StorageError."""
         if self._file is not None and self.today != self._saved:
             self._saved, self._saved_at = self._cost, self._now()
-            write_atomically(self._file, msgspec.json.encode({"day": self._day, "cost": self._saved}))
+            write_atomically(self._file, msgspec.json.encode(_Saved(self._day, self._saved)))
 
     def _load(self, file: Path) -> None:
         try:
-            saved = msgspec.json.decode(file.read_bytes(), type=dict[str, str | float])
+            saved = msgspec.json.decode(file.read_bytes(), type=_Saved)
         except (OSError, msgspec.MsgspecError) as error:
             raise StorageError(
                 f"cannot read the spend of collection from {file}: {error}",
                 hint="remove the file; today's count then starts at 0",
             ) from error
-        if saved.get("day") == self._day:
-            self._cost = self._saved = float(saved["cost"])
+        if saved.day == self._day:
+            self._cost = self._saved = saved.cost
+
+    def _day_now(self) -> int:
+        return int(self._now() // 86_400)
