@@ -173,9 +173,9 @@ class RunningGateway:
         assert "Traceback" not in self.log(), self.log()
 
 
-def until(happened: Callable[[], Any]) -> Any:
+def until(happened: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
     """Wait until `happened` gives something true, and give that."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + seconds
     while not (found := happened()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""What runs inside other gateways: each file stands alone, to be copied to where it is used."""

@@ -1,0 +1,99 @@
+"""Flywheel inside the LiteLLM proxy: routes requests for `auto`, and has answered ones collected.
+
+Needs litellm and the httpx that comes with it, nothing of Flywheel: copy this file beside LiteLLM's configuration.
+How it is wired up is in docs/integrations.md.
+"""
+
+import logging
+from typing import Any
+
+import httpx
+from litellm.integrations.custom_logger import CustomLogger
+
+logger = logging.getLogger(__name__)
+
+MARK_HEADER = "x-flywheel-collect"
+"""Header on Flywheel's own calls, which are not to be collected again."""
+
+_CHAT = frozenset(("completion", "acompletion"))
+
+
+class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not installed where types are checked
+    """Asks Flywheel's gateway which model is to answer, and shows it what was answered.
+
+    address: of the gateway, such as `http://127.0.0.1:8001`; key: `<key_id>.<secret>`, where it wants one; automatic:
+    the model names that leave the choice to Flywheel; timeout: longest time for one call of the gateway, in s.
+
+    The names of LiteLLM's `model_list` have to be those of the gateway's `models`. Nothing here ever fails a request:
+    without an answer of the gateway, `fallback` answers, and what cannot be collected is logged.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        fallback: str,
+        key: str | None = None,
+        automatic: frozenset[str] = frozenset({"auto"}),
+        timeout: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self._address = address.rstrip("/")
+        self._fallback = fallback
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._automatic = automatic
+        self._timeout = timeout
+        self._client: httpx.AsyncClient | None = None
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
+    ) -> dict[str, Any]:
+        """Put the model that Flywheel chose into a request that leaves the choice open."""
+        if data.get("model") not in self._automatic or not isinstance(data.get("messages"), list):
+            return data
+        decision = await self._post("/v1/route", {"messages": data["messages"]})
+        data["model"] = decision.get("model", self._fallback)
+        if "decision_id" in decision:
+            data.setdefault("metadata", {})["flywheel_decision_id"] = decision["decision_id"]
+        return data
+
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """Show an answered chat completion to Flywheel; LiteLLM calls this after its client has the answer."""
+        log = kwargs.get("standard_logging_object") or {}
+        parameters = kwargs.get("litellm_params") or {}
+        if log.get("call_type") not in _CHAT or MARK_HEADER in _headers_of(parameters):
+            return
+        message = response_obj.choices[0].message
+        observed = {
+            "request": {**(log.get("model_parameters") or {}), "messages": kwargs["messages"]},
+            "model": log.get("model_group") or kwargs["model"],
+            "answer": message.content,
+            "finish_reason": response_obj.choices[0].finish_reason,
+            "latency_ms": (end_time - start_time).total_seconds() * 1000,
+            "decision_id": (parameters.get("metadata") or {}).get("flywheel_decision_id"),
+        }
+        usage = getattr(response_obj, "usage", None)
+        if usage is not None:
+            observed["usage"] = usage.model_dump(mode="json")
+        await self._post("/v1/observe", observed)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The gateway's answer, empty when there is none."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(headers=self._headers, timeout=self._timeout, trust_env=False)
+        try:
+            answer = await self._client.post(self._address + path, json=body)
+            answer.raise_for_status()
+            value: dict[str, Any] = answer.json()
+            return value
+        except (httpx.HTTPError, ValueError) as error:
+            logger.warning("Flywheel did not answer %s: %s", path, error)
+            return {}
+
+
+def _headers_of(parameters: dict[str, Any]) -> dict[str, str]:
+    """The headers of the proxied request, names in lower case."""
+    request = parameters.get("proxy_server_request") or {}
+    return {str(name).lower(): str(value) for name, value in (request.get("headers") or {}).items()}
