@@ -1,0 +1,262 @@
+"""`python -m benchmarks.gateway`: what the gateway adds to a model's answer, beside the LiteLLM proxy.
+
+Both stand in front of the same model in turn, whole answers and streams, several rounds; figures are medians over
+rounds. Requests per core are requests over the processor time of the gateway's process. Then what collecting every
+request at 20 requests/s adds to what users wait, with five models, a scorer and a real collector.
+
+LiteLLM comes from the package index into a virtual environment of its own, the first time; `--no-litellm` leaves it out.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import uvloop
+
+from benchmarks.common import cpu_seconds, machine_info, middle, percentile, print_result, print_table
+from benchmarks.gateway_users import Timing, busy, request, steady
+from flywheel_core.config import DEFAULT_CANDIDATES
+
+KEY = "sk-1234567890abcdef"
+START_SECONDS = 240
+COLLECT_RATE = 20.0
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process under measurement and the port it answers at."""
+
+    name: str
+    port: int
+    process: psutil.Process | None
+
+
+@contextlib.contextmanager
+def child(
+    command: Sequence[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A child process whose first line of output can be read, ended at the end of the block."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+            cwd=log.parent,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(environment or {})},
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def model(folder: Path, model_ms: float) -> Iterator[int]:
+    """The model and scorer; gives its port."""
+    command = [sys.executable, "-m", "benchmarks.gateway_model", "--model-ms", str(model_ms)]
+    with child(command, folder / "model.log") as process:
+        yield int(first_line(process, folder / "model.log"))
+
+
+@contextlib.contextmanager
+def listening(name: str, module: str, folder: Path, *arguments: str) -> Iterator[Running]:
+    """One of our servers, by the line that it prints once it listens."""
+    log = folder / f"{name}.log"
+    with child([sys.executable, "-m", module, "--port", "0", *arguments], log) as process:
+        port = int(json.loads(first_line(process, log))["address"].rpartition(":")[2])
+        yield Running(name, port, psutil.Process(process.pid))
+
+
+@contextlib.contextmanager
+def flywheel(folder: Path, model_port: int, collector_port: int | None) -> Iterator[Running]:
+    """Our gateway; with a collector's port it collects every request."""
+    address = f"http://127.0.0.1:{model_port}"
+    config = {
+        "data_collection": {
+            "enabled": collector_port is not None,
+            "storage_endpoint": f"http://127.0.0.1:{collector_port or 1}/collect",
+            "training": {"evaluate_endpoint": f"{address}/v1/evaluate", "flush_interval": 1},
+        },
+        "models": {name: {"category": "general", "base_url": address} for name in DEFAULT_CANDIDATES},
+    }
+    kind = "plain" if collector_port is None else "collecting"
+    file = folder / f"{kind}.yaml"
+    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    arguments = ("--config", str(file), "--data-dir", str(folder / f"data-{kind}"))
+    with listening(f"flywheel-{kind}", "flywheel_gateway", folder, *arguments) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def litellm(folder: Path, model_port: int) -> Iterator[Running]:
+    """The LiteLLM proxy with one worker."""
+    from benchmarks.litellm import environment
+
+    parameters = {
+        "model": "openai/qwen-max",
+        "api_base": f"http://127.0.0.1:{model_port}/v1",
+        "api_key": "none",
+    }
+    config = {
+        "model_list": [{"model_name": "qwen-max", "litellm_params": parameters}],
+        "litellm_settings": {"telemetry": False},
+    }
+    (folder / "litellm.yaml").write_text(json.dumps(config), encoding="utf-8")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(environment() / "bin" / "litellm"), "--config", str(folder / "litellm.yaml")]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    with child([*command], folder / "litellm.log", quiet) as process:
+        wait_until_listening(port, process, folder / "litellm.log")
+        yield Running("litellm", port, psutil.Process(process.pid))
+
+
+def first_line(process: subprocess.Popen[str], log: Path) -> str:
+    """The first line that a child prints."""
+    if process.stdout is None or not (line := process.stdout.readline()):
+        raise SystemExit(f"a process did not start:\n{log.read_text()}")
+    return line
+
+
+def wait_until_listening(port: int, process: subprocess.Popen[str], log: Path) -> None:
+    """Return once `port` takes connections."""
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"LiteLLM did not start:\n{log.read_text()[-3_000:]}")
+
+
+def measure(running: Running, *, stream: bool, users: int, seconds: float) -> Figures:
+    """One round: latency with one user, then throughput and processor time with many."""
+    message = request("qwen-max", KEY, stream=stream)
+    uvloop.run(busy(running.port, message, 2, 1.0))
+    alone = uvloop.run(busy(running.port, message, 1, seconds))
+    figures = {"p50_ms": ms(alone, 0.5), "p99_ms": ms(alone, 0.99)}
+    before = 0.0 if running.process is None else cpu_seconds(running.process)
+    many = uvloop.run(busy(running.port, message, users, seconds))
+    figures["requests_per_s"] = len(many.latencies) / many.seconds
+    if running.process is not None:
+        used = cpu_seconds(running.process) - before
+        figures["requests_per_core"] = len(many.latencies) / used
+    return figures
+
+
+def measure_collecting(plain: Running, collecting: Running, seconds: float) -> Figures:
+    """One round: the same steady traffic without and with collecting; what the latter adds, in ms."""
+    message = request("auto", KEY, stream=False)
+    figures: Figures = {}
+    for running in (plain, collecting):
+        uvloop.run(steady(running.port, message, COLLECT_RATE, 1.0))
+        timing = uvloop.run(steady(running.port, message, COLLECT_RATE, seconds))
+        figures |= {f"{running.name}_p50_ms": ms(timing, 0.5), f"{running.name}_p99_ms": ms(timing, 0.99)}
+    for share in ("p50", "p99"):
+        added = figures[f"{collecting.name}_{share}_ms"] - figures[f"{plain.name}_{share}_ms"]
+        figures[f"added_{share}_ms"] = added
+    return figures
+
+
+def ms(timing: Timing, share: float) -> float:
+    """A percentile of latencies, in ms."""
+    return percentile(timing.latencies, share) * 1000
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
+    """Medians over rounds of the model alone, of our gateway and of LiteLLM, whole and streamed."""
+    rounds: dict[str, list[Figures]] = {}
+    with contextlib.ExitStack() as stack:
+        model_port = stack.enter_context(model(folder, arguments.model_ms))
+        servers = [
+            Running("model", model_port, None),
+            stack.enter_context(flywheel(folder, model_port, None)),
+        ]
+        if arguments.litellm:
+            servers.append(stack.enter_context(litellm(folder, model_port)))
+        for _ in range(arguments.rounds):
+            for stream in (False, True):
+                for running in servers:
+                    found = measure(running, stream=stream, users=arguments.users, seconds=arguments.seconds)
+                    kind = "stream" if stream else "whole"
+                    rounds.setdefault(f"{running.name} {kind}", []).append(found)
+    medians = {name: middle(runs) for name, runs in rounds.items()}
+    for name, figures in medians.items():
+        kind = name.rpartition(" ")[2]
+        for share in ("p50_ms", "p99_ms"):
+            figures[f"added_{share}"] = figures[share] - medians[f"model {kind}"][share]
+    return medians
+
+
+def collect(arguments: argparse.Namespace, folder: Path) -> Figures:
+    """Medians over rounds of what collecting adds."""
+    with (
+        model(folder, arguments.model_ms) as model_port,
+        listening("collector", "collector_api", folder, "--data-dir", str(folder / "collected")) as collector,
+        flywheel(folder, model_port, None) as plain,
+        flywheel(folder, model_port, collector.port) as collecting,
+    ):
+        seconds = arguments.seconds * 3
+        found = middle(measure_collecting(plain, collecting, seconds) for _ in range(arguments.rounds))
+    stored = sum(file.read_bytes().count(b"\n") for file in (folder / "collected" / "raw").glob("*.jsonl"))
+    return {**found, "points_stored": float(stored)}
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
+    parser.add_argument("--model-ms", type=float, default=50.0, help="delay of the model's answer")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--users", type=int, default=32, help="users at once when throughput is measured")
+    parser.add_argument("--no-litellm", dest="litellm", action="store_false", help="leave LiteLLM out")
+    arguments = parser.parse_args()
+    machine = machine_info()
+    with tempfile.TemporaryDirectory() as name:
+        compared = compare(arguments, Path(name))
+        collecting = collect(arguments, Path(name))
+    columns = ("p50_ms", "p99_ms", "added_p50_ms", "added_p99_ms", "requests_per_s", "requests_per_core")
+    print_table(
+        ("", *columns),
+        [(name, *(row.get(column, "-") for column in columns)) for name, row in compared.items()],
+    )
+    print()
+    print_table(("collecting at 20 requests/s", "ms"), list(collecting.items()))
+    ratios = {
+        "collect_added_p50_ms": collecting["added_p50_ms"],
+        "collect_added_p99_ms": collecting["added_p99_ms"],
+    }
+    if arguments.litellm:
+        kinds = ("whole", "stream")
+        ours, theirs = (
+            [compared[f"{name} {kind}"] for kind in kinds] for name in ("flywheel-plain", "litellm")
+        )
+        pairs = list(zip(ours, theirs, strict=True))
+        # the worse of whole answers and streams
+        ratios["litellm_requests_per_core"] = min(
+            a["requests_per_core"] / b["requests_per_core"] for a, b in pairs
+        )
+        ratios["litellm_added_p50"] = max(a["added_p50_ms"] / b["added_p50_ms"] for a, b in pairs)
+    print_result("gateway", ratios, {**compared, "collecting": collecting}, machine)
+
+
+if __name__ == "__main__":
+    main()
