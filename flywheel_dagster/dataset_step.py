@@ -8,14 +8,14 @@ import dagster as dg
 import polars as pl
 
 from flywheel_core.errors import DatasetError, NoDataError
-from flywheel_core.lake.dataset import DatasetResult, build_dataset, verify_dataset
+from flywheel_core.lake.dataset import SPLITS, DatasetResult, build_dataset, verify_dataset
 from flywheel_core.lake.layout import sha256_of
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.days import Outcome
 from flywheel_dagster.resources import Lake
 
 NAME = "training_dataset"
-PREVIEW_ROWS = 8
+PREVIEW_ROWS = 5
 
 
 def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
@@ -49,11 +49,19 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
     manifest = result.manifest
     counts = manifest["counts"]
     title = f"Labelled examples of the dataset of {result.last_day}"
+    most = max(labels.values(), default=0)
     rows = [
-        (label, *(manifest["labels"][side].get(label, {}).get("count", 0) for side in manifest["labels"]))
-        for label in labels
+        (
+            label,
+            *(manifest["labels"][side].get(label, {}).get("count", 0) for side in SPLITS),
+            metadata.bar(count, most),
+        )
+        for label, count in labels.items()
     ]
     return {
+        "labels": metadata.rows_of(("label", *SPLITS, ""), rows),
+        "preview": metadata.frame(preview),
+        "chart": metadata.chart(list(labels.items()), title=title, unit="examples"),
         "version": result.version,
         "folder": dg.MetadataValue.path(str(result.path.absolute())),
         "sha256": sha256_of(result.path / "dataset.json"),
@@ -61,11 +69,8 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
         "dagster/row_count": counts["examples"],
         **{name: count for name, count in counts.items() if isinstance(count, int)},
         "days_in_window": len(manifest["inputs"]),
-        "days_missing": ", ".join(manifest["days_missing"]) or "none",
+        "days_missing": metadata.spans([date.fromisoformat(day) for day in manifest["days_missing"]]),
         **metadata.shares(labels),
-        "chart": metadata.chart(list(labels.items()), title=title, unit="examples"),
-        "table": metadata.rows_of(("label", *manifest["labels"]), rows),
-        "preview": metadata.frame(preview),
         "dagster/column_schema": metadata.columns(result.path / "examples.parquet"),
         "manifest": dg.MetadataValue.json(manifest),
         **metadata.open_mark(result.last_day),

@@ -11,17 +11,19 @@ import polars as pl
 
 from flywheel_core.lake.tables import TableFile
 from flywheel_core.report.charts import bar_chart
-from flywheel_dagster.partitions import is_open
+from flywheel_dagster.partitions import is_open, ranges
 
 MAX_CELL_CHARS = 80
+BAR_CHARS = 24
+"""Width of a bar drawn in text. The UI shows Markdown of less than 1,000 characters at once, a picture after a click."""
 MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
 
 
 def of_table(table: TableFile) -> dict[str, Any]:
     """What every table shows: rows, bytes, SHA-256, path, columns, and whether its day is still open."""
     return {
-        "dagster/row_count": table.rows,
         "rows": table.rows,
+        "dagster/row_count": table.rows,
         "bytes": table.path.stat().st_size,
         "sha256": table.sha256,
         "file": dg.MetadataValue.path(str(table.path.absolute())),
@@ -50,7 +52,23 @@ def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.Mar
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
     """`share_<name>` for each name: a series of its own that plots over days, 0 where there is nothing."""
     total = sum(counts.values())
-    return {f"share_{name}": count / total if total else 0.0 for name, count in counts.items()}
+    return {f"share_{name}": short(count / total) if total else 0.0 for name, count in counts.items()}
+
+
+def short(value: float) -> float:
+    """A figure with as many digits as a person reads."""
+    return round(value, 6)
+
+
+def bar(value: float, largest: float) -> str:
+    """A bar of text, as long as `value` is of `largest`."""
+    return "█" * round(BAR_CHARS * value / largest) if largest > 0 else ""
+
+
+def spans(days: Sequence[date]) -> str:
+    """Days in words, unbroken ones as first .. last: `2026-01-01 .. 2026-01-04, 2026-01-09`."""
+    parts = [f"{first} .. {last}" if first != last else str(first) for first, last in ranges(days)]
+    return ", ".join(parts) or "none"
 
 
 def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:

@@ -58,9 +58,9 @@ def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
             "rejects",
             result.rejects.sha256,
             {
-                **metadata.of_table(result.rejects),
-                "share_rejected": result.rejected / result.lines if result.lines else 0.0,
                 "reasons": metadata.rows_of(("code", "lines"), sorted(result.rejected_by_code.items())),
+                "share_rejected": metadata.short(result.rejected / result.lines) if result.lines else 0.0,
+                **metadata.of_table(result.rejects),
             },
         ),
     )
@@ -78,10 +78,10 @@ def make_examples(lake: Lake, day: date) -> Sequence[Outcome]:
             table.name,
             table.sha256,
             {
-                **metadata.of_table(table),
-                "labelled": labelled,
-                "share_labelled": labelled / table.rows if table.rows else 0.0,
                 "rules": metadata.frame(rules),
+                "labelled": labelled,
+                "share_labelled": metadata.short(labelled / table.rows) if table.rows else 0.0,
+                **metadata.of_table(table),
             },
         ),
     )
@@ -93,16 +93,19 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
     counts = _label_counts(lake, [day])
     week = [day - timedelta(days=back) for back in range(1, DRIFT_DAYS + 1)]
     before = _label_counts(lake, [one for one in week if lake.layout.table(table.name, one).is_file()])
+    most = max(counts.values(), default=0)
+    rows = [(label, count, metadata.bar(count, most)) for label, count in counts.items()]
     return (
         Outcome(
             table.name,
             table.sha256,
             {
-                **metadata.of_table(table),
-                **metadata.shares(counts),
-                "labels": sum(counts.values()),
-                "chart": metadata.chart(list(counts.items()), title=f"Labels of {day}", unit="examples"),
+                "labels": metadata.rows_of(("label", "examples", ""), rows),
+                "chart": metadata.chart(list(counts.items()), title=f"Labels, {day}", unit="examples"),
                 "table": metadata.frame(read_table(lake.layout, table.name, [day]).drop("day")),
+                "labelled": sum(counts.values()),
+                **metadata.shares(counts),
+                **metadata.of_table(table),
             },
             (checks.label_drift(today=counts, week=before, limit=lake.config.operations.max_label_drift),),
         ),
@@ -122,41 +125,44 @@ def _label_counts(lake: Lake, days: Sequence[date]) -> dict[str, int]:
 def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
     """`responses` and `training_examples` -> `model_leaderboard`."""
     table = build_table(lake.layout, "model_leaderboard", day, lake.config)
-    board = read_table(lake.layout, table.name, [day]).drop("day")
+    board = read_table(lake.layout, table.name, [day])
     scores = board.select("model", "mean_score").drop_nulls().rows()
     wins = board.select("model", "win_rate").drop_nulls().rows()
+    rows = [(model, score, metadata.bar(score, 1.0)) for model, score in scores]
     return (
         Outcome(
             table.name,
             table.sha256,
             {
-                **metadata.of_table(table),
-                "table": metadata.frame(board),
+                "scores": metadata.rows_of(("model", "mean score", ""), rows),
                 "chart": metadata.chart(scores, title=f"Mean score, {day}", unit="score, 0 to 1"),
-                **{f"mean_score_{model}": score for model, score in scores},
-                **{f"win_rate_{model}": share for model, share in wins},
+                "table": metadata.frame(board.drop("day")),
+                **{f"mean_score_{model}": metadata.short(score) for model, score in scores},
+                **{f"win_rate_{model}": metadata.short(share) for model, share in wins},
+                **metadata.of_table(table),
             },
         ),
     )
 
 
 def make_quality(lake: Lake, day: date) -> Sequence[Outcome]:
-    """`responses` and `training_examples` -> `quality_report`."""
+    """`responses` and `training_examples` -> `quality_report`; its single figures plot over days."""
     table = build_table(lake.layout, "quality_report", day, lake.config)
     report = read_table(lake.layout, table.name, [day]).drop("day")
     bins = report.filter(pl.col("section") == "score_histogram").select("key", "value").rows()
-    single = (
-        report.filter((pl.col("key") == "") & pl.col("value").is_not_null()).select("metric", "value").rows()
-    )
+    single = report.filter((pl.col("key") == "") & pl.col("value").is_not_null()).select("metric", "value")
+    most = max((count for _, count in bins), default=0.0)
+    rows = [(score, int(count), metadata.bar(count, most)) for score, count in bins]
     return (
         Outcome(
             table.name,
             table.sha256,
             {
-                **metadata.of_table(table),
+                "scores": metadata.rows_of(("score", "responses", ""), rows),
                 "chart": metadata.chart(bins, title=f"Scores, {day}", unit="responses"),
                 "table": metadata.frame(report),
-                **dict(single),
+                **{name: metadata.short(value) for name, value in single.rows()},
+                **metadata.of_table(table),
             },
         ),
     )
