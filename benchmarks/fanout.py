@@ -152,7 +152,8 @@ def own_certificate(wanted: bool) -> Iterator[Path | None]:
         key, certificate = Path(folder, "key.pem"), Path(folder, "certificate.pem")
         command = (
             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-            f" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+            f" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+            f" -addext basicConstraints=critical,CA:FALSE -keyout {key} -out {certificate}"
         )
         subprocess.run(command.split(), check=True, capture_output=True)
         both = Path(folder, "both.pem")
