@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._under_way = False
         self._error: UpstreamError | None = None
-        self._complete = self._paused = False
+        self._complete = self._paused = self._may_stay = False
         self.requests = 0
         self.answered = False
         self.last_used = 0.0
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._held = 0
         self._bodyless = bodyless
-        self._headed = self._until_close = self._complete = False
+        self._headed = self._until_close = self._complete = self._may_stay = False
         self._error = None
         self._under_way = True
         self.answered = False
@@ -63,9 +63,14 @@ class Connection(asyncio.Protocol):
             await self._wait()
         return self._parser.get_status_code(), self._headers
 
+    @property
+    def ready(self) -> bool:
+        """Whether `read` has something to give at once."""
+        return bool(self._pieces) or self._complete
+
     async def read(self) -> bytes:
         """What came of the body since the last read, at least one byte; empty at its end. Raises UpstreamError."""
-        while not self._pieces and not self._complete:
+        while not self.ready:
             await self._wait()
         if not self._pieces:
             return b""
@@ -80,7 +85,7 @@ class Connection(asyncio.Protocol):
     def release(self) -> None:
         """The answer is no longer read: an unfinished one ends the connection, and with it the model's work."""
         self.last_used = self._loop.time()
-        if not (self._complete and not self._pieces and self._error is None and self._may_stay()):
+        if not (self._complete and not self._pieces and self._error is None and self._may_stay):
             self.close()
         self._under_way = False
 
@@ -144,13 +149,11 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._headed:
             self._complete = True
+            self._may_stay = not self._bodyless and self._parser.should_keep_alive()
         else:
             self._headers.clear()  # an interim answer such as 100 Continue
 
     # how one waits for the other
-
-    def _may_stay(self) -> bool:
-        return not self._bodyless and not self._until_close and self._parser.should_keep_alive()
 
     def _fail(self, reason: str) -> None:
         self._error = _lost(reason)

@@ -90,6 +90,8 @@ class Reply:
 
     async def read(self) -> bytes:
         """The next piece of the body, empty at its end. Raises UpstreamError `timeout` or `connection_lost`."""
+        if self._connection.ready:
+            return await self._connection.read()
         if self._call.streamed:
             self._ends = asyncio.get_running_loop().time() + self._call.timeout
         try:

@@ -37,10 +37,12 @@ class ScriptedModel:
         self.script = script
         self.requests: list[Arrived] = []
         self.left = threading.Event()
+        self.connections = 0
         model = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
+                model.connections += 1
                 try:
                     while (request := _read(self.rfile)) is not None:
                         model.requests.append(request)

@@ -192,7 +192,11 @@ def test_metrics_have_the_names_of_the_challenge_and_the_spend(outside: Outside,
 def test_the_gateway_speaks_of_itself(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     assert gateway.get("/health").text == "OK"
-    assert gateway.get("/ready").json() == {"status": "ready", "router_version": None}
+    assert gateway.get("/ready").json() == {
+        "status": "ready",
+        "router_version": None,
+        "router_refused": None,
+    }
     assert gateway.get("/nothing").status_code == 404
     assert gateway.post("/health", b"").status_code == 405
     assert gateway.get("/v1/chat/completions").status_code == 405

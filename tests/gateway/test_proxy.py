@@ -96,6 +96,16 @@ def test_a_kept_connection_that_went_stale_is_no_failure(outside: Outside, start
     assert [gateway.get("/v1/files").text for _ in range(5)] == ["again"] * 5
 
 
+def test_connections_are_used_again(outside: Outside, start: Start) -> None:
+    """Fault 1: nothing is opened for every request."""
+    outside.other = lambda _: reply(b"again")
+    gateway = start(outside.config(data_collection__enabled=False))
+    for _ in range(10):
+        assert gateway.get("/v1/files").text == "again"
+        assert gateway.chat().status_code == 200
+    assert outside.server.connections == 1
+
+
 def test_a_model_that_speaks_no_http_is_a_failure(outside: Outside, start: Start) -> None:
     outside.other = lambda _: [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b""]
     answer = start(outside.config()).get("/v1/files")
