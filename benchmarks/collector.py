@@ -63,8 +63,13 @@ def started(name: str, command: list[str], folder: Path, port: int, sync_delay_m
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
     try:
         _wait_until_listening(process, port)
-        yield Server(name, "127.0.0.1", port, psutil.Process(process.pid), folder)
+        server = psutil.Process(process.pid)
+        if sync_delay_ms:
+            server = server.children()[0]  # strace's own work is not the server's
+        yield Server(name, "127.0.0.1", port, server, folder)
     finally:
+        for child in psutil.Process(process.pid).children() if process.poll() is None else []:
+            child.terminate()
         process.terminate()
         try:
             process.wait(15)
@@ -96,7 +101,7 @@ def measure(server: Server, connections: int, shape: str, seconds: float) -> dic
         str(seconds),
         shape,
     ]
-    before, watch = (cpu_seconds(server.process) if server.process else 0.0), time.perf_counter()
+    before = cpu_seconds(server.process) if server.process else 0.0
     child = subprocess.run(load, capture_output=True, text=True, check=False)
     if child.returncode:
         raise SystemExit(f"load on {server.name} failed: {child.stderr.strip().splitlines()[-1]}")
@@ -108,7 +113,6 @@ def measure(server: Server, connections: int, shape: str, seconds: float) -> dic
         "p99_ms": found["p99_ms"],
     }
     if server.process:
-        del watch
         used = cpu_seconds(server.process) - before
         total = figures["points_per_s"] * (found["seconds"] + 1.0)  # the warm-up uses CPU too
         figures["cpu_us_per_point"] = used / total * 1e6

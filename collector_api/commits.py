@@ -81,6 +81,7 @@ class Committer:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._failing = False
+        self._full = False
         self._next_probe = 0.0
         self._free = (0.0, 0)
 
@@ -130,7 +131,15 @@ class Committer:
                 raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
             self._free = (now, free)
             self._metrics.disk_free_bytes.set(free)
-        if free < self._floor:
+        full = free < self._floor
+        if full != self._full:
+            self._full = full
+            log.log(
+                logging.ERROR if full else logging.INFO,
+                "disk_full" if full else "disk_has_room",
+                extra={"free_bytes": free},
+            )
+        if full:
             raise RequestError("disk_full", retry_after=30)
 
     async def check_ready(self) -> None:
@@ -142,7 +151,7 @@ class Committer:
             self._next_probe = time.monotonic() + 1.0
             try:
                 await self._on_thread(self._probe)
-                self._failing = False
+                self._note(False)
             except OSError as error:
                 log.warning("probe_failed", extra={"error": str(error)})
         if self._failing:
@@ -158,7 +167,7 @@ class Committer:
                 continue
             entries = self._take()
             code = await self._commit(entries)
-            self._failing = code is not None
+            self._note(code is not None)
             for entry in entries:
                 if entry.done.done():
                     continue  # its request was cancelled meanwhile
@@ -172,12 +181,21 @@ class Committer:
         try:
             await self._on_thread(self._write, entries)
         except StorageError as error:
-            log.error("commit_failed", extra={"error": error.message, "requests": len(entries)})
+            self._metrics.commit_failures.inc()
+            if not self._failing:
+                log.error("storing_fails", extra={"error": error.message})
             return "storage_unavailable"
         except Exception:
+            self._metrics.commit_failures.inc()
             log.exception("commit_failed", extra={"requests": len(entries)})
             return "internal_error"
         return None
+
+    def _note(self, failing: bool) -> None:
+        """Remember whether storing fails; the log tells when that begins and ends, not every time."""
+        if self._failing and not failing:
+            log.info("storing_works_again")
+        self._failing = failing
 
     def _take(self) -> list[_Entry]:
         """The requests of the next commit: of one day, not above `commit_bytes` unless one alone is."""

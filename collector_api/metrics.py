@@ -29,6 +29,9 @@ class CollectorMetrics(ServerMetrics):
             buckets=_COMMIT_BUCKETS,
             registry=registry,
         )
+        self.commit_failures = Counter(
+            "flywheel_collector_commit_failures", "Commits that failed.", registry=registry
+        )
         self.queue_requests = Gauge(
             "flywheel_collector_queue_requests", "Requests that wait for a commit.", registry=registry
         )

@@ -76,6 +76,21 @@ def test_a_connection_is_closed_when_it_stays_idle_after_an_answer(hasty: Proces
         assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
+def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: Process) -> None:
+    with hasty.connect() as connection:
+        connection.setblocking(False)
+        name = 'flywheel_collector_deadlines_total{deadline="write"}'
+        for _ in range(3_000):
+            with contextlib.suppress(BlockingIOError):
+                try:
+                    connection.send(b"GET /openapi.json HTTP/1.1\r\n\r\n" * 1_000)
+                except ConnectionError:
+                    break
+            if hasty.metric(name):
+                break
+        assert hasty.metric(name) == 1
+
+
 def test_many_requests_share_one_connection(collector: Process) -> None:
     with collector.connect() as connection:
         connection.sendall(
