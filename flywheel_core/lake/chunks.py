@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from flywheel_core.errors import PointError
 from flywheel_core.lake.columns import ANSWERS, POINTS, answer_columns, point_columns
-from flywheel_core.lake.points import BYTE_ORDER_MARK, read_point
+from flywheel_core.lake.points import BYTE_ORDER_MARK, PointReader
 from flywheel_core.lake.raw_lines import Chunk, Text
 from flywheel_core.wire import MAX_POINT_BYTES
 
@@ -80,10 +80,11 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
             rejects.append(_whole_reject(chunk, data, length))
             end += length
     else:
+        reader = PointReader(data, wanted.day, answers=wanted.full)
         for offset, view in _lines(data, chunk.start, wanted.open):
             end = offset + len(view) + 1
             try:
-                points.append(read_point(view, wanted.day))
+                points.append(reader.read(view))
                 offsets.append(offset)
             except PointError as error:
                 line = bytes(view)
