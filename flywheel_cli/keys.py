@@ -1,4 +1,4 @@
-"""`flywheel keys`: which sources may send to the collector."""
+"""`flywheel keys`: which sources may send to the collector, and which clients to the gateway."""
 
 import click
 
@@ -6,20 +6,38 @@ from flywheel_cli.options import Settings, json_option, pass_settings, settings_
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.serve.keys import KeyStore
 
+for_gateway = click.option(
+    "--gateway",
+    "for_gateway",
+    is_flag=True,
+    help="The keys of the gateway's clients instead of the collector's.",
+)
+
+
+def _store(settings: Settings, for_gateway: bool) -> KeyStore:
+    return KeyStore(settings.layout.client_keys if for_gateway else settings.layout.keys)
+
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke the keys of the collector. A running collector takes changes up by itself."""
+    """Create, list and revoke keys: the collector's, or with --gateway the gateway's.
+
+    A running server takes changes up by itself.
+    """
 
 
 @keys.command()
 @click.argument("source")
+@for_gateway
 @json_option
 @settings_options
 @pass_settings
-def create(settings: Settings, source: str) -> None:
-    """Make a key for SOURCE, a gateway's name. It is shown this once; only its hash is kept."""
-    key = KeyStore(settings.layout.keys).create(source)
+def create(settings: Settings, source: str, for_gateway: bool) -> None:
+    """Make a key for SOURCE, a gateway's name, or with --gateway a tenant's. It is shown this once.
+
+    Only its hash is kept.
+    """
+    key = _store(settings, for_gateway).create(source)
     if settings.as_json:
         print_json({"source": source, "key": key})
         return
@@ -28,12 +46,13 @@ def create(settings: Settings, source: str) -> None:
 
 
 @keys.command(name="list")
+@for_gateway
 @json_option
 @settings_options
 @pass_settings
-def list_(settings: Settings) -> None:
+def list_(settings: Settings, for_gateway: bool) -> None:
     """List all keys, the revoked ones included."""
-    found = KeyStore(settings.layout.keys).all()
+    found = _store(settings, for_gateway).all()
     if settings.as_json:
         names = ("key_id", "source", "created_at", "revoked_at")
         print_json([{name: getattr(key, name) for name in names} for key in found])
@@ -44,12 +63,13 @@ def list_(settings: Settings) -> None:
 
 @keys.command()
 @click.argument("key_id")
+@for_gateway
 @json_option
 @settings_options
 @pass_settings
-def revoke(settings: Settings, key_id: str) -> None:
+def revoke(settings: Settings, key_id: str, for_gateway: bool) -> None:
     """Revoke the key KEY_ID for good: its part before the dot."""
-    key = KeyStore(settings.layout.keys).revoke(key_id)
+    key = _store(settings, for_gateway).revoke(key_id)
     if settings.as_json:
         print_json({"key_id": key.key_id, "source": key.source, "revoked_at": key.revoked_at})
         return

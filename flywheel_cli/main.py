@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "config": Entry("flywheel_cli.config:config", "Check and show the configuration."),
-    "keys": Entry("flywheel_cli.keys:keys", "Create, list and revoke the keys of the collector."),
+    "keys": Entry("flywheel_cli.keys:keys", "Create, list and revoke the keys of collector and gateway."),
     "collector": Entry("flywheel_cli.collector:collector", "Serve the collector: POST /collect."),
     "gateway": Entry("flywheel_cli.gateway:gateway", "Serve the gateway: the OpenAI API, routed."),
     "import": Entry("flywheel_cli.data:import_", "Take recorded outcomes into the raw days."),
@@ -31,6 +31,12 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("flywheel_cli.inspect:status", "Days, counts, sizes and the latest runs."),
     "sql": Entry("flywheel_cli.inspect:sql", "Run SQL over the tables."),
     "report": Entry("flywheel_cli.inspect:report", "Distribution, leaderboard, quality and rejects of days."),
+    "train": Entry(
+        "flywheel_cli.learn:train", "Train a router on a dataset, judge it, promote it if it passes."
+    ),
+    "router": Entry("flywheel_cli.router:router", "List, show, promote, roll back and compare routers."),
+    "why": Entry("flywheel_cli.learn:why", "Explain one decision."),
+    "replay": Entry("flywheel_cli.replay:replay", "Play recorded outcomes day by day through the loop."),
     "simulate": Entry("simulation.command:simulate", "Serve stand-ins for the models and the scorer."),
     "dagster": Entry("flywheel_cli.dagster:dagster", "Start the Dagster UI and daemon of the project."),
     "demo": Entry("flywheel_cli.demo:demo", "Run the whole loop on sample data."),

@@ -29,7 +29,7 @@ class Access:
         if not (configured or self._loopback or allow_anonymous):
             raise UsageError(
                 f"{host} can be reached from outside, and no key is configured",
-                hint="make a key with `flywheel keys create SOURCE`, listen on 127.0.0.1, or set allow_anonymous: true",
+                hint="make a key with `flywheel keys create SOURCE` (for the gateway with --gateway), listen on 127.0.0.1, or set allow_anonymous: true",
             )
         if allow_anonymous:
             log.warning("anonymous_requests_allowed", extra={"host": host, "source": ANONYMOUS})

@@ -1,0 +1,73 @@
+"""`flywheel gateway` and `flywheel keys --gateway`, as a person runs them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+FLYWHEEL = str(Path(sys.executable).parent / "flywheel")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([FLYWHEEL, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_serves_until_it_is_told_to_end(outside: Outside, tmp_path: Path) -> None:
+    config = tmp_path / "flywheel.yaml"
+    config.write_text(json.dumps(outside.config()), encoding="utf-8")
+    command = [
+        FLYWHEEL,
+        "gateway",
+        "--config",
+        str(config),
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        assert line["event"] == "listening"
+        assert httpx.get(f"{line['address']}/ready", timeout=20).json()["status"] == "ready"
+        process.terminate()
+        assert process.wait(30) == 0
+    assert (tmp_path / "data").is_dir()
+
+
+def test_a_configuration_without_addresses_of_models_is_refused_with_a_way_on(tmp_path: Path) -> None:
+    config = tmp_path / "flywheel.yaml"
+    config.write_text("gateway: {port: 0}\n", encoding="utf-8")
+    done = run("gateway", "--config", config, "--data-dir", tmp_path)
+    assert done.returncode == 2
+    assert "error[config_incomplete]" in done.stderr
+    assert "models.qwen-max.base_url" in done.stderr
+
+
+def test_clients_keys_are_made_and_revoked_apart_from_the_collectors(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    where = ("--data-dir", gateway.data)
+    made = json.loads(run("keys", "create", "team-a", "--gateway", "--json", *where).stdout)
+    assert json.loads(run("keys", "list", "--json", *where).stdout) == []
+    (listed,) = json.loads(run("keys", "list", "--gateway", "--json", *where).stdout)
+    assert listed["source"] == "team-a"
+    headers = {"authorization": f"Bearer {made['key']}"}
+    until(lambda: gateway.chat().status_code == 401)
+    assert gateway.chat(headers=headers).status_code == 200
+    assert run("keys", "revoke", listed["key_id"], "--gateway", *where).returncode == 0
+    answer = until(lambda: (found := gateway.chat(headers=headers)).status_code == 403 and found)
+    assert answer.json()["error"]["code"] == "key_revoked"
+
+
+def test_an_address_open_to_others_needs_a_key(outside: Outside, tmp_path: Path) -> None:
+    config = tmp_path / "flywheel.yaml"
+    config.write_text(json.dumps(outside.config()), encoding="utf-8")
+    done = run("gateway", "--config", config, "--data-dir", tmp_path, "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "no key is configured" in done.stderr
