@@ -1,0 +1,62 @@
+"""What the documents on the gateway show works as it is shown."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from flywheel_core.config import Config
+from flywheel_gateway.routing import REASONS
+from tests.gateway.test_litellm import WIRING
+from tests.gateway.world import Outside, RunningGateway, until
+
+DOCS = Path(__file__).parents[2] / "docs"
+Start = Callable[..., RunningGateway]
+
+
+def test_the_calls_of_integrations_are_understood(outside: Outside, start: Start) -> None:
+    text = (DOCS / "integrations.md").read_text(encoding="utf-8")
+    calls = re.findall(r"```json\nPOST (\S+)\n(.*?)```", text, re.S)
+    assert [path for path, _ in calls] == ["/v1/route", "/v1/observe"]
+    config = outside.config()
+    config["models"]["qwen-math-7b"] = {"base_url": outside.address}
+    gateway = start(config)
+    route, observe = (gateway.post(path, body.encode()) for path, body in calls)
+    assert route.status_code == 200
+    assert all(f'"{name}"' in text for name in route.json())
+    assert observe.status_code == 202
+    assert all(f'"{name}"' in text for name in observe.json())
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["qwen-math-7b"]["answer"] == json.loads(calls[1][1])["answer"]
+
+
+def test_the_wiring_of_litellm_is_the_one_that_is_tested() -> None:
+    text = (DOCS / "integrations.md").read_text(encoding="utf-8")
+    assert WIRING.format(address="http://127.0.0.1:8001").strip() in text
+
+
+def test_every_reason_and_setting_that_the_page_names_exists() -> None:
+    text = (DOCS / "gateway.md").read_text(encoding="utf-8")
+    table = text.partition("| `x-flywheel-reason` |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(REASONS)
+    config = Config()
+    sections = {
+        "gateway": config.gateway,
+        "routing": config.routing,
+        "data_collection": config.data_collection,
+    }
+    named = re.findall(r"`(gateway|routing|data_collection)\.([a-z_]+)", text)
+    assert named
+    for section, name in named:
+        assert hasattr(sections[section], name), f"{section}.{name}"
+
+
+def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start) -> None:
+    text = (DOCS / "gateway.md").read_text(encoding="utf-8")
+    gateway = start(outside.config())
+    gateway.chat()
+    page = gateway.get("/metrics").text
+    names = set(re.findall(r"`((?:semantic_router|flywheel_gateway|flywheel_upload)_\w+)", text))
+    assert len(names) > 8
+    for name in names:
+        assert name in page, name
