@@ -37,38 +37,18 @@ class Endpoint:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     connect_timeout: float = 2.0
-    host: str = field(init=False)
-    port: int = field(init=False)
-    secure: bool = field(init=False)
-    head: bytes = field(init=False)
-    """The request line and all headers but Content-Length, as they are sent."""
 
     def __post_init__(self) -> None:
         try:
             url = httpx.URL(self.url)
-            host = url.raw_host.decode("ascii")
-            port = url.port or (443 if url.scheme == "https" else 80)
+            known = url.scheme in ("http", "https") and url.raw_host and (url.port or 0) <= 65_535
         except (httpx.InvalidURL, UnicodeError) as error:
             raise UsageError(f"{self.url!r} is not an address: {error}") from None
-        if url.scheme not in ("http", "https") or not host or port > 65_535:
+        if not known:
             raise UsageError(f"{self.url!r} is not an http or https address with host and port")
-        lines = [f"POST {url.raw_path.decode('ascii')} HTTP/1.1", f"host: {url.netloc.decode('ascii')}"]
-        fields = {"user-agent": USER_AGENT, "accept-encoding": "gzip", "content-type": "application/json"}
-        fields.update((name.lower(), value) for name, value in self.headers.items())
-        lines.extend(f"{name}: {value}" for name, value in fields.items())
-        if any("\r" in line or "\n" in line or "\0" in line for line in lines):
-            raise UsageError(f"a header for {self.url} has a line end in it")
-        try:
-            head = "\r\n".join(lines).encode("latin-1")
-        except UnicodeEncodeError:
-            raise UsageError(f"a header for {self.url} is not Latin-1") from None
-        for name, value in (
-            ("host", host.strip("[]")),
-            ("port", port),
-            ("secure", url.scheme == "https"),
-            ("head", head),
-        ):
-            object.__setattr__(self, name, value)
+        for line in (part for header in self.headers.items() for part in header):
+            if not line.isascii() or any(mark in line for mark in "\r\n\0"):
+                raise UsageError(f"a header for {self.url} has a line end in it or is not ASCII")
 
 
 class Http(Protocol):

@@ -1,34 +1,34 @@
-"""The default HTTP client: connections that are kept and used again, one request on each at a time.
+"""The default HTTP client: aiohttp, bounded, its errors as those of httpx.
 
-Chosen by measuring (`python -m benchmarks.fanout`): it takes a fraction of httpx's processor time a call and does not
-slow down with the calls under way; and when a call is cancelled or times out its connection ends at that moment,
-so that a model does not go on answering for nobody. Proxies of the environment are not used.
+Chosen by measuring (`python -m benchmarks.fanout`): httpx's own transport slows down with every call under way, and with
+pyreqwest a cancelled call goes on, so that a model answers for nobody. Proxies of the environment are not used.
 """
 
 import asyncio
 import ssl
-from collections import deque
+import zlib
+from types import SimpleNamespace
 
+import aiohttp
 import httpx
+from yarl import URL
 
-from flywheel_core.collect.connection import Connection
-from flywheel_core.collect.http import Endpoint, Reply
+from flywheel_core.collect.http import USER_AGENT, Endpoint, Reply, too_large
 
 IDLE_SECONDS = 30.0
 """How long a connection without a request is kept."""
-
-_Key = tuple[str, int, bool]
+PIECE_BYTES = 65_536
 
 
 class PooledHttp:
-    """Sends POSTs over as many connections as there are calls under way.
+    """Sends POSTs over as many connections as there are calls under way; idle ones are used again.
 
     certificates: what to trust for https; None for the system's authorities.
     """
 
     def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
         self._certificates = certificates
-        self._idle: dict[_Key, deque[Connection]] = {}
+        self._session: aiohttp.ClientSession | None = None
 
     async def post(
         self,
@@ -39,66 +39,93 @@ class PooledHttp:
         max_bytes: int,
     ) -> Reply:
         """See `Http.post`."""
-        message = b"%b\r\ncontent-length: %d\r\n\r\n%b" % (endpoint.head, len(body), body)
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + timeout
-        while True:
-            connection = self._reusable(endpoint) or await self._connect(endpoint, ends)
-            deadline = loop.call_at(ends, connection.expire)
-            try:
-                reply = await connection.request(message, max_bytes)
-            except httpx.ReadError:
-                # a kept connection that the other side closed meanwhile: the request did not get there
-                if connection.requests == 1 or connection.answered:
-                    raise
-            except asyncio.CancelledError:
-                connection.close()
-                raise
-            else:
-                if connection.usable:
-                    self._keep(endpoint, connection)
-                return reply
-            finally:
-                deadline.cancel()
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    attempt = SimpleNamespace(reused=False)
+                    try:
+                        return await self._exchange(endpoint, body, max_bytes, attempt)
+                    except aiohttp.ServerDisconnectedError:
+                        # a kept connection that the other side closed meanwhile: the request did not get there
+                        if not attempt.reused:
+                            raise
+        except aiohttp.ConnectionTimeoutError:
+            raise httpx.ConnectTimeout(f"no connection within {endpoint.connect_timeout:.3g} s") from None
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"no whole answer within {timeout:.3g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise httpx.ConnectError(f"no connection: {error.strerror or error}") from None
+        except aiohttp.ClientResponseError as error:
+            raise httpx.RemoteProtocolError(f"the answer is not HTTP: {error.message}") from None
+        except aiohttp.ClientError as error:
+            raise httpx.ReadError(f"the connection was lost: {error or 'closed by the other side'}") from None
 
     async def close(self) -> None:
         """Give all connections back."""
-        idle, self._idle = self._idle, {}
-        for connections in idle.values():
-            for connection in connections:
-                connection.close()
-        await asyncio.sleep(0)  # lets the loop tell the connections that they are closed
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    def _reusable(self, endpoint: Endpoint) -> Connection | None:
-        idle = self._idle.get((endpoint.host, endpoint.port, endpoint.secure))
-        while idle:
-            connection = idle.pop()
-            if connection.usable:
-                return connection
-        return None
+    async def _exchange(
+        self, endpoint: Endpoint, body: bytes, max_bytes: int, attempt: SimpleNamespace
+    ) -> Reply:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect_timeout)
+        async with self._opened().post(
+            URL(endpoint.url, encoded=True),
+            data=body,
+            headers=endpoint.headers,
+            allow_redirects=False,
+            timeout=limits,
+            trace_request_ctx=attempt,
+        ) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status, headers, await _body(response, max_bytes))
 
-    def _keep(self, endpoint: Endpoint, connection: Connection) -> None:
-        idle = self._idle.setdefault((endpoint.host, endpoint.port, endpoint.secure), deque())
-        idle.append(connection)
-        oldest = connection.last_used - IDLE_SECONDS
-        while idle[0].last_used < oldest or not idle[0].usable:
-            idle.popleft().close()
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_reuseconn.append(_note_reuse)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # what calls bounds how many are under way
+                    keepalive_timeout=IDLE_SECONDS,
+                    ssl=self._certificates or True,
+                ),
+                headers={
+                    "user-agent": USER_AGENT,
+                    "accept-encoding": "gzip",
+                    "content-type": "application/json",
+                },
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # unpacked here, piece by piece and bounded
+                trace_configs=[trace],
+            )
+        return self._session
 
-    async def _connect(self, endpoint: Endpoint, ends: float) -> Connection:
-        loop = asyncio.get_running_loop()
-        context = None
-        if endpoint.secure:
-            if self._certificates is None:
-                self._certificates = ssl.create_default_context()
-            context = self._certificates
-        limit = min(endpoint.connect_timeout, ends - loop.time())
-        try:
-            async with asyncio.timeout(limit):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop), endpoint.host, endpoint.port, ssl=context
-                )
-        except TimeoutError:
-            raise httpx.ConnectTimeout(f"no connection within {limit:.3g} s") from None
-        except OSError as error:
-            raise httpx.ConnectError(f"no connection: {error.strerror or error}") from None
-        return connection
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+    context.trace_request_ctx.reused = True
+
+
+async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The whole body, unpacked. Raises UpstreamError beyond `max_bytes`, httpx.DecodingError for a broken packing."""
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
+        raise httpx.DecodingError(f"the body is encoded as {encoding[:40]!r}, which was not asked for")
+    if (response.content_length or 0) > max_bytes:
+        raise too_large(max_bytes)
+    unpack = None if encoding in ("identity", "") else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    whole = bytearray()
+    async for piece in response.content.iter_chunked(PIECE_BYTES):
+        if unpack is None:
+            whole += piece
+        else:
+            try:
+                whole += unpack.decompress(piece, max_bytes - len(whole) + 1)
+            except zlib.error as error:
+                raise httpx.DecodingError(f"the body cannot be unpacked: {error}") from None
+        if len(whole) > max_bytes or (unpack is not None and unpack.unconsumed_tail):
+            raise too_large(max_bytes)
+    if unpack is not None and not unpack.eof:
+        raise httpx.DecodingError("the packed body ends early")
+    return bytes(whole)

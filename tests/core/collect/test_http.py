@@ -248,35 +248,6 @@ def test_endless_headers_are_refused() -> None:
     run("pooled", outside.Reply(raw=raw + b"x-c: d\r\n" * 10_000), act)
 
 
-def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
-    """What follows a whole reply is never taken for the next one."""
-
-    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
-        world.handlers["/x"] = lambda _: outside.Reply(
-            raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"
-        )
-        first = await asyncio.gather(post(http, endpoint), return_exceptions=True)
-        await asyncio.sleep(0.02)
-        world.handlers["/x"] = lambda _: outside.Reply(body=b"3")
-        assert (await post(http, endpoint)).body == b"3"
-        assert isinstance(first[0], httpx.RemoteProtocolError) or first[0].body == b"1"  # type: ignore[union-attr] # one of two
-
-    run("pooled", outside.Reply(), act)
-
-
-def test_idle_connections_are_kept_a_while_and_then_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many connections used at once, those that stay idle go."""
-    monkeypatch.setattr("flywheel_core.collect.pool.IDLE_SECONDS", 0.05)
-
-    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
-        await asyncio.gather(*(post(http, endpoint) for _ in range(4)))
-        await asyncio.sleep(0.1)
-        await post(http, endpoint)
-        await until(lambda: len(world.open) == 1)
-
-    run("pooled", outside.Reply(delay=0.05), act)
-
-
 @pytest.mark.parametrize(
     "url", ["ftp://host/", "http:///path", "http://host:99999/", "not an address", "http://[::1"]
 )
