@@ -40,7 +40,7 @@ def late_days(interval: int) -> dg.SensorDefinition:
             run_requests=requests,
             skip_reason=None if requests else f"{len(seen)} closed days, none changed since it was ingested",
             cursor=write_cursor(after),
-            asset_events=[_observation(raw) for raw in changed],
+            asset_events=[_seen(raw) for raw in changed],
         )
 
     return _late_days
@@ -54,8 +54,9 @@ def _requests(days: list[RawDay]) -> list[dg.RunRequest]:
     return requests
 
 
-def _observation(raw: RawDay) -> dg.AssetObservation:
-    return dg.AssetObservation(
+def _seen(raw: RawDay) -> dg.AssetMaterialization:
+    """The collector made this day: its partition of the external asset is there, with what it holds."""
+    return dg.AssetMaterialization(
         RAW_POINTS,
         partition=raw.day.isoformat(),
         metadata={

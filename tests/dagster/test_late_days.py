@@ -140,7 +140,7 @@ def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> N
     """The external asset shows files and bytes of the day."""
     _raw(layout, DAY, "{}\n" * 10)
     (seen,) = tick().asset_events
-    assert isinstance(seen, dg.AssetObservation)
+    assert isinstance(seen, dg.AssetMaterialization)
     assert (seen.asset_key, seen.partition) == (dg.AssetKey("raw_points"), "2026-01-05")
     assert seen.metadata["bytes"].value == 30
     assert seen.metadata["names"].value == "training_data_20260105.jsonl"

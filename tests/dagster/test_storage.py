@@ -1,0 +1,52 @@
+"""The event log that keeps its connections: the same content as Dagster's own, and no more files open than allowed."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+
+from flywheel_dagster import storage
+from flywheel_dagster.home import prepare_home
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dg.asset
+def something() -> None:
+    """Nothing is made; that it was is what the log keeps."""
+
+
+def _run(instance: dg.DagsterInstance) -> str:
+    return dg.materialize([something], instance=instance, run_config=QUIET).run_id
+
+
+def _log(instance: dg.DagsterInstance, run: str) -> list[str]:
+    return [str(entry.message) for entry in instance.all_logs(run)]
+
+
+def test_more_runs_than_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run's log can be read after others took its connection, here and by Dagster's own storage."""
+    monkeypatch.setattr(storage, "MAX_OPEN", 2)
+    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
+        used = instance.event_log_storage
+        assert isinstance(used, storage.SteadySqliteEventLogStorage)
+        runs = [_run(instance) for _ in range(4)]
+        logs = {run: _log(instance, run) for run in runs}
+        assert all(any("succeeded" in line or "Finished" in line for line in log) for log in logs.values())
+        assert len(used._open) <= 2
+        plain = SqliteEventLogStorage(str(tmp_path / "history" / "runs"))
+        assert {run: [entry.message for entry in plain.get_logs_for_run(run)] for run in runs} == logs
+        assert len(instance.get_materialized_partitions(something.key)) == 0
+        assert instance.get_latest_materialization_event(something.key) is not None
+
+
+def test_a_deleted_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its events are gone, and the next run starts clean."""
+    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
+        run = _run(instance)
+        assert _log(instance, run)
+        instance.delete_run(run)
+        assert _log(instance, run) == []
+        instance.wipe()
+        assert _log(instance, _run(instance))
