@@ -18,10 +18,10 @@ def skipped(gateway: RunningGateway, reason: str) -> float:
     return gateway.metric(f'flywheel_gateway_collection_skipped_total{{reason="{reason}"}}')
 
 
-def test_the_users_answer_is_reused_and_the_others_get_the_whole_request(
+def test_fault_10_the_users_answer_is_reused_and_the_others_get_the_whole_request(
     outside: Outside, start: Start
 ) -> None:
-    """Fault 10: the conversation's instructions and parameters go to every model; nobody is asked twice."""
+    """The conversation's instructions and parameters go to every model; nobody is asked twice."""
     gateway = start(outside.config())
     body = {
         "messages": [{"role": "system", "content": "short"}, {"role": "user", "content": "1 + 1?"}],
@@ -80,8 +80,10 @@ def test_a_request_that_collection_made_is_never_collected(outside: Outside, sta
     assert len(outside.asked()) == 1
 
 
-def test_a_model_whose_address_is_the_gateway_does_not_recurse(outside: Outside, start: Start) -> None:
-    """Fault 12: collection and forwarding both come back to this process, and end there."""
+def test_fault_12_a_model_whose_address_is_the_gateway_does_not_recurse(
+    outside: Outside, start: Start
+) -> None:
+    """Collection and forwarding both come back to this process, and end there."""
     front = start(outside.config())
     config = outside.config(
         gateway__port=int(front.address.rpartition(":")[2]), models__math__base_url=front.address
@@ -149,8 +151,8 @@ def test_production_with_a_baseline_asks_one_other_model(outside: Outside, start
     assert others == {"math", "code"}
 
 
-def test_sampling_follows_its_rate_by_the_requests_id(outside: Outside, start: Start) -> None:
-    """Fault 9: the rate is read, and the same id is always decided the same way."""
+def test_fault_09_sampling_follows_its_rate_by_the_requests_id(outside: Outside, start: Start) -> None:
+    """The rate is read, and the same id is always decided the same way."""
     gateway = start(outside.config(data_collection__sampling_rate=0.5))
     ids = [f"request-{number}" for number in range(40)]
     for request_id in ids * 2:
@@ -173,10 +175,10 @@ def test_sampling_follows_its_rate_by_the_requests_id(outside: Outside, start: S
         {"models__big__api_key_env": "NOT_SET_ANYWHERE"},
     ],
 )
-def test_a_configuration_that_cannot_work_is_refused_at_the_start(
+def test_fault_09_a_configuration_that_cannot_work_is_refused_at_the_start(
     outside: Outside, start: Start, changes: dict[str, Any]
 ) -> None:
-    """Fault 9: every setting is validated."""
+    """Every setting is validated."""
     with pytest.raises(NotStartedError, match=r"error\[config"):
         start(outside.config(**changes))
 
@@ -204,8 +206,10 @@ def test_without_a_secret_users_are_not_recorded(outside: Outside, start: Start)
     assert until(lambda: outside.points)[0]["user"] is None
 
 
-def test_many_requests_share_one_uploader_and_leave_nothing_behind(outside: Outside, start: Start) -> None:
-    """Fault 1: batches fill across requests, and connections do not pile up."""
+def test_fault_01_many_requests_share_one_uploader_and_leave_nothing_behind(
+    outside: Outside, start: Start
+) -> None:
+    """Batches fill across requests, and connections do not pile up."""
     gateway = start(
         outside.config(
             data_collection__training={
@@ -222,8 +226,10 @@ def test_many_requests_share_one_uploader_and_leave_nothing_behind(outside: Outs
     assert gateway.metric("flywheel_gateway_collection_in_flight") == 0
 
 
-def test_every_point_has_an_id_a_classification_and_readable_errors(outside: Outside, start: Start) -> None:
-    """Fault 11."""
+def test_fault_11_every_point_has_an_id_a_classification_and_readable_errors(
+    outside: Outside, start: Start
+) -> None:
+    """The decision is in the point, and a failure says what it was."""
     first = outside.chat
 
     def broken(asked: Arrived) -> Script:
@@ -269,8 +275,8 @@ def test_decisions_are_logged_without_the_prompts_text(outside: Outside, start: 
     assert "private" not in gateway.log()
 
 
-def test_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside, start: Start) -> None:
-    """Fault 12: an answer that its model cut off for length has no score."""
+def test_fault_12_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside, start: Start) -> None:
+    """An answer that its model cut off for length has no score."""
     outside.chat = lambda asked: reply(completion("half", finish_reason="length"))
     start(outside.config()).chat()
     point = until(lambda: outside.points)[0]

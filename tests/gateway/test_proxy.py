@@ -96,8 +96,8 @@ def test_a_kept_connection_that_went_stale_is_no_failure(outside: Outside, start
     assert [gateway.get("/v1/files").text for _ in range(5)] == ["again"] * 5
 
 
-def test_connections_are_used_again(outside: Outside, start: Start) -> None:
-    """Fault 1: nothing is opened for every request."""
+def test_fault_01_connections_are_used_again(outside: Outside, start: Start) -> None:
+    """Nothing is opened for every request."""
     outside.other = lambda _: reply(b"again")
     gateway = start(outside.config(data_collection__enabled=False))
     for _ in range(10):

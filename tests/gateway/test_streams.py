@@ -125,10 +125,10 @@ def test_a_stream_is_put_together_for_collection(outside: Outside, start: Start)
     assert gateway.metric('flywheel_gateway_spend_total{model="big",purpose="clients"}') > 0
 
 
-def test_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_truncated(
+def test_fault_12_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_truncated(
     outside: Outside, start: Start
 ) -> None:
-    """Fault 12: what was cut off is never scored as if it were whole."""
+    """What was cut off is never scored as if it were whole."""
     whole = outside.chat
     outside.chat = lambda asked: (
         streamed(event("half of an ans"), end=b"") if asked.json.get("stream") else whole(asked)
