@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 import msgspec
 import pyarrow as pa
 
+from flywheel_core.config_file import environment_with
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
 from flywheel_core.lake.raw_lines import Chunk
@@ -117,7 +118,7 @@ def _start() -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         bufsize=0,
         pipesize=_PIPE_BYTES,
-        env={**os.environ, **_ALLOCATOR, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment_with({**_ALLOCATOR, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
         start_new_session=True,  # Ctrl-C is for the parent, which ends its workers
     )
 
