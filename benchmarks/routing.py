@@ -1,0 +1,275 @@
+"""What routing brings on recorded outcomes, and what it costs: `python -m benchmarks.routing --data FOLDER`.
+
+A fifth of the questions, by hash, is locked away: it is in no training and no figure unless `--locked` asks for it, which
+trains on the rest and judges on the locked fifth. Otherwise the rest is cross-validated in five folds, grouped by question
+with case, white space and digits folded. Routers see the text and the training scores, nothing else. Brackets are 95 %
+bootstrap intervals.
+"""
+
+import argparse
+import gzip
+import hashlib
+import json
+import re
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from benchmarks.common import machine_info, percentile, print_result, print_table
+from flywheel_core.learn.evaluate import interval, pair_figures, resamples
+from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.text import question_group
+from flywheel_core.learn.train import train_examples
+
+NEAR_EQUAL = ("gemini-1.5-flash-002", "DeepSeek-Coder-V2", "Meta-Llama-3.1-70B-Instruct")
+FOLDS = 5
+LOCKED = 0.2
+SIZES = (10_000, 100_000)
+PROMPTS = 2_000
+OUTCOMES = pl.List(
+    pl.Struct(
+        {
+            "model": pl.String,
+            "score": pl.Float64,
+            "failed": pl.Boolean,
+            "cost": pl.Float64,
+            "latency_ms": pl.Float64,
+        }
+    )
+)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Judged questions: chosen model, expected and true scores (n, m), best single model of each one's training folds."""
+
+    chosen: NDArray[np.intp]
+    expected: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    best: NDArray[np.intp]
+    groups: NDArray[np.str_]
+
+
+def main() -> None:
+    """Run the parts that are asked for and print the result line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with mmlu_pro.jsonl.gz and routellm.jsonl.gz"
+    )
+    parser.add_argument("--locked", action="store_true", help="judge on the locked fifth instead of by folds")
+    parser.add_argument("--only", choices=("mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"), action="append")
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(_measure(options.measure)))
+        return
+    machine = machine_info()
+    wanted = options.only or ["mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"]
+    ratios: dict[str, float] = {}
+    figures: dict[str, Any] = {"locked": options.locked}
+    rows = []
+    for name in wanted:
+        if name == "speed":
+            continue
+        routed = judged(read_pool(options.data, name), locked=options.locked)
+        found = figures_of(routed)
+        figures[name] = found
+        rows += [[name, key, *(f"{value:.4f}" for value in values)] for key, values in found.items()]
+        if name == "routellm":
+            ratios |= {"routellm_apgr": found["apgr"][0], "routellm_cpt50": found["cpt50"][0]}
+        else:
+            ratios[f"{name}_lift_pp"] = 100 * found["gain"][0]
+        print(f"{name}: done", file=sys.stderr, flush=True)
+    if rows:
+        print_table(("data", "figure", "value", "low", "high"), rows)
+    if "speed" in wanted:
+        speeds = {size: _measured(size, options.data) for size in SIZES}
+        print_table(
+            ("examples", *speeds[SIZES[0]]), [[size, *found.values()] for size, found in speeds.items()]
+        )
+        figures["speed"] = {str(size): found for size, found in speeds.items()}
+        largest = speeds[SIZES[-1]]
+        ratios |= {
+            "decision_p50_ms": largest["p50_ms"],
+            "decision_p99_ms": largest["p99_ms"],
+            "train_s_100k": largest["train_s"],
+        }
+    print_result("routing", ratios, figures, machine)
+
+
+def read_pool(folder: Path, name: str) -> Examples:
+    """The questions of one comparison, each with an outcome of every model."""
+    file = folder / ("routellm.jsonl.gz" if name == "routellm" else "mmlu_pro.jsonl.gz")
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    if name == "routellm":
+        rows = [row for row in rows if row["dataset"] == "mmlu"]
+    names = sorted({model for row in rows for model in row["scores"]})
+    rows = [row for row in rows if all(row["scores"].get(model) is not None for model in names)]
+    pool = NEAR_EQUAL if name == "mmlu_pro_3" else names
+    frame = pl.DataFrame(
+        {
+            "text": [row["question"] for row in rows],
+            "outcomes": [
+                [
+                    {
+                        "model": model,
+                        "score": row["scores"][model],
+                        "failed": False,
+                        "cost": None,
+                        "latency_ms": None,
+                    }
+                    for model in pool
+                ]
+                for row in rows
+            ],
+        },
+        schema_overrides={"outcomes": OUTCOMES},
+    )
+    return read_examples(frame, Learning())
+
+
+def judged(examples: Examples, *, locked: bool) -> Routed:
+    """Every question that is to be judged, by routers that saw neither it nor its like."""
+    hidden = np.array([_share(f"lock{_folded(text)}") < LOCKED for text in examples.texts])
+    hidden |= np.isin(examples.groups, examples.groups[hidden])
+    folds = np.array([int(FOLDS * _share(f"fold {group}")) for group in examples.groups])
+    rounds = (
+        [(~hidden, hidden)]
+        if locked
+        else [(~hidden & (folds != fold), ~hidden & (folds == fold)) for fold in range(FOLDS)]
+    )
+    parts = []
+    for number, (inside, outside) in enumerate(rounds):
+        training, asked = examples.pick(np.flatnonzero(inside)), examples.pick(np.flatnonzero(outside))
+        trained = train_examples(training, Learning(), version=f"fold-{number}")
+        decisions = trained.router.decide_all(asked.texts)
+        names = list(examples.models)
+        print(f"  {number}: {json.dumps(trained.figures)}", file=sys.stderr, flush=True)
+        parts.append(
+            Routed(
+                np.array([names.index(decision.model) for decision in decisions], dtype=np.intp),
+                np.array([[decision.scores[model] for model in names] for decision in decisions]),
+                asked.scores,
+                np.full(len(asked), int(np.nanmean(training.scores, axis=0).argmax())),
+                asked.groups,
+            )
+        )
+    return Routed(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in Routed.__dataclass_fields__)
+    )
+
+
+def figures_of(routed: Routed) -> dict[str, list[float]]:
+    """Figure -> value and its 95 % bounds."""
+    own = np.arange(len(routed.scores))
+    picked, best = routed.scores[own, routed.chosen], routed.scores[own, routed.best]
+    draws = resamples(routed.groups, 0)
+    columns = {
+        "routed": picked,
+        "best_single": best,
+        "random": routed.scores.mean(axis=1),
+        "oracle": routed.scores.max(axis=1),
+        "gain": picked - best,
+    }
+    found = {name: interval(column, draws) for name, column in columns.items()}
+    if routed.scores.shape[1] == 2:
+        found |= pair_figures(routed.expected, routed.scores, routed.groups)
+    return found
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"\d", "0", re.sub(r"\s+", " ", text.strip().casefold()))
+
+
+def _share(text: str) -> float:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+
+
+def _measured(size: int, data: Path) -> dict[str, float]:
+    """Training and decisions with so many examples, in a process of its own, so that its peak memory is its own."""
+    command = [sys.executable, "-m", "benchmarks.routing", "--data", str(data), "--measure", str(size)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _measure(size: int) -> dict[str, float]:
+    examples = made_up(size)
+    start = time.perf_counter()
+    router = train_examples(examples, Learning(), version="speed").router
+    train_s = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    prompts = made_up(PROMPTS, seed=1).texts
+    for prompt in prompts[:100]:
+        router.decide(prompt)
+    times, processor = [], []
+    for prompt in prompts:
+        start, used = time.perf_counter(), time.process_time()
+        router.decide(prompt)
+        times.append(1_000 * (time.perf_counter() - start))
+        processor.append(1_000 * (time.process_time() - used))
+    start = time.perf_counter()
+    router.decide_all(prompts)
+    return {
+        "p50_ms": percentile(times, 0.5),
+        "p99_ms": percentile(times, 0.99),
+        "cpu_p50_ms": percentile(processor, 0.5),
+        "train_s": train_s,
+        "peak_gib": peak,
+        "batch_per_s": len(prompts) / (time.perf_counter() - start),
+    }
+
+
+def made_up(size: int, seed: int = 0) -> Examples:
+    """Questions of 100 words in five subjects, each with words of its own, and five models, each better at one."""
+    random = np.random.default_rng(seed)
+    letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
+    odds = 1 / (np.arange(len(letters)) + 3.0)
+    speller = np.random.default_rng(7)
+    words = np.array(
+        [
+            "".join(speller.choice(letters, speller.integers(2, 11), p=odds / odds.sum()))
+            for _ in range(20_000)
+        ]
+    )
+    frequency = 1 / (np.arange(len(words)) + 10.0)
+    frequency /= frequency.sum()
+    subjects = random.integers(0, 5, size)
+    texts = []
+    for subject in subjects:
+        drawn = random.choice(len(words), 100, p=frequency)
+        special = random.random(100) < 0.2
+        drawn[special] = 1_000 + 500 * subject + drawn[special] % 500
+        texts.append(" ".join(words[drawn]))
+    skill = 0.5 + 0.15 * (subjects[:, None] == np.arange(5)) + 0.05 * (np.arange(5) == 0)
+    scores = (random.random((size, 5)) < skill).astype(float)
+    empty = np.full_like(scores, np.nan)
+    groups = np.array([question_group(text) for text in texts], dtype=np.str_)
+    models = tuple(f"model-{number}" for number in range(5))
+    return Examples(
+        texts,
+        models,
+        scores,
+        empty,
+        empty,
+        np.ones(size),
+        groups,
+        [None] * size,
+        np.zeros(size, dtype=np.int64),
+    )
+
+
+if __name__ == "__main__":
+    main()

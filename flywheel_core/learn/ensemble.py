@@ -1,0 +1,218 @@
+"""Several estimators of how models differ on a question, and their blend, weighted by what each foretells unseen.
+
+A ridge regression learns scores from the text features. Its cross-fitted forecasts, that is how hard the question is and
+how each model will do, are features of a forest, beside latent dimensions and form. Two cluster tables and neighbours
+see the latent dimensions alone. Non-negative least squares on cross-fitted forecasts gives the weights.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from flywheel_core.learn import clusters, forest, linear, neighbours
+from flywheel_core.learn.clusters import ClusterTable
+from flywheel_core.learn.features import TextFeatures
+from flywheel_core.learn.forest import LeafTables
+from flywheel_core.learn.linear import MultiRidge
+from flywheel_core.learn.neighbours import NeighbourTable
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.targets import Doubles, means_of, restored, state_of
+
+NAMES = ("ridge", "forest", "few_clusters", "many_clusters", "neighbours")
+FOREST_DIMENSIONS = 60
+FORM_SCALE = 0.1
+"""Measures of form have a spread of 1 each, latent dimensions of 1 together: the ridge is to heed both."""
+NEGLIGIBLE = 0.03
+"""An estimator with less of the weight is left out: it costs time and tells nothing."""
+_KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
+    "ridge": (MultiRidge, linear.ARRAYS),
+    "forest": (LeafTables, forest.ARRAYS),
+    "few_clusters": (ClusterTable, clusters.ARRAYS),
+    "many_clusters": (ClusterTable, clusters.ARRAYS),
+    "neighbours": (NeighbourTable, neighbours.ARRAYS),
+}
+
+
+class Ensemble:
+    """Fitted estimators and their weights. `ridge` and `few_clusters` are always there: ease and evidence come from them.
+
+    dimensions: how many of the features are not measures of form; latent: how many of them, from the first, are latent
+    dimensions that all estimators see; weights: name -> weight, >= 0; means: (m,).
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, Any],
+        weights: Mapping[str, float],
+        means: Doubles,
+        dimensions: int,
+        latent: int,
+    ) -> None:
+        self.parts, self.weights, self.means = parts, weights, means
+        self.dimensions, self.latent = dimensions, latent
+
+    def forecast(self, features: NDArray[np.float32]) -> tuple[Doubles, Doubles, Doubles]:
+        """Differences (n, m), ease (n,), and questions behind each difference (n, m) for features (n, d)."""
+        ridge = self.parts["ridge"].expected(ridge_table(features, self.dimensions))
+        latent = latent_table(features, self.latent)
+        blended = self.means.copy()[None, :]
+        for name, weight in self.weights.items():
+            if name == "ridge":
+                found = ridge[:, :-1]
+            elif name == "forest":
+                found = self.parts[name].expected(forest_table(features, self.latent, self.dimensions, ridge))
+            else:
+                found = self.parts[name].expected(latent)
+            blended = blended + weight * (found - self.means)
+        few = self.parts["few_clusters"]
+        evidence = few.membership(latent) @ few.evidence_
+        return np.broadcast_to(blended, evidence.shape), ridge[:, -1], evidence
+
+    def compact(self, features: TextFeatures) -> TextFeatures:
+        """Make the ridge regression a part of the text features, so that one prompt needs few directions."""
+        ridge = self.parts["ridge"]
+        kept, outputs = self.latent, ridge.coef_.shape[1]
+        smaller = features.compact(kept, ridge.coef_[: self.dimensions])
+        form = ridge.coef_[self.dimensions :]
+        ridge.coef_ = np.concatenate([np.zeros((kept, outputs)), np.eye(outputs), form])
+        self.dimensions = kept + outputs
+        return smaller
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was learned: `means`, `dimensions`, `latent`, and for each estimator its arrays and its weight."""
+        found: dict[str, NDArray[Any]] = {
+            "means": self.means,
+            "dimensions": np.asarray(self.dimensions),
+            "latent": np.asarray(self.latent),
+        }
+        for name, part in self.parts.items():
+            found[f"{name}.weight"] = np.asarray(self.weights.get(name, 0.0))
+            found |= {f"{name}.{key}": value for key, value in state_of(part, _KINDS[name][1]).items()}
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The opposite of `arrays`. Raises KeyError when one is missing."""
+        parts, weights = {}, {}
+        for name, (kind, keys) in _KINDS.items():
+            if f"{name}.weight" in arrays:
+                parts[name] = restored(kind, keys, {key: arrays[f"{name}.{key}"] for key in keys})
+                weight = float(arrays[f"{name}.weight"])
+                if weight > 0:
+                    weights[name] = weight
+        return cls(parts, weights, arrays["means"], int(arrays["dimensions"]), int(arrays["latent"]))
+
+
+def ridge_table(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """What the ridge regression sees."""
+    table = features.copy()
+    table[:, dimensions:] *= FORM_SCALE
+    return table
+
+
+def latent_table(features: NDArray[np.float32], latent: int) -> NDArray[np.float32]:
+    """What cluster tables and neighbours see: latent dimensions, length 1."""
+    part = features[:, :latent]
+    result: NDArray[np.float32] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9)
+    return result
+
+
+def forest_table(
+    features: NDArray[np.float32], latent: int, dimensions: int, ridge: Doubles
+) -> NDArray[np.float32]:
+    """What the forest sees: main latent dimensions, form, and the ridge's forecasts of ease, differences and scores."""
+    size = features.shape[1] - dimensions
+    models = ridge.shape[1] - 1
+    table = np.empty((len(features), latent + size + 2 * models + 1), np.float32)
+    table[:, :latent] = features[:, :latent]
+    table[:, latent : latent + size] = features[:, dimensions:]
+    table[:, latent + size : latent + size + models + 1] = ridge
+    table[:, latent + size + models + 1 :] = ridge[:, :-1] + ridge[:, -1:]
+    return table
+
+
+def fit_ensemble(
+    features: NDArray[np.float32],
+    differences: Doubles,
+    ease: Doubles,
+    weights: Doubles,
+    folds: NDArray[np.int64],
+    dimensions: int,
+    settings: Learning,
+) -> tuple[Ensemble, dict[str, Doubles], Doubles, Doubles]:
+    """The ensemble, cross-fitted differences (n, m) of each estimator and of the `blend`, and cross-fitted ease (n,).
+
+    features (n, d); differences (n, m) with NaN for missing; ease, weights, folds (n,). Also gives the blend's evidence
+    (n, m), cross-fitted. Deterministic.
+    """
+    kept = min(dimensions, FOREST_DIMENSIONS)
+    ridge_in, latent = ridge_table(features, dimensions), latent_table(features, kept)
+    wanted = np.column_stack([differences, ease])
+    ridge, alpha = _crossed_ridge(ridge_in, wanted, weights, folds)
+    forest_in = forest_table(features, kept, dimensions, ridge)
+    tables = {"forest": forest_in, "few_clusters": latent, "many_clusters": latent, "neighbours": latent}
+    crossed: dict[str, Doubles] = {"ridge": ridge[:, :-1]}
+    evidence = np.zeros_like(differences)
+    for fold in np.unique(folds):
+        inside, outside = folds != fold, folds == fold
+        for name, table in tables.items():
+            part = _fresh(name, settings).fit(table[inside], differences[inside], weights[inside])
+            crossed.setdefault(name, np.zeros_like(differences))[outside] = part.expected(table[outside])
+            if name == "few_clusters":
+                evidence[outside] = part.membership(table[outside]) @ part.evidence_
+    centre = means_of(differences, weights)
+    shares = blend_weights(crossed, differences, weights, centre)
+    crossed["blend"] = centre + sum(
+        (share * (crossed[name] - centre) for name, share in shares.items()), np.zeros_like(differences)
+    )
+    parts: dict[str, Any] = {"ridge": MultiRidge(alphas=(alpha,)).fit(ridge_in, wanted, weights)}
+    for name, table in tables.items():
+        if name in shares or name == "few_clusters":
+            parts[name] = _fresh(name, settings).fit(table, differences, weights)
+    return Ensemble(parts, shares, centre, dimensions, kept), crossed, ridge[:, -1], evidence
+
+
+def blend_weights(
+    crossed: Mapping[str, Doubles], differences: Doubles, weights: Doubles, means: Doubles
+) -> dict[str, float]:
+    """Weight (>= 0) of each estimator worth keeping, by least squares on cross-fitted forecasts; empty when none is."""
+    seen = ~np.isnan(differences)
+    root = np.broadcast_to(np.sqrt(weights)[:, None], seen.shape)[seen]
+    target = (differences - means)[seen] * root
+    names = list(crossed)
+    while names:
+        columns = np.stack([(crossed[name] - means)[seen] * root for name in names], axis=1)
+        triangle: Any = np.linalg.qr(
+            np.column_stack([columns, target]), mode="r"
+        )  # the same problem, in few rows
+        found, _ = nnls(triangle[:, :-1], triangle[:, -1])
+        kept = [name for name, weight in zip(names, found, strict=True) if weight > NEGLIGIBLE * found.sum()]
+        if kept == names:
+            return dict(zip(names, map(float, found), strict=True))
+        names = kept
+    return {}
+
+
+def _crossed_ridge(
+    table: NDArray[np.float32], wanted: Doubles, weights: Doubles, folds: NDArray[np.int64]
+) -> tuple[Doubles, float]:
+    """Cross-fitted forecasts, and the strength that does best on all rows."""
+    alpha = MultiRidge().fit(table, wanted[:, :-1], weights, groups=folds).alpha_
+    crossed = np.zeros_like(wanted)
+    for fold in np.unique(folds):
+        inside, outside = folds != fold, folds == fold
+        part = MultiRidge(alphas=(alpha,)).fit(table[inside], wanted[inside], weights[inside])
+        crossed[outside] = part.expected(table[outside])
+    return crossed, alpha
+
+
+def _fresh(name: str, settings: Learning) -> Any:
+    seed = settings.seed
+    if name == "forest":
+        return LeafTables(trees=settings.trees, random_state=seed, n_jobs=settings.jobs)
+    if name == "neighbours":
+        return NeighbourTable(rows=settings.reference_rows, random_state=seed)
+    return ClusterTable(clusters=20 if name == "few_clusters" else 100, random_state=seed)

@@ -1,0 +1,152 @@
+"""Training examples as arrays: texts, what each model scored, cost and took, and how much each example weighs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flywheel_core.errors import DatasetError
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.targets import Doubles
+from flywheel_core.learn.text import question_group
+
+COLUMNS = ("text", "outcomes")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n examples and m models, in order of name.
+
+    scores: (n, m), 0..1, a model's own failure counts as `failure_score`, NaN where nothing is known; costs: (n, m), in
+    currency; waits: (n, m), s; weights: (n,), > 0; groups: the same for questions that are alike but for case, white space and
+    digits; labels: category or None; days: ordinals, 0 where unknown.
+    """
+
+    texts: list[str]
+    models: tuple[str, ...]
+    scores: Doubles
+    costs: Doubles
+    waits: Doubles
+    weights: Doubles
+    groups: NDArray[np.str_]
+    labels: list[str | None]
+    days: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def folds(self, count: int) -> NDArray[np.int64]:
+        """A fold number 0..count-1 for each example; those of one group share theirs."""
+        return np.array([int(group[:12], 16) % count for group in self.groups], dtype=np.int64)
+
+    def utilities(self, settings: Learning) -> Doubles:
+        """Utility of each answer, (n, m), NaN where its score is; an unknown cost or wait counts as the model's mean."""
+        utilities = self.scores.copy()
+        for factor, paid in ((settings.lambda_cost, self.costs), (settings.lambda_latency, self.waits)):
+            if factor:
+                utilities -= factor * np.where(np.isnan(paid), column_means(paid), paid)
+        return utilities
+
+    def pick(self, rows: NDArray[Any], models: Sequence[str] | None = None) -> Self:
+        """These rows (numbers) and models; models of which nothing is known are NaN throughout."""
+        names = self.models if models is None else tuple(models)
+        return type(self)(
+            [self.texts[row] for row in rows],
+            names,
+            _columns(self.scores[rows], self.models, names),
+            _columns(self.costs[rows], self.models, names),
+            _columns(self.waits[rows], self.models, names),
+            self.weights[rows],
+            self.groups[rows],
+            [self.labels[row] for row in rows],
+            self.days[rows],
+        )
+
+
+def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None = None) -> Examples:
+    """Examples of a frame with `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms and perhaps
+    failures, scored), and perhaps `label`, `split`, `weight`, `day` and `left_out`.
+
+    Only rows of `split`, if given; rows that are left out of the dataset, and outcomes with neither a score nor a failure,
+    are left out. Raises DatasetError when a needed column is missing.
+    """
+    missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
+    if missing:
+        raise DatasetError(f"the examples have no column {', '.join(missing)}")
+    if split is not None:
+        frame = frame.filter(pl.col("split") == split)
+    if "left_out" in frame.columns:
+        frame = frame.filter(pl.col("left_out").is_null())
+    flat = _outcomes(frame, settings)
+    models = tuple(sorted(flat["model"].unique().to_list()))
+    number = {model: at for at, model in enumerate(models)}
+    rows, columns = (
+        flat["row"].to_numpy(),
+        np.array([number[model] for model in flat["model"]], dtype=np.intp),
+    )
+    tables: dict[str, Doubles] = {}
+    for name in ("score", "cost", "wait"):
+        table = np.full((frame.height, len(models)), np.nan)
+        table[rows, columns] = flat[name].to_numpy()
+        tables[name] = table
+    texts = frame["text"].to_list()
+    days = _days(frame)
+    weights = (
+        frame["weight"].cast(pl.Float64).to_numpy() if "weight" in frame.columns else np.ones(len(texts))
+    )
+    if settings.half_life_days is not None and len(days):
+        weights = weights * 0.5 ** ((days.max() - days) / settings.half_life_days)
+    labels = frame["label"].to_list() if "label" in frame.columns else [None] * len(texts)
+    groups = np.array([question_group(text) for text in texts], dtype=np.str_)
+    return Examples(
+        texts, models, tables["score"], tables["cost"], tables["wait"], weights, groups, labels, days
+    )
+
+
+def column_means(table: Doubles) -> Doubles:
+    """Mean of each column over what is known, 0 where nothing is."""
+    seen = ~np.isnan(table)
+    means: Doubles = np.nan_to_num(table).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return means
+
+
+def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:
+    """Columns row, model, score, cost, wait: one row an outcome with something known, in order."""
+    rows = (
+        frame.select(pl.int_range(pl.len()).alias("row"), "outcomes")
+        .explode("outcomes")
+        .drop_nulls("outcomes")
+    )
+    flat = rows.unnest("outcomes")
+    if "failures" in flat.columns and "scored" in flat.columns:
+        known, failed = pl.col("scored").cast(pl.Float64), pl.col("failures").cast(pl.Float64)
+    else:
+        known = pl.col("score").is_not_null().cast(pl.Float64)
+        failed = pl.col("failed").fill_null(False).cast(pl.Float64)
+    gained = pl.col("score").fill_null(0.0) * known + settings.failure_score * failed
+    return flat.select(
+        "row",
+        "model",
+        pl.when(known + failed > 0).then(gained / (known + failed)).cast(pl.Float64).alias("score"),
+        pl.col("cost").cast(pl.Float64).alias("cost"),
+        (pl.col("latency_ms").cast(pl.Float64) / 1_000).alias("wait"),
+    ).filter(pl.col("score").is_not_null() & pl.col("model").is_not_null())
+
+
+def _days(frame: pl.DataFrame) -> NDArray[np.int64]:
+    if "day" not in frame.columns:
+        return np.zeros(frame.height, dtype=np.int64)
+    days = [day.toordinal() if isinstance(day, date) else 0 for day in frame["day"].to_list()]
+    return np.array(days, dtype=np.int64)
+
+
+def _columns(table: Doubles, names: Sequence[str], wanted: Sequence[str]) -> Doubles:
+    known = {name: at for at, name in enumerate(names)}
+    empty = np.full(len(table), np.nan)
+    return np.column_stack(
+        [table[:, known[name]] if name in known else empty for name in wanted] or [empty[:, None][:, :0]]
+    )

@@ -1,0 +1,122 @@
+"""Extremely randomised trees that partition the questions; each leaf holds a shrunken table of mean score per model."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shaped, shrunken_table
+
+_CHUNK = 512
+ARRAYS = ("roots_", "children_", "feature_", "threshold_", "value_", "means_", "depth_")
+
+
+class LeafTables(ManyTargets):
+    """Mean of y over the leaves that a row falls into; y has shape (n,) or (n, m), NaN means missing.
+
+    trees, leaf (rows a leaf holds at least), share (of the features tried at a split, 0..1): of the forest; rows: each
+    tree is grown on at most so many, drawn with replacement; shrinkage: >= 0, rows of evidence that the overall mean
+    weighs in a leaf. Learned, all trees one after another: `children_` (nodes, 2; a leaf leads to itself), `feature_`,
+    `threshold_`, `value_` (nodes, m) deviations from `means_` (m,), `roots_` (trees,) and the greatest `depth_`.
+    """
+
+    def __init__(
+        self,
+        trees: int = 200,
+        leaf: int = 20,
+        share: float = 0.3,
+        shrinkage: float = 5.0,
+        rows: int = 12_000,
+        random_state: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.trees = trees
+        self.leaf = leaf
+        self.share = share
+        self.shrinkage = shrinkage
+        self.rows = rows
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803 - scikit-learn's name
+        """Learn from X (n, d), y and weights (n,). Raises ValueError for malformed input."""
+        table, targets, weights = checked(self, X, y, sample_weight)
+        few = len(table) <= self.rows
+        forest = ExtraTreesRegressor(
+            self.trees,
+            min_samples_leaf=self.leaf,
+            max_features=self.share,
+            bootstrap=not few,
+            max_samples=None if few else self.rows,
+            random_state=self.random_state,
+            n_jobs=self.n_jobs,
+        )
+        self.means_ = means_of(targets, weights)
+        deviations = np.nan_to_num(targets - self.means_)
+        table = table.astype(np.float32)  # as the forest compares
+        forest.fit(
+            table, deviations.ravel() if deviations.shape[1] == 1 else deviations, sample_weight=weights
+        )
+        self._keep(forest)
+        nodes = forest.apply(table) + self.roots_
+        membership = sparse.csr_matrix(
+            (np.ones(nodes.size), nodes.ravel(), np.arange(len(nodes) + 1) * nodes.shape[1]),
+            shape=(len(nodes), len(self.feature_)),
+        )
+        values, _ = shrunken_table(membership, targets, weights, self.means_, self.shrinkage)
+        self.value_: NDArray[np.float32] = values.astype(np.float32)
+        return self
+
+    def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
+        """Expected targets, shape (n,) or (n, m) as in `fit`."""
+        check_is_fitted(self)
+        table = validate_data(self, X, reset=False, dtype=np.float32)
+        return shaped(self, self.expected(table))
+
+    def expected(self, table: NDArray[np.float32]) -> Doubles:
+        """Expected targets (n, m) of rows that are known to be well-formed."""
+        parts = [
+            self.value_[self.leaves(table[start : start + _CHUNK])].mean(axis=1)
+            for start in range(0, len(table), _CHUNK)
+        ]
+        result: Doubles = self.means_ + np.concatenate(parts)
+        return result
+
+    def leaves(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The leaf of each row in each tree, shape (n, trees)."""
+        if len(table) == 1:
+            return self._leaves_of_one(table[0])[None, :]
+        rows = np.arange(len(table))[:, None]
+        nodes: NDArray[np.int32] = np.broadcast_to(self.roots_, (len(table), len(self.roots_)))
+        for _ in range(int(self.depth_)):
+            beyond = table[rows, self.feature_.take(nodes)] > self.threshold_.take(nodes)
+            nodes = self.children_.take(2 * nodes + beyond)
+        return nodes
+
+    def _leaves_of_one(self, row: NDArray[np.float32]) -> NDArray[np.int32]:
+        nodes = self.roots_
+        for _ in range(int(self.depth_)):
+            beyond = row.take(self.feature_.take(nodes)) > self.threshold_.take(nodes)
+            nodes = self.children_.take(2 * nodes + beyond)
+        return nodes
+
+    def _keep(self, forest: Any) -> None:
+        trees = [one.tree_ for one in forest.estimators_]
+        sizes = [tree.node_count for tree in trees]
+        offsets = np.cumsum([0, *sizes[:-1]])
+        children, features, thresholds = [], [], []
+        for tree, offset in zip(trees, offsets, strict=True):
+            own = np.arange(tree.node_count)
+            leaf = tree.children_left < 0
+            pair = np.stack([tree.children_left, tree.children_right], axis=1)
+            children.append(np.where(leaf[:, None], own[:, None], pair) + offset)  # a leaf leads to itself
+            features.append(np.where(leaf, 0, tree.feature))
+            thresholds.append(np.where(leaf, 0.0, tree.threshold))
+        self.roots_: NDArray[np.int32] = offsets.astype(np.int32)
+        self.children_: NDArray[np.int32] = np.concatenate(children).astype(np.int32)
+        self.feature_: NDArray[np.int16] = np.concatenate(features).astype(np.int16)
+        self.threshold_: NDArray[np.float64] = np.concatenate(thresholds)
+        self.depth_ = max(tree.max_depth for tree in trees)

@@ -1,0 +1,109 @@
+"""A router from texts and labels alone: the classifier of categories that a `{"text", "label"}` file trains."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
+
+from flywheel_core.errors import NoDataError
+from flywheel_core.learn.ensemble import ridge_table
+from flywheel_core.learn.features import TextFeatures
+from flywheel_core.learn.linear import MultiRidge
+from flywheel_core.learn.policy import Policy, fit_confidence
+from flywheel_core.learn.router import Router
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.targets import Doubles
+
+FAMILIAR = 0.75
+"""Share of what the 1 % strangest training texts have in known n-grams, below which a text is unfamiliar."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A router and how it came about; figures: examples, weights of the blend, cross-fitted gains of the candidates."""
+
+    router: Router
+    figures: Mapping[str, Any]
+
+
+def train_labels(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    models: Mapping[str, str],
+    settings: Learning,
+    *,
+    version: str,
+) -> Trained:
+    """A router from texts and labels alone, as a classifier is trained. models: model -> category, in order of preference.
+
+    Its expected scores are the shares of the categories. Raises NoDataError without texts, or when no label is the category
+    of a model.
+    """
+    kept = sorted(set(labels) & set(models.values()))
+    rows = [row for row, label in enumerate(labels) if label in kept]
+    if not rows:
+        raise NoDataError(
+            "there is no text whose label is the category of a model",
+            hint="labels must be among the categories of the models in the configuration",
+        )
+    used, wanted = [texts[row] for row in rows], np.array([labels[row] for row in rows], dtype=object)
+    standing = {category: model for model, category in reversed(list(models.items()))}
+    names = tuple(standing[label] for label in kept)
+    with threadpool_limits(limits=1):
+        features = TextFeatures.fit(
+            used, dimensions=settings.dimensions, rows=settings.feature_rows, seed=settings.seed
+        )
+        table, known = features.transform(used, jobs=settings.jobs)
+        classifier = label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
+    shares = np.array([(wanted == label).mean() for label in kept])
+    policy = Policy(
+        int(shares.argmax()),
+        (0.0,) * len(names),
+        (0.0,) * len(names),
+        0.0,
+        0.0,
+        0.0,
+        least_known(known),
+        len(kept) == 1,
+    )
+    router = Router(
+        version,
+        names,
+        tuple(kept),
+        policy,
+        shares,
+        np.sqrt(shares * (1 - shares)),
+        shares * len(used),
+        features,
+        None,
+        classifier,
+        tuple(kept),
+    )
+    scores = router.forecast(used).scores
+    truth = (wanted[:, None] == np.array(kept, dtype=object)).astype(float)
+    chosen = scores.argmax(axis=1)
+    confidence = fit_confidence(scores, truth, chosen, np.ones(len(used)), settings.confidence_tolerance)
+    router = replace(router, policy=replace(policy, confidence=confidence))
+    return Trained(
+        router,
+        {
+            "candidate": "labels",
+            "examples": len(used),
+            "labels": dict(zip(kept, shares.tolist(), strict=True)),
+        },
+    )
+
+
+def label_classifier(
+    table: NDArray[np.float32], dimensions: int, wanted: NDArray[Any], labels: Sequence[str], weights: Doubles
+) -> MultiRidge:
+    """Least squares on one column a label: its forecasts are the labels' shares, near enough."""
+    target = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
+    return MultiRidge().fit(ridge_table(table, dimensions), target, weights)
+
+
+def least_known(known: NDArray[np.float32]) -> float:
+    return round(FAMILIAR * float(np.quantile(known, 0.01)), 6)

@@ -1,0 +1,115 @@
+"""From expected scores to a choice: the best utility, the cheaper of equals, and the best single model when in doubt."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from flywheel_core.learn.targets import Doubles
+
+ROUTER, THIN, UNFAMILIAR, SINGLE = "router", "thin_evidence", "unfamiliar", "best_single"
+REASONS = {
+    ROUTER: "the router chose the model",
+    THIN: "too few similar training questions speak for another model, so it is the best single one",
+    UNFAMILIAR: "the text is unlike the training data, so it is the best single model",
+    SINGLE: "no router foretells more than the best single model",
+}
+_CODES = (ROUTER, THIN, UNFAMILIAR, SINGLE)
+_EVEN = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What turns forecasts into a choice; all of it plain numbers.
+
+    best: number of the best single model; prices: (m,) utility that a model's cost and wait take away; costs: (m,) in
+    currency; advantage: utility that another model must be ahead of the best single one; known_share: n-grams of a text
+    that must be known; always_single: whether nothing is chosen at all; confidence: (intercept, lead, score) of a
+    logistic model of the choice being within tolerance of the best.
+    """
+
+    best: int
+    prices: tuple[float, ...]
+    costs: tuple[float, ...]
+    advantage: float
+    tie_tolerance: float
+    min_evidence: float
+    known_share: float
+    always_single: bool
+    confidence: tuple[float, float, float] = _EVEN
+
+    def choose(
+        self, scores: Doubles, evidence: Doubles, known: NDArray[np.floating]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Number of the chosen model and of the reason in `REASONS`, both (n,).
+
+        scores, evidence: (n, m); known: (n,), share of n-grams that the training texts had.
+        """
+        rows = np.arange(len(scores))
+        utilities = scores - np.asarray(self.prices)
+        if self.always_single:
+            return np.full(len(scores), self.best), np.full(len(scores), _CODES.index(SINGLE))
+        eligible = evidence >= self.min_evidence
+        eligible[:, self.best] = True
+        barred = np.where(eligible, utilities, -np.inf)
+        top = barred.max(axis=1)
+        tied = barred >= top[:, None] - self.tie_tolerance
+        costs = np.where(tied, np.asarray(self.costs), np.inf)
+        cheapest = costs <= costs.min(axis=1, keepdims=True)
+        chosen = np.where(cheapest, barred, -np.inf).argmax(axis=1)
+        ahead = utilities[rows, chosen] - utilities[:, self.best]
+        cheaper = np.asarray(self.costs)[chosen] < self.costs[self.best]
+        kept = (ahead > self.advantage) | (cheaper & (ahead >= -self.tie_tolerance))
+        chosen = np.where(kept, chosen, self.best)
+        reasons = np.where((chosen == self.best) & ~eligible[rows, utilities.argmax(axis=1)], 1, 0)
+        strange = known < self.known_share
+        return np.where(strange, self.best, chosen), np.where(strange, 2, reasons)
+
+    def confidences(self, scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:
+        """Probability (0..1) that each choice is within tolerance of the best."""
+        intercept, lead, level = self.confidence
+        linear = intercept + _signs(scores, chosen) @ np.array([lead, level])
+        result: Doubles = 1.0 / (1.0 + np.exp(-linear))
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The opposite of `to_json`. Raises KeyError or TypeError when it is something else."""
+        lists: dict[str, Any] = {
+            key: tuple(values[key]) if key in ("prices", "costs", "confidence") else values[key]
+            for key in values
+        }
+        return cls(**lists)
+
+
+def reason_names(codes: NDArray[np.intp]) -> list[str]:
+    """The reasons that `Policy.choose` gave by number."""
+    return [_CODES[code] for code in codes]
+
+
+def fit_confidence(
+    scores: Doubles, truth: Doubles, chosen: NDArray[np.intp], weights: Doubles, tolerance: float
+) -> tuple[float, float, float]:
+    """The logistic model of `Policy.confidences`, from cross-fitted scores (n, m) and true ones (n, m), NaN for missing."""
+    picked = truth[np.arange(len(truth)), chosen]
+    known = ~np.isnan(picked)
+    best = np.nan_to_num(truth[known], nan=-np.inf).max(axis=1)
+    within = picked[known] >= best - tolerance
+    share = (float((within * weights[known]).sum()) + 0.5) / (float(weights[known].sum()) + 1.0)
+    if within.all() or not within.any():
+        return float(np.log(share / (1 - share))), 0.0, 0.0
+    model = LogisticRegression(C=1.0).fit(_signs(scores, chosen)[known], within, sample_weight=weights[known])
+    return float(model.intercept_[0]), float(model.coef_[0, 0]), float(model.coef_[0, 1])
+
+
+def _signs(scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:
+    """What confidence is read from, (n, 2): lead of the choice over the mean, in tenths, and its expected score."""
+    picked = scores[np.arange(len(scores)), chosen]
+    return np.column_stack([10 * (picked - scores.mean(axis=1)), picked])

@@ -1,0 +1,166 @@
+"""A trained router: text features, forecasts of scores, and the policy that turns them into decisions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel_core.learn.ensemble import Ensemble, ridge_table
+from flywheel_core.learn.features import TextFeatures
+from flywheel_core.learn.linear import MultiRidge
+from flywheel_core.learn.policy import Policy, reason_names
+from flywheel_core.learn.targets import Doubles
+
+GENERAL = "general"
+"""Category of a model that the configuration gives none."""
+_CHUNK = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which model is to answer, and why. scores, errors: expected score (0..1) per model and its standard error."""
+
+    model: str
+    category: str
+    confidence: float
+    reason: str
+    router_version: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """For n texts and m models: expected scores (n, m), their standard errors (n, m), similar training questions behind
+    them (n, m), and the known share of each text's n-grams (n,)."""
+
+    scores: Doubles
+    errors: Doubles
+    evidence: Doubles
+    known: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Router:
+    """Never changes; safe for several threads.
+
+    models: m names; categories: their categories; spreads: (m,) standard deviation of a score about its forecast;
+    features and ensemble are None for a router that always asks the best single model; classifier: forecasts the
+    label instead of scores (shares of `labels`), used when the training data has labels only or it foretells most.
+    """
+
+    version: str
+    models: tuple[str, ...]
+    categories: tuple[str, ...]
+    policy: Policy
+    means: Doubles
+    spreads: Doubles
+    counts: Doubles
+    features: TextFeatures | None = None
+    ensemble: Ensemble | None = None
+    classifier: MultiRidge | None = None
+    labels: tuple[str, ...] = ()
+
+    @property
+    def best_single(self) -> str:
+        """The model that answers when the router has no better idea."""
+        return self.models[self.policy.best]
+
+    def forecast(self, prompts: Sequence[str]) -> Forecast:
+        """What to expect of each model on each prompt."""
+        if self.features is None or (self.ensemble is None and self.classifier is None):
+            shape = (len(prompts), len(self.models))
+            counts = np.broadcast_to(self.counts, shape)
+            errors = self.spreads / np.sqrt(counts + 1)
+            return Forecast(
+                np.broadcast_to(self.means, shape), errors, counts, np.ones(len(prompts), np.float32)
+            )
+        table, known = self.features.transform(prompts)
+        if self.classifier is not None:
+            scores = label_scores(
+                self.classifier, self.labels, self.categories, self.means, table, self.features.dimensions
+            )
+            evidence = np.broadcast_to(self.counts, scores.shape)
+        else:
+            assert self.ensemble is not None  # noqa: S101  # one of the two is there
+            differences, ease, evidence = self.ensemble.forecast(table)
+            scores = np.clip(differences + ease[:, None], 0.0, 1.0)
+        return Forecast(scores, self.spreads / np.sqrt(evidence + 1), evidence, known)
+
+    def utilities(self, prompts: Sequence[str]) -> Doubles:
+        """Expected utility per prompt and model, (n, m)."""
+        utilities: Doubles = self.forecast(prompts).scores - np.asarray(self.policy.prices)
+        return utilities
+
+    def decide_all(self, prompts: Sequence[str]) -> list[Decision]:
+        """One decision a prompt, in their order."""
+        decisions: list[Decision] = []
+        for start in range(0, len(prompts), _CHUNK):
+            found = self.forecast(prompts[start : start + _CHUNK])
+            chosen, reasons = self.policy.choose(found.scores, found.evidence, found.known)
+            confidences = self.policy.confidences(found.scores, chosen).tolist()
+            decisions += [
+                Decision(
+                    self.models[model],
+                    self.categories[model],
+                    confidence,
+                    reason,
+                    self.version,
+                    dict(zip(self.models, scores, strict=True)),
+                    dict(zip(self.models, errors, strict=True)),
+                )
+                for model, confidence, reason, scores, errors in zip(
+                    chosen,
+                    confidences,
+                    reason_names(reasons),
+                    found.scores.tolist(),
+                    found.errors.tolist(),
+                    strict=True,
+                )
+            ]
+        return decisions
+
+    def decide(self, prompt: str) -> Decision:
+        """The decision for one prompt text."""
+        return self.decide_all([prompt])[0]
+
+
+def label_scores(
+    classifier: MultiRidge,
+    labels: Sequence[str],
+    categories: Sequence[str],
+    means: Doubles,
+    table: NDArray[np.float32],
+    dimensions: int,
+) -> Doubles:
+    """Share of each model's category in the forecast of the label, (n, m); of models of one category the one with the
+    best mean stands for it, the others get 0."""
+    raw = np.maximum(classifier.expected(ridge_table(table, dimensions)), 1e-6)
+    shares = raw / raw.sum(axis=1, keepdims=True)
+    scores = np.zeros((len(table), len(categories)))
+    for at, label in enumerate(labels):
+        standing = [model for model, category in enumerate(categories) if category == label]
+        if standing:
+            scores[:, max(standing, key=lambda model: float(means[model]))] = shares[:, at]
+    return scores
+
+
+def state_arrays(router: Router) -> dict[str, NDArray[Any]]:
+    """Everything learned, by name, as arrays."""
+    found: dict[str, NDArray[Any]] = {
+        "means": router.means,
+        "spreads": router.spreads,
+        "counts": router.counts,
+    }
+    if router.features is not None:
+        found |= {f"features.{key}": value for key, value in router.features.arrays().items()}
+    if router.ensemble is not None:
+        found |= {f"ensemble.{key}": value for key, value in router.ensemble.arrays().items()}
+    if router.classifier is not None:
+        found |= {
+            "classifier.coef_": router.classifier.coef_,
+            "classifier.intercept_": router.classifier.intercept_,
+        }
+    return found

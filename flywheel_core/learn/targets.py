@@ -1,0 +1,113 @@
+"""What the estimators learn: how models differ on a question, apart from how hard the question is for all of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+Doubles = NDArray[np.float64]
+_ROUNDS = 20
+
+
+class ManyTargets(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn ships no types
+    """A regressor of one or several targets at once."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # strongly shrunken: made for targets that are mostly noise
+        return tags
+
+
+def split_scores(scores: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Model means (m,), ease of each question (n,), and differences (n, m): score minus ease, NaN where missing.
+
+    scores: shape (n, m), 0..1, NaN for a missing one; weights: shape (n,), >= 0. Ease is a question's mean score over
+    the models asked, less their own means, so a model that was only asked hard questions is not blamed for them. A model
+    without any score has mean NaN.
+    """
+    seen = ~np.isnan(scores)
+    filled = np.where(seen, scores, 0.0)
+    weighted = seen * weights[:, None]
+    totals, asked = weighted.sum(axis=0), seen.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means = (weighted * filled).sum(axis=0) / np.where(totals > 0, totals, np.nan)
+    base = np.where(np.isnan(means), 0.0, means)
+    ease = np.zeros(len(scores))
+    for _ in range(1 if seen.all() else _ROUNDS):
+        ease = (filled - seen * base).sum(axis=1) / np.maximum(asked, 1)
+        fresh = (weighted * (filled - ease[:, None])).sum(axis=0) / np.where(totals > 0, totals, 1.0)
+        shift = np.average(fresh - base, weights=np.maximum(totals, 1e-12))
+        fresh -= shift
+        if np.abs(fresh - base).max(initial=0.0) < 1e-9:
+            break
+        base = fresh
+    return np.where(totals > 0, base, np.nan), ease, np.where(seen, scores - ease[:, None], np.nan)
+
+
+def checked(
+    estimator: Any, features: ArrayLike, targets: ArrayLike, weights: ArrayLike | None
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Validated features (n, d), targets (n, m) in which NaN means missing, and weights (n,).
+
+    Raises ValueError for anything else, in scikit-learn's words.
+    """
+    if targets is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    table: Doubles = validate_data(estimator, features, dtype=np.float64)
+    values: Doubles = check_array(
+        targets, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
+    )
+    if values.shape[0] != table.shape[0]:
+        raise ValueError(
+            f"X has {table.shape[0]} rows and y has {values.shape[0]}: inconsistent numbers of samples"
+        )
+    if np.isnan(values).all():
+        raise ValueError("Input y contains NaN only: there is nothing to learn")
+    estimator.single_ = values.ndim == 1
+    return table, values.reshape(len(values), -1), _check_sample_weight(weights, table, dtype=np.float64)
+
+
+def means_of(targets: Doubles, weights: Doubles) -> Doubles:
+    """Weighted mean of each target over the rows that have it, 0 where none has."""
+    seen = ~np.isnan(targets) * weights[:, None]
+    result: Doubles = (seen * np.nan_to_num(targets)).sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-12)
+    return result
+
+
+def shrunken_table(
+    membership: Any, targets: Doubles, weights: Doubles, means: Doubles, shrinkage: float
+) -> tuple[Doubles, Doubles]:
+    """Mean deviation from `means` of each cell and target, shrunken, and the weight of evidence behind it.
+
+    membership: (n, cells), dense or sparse, >= 0. A cell with evidence w keeps w / (w + shrinkage) of what it shows.
+    Both results have shape (cells, m).
+    """
+    seen = ~np.isnan(targets) * weights[:, None]
+    evidence = np.asarray(membership.T @ seen)
+    sums = np.asarray(membership.T @ (seen * np.nan_to_num(targets - means)))
+    return sums / np.maximum(evidence + shrinkage, 1e-12), evidence
+
+
+def shaped(estimator: Any, predictions: Doubles) -> Doubles:
+    """Predictions in the shape that the targets had in `fit`."""
+    return predictions[:, 0] if estimator.single_ else predictions
+
+
+_Estimator = TypeVar("_Estimator")
+
+
+def state_of(estimator: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The learned attributes of these names as arrays."""
+    return {name: np.asarray(getattr(estimator, name)) for name in names}
+
+
+def restored(kind: type[_Estimator], names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> _Estimator:
+    """An estimator that predicts with `expected` as the one whose `state_of` this is. Raises KeyError for a missing one."""
+    estimator = kind()
+    for name in names:
+        setattr(estimator, name, arrays[name])
+    return estimator

@@ -1,0 +1,240 @@
+"""Examples -> router. Whatever is chosen is chosen by cross-validation inside the examples that are given.
+
+The candidates are the best single model, the classifier of labels, and the blend of estimators. A candidate replaces
+the best single model only if its cross-fitted decisions are ahead by more than their standard error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
+
+from flywheel_core.errors import NoDataError
+from flywheel_core.learn.ensemble import fit_ensemble
+from flywheel_core.learn.examples import Examples, column_means, read_examples
+from flywheel_core.learn.features import TextFeatures
+from flywheel_core.learn.labels import Trained, label_classifier, least_known
+from flywheel_core.learn.linear import MultiRidge
+from flywheel_core.learn.policy import Policy, fit_confidence
+from flywheel_core.learn.router import GENERAL, Router, label_scores
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.targets import Doubles, means_of, split_scores
+
+ADVANTAGES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04)
+"""Leads over the best single model that the policy may ask for, in utility."""
+FEWEST_ANSWERS = 20
+"""A model with fewer answers in the window is no candidate."""
+
+
+def train(
+    frame: pl.DataFrame,
+    settings: Learning,
+    *,
+    version: str,
+    categories: Mapping[str, str] | None = None,
+    models: Sequence[str] | None = None,
+    split: str | None = "train",
+) -> Trained:
+    """A router from the rows of one split; see `read_examples` for the columns.
+
+    categories: model -> category; models: those that may be chosen, all that were asked if None. Deterministic for the same
+    frame and settings. Raises NoDataError when no model has an answer, DatasetError when columns are missing.
+    """
+    examples = read_examples(frame, settings, split=split)
+    return train_examples(examples, settings, version=version, categories=categories, models=models)
+
+
+def train_examples(
+    examples: Examples,
+    settings: Learning,
+    *,
+    version: str,
+    categories: Mapping[str, str] | None = None,
+    models: Sequence[str] | None = None,
+    single: bool = False,
+) -> Trained:
+    """As `train`. single: always the best single model."""
+    examples = _candidates(examples, settings, models)
+    with threadpool_limits(limits=1):  # sums in another order would give other bytes
+        return _Training(examples, settings, version, dict(categories or {})).run(single)
+
+
+def _candidates(examples: Examples, settings: Learning, allowed: Sequence[str] | None) -> Examples:
+    """The models that may be chosen, on the examples on which one of them is known."""
+    answers = (~np.isnan(examples.scores)).sum(axis=0)
+    recent = examples.days > (examples.days.max(initial=0) - settings.absent_days)
+    still = (~np.isnan(examples.scores[recent])).any(axis=0) if len(examples) else answers > 0
+    fewest = min(FEWEST_ANSWERS, int(answers.max(initial=0)))
+    names = [
+        model
+        for model, count, present in zip(examples.models, answers, still, strict=True)
+        if count >= max(1, fewest) and present and (allowed is None or model in allowed)
+    ]
+    kept = examples.pick(np.arange(len(examples)), names)
+    rows = np.flatnonzero((~np.isnan(kept.scores)).any(axis=1) & (kept.weights > 0))
+    if not names or not len(rows):
+        raise NoDataError(
+            f"there is nothing to train on: {len(examples)} examples, none with an answer of a model that may be chosen",
+            hint="collect and score answers first, or look at which models the configuration has",
+        )
+    return kept.pick(rows)
+
+
+class _Training:
+    """What is known along the way; each step reads what those before it left."""
+
+    def __init__(
+        self, examples: Examples, settings: Learning, version: str, categories: Mapping[str, str]
+    ) -> None:
+        self.examples, self.settings, self.version = examples, settings, version
+        self.categories = tuple(categories.get(model, GENERAL) for model in examples.models)
+        self.utilities = examples.utilities(settings)
+        self.means, self.ease, self.differences = split_scores(examples.scores, examples.weights)
+        self.costs = _known_costs(examples.costs)
+        self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * _known_costs(
+            examples.waits
+        )
+        self.best = int(np.argmax(self.means - self.prices))
+
+    def run(self, single: bool) -> Trained:
+        """The router; the best single model's when there is too little to learn from, or nothing to choose."""
+        if single or len(self.examples) < self.settings.min_examples or len(self.examples.models) < 2:
+            return self._best_single("asked for" if single else "too few examples or models")
+        settings, texts = self.settings, self.examples.texts
+        self.features = TextFeatures.fit(
+            texts, dimensions=settings.dimensions, rows=settings.feature_rows, seed=settings.seed
+        )
+        table, known = self.features.transform(texts, jobs=settings.jobs)
+        folds = self.examples.folds(_fold_count(len(texts), settings))
+        if len(np.unique(folds)) < 2:
+            return self._best_single("all questions are alike")
+        ensemble, crossed, ease, evidence = fit_ensemble(
+            table,
+            self.differences,
+            self.ease,
+            self.examples.weights,
+            folds,
+            self.features.dimensions,
+            settings,
+        )
+        scores = np.clip(crossed["blend"] + ease[:, None], 0.0, 1.0)
+        policy = self._policy(always_single=False, known_share=least_known(known))
+        gains = {}
+        for advantage in ADVANTAGES:
+            chosen, _ = replace(policy, advantage=advantage).choose(scores, evidence, np.ones(len(texts)))
+            gains[advantage] = self._gain(chosen)
+        advantage = max(gains, key=lambda value: (round(gains[value][0], 12), value))
+        candidates = {"best_single": (0.0, 0.0), "blend": gains[advantage]}
+        labelled = self._labels(table, folds)
+        if labelled is not None:
+            candidates["labels"] = labelled[1]
+        winner = max(
+            candidates, key=lambda name: (candidates[name][0] - candidates[name][1], name == "best_single")
+        )
+        if winner == "labels" and labelled is not None:
+            router = self._router(self._policy(always_single=False, known_share=least_known(known)))
+            found = self._trained(
+                replace(router, features=self.features, classifier=labelled[0], labels=labelled[2]), scores
+            )
+        elif winner == "blend":
+            router = self._router(replace(policy, advantage=advantage))
+            found = self._trained(
+                replace(router, features=ensemble.compact(self.features), ensemble=ensemble), scores, evidence
+            )
+        else:
+            found = self._best_single("no candidate is ahead by more than its standard error")
+        figures = {
+            "blend_weights": ensemble.weights,
+            "candidates": {
+                name: {"gain": gain, "standard_error": error} for name, (gain, error) in candidates.items()
+            },
+        }
+        return replace(found, figures={**found.figures, **figures, "candidate": winner})
+
+    def _labels(
+        self, table: NDArray[np.float32], folds: NDArray[np.int64]
+    ) -> tuple[MultiRidge, tuple[float, float], tuple[str, ...]] | None:
+        """The classifier of labels, the gain of its cross-fitted choices, and its labels; None without two labels."""
+        wanted = np.array(self.examples.labels, dtype=object)
+        kept = sorted({label for label in self.examples.labels if label in self.categories} - {None}, key=str)
+        if len(kept) < 2:
+            return None
+        names = [str(label) for label in kept]
+        rows = np.isin(wanted, kept)
+        scores = np.zeros_like(self.differences)
+        dimensions, weights = self.features.dimensions, self.examples.weights
+        for fold in np.unique(folds):
+            inside, outside = rows & (folds != fold), folds == fold
+            if not inside.any():
+                return None
+            part = label_classifier(table[inside], dimensions, wanted[inside], names, weights[inside])
+            scores[outside] = label_scores(
+                part, names, self.categories, self.means, table[outside], dimensions
+            )
+        classifier = label_classifier(table[rows], dimensions, wanted[rows], names, weights[rows])
+        return classifier, self._gain(scores.argmax(axis=1)), tuple(names)
+
+    def _gain(self, chosen: NDArray[np.intp]) -> tuple[float, float]:
+        """Mean utility over the best single model's, and its standard error; unknown utilities count as no gain."""
+        picked = self.utilities[np.arange(len(chosen)), chosen]
+        gains = np.nan_to_num(picked - self.utilities[:, self.best])
+        weights = self.examples.weights / self.examples.weights.sum()
+        mean = float(weights @ gains)
+        return mean, float(np.sqrt((weights**2) @ (gains - mean) ** 2))
+
+    def _policy(self, *, always_single: bool, known_share: float) -> Policy:
+        return Policy(
+            self.best,
+            tuple(self.prices.tolist()),
+            tuple(self.costs.tolist()),
+            0.0,
+            self.settings.tie_tolerance,
+            min(self.settings.min_evidence, len(self.examples) / 40),
+            known_share,
+            always_single,
+        )
+
+    def _router(self, policy: Policy) -> Router:
+        seen = ~np.isnan(self.differences)
+        means = means_of(self.differences, self.examples.weights)
+        spread = np.sqrt(means_of((self.differences - means) ** 2, self.examples.weights))
+        return Router(
+            self.version,
+            self.examples.models,
+            self.categories,
+            policy,
+            np.clip(means, 0.0, 1.0),
+            spread,
+            seen.sum(axis=0).astype(float),
+        )
+
+    def _best_single(self, why: str) -> Trained:
+        router = self._router(self._policy(always_single=True, known_share=0.0))
+        scores = np.tile(router.means, (len(self.examples), 1))
+        found = self._trained(router, scores)
+        return replace(found, figures={**found.figures, "candidate": "best_single", "why": why})
+
+    def _trained(self, router: Router, scores: Doubles, evidence: Doubles | None = None) -> Trained:
+        """The router with its confidence set by cross-fitted scores."""
+        counts = np.full(scores.shape, np.inf) if evidence is None else evidence
+        chosen, _ = router.policy.choose(scores, counts, np.ones(len(scores)))
+        confidence = fit_confidence(
+            scores, self.examples.scores, chosen, self.examples.weights, self.settings.confidence_tolerance
+        )
+        figures = {"examples": len(self.examples), "best_single": router.best_single}
+        return Trained(replace(router, policy=replace(router.policy, confidence=confidence)), figures)
+
+
+def _known_costs(table: Doubles) -> Doubles:
+    """Mean per model; a model of which nothing is known counts as the dearest."""
+    known = ~np.isnan(table).all(axis=0)
+    means = column_means(table)
+    return np.where(known, means, means[known].max(initial=0.0))
+
+
+def _fold_count(examples: int, settings: Learning) -> int:
+    """With many examples a fold's share of them is enough to learn from, and each fold costs its time."""
+    return min(settings.folds, 5 if examples <= 20_000 else 3 if examples <= 50_000 else 2)

@@ -1,0 +1,115 @@
+"""A router on disk comes back as it was, has the same bytes each time, and is refused when a single bit is wrong."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flywheel_core.errors import RouterError
+from flywheel_core.lake.layout import Layout
+from flywheel_core.learn.artefact import FILES, SUMS, load_router, publish_router, router_files, verify_router
+from flywheel_core.learn.labels import train_labels
+from flywheel_core.learn.router import Router
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train
+from tests.core.learn.questions import CATEGORIES, frame
+
+QUICK = Learning(trees=10, dimensions=16, folds=2, jobs=1)
+PROMPTS = frame(8, seed=4)["text"].to_list()
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return train(frame(300), QUICK, version="v1", categories=CATEGORIES).router
+
+
+@pytest.fixture
+def folder(router: Router, tmp_path: Path) -> Path:
+    return publish_router(Layout(tmp_path), router, {"dataset": "d1"}, PROMPTS)
+
+
+def test_a_loaded_router_decides_as_the_trained_one(router: Router, folder: Path) -> None:
+    prompts = frame(50, seed=5)["text"].to_list()
+    assert load_router(folder).decide_all(prompts) == router.decide_all(prompts)
+
+
+def test_the_best_single_model_and_a_classifier_come_back_too(tmp_path: Path) -> None:
+    rows = frame(100)
+    small = train(rows, QUICK, version="small", categories=CATEGORIES).router
+    labels = train_labels(
+        rows["text"].to_list(), rows["label"].to_list(), CATEGORIES, QUICK, version="labels"
+    ).router
+    for one in (small, labels):
+        again = load_router(publish_router(Layout(tmp_path), one, {}, PROMPTS))
+        assert again.decide_all(PROMPTS) == one.decide_all(PROMPTS)
+
+
+def test_the_same_examples_and_seed_give_the_same_bytes(router: Router) -> None:
+    again = train(frame(300), QUICK, version="v1", categories=CATEGORIES).router
+    assert router_files(again, {}, PROMPTS) == router_files(router, {}, PROMPTS)
+
+
+def test_every_file_has_its_hash_in_the_sums_and_in_the_manifest(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {*FILES, SUMS}
+    said = json.loads((folder / "router.json").read_bytes())["sha256"]
+    for name in said:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == said[name]
+
+
+def test_a_thousand_single_bit_flips_are_all_refused(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    names = [*FILES, SUMS]
+    for number in range(1_000):
+        path = folder / names[number % len(names)]
+        size = path.stat().st_size
+        at, bit = int(random.integers(size)), 1 << int(random.integers(8))
+        with path.open("r+b") as file:
+            file.seek(at)
+            old = file.read(1)
+            file.seek(at)
+            file.write(bytes([old[0] ^ bit]))
+        with pytest.raises(RouterError):
+            verify_router(folder)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(old)
+    verify_router(folder)
+
+
+@pytest.mark.parametrize("name", [*FILES, SUMS])
+def test_a_missing_or_cut_file_is_refused(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(RouterError, match="damaged"):
+        load_router(folder)
+    (folder / name).unlink()
+    with pytest.raises(RouterError, match="not whole"):
+        load_router(folder)
+
+
+def test_a_router_that_answers_otherwise_than_at_its_training_is_refused(folder: Path) -> None:
+    canary = json.loads((folder / "canary.json").read_bytes())
+    first = canary["decisions"][0]
+    first["scores"] = {model: score + 0.01 for model, score in first["scores"].items()}
+    _rewrite(folder, "canary.json", json.dumps(canary).encode())
+    with pytest.raises(RouterError, match="canary prompt 0") as refused:
+        load_router(folder)
+    assert refused.value.code == "canary_failed"
+
+
+def test_parameters_with_objects_in_them_are_not_unpacked(folder: Path) -> None:
+    with (folder / "parameters.npz").open("wb") as file:
+        np.savez(file, means=np.array([{"an": "object"}], dtype=object))
+    _rewrite(folder, "parameters.npz", (folder / "parameters.npz").read_bytes())
+    with pytest.raises(RouterError, match="cannot be read"):
+        load_router(folder)
+
+
+def _rewrite(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).write_bytes(content)
+    lines = [
+        f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in sorted(FILES)
+    ]
+    (folder / SUMS).write_text("".join(lines))

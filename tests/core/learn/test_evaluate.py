@@ -1,0 +1,73 @@
+"""Figures on questions whose answers are known beforehand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flywheel_core.errors import NoDataError
+from flywheel_core.learn.evaluate import evaluate, interval, pair_figures, resamples
+from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train, train_examples
+from tests.core.learn.questions import CATEGORIES, frame
+
+QUICK = Learning(trees=10, dimensions=16, folds=2, jobs=1)
+
+
+def test_the_best_single_model_gains_nothing_and_closes_no_gap() -> None:
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    figures = evaluate(router, examples, QUICK)
+    overall = figures["overall"]
+    assert overall["gain"] == [0.0, 0.0, 0.0]
+    assert overall["gap_closed"][0] == 0.0
+    assert overall["routed"] == overall["best_single"]
+    assert overall["random"][0] == pytest.approx(examples.scores.mean())
+    assert overall["oracle"][0] == pytest.approx(examples.scores.max(axis=1).mean())
+    assert overall["regret"][0] == pytest.approx(overall["oracle"][0] - overall["routed"][0])
+    assert figures["share"] == {"m-code": 0.0, "m-general": 1.0, "m-math": 0.0}
+
+
+def test_figures_of_a_trained_router_hang_together() -> None:
+    router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
+    figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
+    overall = figures["overall"]
+    assert overall["random"][0] < overall["best_single"][0] < overall["routed"][0] < overall["oracle"][0]
+    assert sum(figures["share"].values()) == pytest.approx(1)
+    assert sum(sum(row.values()) for row in figures["confusion"].values()) == 300
+    assert [one["regret"] for one in figures["worst"]] == sorted(
+        (one["regret"] for one in figures["worst"]), reverse=True
+    )
+    assert 0 < figures["curve"]["area"] <= 1
+    assert min(point[0] for point in figures["curve"]["points"]) == pytest.approx(0.001)
+
+
+def test_only_questions_with_all_outcomes_count() -> None:
+    examples = read_examples(frame(300), QUICK)
+    scores = examples.scores.copy()
+    scores[:100, 0] = np.nan
+    holed = replace(examples, scores=scores)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    assert evaluate(router, holed, QUICK)["questions"] == 200
+    scores[:, 0] = np.nan
+    with pytest.raises(NoDataError, match="none of 300 questions"):
+        evaluate(router, replace(examples, scores=scores), QUICK)
+
+
+def test_apgr_and_cpt50_of_perfect_and_of_useless_forecasts() -> None:
+    weak = np.repeat([0.0, 1.0], [1_000, 1_000])
+    scores = np.column_stack([weak, np.ones(2_000)])
+    groups = np.array([f"{number}" for number in range(2_000)])
+    perfect = pair_figures(scores, scores, groups)
+    assert perfect["apgr"][0] == pytest.approx(0.75)
+    assert perfect["cpt50"][0] == pytest.approx(0.25)
+    useless = np.random.default_rng(0).random((2_000, 2))
+    assert pair_figures(useless, scores, groups)["apgr"][0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_interval_of_alike_questions_is_wider() -> None:
+    values = np.random.default_rng(0).normal(size=200).repeat(5)
+    apart = interval(values, resamples(np.arange(1_000).astype(str), 0))
+    alike = interval(values, resamples(np.arange(200).repeat(5).astype(str), 0))
+    assert alike[2] - alike[1] > 1.8 * (apart[2] - apart[1])

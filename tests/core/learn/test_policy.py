@@ -1,0 +1,71 @@
+"""The policy: best utility, cheaper of equals, best single model in doubt, and a confidence that comes true."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from flywheel_core.learn.policy import Policy, fit_confidence, reason_names
+
+POLICY = Policy(
+    best=0,
+    prices=(0.0, 0.0, 0.0),
+    costs=(3.0, 2.0, 1.0),
+    advantage=0.01,
+    tie_tolerance=0.005,
+    min_evidence=30.0,
+    known_share=0.4,
+    always_single=False,
+)
+
+
+def _choice(
+    policy: Policy, scores: list[float], evidence: float = 100.0, known: float = 1.0
+) -> tuple[int, str]:
+    chosen, reasons = policy.choose(np.array([scores]), np.full((1, 3), evidence), np.array([known]))
+    return int(chosen[0]), reason_names(reasons)[0]
+
+
+def test_the_best_expected_utility_is_chosen() -> None:
+    assert _choice(POLICY, [0.5, 0.6, 0.4]) == (1, "router")
+    assert _choice(replace(POLICY, prices=(0.0, 0.3, 0.0)), [0.5, 0.6, 0.4]) == (0, "router")
+
+
+def test_near_ties_go_to_the_cheaper_model() -> None:
+    assert _choice(POLICY, [0.5, 0.6, 0.597]) == (2, "router")
+    assert _choice(POLICY, [0.5, 0.6, 0.59]) == (1, "router")
+    assert _choice(POLICY, [0.5, 0.2, 0.498]) == (2, "router")
+
+
+def test_a_lead_that_is_too_small_keeps_the_best_single_model() -> None:
+    dearer = replace(POLICY, costs=(1.0, 2.0, 3.0))
+    assert _choice(dearer, [0.5, 0.507, 0.4]) == (0, "router")
+    assert _choice(dearer, [0.5, 0.52, 0.4]) == (1, "router")
+
+
+def test_thin_evidence_and_unfamiliar_text_go_to_the_best_single_model() -> None:
+    assert _choice(POLICY, [0.5, 0.9, 0.4], evidence=10.0) == (0, "thin_evidence")
+    assert _choice(POLICY, [0.5, 0.9, 0.4], known=0.2) == (0, "unfamiliar")
+
+
+def test_a_policy_survives_json() -> None:
+    assert Policy.from_json(POLICY.to_json()) == POLICY
+
+
+def test_confidence_comes_true() -> None:
+    random = np.random.default_rng(0)
+    scores = random.random((4_000, 2))
+    truth = (random.random((4_000, 2)) < scores).astype(float)
+    chosen = scores.argmax(axis=1)
+    policy = replace(POLICY, confidence=fit_confidence(scores, truth, chosen, np.ones(4_000), 0.05))
+    said = policy.confidences(scores, chosen)
+    came = truth[np.arange(4_000), chosen] >= truth.max(axis=1)
+    for low, high in np.quantile(said, [[0.0, 0.3], [0.3, 0.7], [0.7, 1.0]]):
+        bin_ = (said >= low) & (said <= high)
+        assert abs(said[bin_].mean() - came[bin_].mean()) < 0.05
+
+
+def test_confidence_of_what_always_comes_true_is_high_but_not_certain() -> None:
+    ones = np.ones((50, 2))
+    intercept, lead, level = fit_confidence(ones, ones, np.zeros(50, dtype=np.intp), np.ones(50), 0.05)
+    assert (lead, level) == (0.0, 0.0)
+    assert 0.95 < 1 / (1 + np.exp(-intercept)) < 1

@@ -1,0 +1,140 @@
+"""A router learns what there is to learn, keeps to the best single model when there is nothing, and refuses no data."""
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.learn.evaluate import evaluate
+from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.labels import train_labels
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train, train_examples
+from tests.core.learn.questions import CATEGORIES, OUTCOME, frame
+
+QUICK = Learning(trees=20, dimensions=32, folds=3, jobs=1)
+NONE = frame(0)
+
+
+def test_a_router_beats_the_best_single_model_on_new_questions() -> None:
+    router = train(frame(900), QUICK, version="v", categories=CATEGORIES).router
+    assert router.best_single == "m-general"
+    figures = evaluate(router, read_examples(frame(600, seed=9), QUICK), QUICK)
+    assert figures["overall"]["gain"][1] > 0.08
+    assert figures["overall"]["category_accuracy"][0] > 0.85
+    assert figures["calibration"]["error"] < 0.1
+
+
+def test_missing_scores_are_learned_around() -> None:
+    router = train(frame(1_500, missing=0.5), QUICK, version="v", categories=CATEGORIES).router
+    figures = evaluate(router, read_examples(frame(600, seed=9), QUICK), QUICK)
+    assert figures["overall"]["gain"][1] > 0.05
+
+
+def test_without_anything_to_learn_the_router_stays_near_the_best_single_model() -> None:
+    router = train(frame(600, shuffled=True), QUICK, version="v", categories=CATEGORIES).router
+    figures = evaluate(router, read_examples(frame(600, seed=9, shuffled=True), QUICK), QUICK)
+    assert figures["overall"]["gain"][2] > -0.02
+
+
+def test_two_trainings_give_the_same_decisions_whatever_the_processors() -> None:
+    examples, prompts = frame(400), frame(50, seed=3)["text"].to_list()
+    one = train(examples, QUICK, version="v", categories=CATEGORIES).router.decide_all(prompts)
+    two = train(examples, QUICK.model_copy(update={"jobs": 2}), version="v", categories=CATEGORIES)
+    assert one == two.router.decide_all(prompts)
+
+
+def test_a_price_on_cost_makes_the_cheap_models_win() -> None:
+    dear = QUICK.model_copy(update={"lambda_cost": 100.0})
+    router = train(frame(600), dear, version="v", categories=CATEGORIES).router
+    assert router.best_single != "m-general"
+    assert {decision.model for decision in router.decide_all(frame(50, seed=3)["text"].to_list())} == {
+        "m-code",
+        "m-math",
+    }
+
+
+def test_only_the_split_asked_for_is_read() -> None:
+    rows = frame(300).with_columns(split=pl.Series(["train", "test"] * 150))
+    with_test = train(rows, QUICK, version="v", categories=CATEGORIES)
+    without = train(rows.filter(pl.col("split") == "train"), QUICK, version="v", categories=CATEGORIES)
+    prompts = frame(30, seed=3)["text"].to_list()
+    assert with_test.router.decide_all(prompts) == without.router.decide_all(prompts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 200])
+def test_few_examples_give_a_router_all_the_same(count: int) -> None:
+    router = train(frame(count), QUICK, version="v", categories=CATEGORIES).router
+    assert router.decide("what is a matrix").model in CATEGORIES
+
+
+def test_alike_questions_only_give_the_best_single_model() -> None:
+    rows = frame(300).with_columns(text=pl.lit("what is 1 + 1?"))
+    trained = train(rows, QUICK, version="v", categories=CATEGORIES)
+    assert trained.figures["candidate"] == "best_single"
+
+
+def test_no_data_is_refused_in_words() -> None:
+    with pytest.raises(NoDataError, match="nothing to train on"):
+        train(NONE, QUICK, version="v")
+    with pytest.raises(NoDataError, match="nothing to train on"):
+        train(frame(300), QUICK, version="v", models=["another"])
+    with pytest.raises(DatasetError, match="outcomes"):
+        train(pl.DataFrame({"text": ["x"], "split": ["train"]}), QUICK, version="v")
+
+
+def test_a_models_own_failure_counts_and_a_scorers_does_not() -> None:
+    outcomes = [
+        [
+            {"model": "gives-up", "score": None, "failed": True, "cost": None, "latency_ms": None},
+            {"model": "unscored", "score": None, "failed": False, "cost": None, "latency_ms": None},
+            {"model": "answers", "score": 0.4, "failed": False, "cost": None, "latency_ms": None},
+        ]
+    ]
+    rows = pl.DataFrame(
+        {"text": ["why"], "outcomes": outcomes}, schema={"text": pl.String, "outcomes": pl.List(OUTCOME)}
+    )
+    examples = read_examples(rows, Learning(failure_score=0.1))
+    assert examples.models == ("answers", "gives-up")
+    assert examples.scores.tolist() == [[0.4, 0.1]]
+
+
+def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
+    rows = frame(300).with_columns(
+        day=pl.Series([date(2026, 1, 1)] * 150 + [date(2026, 2, 1)] * 150),
+    )
+    examples = read_examples(rows, QUICK)
+    scores = examples.scores.copy()
+    scores[150:, 0] = np.nan
+    scores[10:, 2] = np.nan
+    router = train_examples(replace(examples, scores=scores), QUICK, version="v").router
+    assert router.models == ("m-general",)
+
+
+def test_recent_days_weigh_more_with_a_half_life() -> None:
+    rows = frame(2).with_columns(day=pl.Series([date(2026, 1, 1), date(2026, 1, 11)]))
+    assert read_examples(rows, Learning(half_life_days=10)).weights.tolist() == [0.5, 1.0]
+
+
+def test_unfamiliar_text_goes_to_the_best_single_model() -> None:
+    router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
+    decision = router.decide("Объясните, пожалуйста, что такое производная")
+    assert (decision.model, decision.reason) == ("m-general", "unfamiliar")
+
+
+def test_labels_alone_make_a_classifier() -> None:
+    rows = frame(400)
+    router = train_labels(
+        rows["text"].to_list(), rows["label"].to_list(), CATEGORIES, QUICK, version="v"
+    ).router
+    fresh = frame(200, seed=5)
+    found = [decision.category for decision in router.decide_all(fresh["text"].to_list())]
+    assert np.mean([one == two for one, two in zip(found, fresh["label"], strict=True)]) > 0.9
+
+
+def test_labels_of_no_model_are_refused() -> None:
+    with pytest.raises(NoDataError, match="no text whose label"):
+        train_labels(["a"], ["law"], {"m-math": "math"}, QUICK, version="v")
