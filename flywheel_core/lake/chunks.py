@@ -1,6 +1,5 @@
 """One chunk of a raw file as Arrow tables: its points, their responses, and the lines that hold none."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,12 +10,8 @@ import pyarrow as pa
 
 from flywheel_core.errors import PointError
 from flywheel_core.lake.columns import ANSWERS, POINTS, answer_columns, point_columns
-from flywheel_core.lake.points import BYTE_ORDER_MARK, PointReader
-from flywheel_core.lake.raw_lines import Chunk, Text
-from flywheel_core.wire import MAX_POINT_BYTES
-
-MAX_REJECT_TEXT = MAX_POINT_BYTES
-"""Bytes of a rejected line whose text is kept."""
+from flywheel_core.lake.points import BYTE_ORDER_MARK, read_points
+from flywheel_core.lake.raw_lines import CHUNK_BYTES, Chunk, Text
 
 REJECTS = pa.schema(
     [
@@ -80,18 +75,17 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
             rejects.append(_whole_reject(chunk, data, length))
             end += length
     else:
-        reader = PointReader(data, wanted.day, answers=wanted.full)
-        for offset, view in _lines(data, chunk.start, wanted.open):
-            end = offset + len(view) + 1
-            try:
-                points.append(reader.read(view))
+        lines = _lines(data, chunk.start, wanted.open)
+        found = read_points((line for _, line in lines), wanted.day, answers=wanted.full)
+        for (offset, line), point in zip(lines, found, strict=True):
+            end = offset + len(line) + 1
+            if not isinstance(point, PointError):
+                points.append(point)
                 offsets.append(offset)
-            except PointError as error:
-                line = bytes(view)
-                if line.removeprefix(BYTE_ORDER_MARK).strip():
-                    rejects.append((offset, len(line), error.code, error.message, _shown(line)))
-                else:
-                    blank += 1
+            elif (text := bytes(line)).removeprefix(BYTE_ORDER_MARK).strip():
+                rejects.append((offset, len(text), point.code, point.message, _shown(text)))
+            else:
+                blank += 1
         end = min(end, chunk.start + len(data))
     columns = list(zip(*rejects, strict=True)) or [()] * len(REJECTS)
     return Batch(
@@ -108,15 +102,17 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
     )
 
 
-def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, memoryview]]:
+def _lines(data: bytes, start: int, keep_tail: bool) -> list[tuple[int, memoryview]]:
     """The lines of `data` with their offsets, split on newline alone. A last line without one is left if kept."""
     view = memoryview(data)
+    lines = []
     at = 0
     while (end := data.find(b"\n", at)) >= 0:
-        yield start + at, view[at:end]
+        lines.append((start + at, view[at:end]))
         at = end + 1
     if at < len(data) and not keep_tail:
-        yield start + at, view[at:]
+        lines.append((start + at, view[at:]))
+    return lines
 
 
 def _ends_line(chunk: Chunk) -> bool:
@@ -130,11 +126,11 @@ def _whole_reject(chunk: Chunk | Text, data: bytes, length: int) -> tuple[int, i
         chunk.start,
         length,
         "point_too_large",
-        f"the line is longer than {MAX_POINT_BYTES} bytes; only its beginning is kept here",
+        f"the line is longer than {CHUNK_BYTES} bytes; only its beginning is kept here",
         _shown(data),
     )
 
 
 def _shown(line: bytes) -> str:
     """A line as text; bytes that are no UTF-8 as \\xNN."""
-    return line[:MAX_REJECT_TEXT].decode(errors="backslashreplace")
+    return line.decode(errors="backslashreplace")

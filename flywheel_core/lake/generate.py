@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, UsageError
@@ -144,9 +143,10 @@ def _portions(batches: Iterable[Batch]) -> Iterator[tuple[list[str], pa.Table]]:
     questions: list[str] = []
     outcomes: list[pa.Table] = []
     for batch in batches:
-        answers = batch.answers.filter(pc.is_valid(batch.answers.column("model")))
-        example = pc.add(answers.column("owner"), len(questions))
-        columns: dict[str, Any] = {"example": example}
+        answers = batch.answers
+        if answers.column("model").null_count:
+            answers = answers.filter(answers.column("model").is_valid())
+        columns: dict[str, Any] = {"example": answers.column("owner").to_numpy() + len(questions)}
         for name in ("model", "score", "failed", "cost", "latency_ms"):
             columns[name] = answers.column(name)
         questions += batch.points.column("question").to_pylist()

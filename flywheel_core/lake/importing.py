@@ -20,7 +20,6 @@ from flywheel_core.lake.points import BYTE_ORDER_MARK
 from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
-from flywheel_core.wire import decode_point
 
 SOURCE = "import"
 """The source of points that name none."""
@@ -145,6 +144,8 @@ class _Importer:
 
 def _dated(line: bytes, shift: int) -> DataPoint:
     """The point of a line, moved by `shift` days, received when it happened. Raises PointError."""
+    from flywheel_core.wire import decode_point  # takes long to load; other commands do without
+
     point = decode_point(line, now=_NO_TIME)
     if point.timestamp == _NO_TIME:
         raise PointError("timestamp_invalid", "a recorded point needs a timestamp")

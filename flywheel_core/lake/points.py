@@ -1,71 +1,54 @@
 """Data points out of raw lines: canonical lines in one look, anything else as the wire's own decoder judges it.
 
 The short way decodes only what tables keep. The rest stays unread JSON text, in which the decoder sees neither bytes that
-are no UTF-8 nor how deep it goes, so both are looked at here: UTF-8 for a whole chunk at once, depth by counting brackets.
+are no UTF-8 nor how deep it goes. So both are looked at here, for many lines at once.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from types import GenericAlias
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
-from flywheel_core.records import DataPoint, Response
-from flywheel_core.wire import MAX_POINT_BYTES, decode_point
+from flywheel_core.errors import PointError
+from flywheel_core.records import NULL, DataPoint, Response
 from flywheel_core.wire_fields import MAX_ERROR_CHARS, question_code
 from flywheel_core.wire_values import MAX_DEPTH, depth_of
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-_TEXT_DEPTH = MAX_DEPTH - 3
+_SHORT_WAY_BYTES = 1024 * 1024
+"""Longer lines take the long way, whose bound on the size of a point is above this."""
+
+_AT_ONCE_BYTES = 1024 * 1024
+"""Raw text whose lines are looked at together: enough to be quick, little enough for the processor's cache."""
+
+_UNREAD_DEPTH = MAX_DEPTH - 3
 """How deep unread JSON text may be: it stands on the fourth level of a data point at most."""
 
+_OBJECT, _LIST, _STRING, _NULL, _NEWLINE = b'{["n\n'
+_NOT_BLANK = frozenset(range(0x21, 0x80)) - frozenset(b'"\\')
+"""First characters of a JSON string that is surely not white space."""
+
 _ANY = msgspec.json.Decoder()
-_NULL = b"null"
 
 
-class PointReader:
-    """Reads the lines of one chunk of a raw file of `day`.
+def read_points(lines: Iterable[bytes | memoryview], day: date, answers: bool = True) -> Iterator[Any]:
+    """What each line of a raw file of `day` holds, in order: a data point, or the PointError that says why not.
 
-    answers: whether the text of answers is wanted; without, only whether there is one is known. The points are
-    DataPoints, or like them but without the parts that no table keeps.
+    A point is a DataPoint, or like one but without the parts that no table keeps; without `answers` only whether an
+    answer has text is known. Accepted is exactly what `decode_point` accepts. A point without any time is taken as of
+    the day's first second, so that the same line gives the same row whenever it is read.
     """
-
-    def __init__(self, data: bytes, day: date, answers: bool = True) -> None:
-        self._utf8 = _is_utf8(data)
-        self._decoder = _WITH_ANSWERS if answers else _WITHOUT_ANSWERS
-        self._answers = answers
-        self._midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-
-    def read(self, line: bytes | memoryview) -> Any:
-        """The data point of one line, which is part of the chunk.
-
-        Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second,
-        so that the same line gives the same row whenever it is read. Raises PointError with one of `POINT_CODES`.
-        """
-        if len(line) <= MAX_POINT_BYTES and (self._utf8 or _is_utf8(line)):
-            try:
-                point = self._decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                pass
-            else:
-                if self._keeps_rules(point):
-                    return point
-        return decode_point(bytes(line).removeprefix(BYTE_ORDER_MARK), now=self._midnight)
-
-    def _keeps_rules(self, point: Any) -> bool:
-        """Whether a decoded point keeps what types do not express; lets go of what no table keeps."""
-        if question_code(point.question) is not None or not _is_shallow(point.messages, b"["):
-            return False
-        point.messages = None
-        for model, response in point.responses.items():
-            if response.model != model or not _is_shallow(response.raw_response, b"{"):
-                return False
-            response.raw_response = None
-            if not self._answers and not _stand_in(response):
-                return False
-        return True
+    decoder = _WITH_ANSWERS if answers else _WITHOUT_ANSWERS
+    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    for some in _some_at_once(lines):
+        points = _read_shortly(some, decoder, answers)
+        for line, point in zip(some, points, strict=True):
+            yield _read_slowly(bytes(line), midnight) if point is None else point
 
 
 def free_part(value: Any) -> Any:
@@ -73,40 +56,103 @@ def free_part(value: Any) -> Any:
     return _ANY.decode(value) if isinstance(value, msgspec.Raw) else value
 
 
-def _is_utf8(data: bytes | memoryview) -> bool:
-    text = pa.py_buffer(data)
-    ends = pa.array([0, len(data)], pa.int32()).buffers()[1]
+def _some_at_once(lines: Iterable[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
+    some: list[bytes | memoryview] = []
+    size = 0
+    for line in lines:
+        some.append(line)
+        size += len(line)
+        if size >= _AT_ONCE_BYTES:
+            yield some
+            some, size = [], 0
+    yield some
+
+
+def _read_slowly(line: bytes, midnight: int) -> Any:
+    # imported where it is needed: a file of canonical lines never needs it, and it takes long to load
+    from flywheel_core.wire import decode_point
+
     try:
-        pa.StringArray.from_buffers(1, ends, text).validate(full=True)
+        return decode_point(line.removeprefix(BYTE_ORDER_MARK), now=midnight)
+    except PointError as error:
+        return error
+
+
+def _read_shortly(lines: Sequence[bytes | memoryview], decoder: Any, answers: bool) -> list[Any]:
+    """The points of canonical lines that keep all rules, None in the place of every other line."""
+    all_utf8 = _are_utf8(lines)
+    points: list[Any] = []
+    for line in lines:
+        point = None
+        if len(line) <= _SHORT_WAY_BYTES and (all_utf8 or _are_utf8([line])):
+            try:
+                point = decoder.decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                point = None
+        points.append(point if point is not None and question_code(point.question) is None else None)
+    found = [point for point in points if point is not None]
+    objects = [response.raw_response for point in found for response in point.responses.values()]
+    if _are_plain(objects, _OBJECT) and _are_plain([point.messages for point in found], _LIST):
+        return [point and _finished(point, answers) for point in points]
+    return [
+        point
+        if point is not None
+        and _are_plain([response.raw_response for response in point.responses.values()], _OBJECT)
+        and _are_plain([point.messages], _LIST)
+        and _finished(point, answers)
+        else None
+        for point in points
+    ]
+
+
+def _are_utf8(lines: Sequence[bytes | memoryview]) -> bool:
+    joined = lines[0] if len(lines) == 1 else b"\n".join(lines)
+    ends = pa.array([0, len(joined)], pa.int32()).buffers()[1]
+    try:
+        pa.StringArray.from_buffers(1, ends, pa.py_buffer(joined)).validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True
 
 
-def _is_shallow(raw: msgspec.Raw, opener: bytes) -> bool:
-    """Whether JSON text is null, or begins with `opener` and is surely not too deep."""
-    text = bytes(raw)
-    if text == _NULL:
+def _are_plain(texts: list[Any], opener: int) -> bool:
+    """Whether each unread JSON text is null, or begins with the byte `opener` and is not too deep.
+
+    A text is no deeper than it has opening brackets, so that most need not be looked into.
+    """
+    texts = [text for text in texts if text is not NULL]
+    if not texts:
         return True
-    if text[:1] != opener:
+    joined = np.frombuffer(b"\n".join(texts), np.uint8)
+    ends = np.flatnonzero(joined == _NEWLINE)
+    if len(ends) != len(texts) - 1:
         return False
-    # `replace` jumps from hit to hit, where `count` looks at each byte
-    openers = 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
-    return openers <= _TEXT_DEPTH or depth_of(_ANY.decode(text)) <= _TEXT_DEPTH
+    starts = np.concatenate(([0], ends + 1))
+    first = joined[starts]
+    if not np.isin(first, (opener, _NULL)).all():
+        return False
+    openers = np.flatnonzero((joined | 0x20) == _OBJECT)  # the bit makes [ a {, and no other byte in JSON one
+    counts = np.diff(np.searchsorted(openers, [0, *ends, len(joined)]))
+    deep = np.flatnonzero(counts > _UNREAD_DEPTH)
+    return all(depth_of(_ANY.decode(texts[place])) <= _UNREAD_DEPTH for place in deep)
 
 
-def _stand_in(response: Any) -> bool:
-    """Put the least in place of an answer's JSON text that tells an empty one from others; false: it is no string."""
-    text = bytes(response.answer)
-    if text == _NULL:
-        response.answer = None
-    elif text[:1] != b'"':
-        return False
-    elif text[1] in b'" \\' or text[1] >= 0x80:  # it may be white space, plain, escaped or beyond ASCII
-        response.answer = _ANY.decode(text)
-    else:
-        response.answer = "."
-    return True
+def _finished(point: Any, answers: bool) -> Any:
+    """The point without what no table keeps, None when a response has another name than its model."""
+    point.messages = None
+    for model, response in point.responses.items():
+        if response.model != model:
+            return None
+        response.raw_response = None
+        if not answers:
+            text = memoryview(response.answer)
+            if text[0] == _STRING and text[1] in _NOT_BLANK:
+                response.answer = "."
+            elif text[0] in (_STRING, _NULL):
+                response.answer = _ANY.decode(text)
+            else:
+                return None
+    return point
 
 
 def _decoder(**response_types: Any) -> Any:
@@ -128,7 +174,7 @@ def _like(record: type[msgspec.Struct], **types: Any) -> Any:
         if field.required:
             fields.append((field.name, kind))
         else:
-            null = msgspec.Raw(_NULL) if kind is msgspec.Raw else None
+            null = NULL if kind is msgspec.Raw else None
             fields.append((field.name, kind, null if field.name in types else field.default))
     return msgspec.defstruct(record.__name__, fields, forbid_unknown_fields=True, gc=False)
 

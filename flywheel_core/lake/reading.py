@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
+from flywheel_core.lake.columns import ANSWERS
 from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
 from flywheel_core.lake.workers import read_in_parallel
 
@@ -90,31 +91,17 @@ def _counted(kept: Batch, batch: Batch, tally: Tally) -> Batch:
 
 def _without_repeats(batch: Batch, seen: set[bytes]) -> Batch:
     """The batch without points whose id is in `seen`, which learns the others. Ids are held as 16-byte digests."""
-    keep = []
+    fresh = []
     for identity in batch.points.column("data_point_id").to_pylist():
         digest = hashlib.blake2b(identity.encode(), digest_size=16).digest()
-        keep.append(digest not in seen)
+        fresh.append(digest not in seen)
         seen.add(digest)
-    if all(keep):
+    if all(fresh):
         return batch
-    kept = pa.array(keep)
-    places = pa.array([place if kept else None for place, kept in zip(_places(keep), keep, strict=True)])
-    owners = pc.take(places, batch.answers.column("owner"))
-    answers = batch.answers.set_column(0, batch.answers.schema.field("owner"), pc.cast(owners, pa.int64()))
-    return Batch(
-        batch.path,
-        batch.lines,
-        batch.blank,
-        batch.bytes_read,
-        batch.points.filter(kept),
-        answers.filter(pc.is_valid(owners)),
-        batch.rejects,
+    keep = np.array(fresh)
+    owners = batch.answers.column("owner").to_numpy()
+    places = np.cumsum(keep) - 1  # of each kept point among the kept ones
+    answers = batch.answers.set_column(0, ANSWERS.field("owner"), pa.array(places[owners]))
+    return replace(
+        batch, points=batch.points.filter(pa.array(keep)), answers=answers.filter(pa.array(keep[owners]))
     )
-
-
-def _places(keep: Sequence[bool]) -> Iterator[int]:
-    """For every row, its place among the kept ones."""
-    place = 0
-    for kept in keep:
-        yield place
-        place += kept

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import polars as pl
 import pyarrow.parquet as pq
 
 from flywheel_core.config import Config
@@ -17,6 +16,9 @@ from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.parquet import read_note, write_rows
 from flywheel_core.lake.schemas import TABLES
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DAILY_TABLES = tuple(TABLES)
 """The daily tables in the order in which they are built."""
@@ -87,11 +89,13 @@ def table_file(name: str, day: date, path: Path) -> TableFile:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) -> pl.DataFrame:
+def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) -> "pl.DataFrame":
     """A table's rows of `days` (all days that have a file unless given), in order of day; days without file are left out.
 
     Raises UsageError for a name that is no daily table.
     """
+    import polars as pl  # takes long to load, and nothing else here needs it
+
     if name not in TABLES:
         raise UsageError(f"{name!r} is not a daily table", hint=f"there are {', '.join(TABLES)}")
     present = layout.table_days(name)

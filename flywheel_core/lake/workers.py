@@ -1,6 +1,6 @@
-"""Chunks read by two processes, given back in order.
+"""Chunks read by two processes, this one and a worker, given back in order.
 
-A worker is `python -m flywheel_core.lake.workers`. It takes frames on its standard input and answers on its standard
+The worker is `python -m flywheel_core.lake.workers`. It takes frames on its standard input and answers on its standard
 output; a frame is its length in four bytes, then its content. It ends when its input does.
 """
 
@@ -22,9 +22,9 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
 from flywheel_core.lake.raw_lines import Chunk
 
-WORKERS = 2
+READERS = 2
 AHEAD = 2
-"""Chunks under way for each worker, those included that are read but not taken."""
+"""Chunks under way for each reader, those included that are read but not taken."""
 
 _PIPE_BYTES = 1024 * 1024
 _ALLOCATOR = {
@@ -33,7 +33,7 @@ _ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "536870912",
     "MALLOC_TOP_PAD_": "16777216",
 }
-"""A worker keeps the memory of one chunk for the next; to give it back and fetch it again costs a fifth of the time."""
+"""The worker keeps the memory of one chunk for the next; to give it back and fetch it again costs a fifth of the time."""
 
 
 class _Task(msgspec.Struct, frozen=True):
@@ -59,39 +59,33 @@ _ENCODER = msgspec.msgpack.Encoder()
 def read_in_parallel(chunks: Iterable[Chunk], wanted: Wanted) -> Iterator[Batch]:
     """The batches of `chunks`, in their order, at most a few of them in memory.
 
-    Raises StorageError when a file cannot be read or a worker dies. No worker is left when the iteration ends.
+    Raises StorageError when a file cannot be read or the worker dies. No process is left when the iteration ends.
     """
-    workers = [_start() for _ in range(WORKERS)]
-    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
+    worker = _start()
+    readers: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+    readers.put(None)  # this process; it reads while the other one starts
+    readers.put(worker)
 
     def read(chunk: Chunk) -> Batch:
-        worker = idle.get()
+        reader = readers.get()
         try:
-            return _ask(worker, _Task(chunk, wanted))
+            return read_chunk(chunk, wanted) if reader is None else _ask(reader, _Task(chunk, wanted))
         finally:
-            idle.put(worker)
+            readers.put(reader)
 
     under_way: deque[Future[Batch]] = deque()
-    try:
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="chunks") as threads:
-            try:
-                for chunk in chunks:
-                    under_way.append(threads.submit(read, chunk))
-                    if len(under_way) >= WORKERS * AHEAD:
-                        yield under_way.popleft().result()
-                while under_way:
+    with worker, ThreadPoolExecutor(READERS, thread_name_prefix="chunks") as threads:
+        try:
+            for chunk in chunks:
+                under_way.append(threads.submit(read, chunk))
+                if len(under_way) >= READERS * AHEAD:
                     yield under_way.popleft().result()
-            finally:
-                for future in under_way:
-                    future.cancel()
-                for worker in workers:
-                    worker.kill()  # ends the reads that threads still wait for
-    finally:
-        for worker in workers:
-            with worker:  # waits for its end and closes its pipes
-                worker.kill()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+            worker.kill()  # ends the read that a thread may still wait for
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel_core.errors import PointError
-from flywheel_core.lake.points import PointReader, free_part
+from flywheel_core.lake.points import free_part, read_points
 from flywheel_core.records import DataPoint
 from flywheel_core.wire import decode_point
 from tests.core.lake.lakes import DAY, line, point, response
@@ -59,8 +59,11 @@ points = st.fixed_dictionaries(
 
 
 def read_point(raw: bytes, answers: bool = True) -> Any:
-    """The point of a chunk that is one line."""
-    return PointReader(raw, DAY, answers).read(raw)
+    """The point of one line. Raises PointError."""
+    (found,) = read_points([raw], DAY, answers)
+    if isinstance(found, PointError):
+        raise found
+    return found
 
 
 def seen(read: Any, raw: bytes) -> Any:
@@ -156,6 +159,21 @@ def test_what_no_table_keeps_is_looked_at_all_the_same(raw_response: bytes, code
     with pytest.raises(PointError) as refusal:
         read_point(raw)
     assert refusal.value.code == code
+
+
+def test_one_bad_line_does_not_touch_its_neighbours() -> None:
+    good = [line(point(f"p{number}", {"big": 0.5})).strip() for number in range(20)]
+    deep = (
+        line(point("deep", {"big": 0.5}))
+        .strip()
+        .replace(b'"cost"', b'"raw_response": ' + b"[" * 50 + b', "cost"')
+    )
+    odd = line(point("odd", {"big": 0.5})).strip().replace(b'"cost"', b'"raw_response": "text", "cost"')
+    bad = [b"\xff", b"null", b"", deep, odd, b"{"]
+    lines = [*good[:10], *bad, *good[10:]]
+    found = list(read_points(lines, DAY))
+    assert [getattr(point, "id", None) for point in found[:10] + found[16:]] == [f"p{n}" for n in range(20)]
+    assert all(isinstance(point, PointError) for point in found[10:16])
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
