@@ -28,6 +28,7 @@ from flywheel_core.config_fields import (
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.config_servers import Collector, Gateway, Operations, Server
 from flywheel_core.errors import ConfigIncompleteError
+from flywheel_core.learn.settings import Learning
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -38,6 +39,7 @@ __all__ = [
     "Dataset",
     "Gateway",
     "Labelling",
+    "Learning",
     "Model",
     "Operations",
     "Production",
@@ -254,6 +256,9 @@ class Config(Section):
     )
     labelling: Labelling = Field(default_factory=Labelling, description="How the best model becomes a label.")
     dataset: Dataset = Field(default_factory=Dataset, description="What goes into a training dataset.")
+    learning: Learning = Field(
+        default_factory=Learning, description="How routers are trained and how they decide."
+    )
     promotion: Promotion = Field(
         default_factory=Promotion, description="When a challenger takes the champion's place."
     )

@@ -11,11 +11,14 @@ import dagster as dg
 
 from flywheel_core.config import Config
 from flywheel_core.config_file import load_config
+from flywheel_core.learn.craft import trained_craft
 from flywheel_dagster.assets import daily_assets, raw_points
 from flywheel_dagster.checks import dataset_recent
 from flywheel_dagster.jobs import JOBS
 from flywheel_dagster.partitions import daily_partitions
 from flywheel_dagster.resources import Lake
+from flywheel_dagster.router_assets import router_assets, router_checks
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, after_training_set
 from flywheel_dagster.schedules import hourly_dataset_check, nightly_training_set
 from flywheel_dagster.sensors import late_days, run_failed
 
@@ -24,12 +27,12 @@ def build_defs(config: Config, resource_overrides: Mapping[str, object] | None =
     """The definitions for a configuration. `resource_overrides` replaces resources by name: the seam for tests."""
     partitions = daily_partitions(config.storage.first_day)
     return dg.Definitions(
-        assets=[raw_points(partitions), daily_assets(partitions)],
-        asset_checks=[dataset_recent],
-        jobs=list(JOBS),
+        assets=[raw_points(partitions), daily_assets(partitions), *router_assets(partitions)],
+        asset_checks=[dataset_recent, *router_checks()],
+        jobs=[*JOBS, NIGHTLY_RETRAIN],
         schedules=[nightly_training_set(config.storage.first_day), hourly_dataset_check()],
-        sensors=[late_days(config.operations.rewrite_check_interval), run_failed()],
-        resources={"lake": Lake(config), **(resource_overrides or {})},
+        sensors=[late_days(config.operations.rewrite_check_interval), run_failed(), after_training_set()],
+        resources={"lake": Lake(config), "craft": trained_craft(), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )
 

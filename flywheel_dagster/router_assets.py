@@ -4,7 +4,7 @@ A challenger and its judgement belong to a day, like the dataset. Champion and d
 day: they are what is in service now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -79,6 +79,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             "champion": night.champion.version,
             **{name: value for name, value in figures.items() if isinstance(value, int | float)},
         }
+        shown |= _figures(craft.evaluate(lake.layout, challenger, dataset, lake.config))
         if slices:
             columns = ("category", "questions", "mean", "lower", "counts")
             shown["slices"] = metadata.rows_of(columns, [[one[name] for name in columns] for one in slices])
@@ -193,6 +194,24 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(passed=False, description=says)
 
     return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree]
+
+
+def _figures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The challenger's figures on the dataset's test split as numbers that plot over days, with their intervals in a table."""
+    if not evaluation:
+        return {}
+    overall = {
+        name: value for name, value in evaluation["overall"].items() if isinstance(value, list)
+    }  # value, lower and upper 95 % bound
+    rows = [[name, *value] for name, value in overall.items()]
+    quality = [(name, overall[name][0]) for name in ("routed", "best_single", "random", "oracle")]
+    return {
+        **{f"test_{name}": metadata.short(value[0]) for name, value in overall.items()},
+        **{f"share_{model}": metadata.short(share) for model, share in evaluation["share"].items()},
+        "test_questions": evaluation["questions"],
+        "test_figures": metadata.rows_of(("figure", "value", "lower", "upper"), rows),
+        "test_scores": metadata.chart(quality, title="Mean score on the test split", unit="score, 0 to 1"),
+    }
 
 
 def _day(context: dg.AssetExecutionContext) -> date:

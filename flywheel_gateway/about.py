@@ -21,8 +21,7 @@ def about_routes(gateway: Gateway) -> Starlette:
         return PlainTextResponse("OK")
 
     async def ready(_request: Request) -> JSONResponse:
-        router = gateway.setup.decider.router
-        return JSONResponse({"status": "ready", "router_version": None if router is None else router.version})
+        return JSONResponse({"status": "ready", **gateway.router_state()})
 
     async def counted(_request: Request) -> Response:
         return Response(gateway.metrics.text(), media_type=CONTENT_TYPE)

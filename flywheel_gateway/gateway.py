@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ REMEMBERED_DECISIONS = 10_000
 @dataclass
 class Gateway:
     """What all requests share. setup and collection are replaced when the configuration changes; instance: the name
-    by which this process recognises requests that come back to it."""
+    by which this process recognises requests that come back to it; router_state: what /ready says of the router."""
 
     setup: Setup
     collection: Collection
@@ -36,6 +36,7 @@ class Gateway:
     metrics: Metrics
     decisions: DecisionLog
     instance: str
+    router_state: Callable[[], Mapping[str, Any]] = dict
     _asked: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
 
     async def chat(self, request: ChatRequest, sender: Sender, send: Send) -> None:

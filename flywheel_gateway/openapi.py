@@ -163,10 +163,12 @@ def _schemas() -> dict[str, Any]:
         },
     }
     decision_id = {"type": "string", "minLength": 1, "maxLength": 128}
+    said = {"router_version": _TEXT_OR_NULL, "code": {"type": "string"}, "message": {"type": "string"}}
+    refused = {"type": ["object", "null"], "properties": said}
     return {
         "Chat": chat,
         "Models": _object(object={"const": "list"}, data={"type": "array", "items": {"type": "object"}}),
-        "Ready": _object(status={"const": "ready"}, router_version=_TEXT_OR_NULL),
+        "Ready": _object(status={"const": "ready"}, router_version=_TEXT_OR_NULL, router_refused=refused),
         "Route": {
             "anyOf": [
                 {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},

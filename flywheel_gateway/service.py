@@ -23,6 +23,7 @@ from flywheel_gateway.collection import Collection
 from flywheel_gateway.decisions import DecisionLog
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.metrics import Metrics
+from flywheel_gateway.routers import Follower
 from flywheel_gateway.setup import make_setup
 from flywheel_gateway.uploads import Uploads
 from flywheel_gateway.upstream import Upstream
@@ -57,6 +58,8 @@ class Service:
         self.gateway = Gateway(
             setup, collection, self._upstream, self.metrics, self._decisions, f"gw-{uuid.uuid4().hex}"
         )
+        self._follower = Follower(layout, lambda: self.gateway.setup.decider)
+        self.gateway.router_state = self._follower.state
         self._refused = False
         self.app = App(self.gateway, access, settings)
         self.metrics.show(self._counts)
@@ -66,7 +69,8 @@ class Service:
         """Everything in the background, from before the first request until after the last."""
         await self._uploads.start()
         self._decisions.start()
-        tasks = []
+        await self._follower.look()
+        tasks = [asyncio.create_task(self._follower.follow())]
         if self._file is not None:
             tasks.append(asyncio.create_task(watch_file(self._file, self._reload, self._mark)))
         try:
@@ -106,6 +110,7 @@ class Service:
         cache = self.gateway.setup.decider.cache
         return {
             **_upload_counts(self._uploads.stats()),
+            **self._follower.counts(),
             "flywheel_gateway_collection_points_total": collected.get("points", 0),
             "flywheel_gateway_collection_in_flight": collected.get("in_flight", 0),
             "flywheel_gateway_collection_skipped_total:reason": collected["skipped"],

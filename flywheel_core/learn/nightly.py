@@ -17,10 +17,11 @@ from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import Champion, version_folder
-from flywheel_core.learn.evidence import Chooser, Worth, fresh_questions, gains_of
+from flywheel_core.learn.evidence import Chooser, fresh_questions, gains_of
 from flywheel_core.learn.promote import judge
 from flywheel_core.learn.promotion_log import Looks
 from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.settings import Learning
 
 Verdict = Literal["promoted", "would_promote", "rejected", "not_yet", "same"]
 """would_promote: promotion.automatic is off; same: the challenger is the champion already."""
@@ -32,14 +33,16 @@ class Craft:
 
     train, best_single: publish a router of a dataset version, the second one that always asks the best single model of
     its training split, and give the router's version, the one that is there already if it is; verify: raises
-    RouterError unless a folder is whole; load: verifies and gives the router in a folder.
+    RouterError unless a folder is whole; load: verifies and gives the router in a folder; settings: how answers are valued; evaluate: figures of a router on
+    the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty where it has no question to judge by.
     """
 
     train: Callable[[Layout, str, Config], str]
     best_single: Callable[[Layout, str, Config], str]
     verify: Callable[[Path], object]
     load: Callable[[Path], Chooser]
-    worth: Callable[[Config], Worth]
+    settings: Callable[[Config], Learning]
+    evaluate: Callable[[Layout, str, str, Config], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def _judged(
         questions,
         craft.load(version_folder(layout, champion.version)),
         craft.load(version_folder(layout, challenger)),
-        craft.worth(config),
+        craft.settings(config),
     )
     newest: float | None = questions["received_at"].max()  # type: ignore[assignment]  # a column of floats
     born = champion.at if champion.since is None else champion.since

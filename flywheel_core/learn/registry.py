@@ -42,7 +42,7 @@ class Registry:
 
     def __init__(self, layout: Layout, verify: Callable[[Path], object]) -> None:
         self.layout = layout
-        self._verify = verify
+        self.verify = verify
         self.pointer = layout.routers / POINTER
         self.log = layout.routers / LOG
 
@@ -169,7 +169,7 @@ class Registry:
         restores: Entry | None = None,
     ) -> Champion:
         folder = version_folder(self.layout, version)
-        self._verify(folder)
+        self.verify(folder)
         digest = sha256_of(folder / MANIFEST)
         if restores is not None and restores.digest != digest:
             raise RouterError(

@@ -6,13 +6,13 @@ day. What is done is noted after each step: a replay that is broken off goes on 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
 from flywheel_core.config import Config
 from flywheel_core.errors import FlywheelError, NoDataError, RouterError, UsageError
@@ -22,7 +22,8 @@ from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
 from flywheel_core.lake.reading import Progress
 from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
 from flywheel_core.learn.champion import version_folder
-from flywheel_core.learn.evidence import worths
+from flywheel_core.learn.evidence import chosen_values
+from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.nightly import Craft, run_night
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.replay_days import config_of, hand_out, stage
@@ -30,12 +31,6 @@ from flywheel_core.learn.replay_result import DayResult, Replay
 
 BY = "replay"
 STATE = "replay.json"
-
-
-class _ScoreAlone(NamedTuple):
-    failure_score: float
-    lambda_cost: float = 0.0
-    lambda_latency: float = 0.0
 
 
 def replay(
@@ -88,45 +83,34 @@ def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Confi
     """The day's questions as the router in service, the best single model so far, chance and an oracle answer them."""
     champion = Registry(layout, craft.verify).champion()
     rows = read_table(layout, "training_examples", [day]).select("text", "outcomes")
-    worth = _ScoreAlone(craft.worth(config).failure_score)
-    known = [worths(outcomes, worth) for outcomes in rows["outcomes"].to_list()]
+    examples = read_examples(rows, craft.settings(config))
+    scores = examples.scores
     best = _best_so_far(before)
-    chosen = _chosen(layout, champion.version if champion else None, rows, craft)
-    together = [
-        (scores, model)
-        for scores, model in zip(known, chosen, strict=True)
-        if scores and (champion is None or (model in scores and best in scores))
-    ]
-    count = len(together)
-
-    def mean(values: Sequence[float]) -> float | None:
-        return sum(values) / count if count else None
-
-    result = DayResult(
-        day=day,
-        questions=count,
-        router=champion.version if champion else None,
-        routed=None,
-        best_single=None,
-        best_model=best,
-        random=mean([sum(scores.values()) / len(scores) for scores, _ in together]),
-        oracle=mean([max(scores.values()) for scores, _ in together]),
-        seen=_sums(known),
-    )
+    asked = (~np.isnan(scores)).any(axis=1)
+    routed = single = np.full(len(scores), np.nan)
     if champion is not None and best is not None:
-        routed = [scores[model] for scores, model in together if model is not None]
-        single = [scores[best] for scores, _ in together]
-        gains = [one - other for one, other in zip(routed, single, strict=True)]
-        result.routed, result.best_single = mean(routed), mean(single)
-        result.gain_sum, result.gain_squares = sum(gains), sum(gain**2 for gain in gains)
-    return result
-
-
-def _chosen(layout: Layout, version: str | None, rows: pl.DataFrame, craft: Craft) -> list[str | None]:
-    if version is None:
-        return [None] * rows.height
-    router = craft.load(version_folder(layout, version))
-    return [choice.model for choice in router.decide_all(rows["text"].to_list())]
+        router = craft.load(version_folder(layout, champion.version))
+        routed = chosen_values(scores, examples.models, router.decide_all(examples.texts))
+        if best in examples.models:
+            single = scores[:, examples.models.index(best)]
+        together = ~np.isnan(routed) & ~np.isnan(single)
+    else:
+        together = asked
+    gains = (routed - single)[together]
+    served = champion is not None and together.any()
+    return DayResult(
+        day=day,
+        questions=int(together.sum()),
+        router=champion.version if champion else None,
+        routed=float(routed[together].mean()) if served else None,
+        best_single=float(single[together].mean()) if served else None,
+        best_model=best,
+        random=float(np.nanmean(scores[together], axis=1).mean()) if together.any() else None,
+        oracle=float(np.nanmax(scores[together], axis=1).mean()) if together.any() else None,
+        gain_sum=float(gains.sum()) if served else 0.0,
+        gain_squares=float((gains**2).sum()) if served else 0.0,
+        seen=_sums(scores, examples.models),
+    )
 
 
 def _learn(layout: Layout, day: date, config: Config, craft: Craft) -> tuple[str, str]:
@@ -140,13 +124,15 @@ def _learn(layout: Layout, day: date, config: Config, craft: Craft) -> tuple[str
     return night.verdict, night.reason
 
 
-def _sums(known: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, int]]:
-    sums: dict[str, tuple[float, int]] = {}
-    for scores in known:
-        for model, score in scores.items():
-            total, count = sums.get(model, (0.0, 0))
-            sums[model] = (total + score, count + 1)
-    return sums
+def _sums(scores: NDArray[np.float64], models: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Model -> sum and number of its scores."""
+    known = ~np.isnan(scores)
+    totals = np.where(known, scores, 0.0).sum(axis=0)
+    return {
+        model: (float(total), int(count))
+        for model, total, count in zip(models, totals, known.sum(axis=0), strict=True)
+        if count
+    }
 
 
 def _best_so_far(before: Sequence[DayResult]) -> str | None:

@@ -9,8 +9,12 @@ import dagster as dg
 import pytest
 
 from flywheel_core.config import Config, Storage
+from flywheel_core.learn.craft import trained_craft
+from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
-from flywheel_dagster.partitions import daily_partitions
+from flywheel_core.learn.settings import Learning
+from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.partitions import daily_partitions, range_tags
 from flywheel_dagster.resources import Lake
 from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets, router_checks
 from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
@@ -32,14 +36,16 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(config.model_copy(update={"storage": Storage(data_dir=tmp_path, first_day=str(toy.FIRST))}))
 
 
-def retrain(instance: dg.DagsterInstance, lake: Lake, day: date, **options: Any) -> dg.ExecuteInProcessResult:
+def retrain(
+    instance: dg.DagsterInstance, lake: Lake, day: date, craft: Craft = toy.CRAFT, **options: Any
+) -> dg.ExecuteInProcessResult:
     """A run of `nightly_retrain` for a day."""
     partitions = daily_partitions(str(toy.FIRST))
     defs = dg.Definitions(
         assets=router_assets(partitions),
         asset_checks=list(router_checks()),
         jobs=[NIGHTLY_RETRAIN],
-        resources={"lake": lake, "craft": toy.CRAFT},
+        resources={"lake": lake, "craft": craft},
         executor=dg.in_process_executor,
     )
     return defs.resolve_job_def(NIGHTLY_RETRAIN.name).execute_in_process(
@@ -139,3 +145,38 @@ def test_the_assets_are_described_and_owned() -> None:
     assert [spec.key.to_user_string() for spec in specs] == list(ROUTER_ASSETS)
     assert all(spec.description and spec.owners and spec.group_name == "router" for spec in specs)
     assert Config().promotion.automatic
+
+
+def test_a_real_router_goes_the_same_way_and_shows_its_figures(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    quick = lake.config.model_copy(update={"learning": Learning(trees=10, dimensions=8, min_examples=100)})
+    lake = Lake(quick)
+    for day in toy.days(2):
+        toy.make_day(lake.layout, quick, day, PER_DAY)
+    night = retrain(instance, lake, toy.days(2)[-1], trained_craft())
+    judged = shown(night, "router_evaluation")
+    assert judged["verdict"] == "promoted"
+    assert judged["test_best_single"] < judged["test_routed"] <= judged["test_oracle"]
+    assert "data:image/svg+xml" in str(judged["test_scores"])
+    assert (lake.layout.reports / f"evaluation-{judged['challenger']}.json").is_file()
+    assert all(verdicts(night).values())
+
+
+def test_a_training_set_that_was_made_starts_the_retraining_of_its_day() -> None:
+    defs = build_defs(Config(storage=Storage(first_day="2026-01-01")))
+    sensor = defs.resolve_sensor_def("after_training_set")
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert defs.resolve_job_def(NIGHTLY_RETRAIN.name)
+    for tags, day in (
+        ({"dagster/partition": "2026-01-05"}, "2026-01-05"),
+        (range_tags(date(2026, 1, 3), date(2026, 1, 6)), "2026-01-06"),
+    ):
+        run = dg.DagsterRun(job_name="training_set", run_id="1" * 8, tags=tags)
+        event = dg.DagsterEvent("PIPELINE_SUCCESS", "training_set", message="")
+        with dg.DagsterInstance.ephemeral() as found:
+            context = dg.build_run_status_sensor_context(
+                sensor_name=sensor.name, dagster_event=event, dagster_instance=found, dagster_run=run
+            )
+            request = sensor(context)
+        assert (request.partition_key, request.run_key) == (day, f"{day}:{run.run_id}")  # type: ignore[union-attr] # a request

@@ -120,13 +120,39 @@ def test_gains_and_slices_belong_together() -> None:
         Gains(np.zeros(3), ["math"])
 
 
+def equal_routers(random: np.random.Generator, count: int, differing: float) -> NDArray[np.float64]:
+    """The gains between two routers that choose different models for a share of the questions, all equally good."""
+    scores = (random.random((count, 3)) < random.uniform(0.3, 0.9)).astype(float)
+    champion = random.integers(0, 3, count)
+    elsewhere = (champion + random.integers(1, 3, count)) % 3
+    challenger = np.where(random.random(count) < differing, elsewhere, champion)
+    rows = np.arange(count)
+    gained: NDArray[np.float64] = scores[rows, challenger] - scores[rows, champion]
+    return gained
+
+
 def test_of_a_thousand_pairs_of_equal_routers_at_most_one_in_twenty_is_promoted_in_thirty_nights() -> None:
     random = np.random.default_rng(2026)
-    promoted = 0
-    for pair in range(1_000):
-        differing = (0.03, 0.1, 0.3)[pair % 3]
-        promoted += promoted_within(drawn(random, NIGHTS * 50, differing / 2, differing / 2), 50)
+    promoted = sum(
+        promoted_within(equal_routers(random, NIGHTS * 50, (0.1, 0.3, 1.0)[pair % 3]), 50)
+        for pair in range(1_000)
+    )
     assert promoted <= 50
+
+
+def test_routers_that_learned_from_shuffled_labels_are_not_promoted() -> None:
+    """They fit chance in 30 small cells as well as it can be fitted, without any guard of their own."""
+    random = np.random.default_rng(2030)
+    promoted = 0
+    for _ in range(200):
+        cells, scores = random.integers(0, 30, 2_000), (random.random((2_000, 4)) < 0.6).astype(float)
+        train, test = slice(0, 1_000), slice(1_000, None)
+        single = int(scores[train].mean(axis=0).argmax())
+        learned = np.array([scores[train][cells[train] == cell].mean(axis=0).argmax() for cell in range(30)])
+        asked = scores[test]
+        found = asked[np.arange(1_000), learned[cells[test]]] - asked[:, single]
+        promoted += judge(gains(found), Looks(), SETTINGS).outcome == "promoted"
+    assert promoted <= 11
 
 
 def test_equal_routers_stay_unpromoted_when_every_night_has_a_new_challenger() -> None:

@@ -11,6 +11,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.evidence import fresh_questions, gains_of
 from flywheel_core.learn.nightly import Night, first_champion, run_night
 from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.settings import Learning
 from tests.core.learn import toy
 
 PER_DAY = 600
@@ -135,8 +136,8 @@ def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(l
         ]
     )
     only = {name: toy.ToyRouter(name, name, {}) for name in "ab"}
-    found = gains_of(questions, only["a"], only["b"], toy.Worth())
+    found = gains_of(questions, only["a"], only["b"], Learning())
     assert found.gains == pytest.approx([0.6, 0.4])
     assert list(found.slices) == ["of a", "of a"]
-    dear = gains_of(questions, only["a"], only["b"], toy.Worth(failure_score=0.5, lambda_cost=0.1))
+    dear = gains_of(questions, only["a"], only["b"], Learning(failure_score=0.5, lambda_cost=0.1))
     assert dear.gains[0] == pytest.approx(0.1)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from flywheel_core.lake.layout import Layout, publish_folder, sha256_of, write_a
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.nightly import Craft
+from flywheel_core.learn.settings import Learning
 from flywheel_core.records import DataPoint, Response, encode_point
 
 FIRST = date(2026, 1, 5)
@@ -35,12 +36,6 @@ SKILL = {
 class Choice(NamedTuple):
     model: str
     category: str
-
-
-class Worth(NamedTuple):
-    failure_score: float = 0.0
-    lambda_cost: float = 0.0
-    lambda_latency: float = 0.0
 
 
 class ToyRouter(NamedTuple):
@@ -106,7 +101,18 @@ def best_single(layout: Layout, dataset: str, _: Config) -> str:
     return publish(layout, f"single-{dataset}", _best(_means(layout, dataset)[""]), {})
 
 
-CRAFT = Craft(train=train, best_single=best_single, verify=verify, load=load, worth=lambda _: Worth())
+def _evaluate(layout: Layout, version: str, dataset: str, _: Config) -> dict[str, Any]:
+    return {}
+
+
+CRAFT = Craft(
+    train=train,
+    best_single=best_single,
+    verify=verify,
+    load=load,
+    settings=lambda _: Learning(),
+    evaluate=_evaluate,
+)
 
 
 def config(root: Path) -> Config:

@@ -1,0 +1,163 @@
+"""`flywheel train` and `flywheel why`: making a router, and explaining one of its decisions."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+
+from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table, shown
+from flywheel_cli.router import who
+from flywheel_core.errors import NoDataError, RouterError, UsageError
+from flywheel_core.lake.dataset import latest_dataset, load_manifest
+from flywheel_core.learn.artefact import load_router
+from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.craft import train_labels_version, trained_craft
+from flywheel_core.learn.nightly import run_night
+from flywheel_core.learn.why import RawLine, Spoke, find_raw_line, words_that_spoke
+from flywheel_core.prompt import PROMPT_RULE
+from flywheel_gateway.decisions import DecisionRecord, find_decision
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@click.option(
+    "--labels",
+    is_flag=True,
+    help='Train the classifier of {"text", "label"} alone: for comparison, it is not judged.',
+)
+@click.option("--judge/--no-judge", default=True, help="Whether the router may take the champion's place.")
+@settings_options
+@json_option
+@pass_settings
+def train(settings: Settings, dataset: str | None, labels: bool, judge: bool) -> None:
+    """Train a router on DATASET (the newest unless named), judge it, and promote it if it passes.
+
+    It is judged as by night: on test questions that came after the champion's promotion. The first champion is the best
+    single model. The same dataset and settings give the same router.
+    """
+    layout, config = settings.layout, settings.config
+    dataset = dataset or latest_dataset(layout)
+    if dataset is None:
+        raise NoDataError("there is no dataset to train on", hint="build one: flywheel dataset DAY")
+    last_day = date.fromisoformat(load_manifest(layout, dataset)["last_day"])
+    craft = trained_craft()
+    version = (train_labels_version if labels else craft.train)(layout, dataset, config)
+    found: dict[str, Any] = {"version": version, "dataset": dataset, "folder": layout.router(version)}
+    if judge and not labels:
+        night = run_night(layout, version, dataset, last_day, config, craft, by=who())
+        found |= {
+            "verdict": night.verdict,
+            "reason": night.reason,
+            "in_service": night.champion.version,
+            "figures": night.figures,
+        }
+    if settings.as_json:
+        print_json(found)
+        return
+    click.echo(f"router {version} of dataset {dataset}: {found['folder']}")
+    if "verdict" in found:
+        click.echo(f"{found['verdict']}: {found['reason']}\nin service: {found['in_service']}")
+
+
+@click.command()
+@click.argument("decision_id")
+@click.option(
+    "--prompt", help="The prompt, where the request was not collected: decisions hold only its hash."
+)
+@click.option("--raw", is_flag=True, help="Print the whole raw line.")
+@settings_options
+@json_option
+@pass_settings
+def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> None:
+    """Explain one decision: its scores, the words that spoke for it, the router, its dataset, and the raw line.
+
+    DECISION_ID is the response header x-flywheel-decision, and `decision_id` of a data point.
+    """
+    layout = settings.layout
+    record = find_decision(layout.decisions, decision_id)
+    if record is None:
+        raise NoDataError(
+            f"there is no decision {decision_id!r} in {layout.decisions}",
+            hint="decisions are kept for gateway.decision_log_days days; --data-dir names the gateway's data folder",
+        )
+    line = find_raw_line(layout, decision_id, datetime.fromtimestamp(record.at, UTC).date())
+    if prompt is None and line is not None:
+        prompt = line.question
+    if prompt is not None and not _is_prompt(record, prompt):
+        raise UsageError(
+            "this is not the prompt of that decision: its hash is another one",
+            hint=f"it is the text that prompt rule {PROMPT_RULE} takes from the request",
+        )
+    facts = _router_facts(settings, record, prompt)
+    if settings.as_json:
+        print_json({"decision": msgspec.to_builtins(record), **facts, "raw_line": line})
+        return
+    _print_decision(record, facts, line, whole=raw)
+
+
+def _is_prompt(record: DecisionRecord, prompt: str) -> bool:
+    import hashlib
+
+    return hashlib.sha256(prompt.encode()).hexdigest()[:32] == record.prompt
+
+
+def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None) -> dict[str, Any]:
+    """The router's manifest, its dataset and the words that spoke, as far as they can be had, and why not."""
+    if record.router_version is None:
+        return {"router": None, "dataset": None, "words": [], "note": "no router decided"}
+    facts: dict[str, Any] = {"router": None, "dataset": None, "words": [], "note": None}
+    try:
+        folder: Path = version_folder(settings.layout, record.router_version)
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
+        facts["router"] = {name: value for name, value in manifest.items() if name != "files"}
+        facts["dataset"] = manifest.get("dataset")
+        if prompt is None:
+            facts["note"] = (
+                "the request was not collected, so its words are not known: give them with --prompt"
+            )
+        else:
+            router = load_router(folder)
+            prices = np.asarray(router.policy.prices)
+            facts["words"] = words_that_spoke(
+                lambda texts: router.forecast(texts).scores - prices, router.models, prompt, record.model
+            )
+    except (RouterError, msgspec.MsgspecError) as error:
+        facts["note"] = f"router {record.router_version} cannot be asked: {error}"
+    return facts
+
+
+def _print_decision(
+    record: DecisionRecord, facts: dict[str, Any], line: RawLine | None, *, whole: bool
+) -> None:
+    served = record.served or "nobody"
+    moment = datetime.fromtimestamp(record.at, UTC)
+    click.echo(f"decision {record.decision_id}, {shown(moment)} UTC")
+    click.echo(
+        f"{record.model} (category {record.category}), reason {record.reason}, confidence {record.confidence:.2f}; "
+        f"answered by {served}"
+    )
+    for model, trouble in record.failed.items():
+        click.echo(f"  {model} failed: {trouble}")
+    click.echo(f"router {record.router_version or '-'}, dataset {facts['dataset'] or '-'}\n")
+    scores = sorted(record.scores.items(), key=lambda item: -item[1])
+    if scores:
+        rows = [(model, score, model == record.model) for model, score in scores]
+        print_table(("model", "expected score", "chosen"), rows, title="Scores")
+    words: list[Spoke] = facts["words"]
+    if words:
+        print_table(
+            ("word", f"lead of {record.model}"),
+            [(one.word, f"{one.lead:+.4f}") for one in words],
+            title="Words that spoke for it (+) and against it (-)",
+        )
+    if facts["note"]:
+        click.echo(facts["note"])
+    if line is None:
+        click.echo("no raw line: the request was not collected, or its data point is not here")
+        return
+    click.echo(f"raw line: {line.file}, byte {line.offset:,}")
+    click.echo(line.line if whole else f"question: {line.question[:500]}")

@@ -1,0 +1,98 @@
+"""`flywheel replay`: recorded outcomes played day by day through the real steps."""
+
+from pathlib import Path
+
+import click
+
+from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table, progress
+from flywheel_core.lake.layout import write_atomically
+from flywheel_core.learn.craft import trained_craft
+from flywheel_core.learn.replay import replay as play
+from flywheel_core.learn.replay_result import DayResult, Replay
+
+
+@click.command()
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--pool", metavar="MODEL,...", help="The models to choose from; all that were recorded unless given."
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where it is played, a data folder of its own; DATA/replay unless given. Called again, it goes on there.",
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as one HTML page."
+)
+@settings_options
+@json_option
+@pass_settings
+def replay(
+    settings: Settings, files: tuple[Path, ...], pool: str | None, folder: Path | None, html: Path | None
+) -> None:
+    """Play recorded outcomes (.jsonl or .jsonl.gz) day by day: the router of a day serves the next.
+
+    Each day goes through raw file, tables, dataset, training, judgement and promotion, and knows no later day. Compared
+    are flywheel, the best single model of the days before, chance, and an oracle that knows every score.
+    """
+    models = [name.strip() for name in (pool or "").split(",") if name.strip()]
+    with progress("staging") as staging, progress("replay") as days:
+
+        def on_day(_: DayResult, number: int, total: int) -> None:
+            days(number, total)
+
+        result = play(
+            files,
+            folder or settings.layout.root / "replay",
+            settings.config,
+            trained_craft(),
+            pool=models,
+            on_stage=staging,
+            on_day=on_day,
+        )
+    if html is not None:
+        from flywheel_core.report.replay import replay_page
+
+        write_atomically(html, replay_page(result).encode())
+    if settings.as_json:
+        print_json({"models": result.models, "days": result.days, "summary": result.summary()})
+        return
+    _print(result)
+    if html is not None:
+        click.echo(f"page: {html}")
+
+
+def _print(result: Replay) -> None:
+    rows = [
+        (
+            day.day,
+            day.questions,
+            day.routed,
+            day.best_single,
+            day.random,
+            day.oracle,
+            "promoted" if day.verdict == "promoted" else "",
+        )
+        for day in result.days
+    ]
+    columns = ("day", "questions", "flywheel", "best single", "random", "oracle", "")
+    print_table(columns, rows, title=f"Mean score per day, {len(result.models)} models")
+    summary = result.summary()
+    if summary is None:
+        click.echo("no day was served by a router: a replay needs two days or more")
+        return
+    click.echo(
+        f"{summary.questions:,} questions on {summary.days} days: flywheel {summary.routed:.4f}, best single "
+        f"{summary.best_single:.4f}, random {summary.random:.4f}, oracle {summary.oracle:.4f}"
+    )
+    click.echo(
+        f"gain over the best single model {summary.gain:+.4f} (95 %: {summary.gain_low:+.4f} to "
+        f"{summary.gain_high:+.4f}), {summary.promotions} promotions"
+    )

@@ -1,0 +1,191 @@
+"""`flywheel router`: which routers there are, which one is in service, and changing that."""
+
+import os
+import pwd
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table
+from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.learn.champion import MANIFEST, Champion, version_folder
+from flywheel_core.learn.registry import Record, Registry
+
+SHOWN_ENTRIES = 20
+
+
+@click.group()
+def router() -> None:
+    """Routers: list, show, promote, roll back, compare."""
+
+
+def who() -> str:
+    """The person at the command line, for the log."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The registry of the data folder in force; libraries are loaded only when a version has to be verified."""
+
+    def verify(folder: Any) -> None:
+        from flywheel_core.learn.craft import trained_craft
+
+        trained_craft().verify(folder)
+
+    return Registry(settings.layout, verify)
+
+
+@router.command(name="list")
+@click.option(
+    "--last", default=SHOWN_ENTRIES, show_default=True, type=click.IntRange(1), help="Log entries shown."
+)
+@settings_options
+@json_option
+@pass_settings
+def list_(settings: Settings, last: int) -> None:
+    """List the versions on disk and the log of judgements and promotions, the newest last."""
+    registry = registry_of(settings)
+    champion, history, versions = registry.champion(), registry.history(), registry.versions()
+    if settings.as_json:
+        history_rows = [_plain(record) for record in history]
+        print_json({"champion": _as_dict(champion), "versions": versions, "history": history_rows})
+        return
+    now = champion.version if champion else None
+    print_table(("version", "in service"), [(name, name == now) for name in versions], title="Routers")
+    for one in history[-last:]:
+        entry = one.entry
+        click.echo(f"{_time(entry.at)} {entry.kind} {entry.version}: {_effect(one)}, by {entry.by}")
+        click.echo(f"    {entry.reason}")
+
+
+@router.command()
+@click.argument("version", required=False)
+@settings_options
+@json_option
+@pass_settings
+def show(settings: Settings, version: str | None) -> None:
+    """Show a version, the one in service unless named: what it was trained on, and its figures."""
+    registry = registry_of(settings)
+    if version is None:
+        champion = registry.champion()
+        if champion is None:
+            raise NoDataError("no router is in service", hint="train one: flywheel train")
+        version = champion.version
+    folder = version_folder(settings.layout, version)
+    found: dict[str, Any] = {"version": version, "folder": folder, "whole": True, "problem": None}
+    try:
+        found["manifest"] = msgspec.json.decode((folder / MANIFEST).read_bytes())
+        registry.verify(folder)
+    except (RouterError, msgspec.MsgspecError, OSError) as error:
+        found["whole"], found["problem"] = False, str(error)
+    found["history"] = [_plain(record) for record in registry.history() if record.entry.version == version]
+    if settings.as_json:
+        print_json(found)
+        return
+    click.echo(f"router {version}, {folder}\n{'whole' if found['whole'] else found['problem']}\n")
+    manifest = found.get("manifest") or {}
+    rows = [(name, _short(value)) for name, value in manifest.items() if name != "files"]
+    print_table(("field", "value"), rows, title="Manifest")
+    for one in found["history"]:
+        click.echo(f"{one['when']} {one['kind']} by {one['by']}: {one['reason']}")
+
+
+@router.command()
+@click.argument("version")
+@click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
+@settings_options
+@json_option
+@pass_settings
+def promote(settings: Settings, version: str, reason: str) -> None:
+    """Put VERSION into service, whatever the figures say. Gateways take it up within two seconds."""
+    champion = registry_of(settings).promote(
+        version, kind="manual", by=who(), reason=reason, since=time.time()
+    )
+    _say(settings, champion)
+
+
+@router.command()
+@click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
+@settings_options
+@json_option
+@pass_settings
+def rollback(settings: Settings, reason: str) -> None:
+    """Put the version into service that the present one replaced. Again, and it is the one before that."""
+    champion = registry_of(settings).rollback(by=who(), reason=reason, since=time.time())
+    _say(settings, champion)
+
+
+@router.command()
+@click.argument("old")
+@click.argument("new")
+@settings_options
+@json_option
+@pass_settings
+def diff(settings: Settings, old: str, new: str) -> None:
+    """Compare two versions: their manifests, and what they choose on the test questions of all days.
+
+    The gain is NEW's utility minus OLD's on the same questions. It is a picture, no judgement: see `router list`.
+    """
+    from flywheel_cli.router_diff import compare
+
+    found = compare(settings, old, new)
+    if settings.as_json:
+        print_json(found)
+        return
+    print_table(("field", old, new), found["fields"], title="Manifests")
+    print_table(("model", old, new), found["models"], title="Test questions by chosen model")
+    questions, different = found["questions"], found["different"]
+    click.echo(f"{questions:,} test questions, {different:,} with another model")
+    if found["mean_gain"] is not None:
+        click.echo(f"mean gain of {new}: {found['mean_gain']:+.4f} on {found['judged']:,} of them")
+
+
+def _say(settings: Settings, champion: Champion) -> None:
+    if settings.as_json:
+        print_json(_as_dict(champion))
+        return
+    click.echo(f"router {champion.version} is in service, promotion {champion.sequence}")
+
+
+def _as_dict(champion: Champion | None) -> dict[str, Any] | None:
+    return None if champion is None else msgspec.to_builtins(champion)
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    entry: dict[str, Any] = msgspec.to_builtins(record.entry)
+    return {
+        **entry,
+        "when": _time(record.entry.at),
+        "took_effect": record.took_effect,
+        "in_service": record.in_service,
+    }
+
+
+def _effect(record: Record) -> str:
+    if record.entry.kind == "judged":
+        return str(record.entry.figures.get("outcome", "-"))
+    if record.in_service:
+        return "in service"
+    return "was in service" if record.took_effect else "never took effect"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def fields_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The manifest's fields as short texts, files left out."""
+    return {name: _short(value) for name, value in manifest.items() if name != "files"}

@@ -1,0 +1,41 @@
+"""What two versions of a router choose on the same questions: part of `flywheel router diff`."""
+
+from collections import Counter
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from flywheel_cli.options import Settings
+from flywheel_cli.router import fields_of
+from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.craft import trained_craft
+from flywheel_core.learn.evidence import fresh_questions, gains_of
+
+
+def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
+    """Differing manifest fields, chosen models, and the mean gain of `new` over `old` on every test question there is."""
+    layout, craft = settings.layout, trained_craft()
+    folders = [version_folder(layout, version) for version in (old, new)]
+    routers = [craft.load(folder) for folder in folders]
+    manifests = [fields_of(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
+    questions = fresh_questions(layout, None, date.max)
+    texts = questions["text"].to_list()
+    chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
+    counts = [Counter(models) for models in chosen]
+    gains = gains_of(questions, routers[0], routers[1], craft.settings(settings.config)).gains
+    names = dict.fromkeys([*manifests[0], *manifests[1]])
+    return {
+        "old": old,
+        "new": new,
+        "fields": [
+            (name, manifests[0].get(name), manifests[1].get(name))
+            for name in names
+            if manifests[0].get(name) != manifests[1].get(name)
+        ],
+        "models": [(model, counts[0][model], counts[1][model]) for model in sorted({*counts[0], *counts[1]})],
+        "questions": len(texts),
+        "different": sum(one != other for one, other in zip(*chosen, strict=True)),
+        "judged": len(gains),
+        "mean_gain": float(gains.mean()) if len(gains) else None,
+    }

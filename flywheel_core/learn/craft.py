@@ -1,0 +1,173 @@
+"""Routers of datasets: trained, published and read. The libraries that training needs are imported when it is asked for."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from flywheel_core.config import Config
+from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
+from flywheel_core.lake.dataset import verify_dataset
+from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.nightly import Craft
+from flywheel_core.learn.settings import Learning
+
+if TYPE_CHECKING:
+    from flywheel_core.learn.router import Router  # scikit-learn is imported with it
+
+EXAMPLES = "examples.parquet"
+CANARY_PROMPTS = 24
+RECIPE = 1
+"""Counts up when the same dataset and settings would give another router."""
+
+
+def trained_craft() -> Craft:
+    """How Flywheel's own routers are made and read."""
+    return Craft(
+        train=train_version,
+        best_single=best_single_version,
+        verify=_verified,
+        load=_loaded,
+        settings=lambda config: config.learning,
+        evaluate=evaluate_version,
+    )
+
+
+def train_version(layout: Layout, dataset: str, config: Config) -> str:
+    """Train and publish the router of a dataset, unless it is there already; gives its version.
+
+    Raises DatasetError when the dataset is missing or damaged, NoDataError when there is nothing to learn from.
+    """
+    return _publish(layout, dataset, config, "router")
+
+
+def best_single_version(layout: Layout, dataset: str, config: Config) -> str:
+    """The same for the router that always asks the best single model of the dataset's training split."""
+    return _publish(layout, dataset, config, "single")
+
+
+def train_labels_version(layout: Layout, dataset: str, config: Config) -> str:
+    """The same for the classifier of labels alone: what a dataset's {"text", "label"} lines train."""
+    return _publish(layout, dataset, config, "labels")
+
+
+def evaluate_version(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
+    """The figures of a router on the test split of a dataset, also written to `evaluation-<version>.json` in the reports.
+
+    Empty when no question of it has an outcome of each of the router's models.
+    """
+    from flywheel_core.learn.evaluate import evaluate
+    from flywheel_core.learn.examples import read_examples
+
+    router = _loaded(version_folder(layout, version))
+    examples = read_examples(_read(layout, dataset), config.learning, split="test")
+    try:
+        figures = evaluate(router, examples, config.learning)
+    except NoDataError:
+        return {}
+    text = json.dumps(figures, ensure_ascii=False, indent=1)
+    write_atomically(layout.reports / f"evaluation-{version}.json", text.encode())
+    return figures
+
+
+def _verified(folder: Path) -> object:
+    from flywheel_core.learn.artefact import verify_router
+
+    return verify_router(folder)
+
+
+def _loaded(folder: Path) -> "Router":
+    from flywheel_core.learn.artefact import load_router
+
+    return load_router(folder)
+
+
+def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
+    facts = _facts(layout, dataset, config, kind)
+    version = f"{dataset}-{kind}-{_digest(facts)}"
+    if (layout.router(version) / MANIFEST).is_file():
+        return version
+    from flywheel_core.learn.artefact import publish_router
+
+    frame = _read(layout, dataset)
+    trained = _MAKERS[kind](frame.filter(pl.col("split") == "train"), config, version)
+    canary = frame.filter(pl.col("split") == "validation").sort("question_key").head(CANARY_PROMPTS)
+    publish_router(
+        layout, trained.router, {**facts, "figures": dict(trained.figures)}, canary["text"].to_list()
+    )
+    return version
+
+
+def _read(layout: Layout, dataset: str) -> pl.DataFrame:
+    """The examples of a dataset whose hashes were checked."""
+    verify_dataset(layout, dataset)
+    try:
+        return pl.read_parquet(layout.dataset(dataset) / EXAMPLES)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
+
+
+def _trained(frame: pl.DataFrame, config: Config, version: str) -> Any:
+    return _from_outcomes(frame, config, version, single=False)
+
+
+def _single(frame: pl.DataFrame, config: Config, version: str) -> Any:
+    return _from_outcomes(frame, config, version, single=True)
+
+
+def _from_outcomes(frame: pl.DataFrame, config: Config, version: str, *, single: bool) -> Any:
+    from flywheel_core.learn.examples import read_examples
+    from flywheel_core.learn.train import train_examples
+
+    return train_examples(
+        read_examples(frame, config.learning),
+        config.learning,
+        version=version,
+        categories=config.categories(),
+        models=config.declared_order(),
+        single=single,
+    )
+
+
+def _from_labels(frame: pl.DataFrame, config: Config, version: str) -> Any:
+    from flywheel_core.learn.labels import train_labels
+
+    rows = frame.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
+    categories = config.categories()
+    models = {model: categories[model] for model in config.declared_order() if model in categories}
+    texts, labels = rows["text"].to_list(), rows["label"].to_list()
+    return train_labels(texts, labels, models, config.learning, version=version)
+
+
+_MAKERS: Mapping[str, Callable[[pl.DataFrame, Config, str], Any]] = {
+    "router": _trained,
+    "single": _single,
+    "labels": _from_labels,
+}
+
+
+def _facts(layout: Layout, dataset: str, config: Config, kind: str) -> dict[str, Any]:
+    """What a router is made from: the same facts give the same router."""
+    path: Path = layout.dataset(dataset) / DATASET_MANIFEST
+    if not path.is_file():
+        raise DatasetError(
+            f"there is no dataset {dataset!r}", hint=f"versions are the folders in {layout.datasets}"
+        )
+    settings: Learning = config.learning
+    return {
+        "kind": kind,
+        "dataset": dataset,
+        "dataset_sha256": sha256_of(path),
+        "recipe": RECIPE,
+        "settings": settings.model_dump(mode="json", exclude={"jobs"}),
+        "allowed": {model: config.models[model].category for model in config.declared_order()},
+    }
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

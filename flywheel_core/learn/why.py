@@ -1,0 +1,91 @@
+"""Why a question went to its model: the words that spoke for it, and the data point that was collected of it."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel_core.lake.layout import Layout
+
+MAX_WORDS = 200
+"""Words of a prompt that are tried, from its beginning."""
+_WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W_]+", re.UNICODE)
+
+
+Utilities = Callable[[Sequence[str]], NDArray[np.float64]]
+"""Prompts -> expected utility per prompt and model, shape (n, m)."""
+
+
+@dataclass(frozen=True)
+class Spoke:
+    """A word and how much of the chosen model's lead is gone without it, in utility; below 0 it spoke against the model."""
+
+    word: str
+    lead: float
+
+
+@dataclass(frozen=True)
+class RawLine:
+    """Where a collected data point lies, and its question."""
+
+    file: Path
+    offset: int
+    line: str
+    question: str
+
+
+def words_that_spoke(
+    utilities_of: Utilities, models: Sequence[str], prompt: str, model: str, most: int = 10
+) -> list[Spoke]:
+    """The words that changed the lead of `model` over the best other model most, each left out by itself.
+
+    Chinese text is tried by two characters at a time. Empty for a prompt of one word or a model that is not among `models`.
+    """
+    words = list(dict.fromkeys(found[0] for found in _WORD.finditer(prompt)))[:MAX_WORDS]
+    if len(words) < 2 or model not in models:
+        return []
+    without = [re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", " ", prompt) for word in words]
+    without = [
+        text if text != prompt else prompt.replace(word, " ")
+        for text, word in zip(without, words, strict=True)
+    ]
+    utilities = utilities_of([prompt, *without])
+    at = list(models).index(model)
+    others = np.delete(utilities, at, axis=1)
+    lead = utilities[:, at] - (others.max(axis=1) if others.shape[1] else 0.0)
+    found = [Spoke(word, float(lead[0] - lead[number])) for number, word in enumerate(words, start=1)]
+    return sorted(found, key=lambda one: -abs(one.lead))[:most]
+
+
+def find_raw_line(layout: Layout, decision_id: str, day: date) -> RawLine | None:
+    """The raw line of a decision made on `day`, if it was collected: looked for in that day's and the next day's files."""
+    wanted = msgspec.json.encode(decision_id)
+    for at in (day, day + timedelta(days=1)):
+        for path in layout.raw_files(at):
+            found = _in_file(path, wanted, decision_id)
+            if found is not None:
+                return found
+    return None
+
+
+def _in_file(path: Path, wanted: bytes, decision_id: str) -> RawLine | None:
+    offset = 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for line in file:
+            if wanted in line:
+                try:
+                    point = json.loads(line)
+                except ValueError:
+                    point = None  # a torn line: ingest keeps it with its reason
+                if isinstance(point, dict) and point.get("decision_id") == decision_id:
+                    text = line.decode(errors="replace").rstrip("\n")
+                    return RawLine(path, offset, text, str(point.get("question", "")))
+            offset += len(line)
+    return None

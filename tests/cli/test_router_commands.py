@@ -1,0 +1,199 @@
+"""Routers from the command line: train, list, show, promote, roll back, compare, explain, replay."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from flywheel_core.lake.layout import Layout, day_of
+from flywheel_core.learn.artefact import verify_router
+from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.why import words_that_spoke
+from flywheel_core.records import DataPoint, Response, encode_point
+from flywheel_gateway.decisions import DecisionRecord, decision_file, new_decision_id
+from tests.cli.conftest import Run, parsed
+from tests.core.learn import toy
+from tests.core.learn.small import publish_single
+
+MODELS = ("big", "math")
+QUICK = """
+models: {all-round: {category: general}, coder: {category: code}}
+routing: {default_model: all-round}
+data_collection: {training: {candidate_models: [all-round, coder]}}
+learning: {trees: 10, dimensions: 8, min_examples: 100}
+"""
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """The data folder of `run`, with two versions that always ask one model."""
+    found = Layout(tmp_path / "data")
+    publish_single(found, "to-big", "big", MODELS)
+    publish_single(found, "to-math", "math", MODELS)
+    return found
+
+
+def test_promote_list_and_roll_back(run: Run, layout: Layout) -> None:
+    assert parsed(run("router", "list", "--json")) == {
+        "champion": None,
+        "versions": ["to-big", "to-math"],
+        "history": [],
+    }
+    assert run("router", "promote", "to-big").output == "router to-big is in service, promotion 1\n"
+    run("router", "promote", "to-math", "--reason", "a try")
+    found = parsed(run("router", "list", "--json"))
+    assert found["champion"]["version"] == "to-math"
+    assert [(one["kind"], one["reason"]) for one in found["history"]] == [
+        ("manual", "by hand"),
+        ("manual", "a try"),
+    ]
+    assert all(one["by"] for one in found["history"])
+    assert parsed(run("router", "rollback", "--json"))["version"] == "to-big"
+    shown = run("router", "list").output
+    assert "rollback to-big: in service" in shown
+    assert "a try" in shown
+
+
+def test_what_cannot_be_promoted_or_rolled_back_says_why(run: Run, layout: Layout) -> None:
+    missing = run("router", "promote", "nothing")
+    assert missing.exit_code == 1
+    assert "error[router_invalid]: there is no router 'nothing'" in missing.stderr
+    (layout.router("to-big") / "parameters.npz").write_bytes(b"")
+    damaged = run("router", "promote", "to-big")
+    assert damaged.exit_code == 1
+    assert "error[router_damaged]" in damaged.stderr
+    assert "no_earlier_champion" in run("router", "rollback").stderr
+
+
+def test_show_says_what_a_version_is_and_whether_it_is_whole(run: Run, layout: Layout) -> None:
+    assert run("router", "show").exit_code == 1
+    run("router", "promote", "to-math")
+    found = parsed(run("router", "show", "--json"))
+    assert (found["version"], found["whole"], found["manifest"]["dataset"]) == ("to-math", True, "made up")
+    (layout.router("to-big") / "canary.json").write_bytes(b"{}")
+    found = parsed(run("router", "show", "to-big", "--json"))
+    assert not found["whole"]
+    assert "canary.json is damaged" in found["problem"]
+
+
+def decided(layout: Layout, prompt: str, **changes: Any) -> str:
+    """Log a decision as a gateway does; gives its id."""
+    decision_id = new_decision_id()
+    record = DecisionRecord(
+        decision_id,
+        time.time(),
+        hashlib.sha256(prompt.encode()).hexdigest()[:32],
+        "math",
+        "general",
+        0.8,
+        "router",
+        router_version="to-math",
+        scores={"math": 0.9, "big": 0.3},
+        served="math",
+    )
+    record = msgspec.structs.replace(record, **changes)
+    layout.decisions.mkdir(parents=True, exist_ok=True)
+    with decision_file(layout.decisions, day_of(record.at)).open("ab") as file:
+        file.write(msgspec.json.encode(record) + b"\n")
+    return decision_id
+
+
+def test_why_explains_a_collected_decision_to_its_raw_line(run: Run, layout: Layout) -> None:
+    question = "How many primes are below 100?"
+    decision_id = decided(layout, question)
+    point = DataPoint(
+        "p1",
+        question,
+        {"math": Response("math", answer="25")},
+        {"math": 1.0},
+        int(time.time()),
+        decision_id=decision_id,
+        source="tests",
+    )
+    raw = layout.raw_file(day_of(time.time()))
+    raw.parent.mkdir(parents=True)
+    other = encode_point(msgspec.structs.replace(point, id="p0", decision_id="another")) + b"\n"
+    raw.write_bytes(other + encode_point(point) + b"\n")
+    found = parsed(run("why", decision_id, "--json"))
+    assert found["decision"]["scores"] == {"math": 0.9, "big": 0.3}
+    assert (found["router"]["version"], found["dataset"]) == ("to-math", "made up")
+    assert found["raw_line"]["question"] == question
+    assert found["raw_line"]["offset"] == len(other)
+    assert {word["word"] for word in found["words"]} == {"How", "many", "primes", "are", "below", "100"}
+    text = run("why", decision_id).output
+    assert "Words that spoke for it" in text
+    assert question in text
+    assert '"decision_id"' in run("why", decision_id, "--raw").output
+
+
+def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> None:
+    decision_id = decided(layout, "a secret question")
+    found = parsed(run("why", decision_id, "--json"))
+    assert (found["raw_line"], found["words"]) == (None, [])
+    assert "--prompt" in found["note"]
+    assert parsed(run("why", decision_id, "--prompt", "a secret question", "--json"))["words"]
+    wrong = run("why", decision_id, "--prompt", "another question")
+    assert wrong.exit_code == 2
+    assert "not the prompt of that decision" in wrong.stderr
+
+
+def test_why_without_router_or_decision(run: Run, layout: Layout) -> None:
+    decision_id = decided(layout, "hello you", router_version=None, reason="no_router")
+    assert parsed(run("why", decision_id, "--json"))["note"] == "no router decided"
+    gone = decided(layout, "hello you", router_version="gone")
+    assert "there is no router 'gone'" in parsed(run("why", gone, "--prompt", "hello you", "--json"))["note"]
+    unknown = run("why", new_decision_id())
+    assert unknown.exit_code == 1
+    assert "error[no_data]: there is no decision" in unknown.stderr
+
+
+def test_the_words_that_spoke_are_those_whose_absence_changes_the_lead() -> None:
+    import numpy as np
+
+    def utilities(texts: Any) -> Any:
+        return np.array([[0.5 + 0.3 * ("prime" in text) - 0.1 * ("poem" in text), 0.5] for text in texts])
+
+    found = words_that_spoke(utilities, ["math", "big"], "a poem about the prime number 7", "math")
+    assert [(one.word, round(one.lead, 6)) for one in found[:2]] == [("prime", 0.3), ("poem", -0.1)]
+    assert words_that_spoke(utilities, ["math", "big"], "prime", "math") == []
+    assert words_that_spoke(utilities, ["math", "big"], "two words", "gone") == []
+
+
+def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "flywheel.yaml").write_text(QUICK)
+    layout = Layout(tmp_path / "data")
+    assert "error[no_data]: there is no dataset" in run("train").stderr
+    settings = toy.config(layout.root)
+    for day in toy.days(2):
+        dataset = toy.make_day(layout, settings, day, 600)
+    found = parsed(run("train", "--json"))
+    assert (found["dataset"], found["verdict"]) == (dataset, "promoted")
+    assert found["in_service"] == found["version"]
+    again = parsed(run("train", "--json"))
+    assert (again["version"], again["verdict"]) == (found["version"], "same")
+    labels = parsed(run("train", "--labels", dataset, "--json"))["version"]
+    single = Registry(layout, verify_router).history()[0].entry.version
+    compared = parsed(run("router", "diff", single, found["version"], "--json"))
+    assert compared["mean_gain"] > 0.1
+    assert compared["different"] > 50
+    assert "test questions" in run("router", "diff", single, labels).output
+
+
+def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "flywheel.yaml").write_text(QUICK)
+    lines = [line for day in toy.days(2) for line in toy.points(day, 150)]
+    (tmp_path / "outcomes.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    arguments = ("replay", "outcomes.jsonl", "--pool", "coder, all-round", "--folder", "scratch")
+    shown = run(*arguments, "--html", "page.html")
+    assert shown.exit_code == 0, shown.output
+    assert "best single" in shown.output
+    found = parsed(run(*arguments, "--json"))
+    assert found["models"] == ["coder", "all-round"]
+    assert [day["day"] for day in found["days"]] == [str(day) for day in toy.days(2)]
+    assert found["summary"]["days"] == 1
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == 2
+    assert "<script" not in page

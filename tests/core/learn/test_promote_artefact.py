@@ -1,0 +1,129 @@
+"""Damaged artefacts never come into service, and no question of the test split ever reaches a training."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import flywheel_core.learn.train
+from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.lake.dataset import build_dataset, split_of
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.tables import DAILY_TABLES, build_table
+from flywheel_core.learn.artefact import load_router
+from flywheel_core.learn.champion import MANIFEST
+from flywheel_core.learn.craft import best_single_version, train_version
+from flywheel_core.learn.examples import Examples
+from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.route import RouterWatch
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train_examples
+from flywheel_core.records import DataPoint, Response, encode_point
+from tests.core.learn import toy
+from tests.core.learn.small import publish_single
+
+
+def test_a_thousand_single_bit_flips_are_all_refused(tmp_path: Path) -> None:
+    """Bits all over all files, each file's first and last among them."""
+    layout = Layout(tmp_path)
+    folder = layout.router(publish_single(layout, "a", "big", ("big", "math")))
+    Registry(layout, load_router).promote("a", kind="manual", by="tests", reason="", since=None)
+    files = sorted(folder.iterdir())
+    assert len(files) == 4
+    random = np.random.default_rng(1)
+    for path in files:
+        whole = bytearray(path.read_bytes())
+        last = len(whole) * 8 - 1
+        for bit in [0, last, *random.integers(0, last + 1, 248).tolist()]:
+            flipped = whole.copy()
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            with pytest.raises(RouterError):
+                load_router(folder)
+        watch = RouterWatch(layout, load_router)
+        assert watch.poll() is None
+        assert watch.refusal is not None
+        path.write_bytes(whole)
+    assert load_router(folder).version == "a"
+
+
+def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -> None:
+    layout, config = Layout(tmp_path), toy.config(tmp_path)
+    dataset = toy.make_day(layout, config, toy.FIRST, 60)
+    version = best_single_version(layout, dataset, config)
+    before = {path.name: path.read_bytes() for path in layout.router(version).iterdir()}
+    for path in layout.router(version).iterdir():
+        path.unlink()
+    layout.router(version).rmdir()
+    assert best_single_version(layout, dataset, config) == version
+    assert {path.name: path.read_bytes() for path in layout.router(version).iterdir()} == before
+    dearer = config.model_copy(update={"learning": Learning(lambda_cost=1.0)})
+    assert best_single_version(layout, dataset, dearer) != version
+    assert (layout.router(version) / MANIFEST).is_file()
+
+
+words = st.sampled_from(["What is", "Add", "write CODE for", "水的沸点是", "a  poem\tabout", "Sort"])
+questions = st.lists(st.tuples(words, st.integers(0, 999), st.integers(0, 2)), min_size=20, max_size=60)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=questions)
+def test_no_question_of_the_test_split_reaches_a_training_on_any_day(
+    asked: list[tuple[str, int, int]],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the question nor one that differs in digits, case or white space; the recorded canary included."""
+    root = tmp_path_factory.mktemp("days")
+    layout, config = Layout(root), toy.config(root)
+    seen: list[str] = []
+
+    def trained(examples: Examples, *arguments: Any, **options: Any) -> Any:
+        seen.extend(examples.texts)
+        return train_examples(examples, *arguments, **{**options, "single": True})
+
+    monkeypatch.setattr(flywheel_core.learn.train, "train_examples", trained)
+    for ahead in range(3):
+        day = toy.FIRST + timedelta(days=ahead)
+        lines = [line(day.toordinal(), number, one) for number, one in enumerate(asked) if one[2] == ahead]
+        write_atomically(layout.raw_file(day), b"".join(lines))
+        ingest_day(layout, day, config)
+        for name in DAILY_TABLES[2:]:
+            build_table(layout, name, day, config)
+        dataset = build_dataset(layout, day, config)
+        if not any(count for count in dataset.manifest["counts"].values()):
+            continue
+        seen.clear()
+        try:
+            version = train_version(layout, dataset.version, config)
+        except NoDataError:
+            continue  # no question of the training split yet
+        assert seen
+        assert {split_of(text) for text in seen} == {"train"}
+        canary = (layout.router(version) / "canary.json").read_text(encoding="utf-8")
+        assert not any(variant in canary for one in asked for variant in side_of_test(one))
+
+
+def side_of_test(asked: tuple[str, int, int]) -> list[str]:
+    text = f"{asked[0]} {asked[1]}"
+    return [text] if split_of(text) == "test" else []
+
+
+def line(ordinal: int, number: int, asked: tuple[str, int, int]) -> bytes:
+    moment = (ordinal - 719_163) * 86_400 + number
+    question = f"{asked[0]} {asked[1]}"
+    point = DataPoint(
+        f"{ordinal}-{number}",
+        question if number % 2 else question.upper(),
+        {model: Response(model, answer="an answer") for model in toy.MODELS},
+        {model: float((number + at) % 2) for at, model in enumerate(toy.MODELS)},
+        moment,
+        source="tests",
+        received_at=float(moment),
+    )
+    return encode_point(point) + b"\n"
