@@ -43,7 +43,7 @@ class CollectorApp:
             await send_json(send, status, body, [*headers, (b"allow", b"POST")])
             return
         try:
-            status, body = await self._collect(scope["headers"], receive)
+            status, body = await self._collect(dict(scope["headers"]), receive)
         except RequestError as error:
             self._metrics.requests.labels(error.code).inc()
             await send_refusal(send, error)

@@ -26,6 +26,8 @@ RETRY_AFTER = 2
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
+_JOIN_BYTES = 262_144
+"""Many small lines are joined before they are copied into the write buffer; of large ones a copy would cost more."""
 _TIDY_SECONDS = 0.25
 _FREE_SECONDS = 1.0
 
@@ -222,12 +224,13 @@ class Committer:
         day = entries[0].day
         raw = [entry.raw for entry in entries if entry.raw]
         rejected = [entry.rejected for entry in entries if entry.rejected]
+        size = sum(map(len, raw))
         if raw:
-            self._raw.append(day, raw)
+            self._raw.append(day, [b"".join(raw)] if size <= _JOIN_BYTES else raw)
         if rejected:
             self._rejected.append(day, rejected)
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
-        self._metrics.stored_bytes.inc(sum(map(len, raw)))
+        self._metrics.stored_bytes.inc(size)
 
     def _mend(self) -> None:
         for files, folder in ((self._raw, self._layout.raw), (self._rejected, self._layout.rejected)):

@@ -7,7 +7,7 @@ list, without decoding it: what one point holds (NaN, bad UTF-8, nesting without
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flywheel_core.errors import PointError, RequestError
 from flywheel_core.records import DataPoint
@@ -39,9 +39,8 @@ class Rejected:
     raw: bytes
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a batch held."""
+class Batch(NamedTuple):
+    """What a batch held; the points are good for `encode_point` and its like, see `decode_batch_shortly`."""
 
     points: list[DataPoint]
     rejected: list[Rejected]

@@ -26,7 +26,7 @@ _OBJECT, _LIST, _NULL, _NEWLINE = b"{[n\n"
 _STRING_OR_NULL = frozenset(b'"n')
 
 _LARGE = 8_192
-"""Bytes from which polars checks UTF-8 faster than Python: five times so at 200 KB."""
+"""Bytes from which polars checks UTF-8 faster than Python (five times so at 200 KB), and answers are best left as text."""
 
 _Point = TypeVar("_Point")
 _ANY = msgspec.json.Decoder()
@@ -77,8 +77,9 @@ _ONE: tuple[msgspec.json.Decoder[Any], ...] = tuple(
 )
 _MANY: tuple[msgspec.json.Decoder[Any], ...] = tuple(
     msgspec.json.Decoder(shape)
-    for shape in (_Envelope[_KeptPoint], _Envelope[_WithoutId], _Envelope[_GoPoint])
+    for shape in (_Envelope[DataPoint], _Envelope[_WithoutId], _Envelope[_GoPoint])
 )
+_MANY_LARGE: tuple[msgspec.json.Decoder[Any], ...] = (msgspec.json.Decoder(_Envelope[_KeptPoint]), *_MANY[1:])
 
 
 def decode_one_shortly(raw: bytes) -> DataPoint | None:
@@ -102,7 +103,7 @@ def decode_batch_shortly(body: bytes) -> list[DataPoint] | None:
     """
     if not _is_utf8(body):
         return None
-    for decoder in _MANY:
+    for decoder in _MANY if len(body) < _LARGE else _MANY_LARGE:
         try:
             found = decoder.decode(body).data_points
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -199,11 +200,10 @@ def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
         return False
     if len(texts) <= _FEW:
         pieces = joined.split(b"\n")
-        all_openers = joined.count(b"{") + joined.count(b"[")
-        counts = [all_openers] * len(pieces)
-        if all_openers > _RAW_DEPTH:
-            counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
         begins = {piece[0] for piece in pieces if piece}
+        if joined.count(b"{") + joined.count(b"[") <= _RAW_DEPTH:
+            return len(pieces) == len(texts) and begins <= {first, _NULL}
+        counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
     else:
         marks = np.frombuffer(joined, np.uint8)
         breaks = (marks == _NEWLINE).nonzero()[0]

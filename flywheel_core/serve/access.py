@@ -34,8 +34,8 @@ class Access:
         if allow_anonymous:
             log.warning("anonymous_requests_allowed", extra={"host": host, "source": ANONYMOUS})
 
-    def source(self, authorization: str | None) -> str:
-        """The source of a request. Raises RequestError `key_missing`, `key_invalid` or `key_revoked`."""
+    def source(self, authorization: bytes | None) -> str:
+        """The source of a request by its Authorization header. Raises RequestError `key_missing`, `key_invalid` or `key_revoked`."""
         if authorization is not None:
             if self._keys or not (self._loopback or self._allow_anonymous):
                 return self._keys.source_of(authorization)

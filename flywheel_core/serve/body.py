@@ -1,14 +1,15 @@
 """Reading a request's body within bounds: as sent, as unpacked, and all bodies together."""
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from flywheel_core.errors import RequestError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Headers = list[tuple[bytes, bytes]]
+Headers = Mapping[bytes, bytes]
+"""Headers by lower-case name; of several with one name the last."""
 
 _STEP = 1024 * 1024
 
@@ -54,14 +55,6 @@ class Hold:
         self._size += size
 
 
-def header(headers: Headers, name: bytes) -> str | None:
-    """The first header of that lower-case name."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return None
-
-
 async def read_body(
     headers: Headers, receive: Receive, hold: Hold, *, max_bytes: int, max_unpacked_bytes: int
 ) -> bytes:
@@ -70,20 +63,16 @@ async def read_body(
     Raises RequestError `body_too_large`, `queue_full`, `encoding_invalid` or `media_type_unsupported`;
     ClientGoneError when the client went away.
     """
-    encoding = (header(headers, b"content-encoding") or "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in (b"identity", b"gzip", b"x-gzip"):
         raise RequestError("media_type_unsupported", "of all Content-Encodings only gzip is taken")
-    declared = header(headers, b"content-length")
-    if declared and declared.isdecimal() and int(declared) > max_bytes:
-        raise _too_large(f"{declared} bytes", max_bytes)
-    body = await _read(receive, hold, max_bytes)
-    return body if encoding == "identity" else _unpack(body, hold, max_unpacked_bytes)
-
-
-async def _read(receive: Receive, hold: Hold, max_bytes: int) -> bytes:
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(f"{int(declared)} bytes", max_bytes)
     pieces = []
     size = 0
-    while True:
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
@@ -93,8 +82,9 @@ async def _read(receive: Receive, hold: Hold, max_bytes: int) -> bytes:
             raise _too_large("more", max_bytes)
         hold.take(len(piece))
         pieces.append(piece)
-        if not message.get("more_body", False):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        more = message.get("more_body", False)
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return body if encoding == b"identity" else _unpack(body, hold, max_unpacked_bytes)
 
 
 def _unpack(body: bytes, hold: Hold, max_bytes: int) -> bytes:

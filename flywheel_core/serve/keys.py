@@ -100,10 +100,10 @@ class KeyStore:
         self._take_up_changes()
         return bool(self._keys)
 
-    def source_of(self, authorization: str) -> str:
+    def source_of(self, authorization: bytes) -> str:
         """The source whose key an Authorization header holds. Raises RequestError `key_invalid` or `key_revoked`."""
         self._take_up_changes()
-        scheme, _, credentials = authorization.partition(" ")
+        scheme, _, credentials = authorization.decode("latin-1").partition(" ")
         key_id, _, secret = credentials.strip().partition(".")
         if scheme.lower() != "bearer" or not secret:
             raise RequestError("key_invalid", "the Authorization header is not: Bearer <key_id>.<secret>")

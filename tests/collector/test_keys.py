@@ -43,7 +43,11 @@ def test_only_hashes_are_stored_and_only_the_owner_reads_them(tmp_path: Path) ->
 def test_a_source_has_at_most_two_live_keys(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     first, second = store.create("east"), store.create("east")
-    assert store.source_of(f"Bearer {first}") == store.source_of(f"bearer {second}") == "east"
+    assert (
+        store.source_of(b"Bearer " + first.encode())
+        == store.source_of(b"bearer " + second.encode())
+        == "east"
+    )
     with pytest.raises(UsageError, match="2 live keys"):
         store.create("east")
     store.create("west")
@@ -75,7 +79,7 @@ def test_what_is_no_key_is_invalid(tmp_path: Path, shape: str) -> None:
     key = store.create("east")
     key_id, _, secret = key.partition(".")
     with pytest.raises(RequestError) as caught:
-        store.source_of(shape.format(key=key, id=key_id, secret=secret))
+        store.source_of(shape.format(key=key, id=key_id, secret=secret).encode())
     assert caught.value.code == "key_invalid"
     assert secret not in caught.value.message
 
@@ -83,10 +87,10 @@ def test_what_is_no_key_is_invalid(tmp_path: Path, shape: str) -> None:
 def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
-    assert store.source_of(f"Bearer {key}") == "east"
+    assert store.source_of(f"Bearer {key}".encode()) == "east"
     store.path.write_text("{")
     store._next_check = 0.0
-    assert store.source_of(f"Bearer {key}") == "east"
+    assert store.source_of(f"Bearer {key}".encode()) == "east"
     with pytest.raises(StorageError):
         KeyStore(store.path).all()
 
@@ -100,7 +104,7 @@ def test_no_key_means_loopback_only(tmp_path: Path) -> None:
     key = store.create("east")
     store._next_check = 0.0
     access = Access(store, "0.0.0.0", allow_anonymous=False)
-    assert access.source(f"Bearer {key}") == "east"
+    assert access.source(f"Bearer {key}".encode()) == "east"
     with pytest.raises(RequestError) as caught:
         access.source(None)
     assert caught.value.code == "key_missing"
@@ -112,7 +116,7 @@ def test_keys_that_vanish_do_not_open_the_door(tmp_path: Path) -> None:
     access = Access(store, "0.0.0.0", allow_anonymous=False)
     store.path.unlink()
     store._next_check = 0.0
-    for authorization in (None, f"Bearer {key}"):
+    for authorization in (None, f"Bearer {key}".encode()):
         with pytest.raises(RequestError) as caught:
             access.source(authorization)
         assert caught.value.status == 401
@@ -122,9 +126,9 @@ def test_with_anonymous_allowed_a_key_still_counts(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     access = Access(store, "0.0.0.0", allow_anonymous=True)
-    assert (access.source(f"Bearer {key}"), access.source(None)) == ("east", "anonymous")
+    assert (access.source(f"Bearer {key}".encode()), access.source(None)) == ("east", "anonymous")
     with pytest.raises(RequestError):
-        access.source("Bearer a.b")
+        access.source(b"Bearer a.b")
 
 
 def test_loopback_is_recognised() -> None:
