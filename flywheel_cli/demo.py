@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -29,9 +29,14 @@ from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, write_atomically
 
 NEWEST = "newest.jsonl"
+REPORT = "demo.html"
 FIRST_UNSEEN_QUESTION = 2_800
 """Training questions of the simulation from here on are not in the sample."""
 ASKED = 300
+SECOND_ROUND = (2_400, 400)
+"""Offset and number of the training questions asked once a router is in service; few of them are in the sample."""
+VALIDATED = 300
+"""Questions of the validation set that the router is measured on; no router is trained on them."""
 SHOWN_REPLIES = 6
 QUESTION_WIDTH = 40
 
@@ -94,36 +99,80 @@ def _play(services: Services, stage: Stage, earlier: Sequence[Path], newest: Pat
     with _step("upload the newest part, as a gateway does"), progress("upload") as tell:
         accepted = upload(f"{stage.collector}/collect", newest, tell)
     click.echo(f"   {accepted:,} data points stored and synced")
-    with _step(f"ask {ASKED} questions through the gateway"), progress("ask") as tell:
-        before = stored_today(layout)
-        asked = questions(stage.simulation, "training", FIRST_UNSEEN_QUESTION, ASKED)
-        replies = asyncio.run(ask_all(stage.gateway, asked, tell))
-    _show_replies(replies)
-    with _step("wait until all of them are scored and stored"), progress("stored") as tell:
-        wait_until_stored(layout, before + len(replies), tell)
-    _materialize(stage, layout)
+    _show_replies(_ask(stage, layout, FIRST_UNSEEN_QUESTION, ASKED))
+    _materialize(stage, layout, layout.raw_days())
+    _show_labels(layout)
+    services.check()
+    _learn(stage, layout)
     services.check()
 
 
-def _materialize(stage: Stage, layout: Layout) -> None:
-    from flywheel_cli.inspect import print_summary
-    from flywheel_core.report.html import page
-    from flywheel_core.report.summary import summarise
+def _ask(stage: Stage, layout: Layout, offset: int, count: int) -> list[Reply]:
+    """Ask through the gateway, and wait until every question is a stored data point."""
+    with _step(f"ask {count} questions through the gateway"), progress("ask") as tell:
+        before = stored_today(layout)
+        asked = questions(stage.simulation, "training", offset, count)
+        replies = asyncio.run(ask_all(stage.gateway, asked, tell))
+    with _step("wait until all of them are scored and stored"), progress("stored") as tell:
+        wait_until_stored(layout, before + len(replies), tell)
+    return replies
+
+
+def _materialize(stage: Stage, layout: Layout, days: Sequence[date]) -> None:
     from flywheel_dagster.materialize import materialize_days
 
-    days = layout.raw_days()
-    with _step(f"make tables and a dataset of {len(days)} days through Dagster"), progress("days") as tell:
+    count = "today" if len(days) == 1 else f"{len(days)} days"
+    with _step(f"make tables and a dataset of {count} through Dagster"), progress("days") as tell:
         made = materialize_days(
             days, stage.config, stage.dagster_home, on_day=lambda report: tell(report.done, report.total)
         )
     for day, problems in sorted(made.failed.items()):
         for problem in problems:
             click.echo(f"   {day}: {problem}")
-    summary = summarise(layout, days)
+
+
+def _show_labels(layout: Layout) -> None:
+    from flywheel_cli.inspect import print_summary
+    from flywheel_core.report.html import page
+    from flywheel_core.report.summary import summarise
+
+    summary = summarise(layout, layout.raw_days())
     click.echo()
     print_summary(summary)
-    report = layout.reports / "demo.html"
-    write_atomically(report, page(summary, made_at=datetime.now(UTC)).encode())
+    write_atomically(layout.reports / REPORT, page(summary, made_at=datetime.now(UTC)).encode())
+
+
+def _learn(stage: Stage, layout: Layout) -> None:
+    """Train, promote, route and measure; then more traffic, and once again."""
+    from flywheel_cli import demo_learning as learning
+
+    validation = questions(stage.simulation, "validation", 0, VALIDATED)
+    with _step(f"ask every model {VALIDATED} validation questions, to compare with"), progress("ask") as tell:
+        points = asyncio.run(learning.ask_every_model(stage, validation, tell))
+    for again in (False, True):
+        if again:
+            _show_replies(_ask(stage, layout, *SECOND_ROUND))
+            _materialize(stage, layout, [datetime.now(UTC).date()])
+        with _step("train a router" + (" on what came since" if again else " and judge it")):
+            night = learning.train_and_judge(stage, layout)
+        click.echo(f"   {night.verdict}: {night.reason}")
+        with _step("wait until the gateway has the router in service"):
+            learning.wait_until_taken_up(stage, night.champion.version)
+        with _step("send the validation questions through the gateway"), progress("ask") as tell:
+            replies = asyncio.run(ask_all(stage.gateway, validation, tell, collect=False))
+        ways = {"routed by the gateway": learning.models_of(replies)}
+        if night.challenger != night.champion.version:
+            ways["the new router, not in service"] = learning.decided(layout, night.challenger, validation)
+        rows = [
+            (way.name, way.score, way.cost, round(way.latency_ms))
+            for way in learning.compare(stage, points, ways)
+        ]
+        click.echo()
+        print_table(
+            ("way of choosing", "score", "cost per 1,000", "ms"),
+            rows,
+            title="Questions that no router was trained on",
+        )
 
 
 def _show_replies(replies: Sequence[Reply]) -> None:
@@ -139,7 +188,7 @@ def _show_addresses(stage: Stage) -> None:
     layout = Layout(stage.config.storage.data_dir)
     rows = [
         ("Dagster", f"{stage.dagster}/assets"),
-        ("report", (layout.reports / "demo.html").as_uri()),
+        ("report", (layout.reports / REPORT).as_uri()),
         ("gateway", f"{stage.gateway}/v1/chat/completions"),
         ("collector", f"{stage.collector}/docs"),
         ("data", str(stage.folder)),

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from flywheel_core.collect.sampling import MARK_HEADER
 from flywheel_core.errors import FlywheelError, UpstreamError
 from flywheel_core.lake.layout import Layout
 
@@ -67,8 +68,12 @@ def questions(simulation: str, which: str, offset: int, limit: int) -> list[str]
     return [entry["question"] for entry in answer.json()["questions"]]
 
 
-async def ask_all(gateway: str, asked: Sequence[str], tell: Tell) -> list[Reply]:
-    """Ask every question through the gateway without naming a model. Raises UpstreamError for any answer but 200."""
+async def ask_all(gateway: str, asked: Sequence[str], tell: Tell, *, collect: bool = True) -> list[Reply]:
+    """Ask every question through the gateway without naming a model.
+
+    collect: whether the questions may become data points. Raises UpstreamError for any answer but 200.
+    """
+    headers = {} if collect else {MARK_HEADER: "demo"}
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
     done = itertools.count(1)
 
@@ -83,18 +88,18 @@ async def ask_all(gateway: str, asked: Sequence[str], tell: Tell) -> list[Reply]
             raise UpstreamError(f"the gateway answered {answer.status_code}: {answer.text[:200]}")
         tell(next(done), len(asked))
         content: Any = answer.json()["choices"][0]["message"]["content"]
-        headers = answer.headers
+        told = answer.headers
         return Reply(
             question=question,
-            model=headers["x-flywheel-model"],
-            category=headers["x-flywheel-category"],
-            reason=headers["x-flywheel-reason"],
-            router=headers.get("x-flywheel-router", ""),
+            model=told["x-flywheel-model"],
+            category=told["x-flywheel-category"],
+            reason=told["x-flywheel-reason"],
+            router=told.get("x-flywheel-router", ""),
             seconds=seconds,
             answer=content,
         )
 
-    async with httpx.AsyncClient(timeout=60.0) as client:
+    async with httpx.AsyncClient(timeout=60.0, headers=headers) as client:
         return list(await asyncio.gather(*(ask(client, question) for question in asked)))
 
 

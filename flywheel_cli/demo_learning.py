@@ -1,0 +1,140 @@
+"""The demo's second half: train and promote a router, see the gateway take it up, and measure what it brings."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import httpx
+
+from flywheel_cli.demo_setup import Stage
+from flywheel_cli.demo_traffic import ASKED_AT_ONCE, POLL_SECONDS, Reply, Tell
+from flywheel_core.collect import Fanout
+from flywheel_core.collect.sampling import Plan
+from flywheel_core.errors import FlywheelError, NoDataError
+from flywheel_core.lake.dataset import latest_dataset, load_manifest
+from flywheel_core.lake.layout import Layout, parse_day
+from flywheel_core.learn.craft import trained_craft
+from flywheel_core.learn.nightly import Night, run_night
+from flywheel_core.records import DataPoint
+
+TAKE_UP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one way of choosing a model brings. score: mean, 0..1; cost: per 1,000 questions; latency_ms: mean."""
+
+    name: str
+    score: float
+    cost: float
+    latency_ms: float
+
+
+def train_and_judge(stage: Stage, layout: Layout) -> Night:
+    """Train on the newest dataset, judge the router against the champion, and promote it if it passes.
+
+    Raises NoDataError when there is no dataset.
+    """
+    dataset = latest_dataset(layout)
+    if dataset is None:
+        raise NoDataError("there is no dataset to train on", hint="look at the days' failures above")
+    craft = trained_craft()
+    version = craft.train(layout, dataset, stage.config)
+    last_day = parse_day(load_manifest(layout, dataset)["last_day"])
+    return run_night(layout, version, dataset, last_day, stage.config, craft, by="flywheel demo")
+
+
+def wait_until_taken_up(stage: Stage, version: str) -> float:
+    """Wait until the gateway decides with a router version, and give the time that it took, in s.
+
+    Raises FlywheelError when it does not within `TAKE_UP_SECONDS`.
+    """
+    started = time.monotonic()
+    for number in itertools.count():
+        # a prompt of its own each time: a cached decision would be the old router's
+        answer = httpx.post(f"{stage.gateway}/v1/route", json={"prompt": f"{number} + 1 = ?"}, timeout=10.0)
+        if answer.status_code == httpx.codes.OK and answer.json()["router_version"] == version:
+            return time.monotonic() - started
+        if time.monotonic() - started > TAKE_UP_SECONDS:
+            break
+        time.sleep(POLL_SECONDS)
+    raise FlywheelError(
+        f"the gateway did not take up router {version}", hint="look at the gateway's log", code="not_taken_up"
+    )
+
+
+async def ask_every_model(stage: Stage, asked: Sequence[str], tell: Tell) -> list[DataPoint]:
+    """What every model answers to every question, scored; nothing of it is stored."""
+    models = stage.config.data_collection.training.candidate_models
+    plan = Plan(models=tuple(models), mode="training", sampling_rate=1.0, asked=dict.fromkeys(models, 1.0))
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+    done = itertools.count(1)
+
+    async def ask(fanout: Fanout, question: str) -> DataPoint:
+        async with turns:
+            point = await fanout.collect(question, plan=plan)
+        tell(next(done), len(asked))
+        return point
+
+    async with Fanout(stage.config) as fanout:
+        return list(await asyncio.gather(*(ask(fanout, question) for question in asked)))
+
+
+def compare(stage: Stage, points: Sequence[DataPoint], chosen: Mapping[str, Sequence[str]]) -> list[Policy]:
+    """What each way of choosing brings on the same questions.
+
+    points: every model's outcome, one a question; chosen: name of a policy -> the model it chose for each question.
+    """
+    models = stage.config.data_collection.training.candidate_models
+    means = {model: fmean(_score(point, model) for point in points) for model in models}
+    single = max(models, key=means.__getitem__)
+    default = stage.config.routing.default_model
+    best = [max(models, key=lambda model, point=point: _score(point, model)) for point in points]  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    ways = {
+        **chosen,
+        f"always {default}": [default] * len(points),
+        f"best single ({single})": [single] * len(points),
+        "oracle": best,
+    }
+    rows = [_policy(name, points, picked) for name, picked in ways.items()]
+    each = [_policy(model, points, [model] * len(points)) for model in models]
+    rows.insert(
+        -1,
+        Policy(
+            "random",
+            fmean(row.score for row in each),
+            fmean(row.cost for row in each),
+            fmean(row.latency_ms for row in each),
+        ),
+    )
+    return rows
+
+
+def models_of(replies: Sequence[Reply]) -> list[str]:
+    """Which model answered each question."""
+    return [reply.model for reply in replies]
+
+
+def decided(layout: Layout, version: str, asked: Sequence[str]) -> list[str]:
+    """Which model a router version would choose for each question."""
+    router = trained_craft().load(layout.router(version))
+    return [decision.model for decision in router.decide_all(asked)]
+
+
+def _policy(name: str, points: Sequence[DataPoint], picked: Sequence[str]) -> Policy:
+    chosen = [point.responses[model] for point, model in zip(points, picked, strict=True)]
+    return Policy(
+        name,
+        fmean(_score(point, model) for point, model in zip(points, picked, strict=True)),
+        1_000 * fmean(response.cost or 0.0 for response in chosen),
+        fmean(response.latency_ms or 0 for response in chosen),
+    )
+
+
+def _score(point: DataPoint, model: str) -> float:
+    """A model's score; its failure counts as 0."""
+    score = point.scores.get(model)
+    return 0.0 if score is None else score
