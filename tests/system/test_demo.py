@@ -1,0 +1,50 @@
+"""`flywheel demo --exit`: the whole loop with real processes, and nothing left running."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flywheel_core.config_file import load_config
+from flywheel_core.lake.layout import Layout
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.system
+@pytest.mark.timeout(1200)
+def test_the_demo_closes_the_loop_and_ends_what_it_started(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [str(Path(sys.executable).parent / "flywheel"), "demo", "--exit", "--folder", str(folder)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1100, check=False)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    scores = {
+        name: float(score)
+        for name, score in re.findall(
+            r"^(routed by the gateway|best single|random|oracle).*? +([01]\.\d{3}) ", ended.stdout, re.M
+        )
+    }
+    assert scores["random"] < scores["best single"] < scores["routed by the gateway"] <= scores["oracle"]
+    layout = Layout(load_config(folder / "flywheel.yaml", {}).storage.data_dir)
+    assert len(layout.raw_days()) == 7
+    assert (layout.routers / "champion.json").is_file()
+    assert (layout.reports / "demo.html").is_file()
+    left = [
+        process.info["pid"]
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if str(folder) in " ".join(process.info["cmdline"] or ()) and process.info["pid"] != os.getpid()
+    ]
+    assert left == []
+
+
+def test_the_demo_does_not_touch_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    command = [str(Path(sys.executable).parent / "flywheel"), "demo", "--exit", "--folder", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "no demo wrote" in ended.stderr
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
