@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from flywheel_core.config import Gateway as GatewaySettings
 from flywheel_core.errors import RequestError, StorageError, UpstreamError
 from flywheel_core.serve.access import ANONYMOUS, LOCAL, Access
-from flywheel_core.serve.body import Budget, ClientGoneError, Hold, header, read_body
+from flywheel_core.serve.body import Budget, ClientGoneError, Hold, read_body
 from flywheel_gateway import endpoints
 from flywheel_gateway.about import about_routes
 from flywheel_gateway.collection import Sender
@@ -75,7 +75,7 @@ class App:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
         path, method = scope["path"], scope["method"]
         headers = scope["headers"]
-        source = self._access.source(header(headers, b"authorization"))
+        source = self._access.source(dict(headers).get(b"authorization"))
         sender = Sender(headers, None if source in (ANONYMOUS, LOCAL) else source)
         if path == "/v1/models" and method == "GET":
             await endpoints.models(self._gateway, send)
@@ -84,7 +84,7 @@ class App:
         if endpoint is not None and method != "POST":
             raise RequestError("method_not_allowed", f"{path} takes POST")
         bounds = self._settings
-        unpack = (
+        unpack = dict(
             headers if endpoint is not None else [item for item in headers if item[0] == b"content-length"]
         )
         body = await read_body(
