@@ -1,0 +1,31 @@
+"""`flywheel rescore`: scores that an outage of the scorer left missing, asked for again."""
+
+from dataclasses import asdict
+
+import click
+
+from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table
+from flywheel_core.collect.rescore import RescoreResult, rescore_day
+
+
+@click.command()
+@click.argument("days", metavar="DAY...", nargs=-1, required=True)
+@settings_options
+@json_option
+@pass_settings
+def rescore(settings: Settings, days: tuple[str, ...]) -> None:
+    """Score stored answers that have no score, after an outage of the scorer.
+
+    DAY is 2026-01-05, today, yesterday, a range FIRST..LAST, or all. The models are not asked again, and what was
+    received stays as it is: ingest the day again to take the new scores in.
+    """
+    done: dict[str, RescoreResult] = {}
+    for day in expand_days(days, settings.layout.raw_days()):
+        click.echo(f"rescore {day}", err=True)
+        done[day.isoformat()] = rescore_day(settings.layout, day, settings.config)
+    if settings.as_json:
+        print_json({day: asdict(result) for day, result in done.items()})
+        return
+    rows = [(day, found.points, found.improved, found.scores, found.missing) for day, found in done.items()]
+    print_table(("day", "points without a score", "improved", "scores", "still missing"), rows)

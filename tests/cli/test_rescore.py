@@ -1,0 +1,54 @@
+"""`flywheel rescore` against a scorer that was away and is back."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from flywheel_cli.main import main
+from flywheel_core.config_file import load_config
+from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import read_table
+from simulation.server import running
+from simulation.service import Service
+
+DAY = date(2026, 1, 5)
+POINT = {
+    "id": "one",
+    "question": "求解方程 x^2 + 2x - 3 = 0",
+    "responses": {
+        "qwen-max": {"model": "qwen-max", "answer": "x = 1"},
+        "qwen-math-7b": {"model": "qwen-math-7b", "answer": "x = 9"},
+    },
+    "scores": {"qwen-max": 0.75, "qwen-math-7b": None},
+    "score_reasons": {"qwen-math-7b": "timeout"},
+    "timestamp": 1767571200,
+}
+
+
+def test_missing_scores_are_asked_for_and_the_next_ingest_takes_them(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    layout.raw.mkdir(parents=True)
+    layout.raw_file(DAY).write_text(json.dumps(POINT, ensure_ascii=False) + "\n", encoding="utf-8")
+    with running(Service(speed=0)) as address:
+        file = tmp_path / "flywheel.yaml"
+        file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
+        arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]
+        answer = CliRunner().invoke(main, [*arguments, "--json"])
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["2026-01-05"]["improved"] == 1
+    ingest_day(layout, DAY, load_config(file, {}))
+    scores = dict(read_table(layout, "responses", [DAY]).select("model", "score").iter_rows())
+    assert scores["qwen-max"] == 0.75
+    assert scores["qwen-math-7b"] is not None
+
+
+def test_without_a_scorer_the_field_is_named(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    layout.raw.mkdir(parents=True)
+    layout.raw_file(DAY).write_text(json.dumps(POINT) + "\n", encoding="utf-8")
+    answer = CliRunner().invoke(main, ["--data-dir", str(layout.root), "rescore", "2026-01-05"])
+    assert answer.exit_code == 2
+    assert "data_collection.training.evaluate_endpoint" in answer.stderr
