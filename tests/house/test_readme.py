@@ -65,3 +65,11 @@ def test_the_readmes_upload_is_a_batch_that_the_collector_takes() -> None:
     for point in batch["data_points"]:
         decoded = decode_point(json.dumps(point).encode())
         assert decoded.scores
+
+
+def test_the_tour_names_files_that_are_there() -> None:
+    named = re.findall(
+        r"`((?:flywheel|collector)_\w+/[\w./]*)`", (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    )
+    assert len(named) > 20
+    assert not [name for name in named if not (ROOT / name).exists()]
