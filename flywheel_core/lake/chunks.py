@@ -1,5 +1,6 @@
 """One chunk of a raw file as Arrow tables: its points, their responses, and the lines that hold none."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from flywheel_core.errors import PointError
 from flywheel_core.lake.columns import ANSWERS, POINTS, answer_columns, point_columns
-from flywheel_core.lake.points import BYTE_ORDER_MARK, read_points
+from flywheel_core.lake.points import BYTE_ORDER_MARK, PointReader
 from flywheel_core.lake.raw_lines import CHUNK_BYTES, Chunk, Text
 
 REJECTS = pa.schema(
@@ -75,17 +76,18 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
             rejects.append(_whole_reject(chunk, data, length))
             end += length
     else:
-        lines = _lines(data, chunk.start, wanted.open)
-        found = read_points((line for _, line in lines), wanted.day, answers=wanted.full)
-        for (offset, line), point in zip(lines, found, strict=True):
-            end = offset + len(line) + 1
-            if not isinstance(point, PointError):
-                points.append(point)
+        reader = PointReader(wanted.day)
+        for offset, view in _lines(data, chunk.start, wanted.open):
+            end = offset + len(view) + 1
+            try:
+                points.append(reader.read(view))
                 offsets.append(offset)
-            elif (text := bytes(line)).removeprefix(BYTE_ORDER_MARK).strip():
-                rejects.append((offset, len(text), point.code, point.message, _shown(text)))
-            else:
-                blank += 1
+            except PointError as error:
+                line = bytes(view)
+                if line.removeprefix(BYTE_ORDER_MARK).strip():
+                    rejects.append((offset, len(line), error.code, error.message, _shown(line)))
+                else:
+                    blank += 1
         end = min(end, chunk.start + len(data))
     columns = list(zip(*rejects, strict=True)) or [()] * len(REJECTS)
     return Batch(
@@ -102,17 +104,15 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
     )
 
 
-def _lines(data: bytes, start: int, keep_tail: bool) -> list[tuple[int, memoryview]]:
+def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, memoryview]]:
     """The lines of `data` with their offsets, split on newline alone. A last line without one is left if kept."""
     view = memoryview(data)
-    lines = []
     at = 0
     while (end := data.find(b"\n", at)) >= 0:
-        lines.append((start + at, view[at:end]))
+        yield start + at, view[at:end]
         at = end + 1
     if at < len(data) and not keep_tail:
-        lines.append((start + at, view[at:]))
-    return lines
+        yield start + at, view[at:]
 
 
 def _ends_line(chunk: Chunk) -> bool:
