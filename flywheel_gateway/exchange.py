@@ -84,8 +84,7 @@ class Exchange:
     def _call(self, target: Target) -> Call:
         return Call(
             "POST",
-            target.address,
-            "/v1/chat/completions",
+            f"{target.base_url}/v1/chat/completions",
             to_model(self.received, model=target.name, key=target.key, marks=self.marks),
             self.request.for_model(target.upstream_name),
             target.connect_timeout,

@@ -28,8 +28,7 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
         raise RequestError("not_found")
     call = Call(
         scope["method"],
-        target.address,
-        path + (f"?{query.decode('latin-1')}" if query else ""),
+        f"{target.base_url}{path}" + (f"?{query.decode('latin-1')}" if query else ""),
         to_model(sender.received, model=target.name, key=target.key, marks=marks, untouched=True),
         body,
         target.connect_timeout,

@@ -9,11 +9,12 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from yarl import URL
+
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
 from flywheel_gateway.routing import Decider, Decision, Router
-from flywheel_gateway.upstream import Address, parse_address
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Target:
     """Where one model is asked. key: its own key; connect_timeout, timeout: in s."""
 
     name: str
-    address: Address
+    base_url: str
     upstream_name: str
     key: str | None
     connect_timeout: float
@@ -63,27 +64,33 @@ def make_setup(
     for name, model in config.models.items():
         if model.base_url is None:
             continue
-        address = parse_address(model.base_url)
-        _check_address(name, address, allow_private=config.gateway.allow_private_upstreams)
+        _check_address(name, model.base_url, allow_private=config.gateway.allow_private_upstreams)
         key = model.api_key_env and secret(model.api_key_env, f"models.{name}.api_key_env", environment)
         if key and not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {model.api_key_env} has characters that no header can have")
         targets[name] = Target(
-            name, address, model.upstream_name or name, key, model.connect_timeout, model.timeout
+            name, model.base_url, model.upstream_name or name, key, model.connect_timeout, model.timeout
         )
     variable = config.gateway.user_secret_env
     user_secret = secret(variable, "gateway.user_secret_env", environment).encode() if variable else None
     return Setup(config, targets, Decider(config, targets, router), user_secret)
 
 
-def _check_address(name: str, address: Address, *, allow_private: bool) -> None:
+def _check_address(name: str, base_url: str, *, allow_private: bool) -> None:
     """Refuse a model on a link-local address (cloud metadata), and on a private one where the setting says so.
 
     Names are resolved now; one that does not resolve yet is let through.
     """
-    where, host = f"models.{name}.base_url", address.host
+    where = f"models.{name}.base_url"
     try:
-        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
+        url = URL(base_url)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {base_url!r} is not an address: {error}") from None
+    host = url.raw_host
+    if not host or url.raw_user or url.raw_password or url.raw_query_string or url.raw_fragment:
+        raise ConfigError(f"{where}: {base_url!r} is not an address of host, port and path alone")
+    try:
+        found = socket.getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         logger.warning("address_unknown", extra={"setting": where, "host": host, "reason": str(error)})
         return

@@ -1,88 +1,55 @@
 """HTTP to the models: answers are read piece by piece as they come, nothing is unpacked, redirected or kept back.
 
 Leaving the block of `Upstream.open` before the end, also by cancellation, ends the connection: the model stops.
-HTTP libraries were tried: httpx slows down with every call under way, and with pyreqwest a cancelled call goes on.
 """
 
 import asyncio
+import io
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
-import httpx
+import aiohttp
+from yarl import URL
 
-from flywheel_core.errors import ConfigError, UpstreamError
-from flywheel_gateway.connection import Connection
+from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
 IDLE_SECONDS = 30.0
 """How long an unused connection is kept."""
+HELD_BYTES = 131_072
+"""How much of an answer is held for a client that reads slowly; half of it is when the model is held back."""
+LARGE_BODY_BYTES = 1_048_576
+"""Request bodies from here on are written in pieces, between which others get their turn."""
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where requests go. prefix: what stands in front of every path; host_header: the value of Host."""
-
-    host: str
-    port: int
-    secure: bool
-    prefix: str
-    host_header: str
-
-
-def parse_address(url: str) -> Address:
-    """The address that a base URL names. Raises ConfigError when it is none."""
-    try:
-        parsed = httpx.URL(url)
-        host = parsed.raw_host.decode("ascii").strip("[]")
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise ConfigError(f"{url!r} is not an address: {error}") from None
-    if not host or port > 65_535 or parsed.userinfo or parsed.query or parsed.fragment:
-        raise ConfigError(f"{url!r} is not an address of host, port and path alone")
-    prefix = parsed.raw_path.decode("ascii").rstrip("/")
-    return Address(host, port, parsed.scheme == "https", prefix, parsed.netloc.decode("ascii"))
+_ADDED_BY_LIBRARY = ("User-Agent", "Accept", "Content-Type")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a model. path: with its query; streamed: the time limit is for each piece of the answer, not for
-    the whole; connect_timeout, timeout: in s."""
+    """One request to a model. url: percent-encoded as it is to be sent; streamed: the time limit is for each piece of
+    the answer, not for the whole; connect_timeout, timeout: in s."""
 
     method: str
-    address: Address
-    path: str
+    url: str
     headers: RawHeaders
     body: bytes
     connect_timeout: float
     timeout: float
     streamed: bool
 
-    def message(self) -> bytes:
-        """The request as it is sent."""
-        lines = [
-            f"{self.method} {self.address.prefix}{self.path} HTTP/1.1".encode("latin-1"),
-            b"host: " + self.address.host_header.encode(),
-            *(b"%b: %b" % header for header in self.headers),
-        ]
-        if self.body or self.method in ("POST", "PUT", "PATCH"):
-            lines.append(b"content-length: %d" % len(self.body))
-        return b"%b\r\n\r\n%b" % (b"\r\n".join(lines), self.body)
-
 
 class Reply:
     """An answer that has begun. headers: as they came, names in lower case."""
 
-    def __init__(
-        self, connection: Connection, status: int, headers: RawHeaders, call: Call, ends: float
-    ) -> None:
-        self._connection = connection
+    def __init__(self, response: aiohttp.ClientResponse, call: Call, ends: float) -> None:
+        self._content = response.content
         self._call = call
         self._ends = ends
-        self.status = status
-        self.headers = headers
+        self.status = response.status
+        self.headers: RawHeaders = [(name.lower(), value) for name, value in response.raw_headers]
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header, or None."""
@@ -90,15 +57,17 @@ class Reply:
 
     async def read(self) -> bytes:
         """The next piece of the body, empty at its end. Raises UpstreamError `timeout` or `connection_lost`."""
-        if self._connection.ready:
-            return await self._connection.read()
+        if self._content.at_eof():
+            return b""
         if self._call.streamed:
             self._ends = asyncio.get_running_loop().time() + self._call.timeout
         try:
             async with asyncio.timeout_at(self._ends):
-                return await self._connection.read()
+                return await self._content.readany()
         except TimeoutError:
             raise _too_slow(self._call) from None
+        except aiohttp.ClientError as error:
+            raise _lost(error) from None
 
 
 class Upstream:
@@ -106,7 +75,7 @@ class Upstream:
 
     def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
         self._certificates = certificates
-        self._idle: dict[Address, deque[Connection]] = {}
+        self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Reply]:
@@ -117,76 +86,79 @@ class Upstream:
         ends = asyncio.get_running_loop().time() + call.timeout
         try:
             async with asyncio.timeout_at(ends):
-                connection, status, headers = await self._send(call)
+                response = await self._send(call)
+        except aiohttp.ConnectionTimeoutError:
+            reason = f"no connection within {call.connect_timeout:g} s"
+            raise UpstreamError(reason, code="connect_timeout") from None
         except TimeoutError:
             raise _too_slow(call) from None
+        except aiohttp.ClientConnectorError as error:
+            raise UpstreamError(f"no connection: {error.strerror or error}", code="connect_failed") from None
+        except aiohttp.ClientError as error:
+            raise _lost(error) from None
         try:
-            yield Reply(connection, status, headers, call, ends)
+            yield Reply(response, call, ends)
         finally:
-            self._give_back(call.address, connection)
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
     async def close(self) -> None:
-        """Close the connections that are not in use."""
-        idle, self._idle = self._idle, {}
-        for connections in idle.values():
-            for connection in connections:
-                connection.close()
-        await asyncio.sleep(0)  # lets the loop tell the connections that they are closed
+        """Close all connections; what is under way fails."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    async def _send(self, call: Call) -> tuple[Connection, int, RawHeaders]:
-        message = call.message()
+    async def _send(self, call: Call) -> aiohttp.ClientResponse:
+        # aiohttp writes text as UTF-8, so what is no UTF-8 cannot go on as it came
+        headers = [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in call.headers]
+        large = len(call.body) >= LARGE_BODY_BYTES
         while True:
-            connection = self._reusable(call.address) or await self._connect(call)
+            attempt = SimpleNamespace(reused=False)
             try:
-                status, headers = await connection.request(message, bodyless=call.method == "HEAD")
-                return connection, status, headers
-            except UpstreamError:
-                connection.close()
-                # a kept connection that the other side closed meanwhile: the request did not get there
-                if connection.requests == 1 or connection.answered:
-                    raise
-            except BaseException:
-                connection.close()
-                raise
-
-    def _reusable(self, address: Address) -> Connection | None:
-        idle = self._idle.get(address)
-        while idle:
-            connection = idle.pop()
-            if connection.usable:
-                return connection
-        return None
-
-    def _give_back(self, address: Address, connection: Connection) -> None:
-        connection.release()
-        if not connection.usable:
-            return
-        idle = self._idle.setdefault(address, deque())
-        idle.append(connection)
-        oldest = connection.last_used - IDLE_SECONDS
-        while idle[0].last_used < oldest or not idle[0].usable:
-            idle.popleft().close()
-
-    async def _connect(self, call: Call) -> Connection:
-        loop = asyncio.get_running_loop()
-        address = call.address
-        if address.secure and self._certificates is None:
-            self._certificates = ssl.create_default_context()
-        try:
-            async with asyncio.timeout(call.connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
-                    address.host,
-                    address.port,
-                    ssl=self._certificates if address.secure else None,
+                return await self._opened().request(
+                    call.method,
+                    URL(call.url, encoded=True),
+                    data=io.BytesIO(call.body) if large else call.body or None,
+                    headers=headers,
+                    skip_auto_headers=_ADDED_BY_LIBRARY,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
+                    trace_request_ctx=attempt,
                 )
-        except TimeoutError:
-            raise UpstreamError(
-                f"no connection within {call.connect_timeout:g} s", code="connect_timeout"
-            ) from None
-        except OSError as error:
-            raise UpstreamError(f"no connection: {error.strerror or error}", code="connect_failed") from None
-        return connection
+            except aiohttp.ServerDisconnectedError:
+                # a kept connection that the other side closed meanwhile: the request did not get there
+                if not attempt.reused:
+                    raise
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_reuseconn.append(_note_reuse)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # the server bounds its connections, and with them the calls
+                    keepalive_timeout=IDLE_SECONDS,
+                    ssl=self._certificates or True,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=HELD_BYTES // 2,
+                trace_configs=[trace],
+            )
+        return self._session
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+    context.trace_request_ctx.reused = True
+
+
+def _lost(error: aiohttp.ClientError) -> UpstreamError:
+    reason = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return UpstreamError(
+        f"the connection broke: {reason or 'closed by the other side'}"[:300], code="connection_lost"
+    )
 
 
 def _too_slow(call: Call) -> UpstreamError:

@@ -113,6 +113,12 @@ def test_a_model_that_speaks_no_http_is_a_failure(outside: Outside, start: Start
     assert answer.json()["error"]["code"] == "upstream_failed"
 
 
-def test_endless_headers_are_a_failure(outside: Outside, start: Start) -> None:
-    outside.other = lambda _: [b"HTTP/1.1 200 OK\r\n", *[b"X-Filler: " + b"x" * 8_000 + b"\r\n"] * 20]
+def test_an_endless_header_is_a_failure(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [b"HTTP/1.1 200 OK\r\nX-Filler: ", *[b"x" * 8_000] * 20]
     assert start(outside.config()).get("/v1/files").status_code == 502
+
+
+def test_a_large_request_goes_on_whole(outside: Outside, start: Start) -> None:
+    outside.other = lambda asked: reply(str(len(asked.body)).encode())
+    gateway = start(outside.config())
+    assert gateway.post("/v1/files", b"x" * 5_000_000).text == "5000000"
