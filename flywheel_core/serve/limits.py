@@ -12,7 +12,7 @@ from flywheel_core.errors import REQUEST_CODES
 from flywheel_core.serve.metrics import ServerMetrics
 
 MAX_HEADER_BYTES = 64 * 1024
-_GATHER_BYTES = 256 * 1024
+_GATHER_BYTES = 64 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
