@@ -108,11 +108,20 @@ class TextFeatures:
 
     def _one(self, text: str) -> tuple[Floats, Floats]:
         """As `transform`, without a matrix."""
-        pair = count_grams([text])
-        columns, values, _ = _weighted(pair, self.index, self.rarity)
-        latent = values @ self.directions.take(columns, axis=0)
-        features = np.concatenate([latent, self._form([text])[0]])[None, :]
-        return features, _known(pair[0], self.index[0]).astype(np.float32)
+        features = np.zeros((1, self.dimensions + len(SURFACE_NAMES)), np.float32)
+        shares = []
+        for counts, table in zip(count_grams([text]), self.index, strict=True):
+            columns = table.take(counts.buckets)
+            seen = columns >= 0
+            columns = columns[seen]
+            values = (1.0 + np.log(counts.counts[seen])) * self.rarity.take(columns)
+            values /= max(float(np.sqrt(values @ values)), 1e-9)
+            features[0, : self.dimensions] += values.astype(np.float32) @ self.directions.take(
+                columns, axis=0
+            )
+            shares.append(len(columns) / max(len(seen), 1))
+        features[:, self.dimensions :] = self._form([text])
+        return features, np.array(shares[:1], np.float32)
 
     def _form(self, texts: Sequence[str]) -> Floats:
         measures = (np.array([surface(text) for text in texts], np.float32) - self.centre) / self.spread
@@ -165,5 +174,5 @@ def _known(counts: Counts, table: NDArray[np.int32]) -> NDArray[np.float64]:
 
 
 def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Floats:
-    _, _, rows = randomized_svd(weighted, rank, n_oversamples=16, n_iter=2, random_state=seed, flip_sign=True)
+    _, _, rows = randomized_svd(weighted, rank, n_oversamples=16, n_iter=1, random_state=seed, flip_sign=True)
     return np.ascontiguousarray(rows.T, dtype=np.float32)

@@ -55,7 +55,7 @@ class Learning(Section):
         4_000, ge=100, le=20_000, description="Training questions that neighbours are sought among."
     )
     feature_rows: int = Field(
-        12_000, ge=200, le=100_000, description="Texts that the text features are learned from."
+        8_000, ge=200, le=100_000, description="Texts that the text features are learned from."
     )
     jobs: int = Field(
         2, ge=1, le=64, description="Processor cores used in training; the result does not depend on it."
