@@ -1,6 +1,7 @@
 """One gateway process: put together, kept by its configuration file while it runs, and ended in order."""
 
 import asyncio
+import gc
 import logging
 import uuid
 from collections import Counter
@@ -73,6 +74,7 @@ class Service:
         tasks = [asyncio.create_task(self._follower.follow())]
         if self._file is not None:
             tasks.append(asyncio.create_task(watch_file(self._file, self._reload, self._mark)))
+        gc.freeze()  # what start-up made stays: collections need not look at it again
         try:
             yield
         finally:
@@ -91,13 +93,15 @@ class Service:
             config = await asyncio.to_thread(self._load)
             before = self.gateway.setup
             setup = await asyncio.to_thread(make_setup, config, before.decider.router)
+            uploader = self._uploads.prepare(config)
             self.gateway.collection.use(setup)
-            await self._uploads.apply(config)
         except FlywheelError:
             self._refused = True
             self.metrics.reloads.labels("refused").inc()
             raise
         self.gateway.setup = setup
+        if uploader is not None:
+            await self._uploads.exchange(uploader, config)
         before.decider.close()
         self._refused = False
         self.metrics.reloads.labels("taken").inc()

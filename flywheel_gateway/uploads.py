@@ -34,18 +34,21 @@ class Uploads:
         async with self._exchange:
             await self._uploader.offer(point)
 
-    async def apply(self, config: Config) -> None:
-        """Send by another configuration from now on; nothing happens when it says the same about uploads."""
-        settings = _settings(config)
-        if settings == self._settings:
-            return
-        successor = Uploader(config, self._spool)
+    def prepare(self, config: Config) -> Uploader | None:
+        """The uploader that another configuration asks for; None when it says the same about uploads.
+
+        Raises ConfigIncompleteError as `Uploader` does.
+        """
+        return None if _settings(config) == self._settings else Uploader(config, self._spool)
+
+    async def exchange(self, successor: Uploader, config: Config) -> None:
+        """Send through what `prepare` gave from now on. Raises StorageError when the spool cannot be opened again."""
         async with self._exchange:
             await self._uploader.close(EXCHANGE_SECONDS)
             self._earlier = self.stats()
             await successor.start()
             self._uploader = successor
-            self._settings = settings
+            self._settings = _settings(config)
 
     def stats(self) -> Mapping[str, Any]:
         """What the uploaders counted so far, as `Uploader.stats`; its invariant holds across exchanges too."""

@@ -47,6 +47,16 @@ def test_an_edit_that_leaves_collection_incomplete_changes_nothing(outside: Outs
     until(lambda: outside.points)
 
 
+def test_an_edit_that_names_a_key_that_is_not_there_changes_nothing(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    config = outside.config(routing__default_model="math", data_collection__api_key_env="NOT_SET_ANYWHERE")
+    config["data_collection"]["training"]["candidate_models"] = ["math"]
+    gateway.write_config(config)
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="refused"}') == 1)
+    assert gateway.chat().headers["x-flywheel-model"] == "big"
+    assert set(until(lambda: outside.points)[0]["responses"]) == {"big", "math", "code"}
+
+
 def test_collection_can_be_switched_on_later(outside: Outside, start: Start) -> None:
     gateway = start(outside.config(data_collection__enabled=False))
     gateway.chat()
