@@ -58,7 +58,7 @@ class Ensemble:
         """Differences (n, m), ease (n,), and questions behind each difference (n, m) for features (n, d)."""
         ridge = self.parts["ridge"].expected(ridge_table(features, self.dimensions))
         latent = latent_table(features, self.latent)
-        blended = self.means.copy()[None, :]
+        blended = np.tile(self.means, (len(features), 1))
         for name, weight in self.weights.items():
             if name == "ridge":
                 found = ridge[:, :-1]
@@ -69,7 +69,7 @@ class Ensemble:
             blended = blended + weight * (found - self.means)
         few = self.parts["few_clusters"]
         evidence = few.membership(latent) @ few.evidence_
-        return np.broadcast_to(blended, evidence.shape), ridge[:, -1], evidence
+        return blended, ridge[:, -1], evidence
 
     def compact(self, features: TextFeatures) -> TextFeatures:
         """Make the ridge regression a part of the text features, so that one prompt needs few directions."""

@@ -131,10 +131,11 @@ def _joined(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]
     """The code points of all texts, a gap after each, and whose they are."""
     gap = chr(_GAP - 1)  # replaced below: no text is told apart from the gap by its content
     joined = np.frombuffer(gap.join([*texts, ""]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    ends = np.cumsum([len(text) + 1 for text in texts])
+    sizes = [len(text) + 1 for text in texts]
+    ends = np.cumsum(sizes)
     codes = joined.astype(np.uint64)
     codes[ends - 1] = _GAP
-    return codes, np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
+    return codes, np.repeat(np.arange(len(texts)), sizes)
 
 
 def _words(codes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -157,11 +158,11 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
         keys = mixed.astype(np.int64)
         keys |= owners << BUCKET_BITS
     keys.sort()
-    fresh = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-    starts = np.flatnonzero(fresh)
-    distinct = keys[starts]
-    return Counts(distinct >> BUCKET_BITS, distinct & (BUCKETS - 1), np.diff(starts, append=len(keys)), texts)
+    fresh = np.ones(len(keys) + 1, dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=fresh[1:-1])
+    bounds = np.flatnonzero(fresh)
+    distinct = keys[bounds[:-1]]
+    return Counts(distinct >> BUCKET_BITS, distinct & (BUCKETS - 1), bounds[1:] - bounds[:-1], texts)
 
 
 def surface(text: str) -> list[float]:
