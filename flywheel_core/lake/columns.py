@@ -124,7 +124,15 @@ def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Tab
         spreads += _looked_up(point.score_spreads, names)
         asked += _looked_up(point.asked, names)
         counts.append(len(names))
-    failures = list(map(_failure, models, responses, scores))
+    failures = [
+        None
+        if response is not None
+        and response.error is None
+        and response.answer
+        and not response.answer.isspace()
+        else _failure(model, response, score)
+        for model, response, score in zip(models, responses, scores, strict=True)
+    ]
     owners = np.repeat(np.arange(len(counts)), counts)
     columns: dict[str, Any] = {
         "owner": owners,
@@ -145,7 +153,7 @@ def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Tab
     }
     for name in schema.names:
         if name not in columns:
-            values = [None if response is None else getattr(response, name) for response in responses]
+            values = [response and getattr(response, name) for response in responses]
             columns[name] = _bounded(values) if name == "latency_ms" else values
     return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 

@@ -16,6 +16,8 @@ from flywheel_core.lake.reading import Progress, Tally, read_files
 from flywheel_core.lake.schemas import REJECTS, RESPONSES
 from flywheel_core.lake.tables import TableFile, table_file
 
+_CHUNKS_A_ROW_GROUP = 4
+
 
 @dataclass(frozen=True)
 class IngestResult:
@@ -58,15 +60,20 @@ def ingest_day(
     models: set[str] = set()
     responses_path, rejects_path = layout.table("responses", day), layout.table("rejects", day)
     with (
-        parquet_file(rejects_path, REJECTS, plain=("text",)) as rejects,
-        parquet_file(responses_path, _STORED, plain=("answer", "byte_offset", "point")) as responses,
+        parquet_file(rejects_path, REJECTS, long=("text",)) as rejects,
+        parquet_file(responses_path, _STORED, long=("answer",)) as responses,
     ):
+        waiting: list[pa.Table] = []
         for batch in read_files(files, Wanted(day, open=is_open), tally, progress):
             points_before = tally.accepted - batch.points.num_rows
-            rows = _response_rows(batch, day, points_before)
-            models.update(rows.column("model").unique().drop_null().to_pylist())
-            responses.write(rows)
+            waiting.append(_response_rows(batch, day, points_before))
+            models.update(waiting[-1].column("model").unique().drop_null().to_pylist())
+            if len(waiting) == _CHUNKS_A_ROW_GROUP:
+                responses.write(pa.concat_tables(waiting))
+                waiting.clear()
             rejects.write(_reject_rows(batch, day))
+        if waiting:
+            responses.write(pa.concat_tables(waiting))
         responses.note({"files": [path.name for path in files], "rejected": tally.rejected, **asdict(tally)})
     known = config.categories()
     return IngestResult(

@@ -20,7 +20,7 @@ _DICTIONARY_BYTES = 64 * 1024 * 1024
 
 
 class Writer:
-    """An open Parquet file; each `write` makes one row group. `rows` counts what was written."""
+    """An open Parquet file. `rows` counts what was written to it."""
 
     def __init__(self, file: pq.ParquetWriter) -> None:
         self._file = file
@@ -29,7 +29,7 @@ class Writer:
     def write(self, rows: pa.Table) -> None:
         """Append `rows` as one row group, unless there are none."""
         if rows.num_rows:
-            self._file.write_table(rows, row_group_size=rows.num_rows)
+            self._file.write_table(rows.unify_dictionaries(), row_group_size=rows.num_rows)
             self.rows += rows.num_rows
 
     def note(self, values: Mapping[str, Any]) -> None:
@@ -39,26 +39,31 @@ class Writer:
 
 
 @contextmanager
-def parquet_file(path: Path, schema: pa.Schema, plain: Sequence[str] = ()) -> Iterator[Writer]:
-    """A new Parquet file that replaces `path` when the block ends well. Columns in `plain` hold long, unlike texts.
+def parquet_file(path: Path, schema: pa.Schema, long: Sequence[str] = ()) -> Iterator[Writer]:
+    """A new Parquet file that replaces `path` when the block ends well.
 
-    Raises StorageError.
+    Columns in `long` hold long texts that do not repeat: they are packed with the quicker Snappy, all others with
+    Zstandard. Raises StorageError.
     """
-    repeating = [name for name in schema.names if name not in plain]
+    short = [name for name in schema.names if name not in long]
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(
             temporary,
             schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=repeating,
+            compression={name: "snappy" if name in long else "zstd" for name in schema.names},
+            compression_level=dict.fromkeys(short, 1),
+            use_dictionary=[name for name in short if _holds_text(schema.field(name).type)],
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
-            write_statistics=repeating,
+            write_statistics=False,
             store_schema=False,
         ) as file,
     ):
         yield Writer(file)
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
 def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:

@@ -1,11 +1,11 @@
--- The examples of a dataset, in order of their first points.
+-- The examples of a dataset, in order of their first points. Outcomes are sorted as structs, which is by model.
 -- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out)
 with points as (
     select
         m.example,
         count(*) as weight,
         max(w.received_at) as last_received_at,
-        array_agg(w.data_point_id order by m.repeat) as data_point_ids
+        list_sort(array_agg(w.data_point_id)) as data_point_ids
     from members as m
     inner join window_examples as w on m.day = w.day and m.point = w.point
     group by m.example
@@ -14,18 +14,19 @@ with points as (
 lists as (
     select
         example,
-        array_agg(
-            struct_pack(
-                model := model,
-                score := score,
-                failed := failed,
-                cost := cost,
-                latency_ms := latency_ms,
-                times := times,
-                failures := failures,
-                scored := scored
+        list_sort(
+            array_agg(
+                struct_pack(
+                    model := model,
+                    score := score,
+                    failed := failed,
+                    cost := cost,
+                    latency_ms := latency_ms,
+                    times := times,
+                    failures := failures,
+                    scored := scored
+                )
             )
-            order by model
         ) as outcomes
     from outcomes
     group by example

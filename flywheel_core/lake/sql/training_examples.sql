@@ -1,5 +1,6 @@
 -- One row a data point, labelled or not.
 -- reads   responses, labels (labels.sql over this day's responses)
+-- Outcomes are sorted as structs, which is by their first field, the model.
 with points as (
     select *
     from responses
@@ -9,15 +10,16 @@ with points as (
 lists as (
     select
         point,
-        array_agg(
-            struct_pack(
-                model := model,
-                score := score,
-                failed := failed,
-                cost := cost,
-                latency_ms := cast(latency_ms as double)
+        list_sort(
+            array_agg(
+                struct_pack(
+                    model := model,
+                    score := score,
+                    failed := failed,
+                    cost := cost,
+                    latency_ms := cast(latency_ms as double)
+                )
             )
-            order by position
         ) as outcomes
     from responses
     where model is not null
