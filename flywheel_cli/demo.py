@@ -57,7 +57,8 @@ QUESTION_WIDTH = 40
     show_default=True,
     help="The folder of the sample.",
 )
-def demo(leave: bool, folder: Path, sample: Path) -> None:
+@click.option("--free-ports", is_flag=True, help="Listen on any free ports instead of the usual ones.")
+def demo(leave: bool, folder: Path, sample: Path, free_ports: bool) -> None:
     """Run the whole loop on simulated models and sample data, on this machine alone.
 
     Starts the simulation, the collector, the gateway and Dagster; Ctrl-C ends all of them.
@@ -69,7 +70,7 @@ def demo(leave: bool, folder: Path, sample: Path) -> None:
             f"there is no sample in {sample}",
             hint="run this in the project's folder or name it with --sample",
         )
-    stage = prepare(folder)
+    stage = prepare(folder, usual_ports=not free_ports)
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         with Services(stage.logs) as services:

@@ -61,8 +61,10 @@ class Stage:
     dagster: str
 
 
-def prepare(folder: Path) -> Stage:
+def prepare(folder: Path, *, usual_ports: bool = True) -> Stage:
     """A fresh stage in `folder`; what an earlier demo left there is removed.
+
+    usual_ports: prefer the ports that the services have by default, where they are free.
 
     Raises UsageError when the folder holds something that no demo wrote.
     """
@@ -75,7 +77,7 @@ def prepare(folder: Path) -> Stage:
             )
         shutil.rmtree(folder)
     ports = {"simulation": 8090, "collector": 8080, "gateway": 8001, "dagster": 3000}
-    free = {name: free_port(port) for name, port in ports.items()}
+    free = {name: free_port(port if usual_ports else 0) for name, port in ports.items()}
     address = {name: f"http://127.0.0.1:{port}" for name, port in free.items()}
     text = _CONFIG.format(
         mark=MARK,

@@ -19,7 +19,14 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(1200)
 def test_the_demo_closes_the_loop_and_ends_what_it_started(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    command = [str(Path(sys.executable).parent / "flywheel"), "demo", "--exit", "--folder", str(folder)]
+    command = [
+        str(Path(sys.executable).parent / "flywheel"),
+        "demo",
+        "--exit",
+        "--free-ports",
+        "--folder",
+        str(folder),
+    ]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1100, check=False)
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     scores = {

@@ -35,7 +35,7 @@ def wait_for_line(layout: Layout) -> bytes:
 
 @pytest.mark.system
 def test_a_question_becomes_a_scored_data_point_on_disk(tmp_path: Path) -> None:
-    stage = prepare(tmp_path / "stage")
+    stage = prepare(tmp_path / "stage", usual_ports=False)
     layout = Layout(stage.config.storage.data_dir)
     with Services(stage.logs) as services:
         for start in (start_simulation, start_collector, start_gateway):
