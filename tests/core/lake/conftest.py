@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flywheel_core.lake.layout import Layout
 
@@ -11,3 +12,7 @@ from flywheel_core.lake.layout import Layout
 def layout(tmp_path: Path) -> Layout:
     """An empty data folder."""
     return Layout(tmp_path / "data")
+
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

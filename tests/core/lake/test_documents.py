@@ -1,4 +1,4 @@
-"""docs/data.md names every table and column as they are."""
+"""docs/data.md says what there is: every column in its order, every rule, every figure."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,43 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from flywheel_core.lake.chunks import REJECT_CODES
+from flywheel_core.lake.labels import RULES
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
+from flywheel_core.lake.tables import read_table
+from tests.core.lake.lakes import build_day, point, write_raw
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+KINDS = "text|date|integer|number|boolean|list"
+
+
+def section(heading: str) -> str:
+    """The text below a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/data.md has no section {heading}"
+    return found[1]
 
 
 @pytest.mark.parametrize(("name", "schema"), [*TABLES.items(), ("examples.parquet", EXAMPLES)])
 def test_a_table_is_documented_column_by_column(name: str, schema: pa.Schema) -> None:
-    section = TEXT.split(f"### `{name}`\n")[1].split("\n## ")[0].split("\n### ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", section, re.M) == schema.names
+    rows = re.findall(rf"^\| `(\w+)` \| (?:{KINDS}) \|", section(f"`{name}`"), re.MULTILINE)
+    assert rows == schema.names
 
 
-def test_every_label_rule_is_documented() -> None:
-    sql = (Path(__file__).parents[3] / "flywheel_core" / "lake" / "sql" / "labels.sql").read_text(
-        encoding="utf-8"
-    )
-    named = set(re.findall(r"'((?:too_few|below|unknown|single|tie)_\w+)'", sql))
-    assert named
-    assert all(f"| `{rule}` |" in TEXT for rule in named)
+def test_label_rules_are_documented_in_their_order() -> None:
+    assert tuple(re.findall(r"^\| `(\w+)` \|", section("Label rules"), re.MULTILINE)) == RULES
+
+
+def test_codes_of_ingest_are_documented() -> None:
+    assert all(f"`{code}`" in section("`rejects`") for code in REJECT_CODES)
+
+
+def test_figures_of_the_quality_report_are_documented(layout: Layout) -> None:
+    write_raw(layout, [point("a", {"big": 0.9, "stranger": 0.5}), b"null\n"])
+    build_day(layout)
+    report = read_table(layout, "quality_report").to_dicts()
+    documented = dict(re.findall(r"^\| `(\w+)` \| (`.*) \|$", section("`quality_report`"), re.MULTILINE))
+    for row in report:
+        assert f"`{row['metric']}`" in documented[row["section"]]
+    assert set(documented) == {row["section"] for row in report}

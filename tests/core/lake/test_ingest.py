@@ -335,7 +335,7 @@ lines_of_any_kind = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     st.lists(lines_of_any_kind, max_size=12),
     st.lists(lines_of_any_kind, max_size=6),

@@ -221,7 +221,7 @@ def told_plainly(config: Config, found: Sequence[Outcome]) -> tuple[str, str | N
     return f"tie_{decided}", category, best
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(examples_strategy, preferences, st.sampled_from([0.0, 0.02, 0.1]), st.sampled_from([0.0, 0.5, 0.9]))
 def test_labels_are_what_the_rules_say(
     examples: list[list[Outcome]], preference: list[str], tolerance: float, least: float
@@ -243,7 +243,7 @@ def test_labels_are_what_the_rules_say(
             assert row["score"] >= least and row["n_scored"] >= 2 and 0 <= row["margin"] <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(examples_strategy, st.randoms())
 def test_the_order_of_rows_does_not_matter(examples: list[list[Outcome]], random: Any) -> None:
     shuffled = [random.sample(example, len(example)) for example in examples]
