@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -80,7 +81,7 @@ def split_of(question: str) -> Split:
 def point_columns(points: Sequence[Any], offsets: Sequence[int], schema: pa.Schema = POINTS) -> pa.Table:
     """One row a point, with the columns of `schema`: all of `POINTS` or some of them."""
     decisions = [_decision(point.classification) for point in points]
-    columns: dict[str, Sequence[Any]] = {}
+    columns: dict[str, Sequence[Any]] = {"byte_offset": offsets}
     if "question_key" in schema.names:
         sides = [_keys(point.question) for point in points]
         columns["question_key"] = [key for key, _ in sides]
@@ -88,13 +89,10 @@ def point_columns(points: Sequence[Any], offsets: Sequence[int], schema: pa.Sche
     for name in schema.names:
         if name in _FROM_DECISION:
             field, read = _FROM_DECISION[name]
-            columns[name] = [None if decision is None else read(decision, field) for decision in decisions]
-        elif name == "byte_offset":
-            columns[name] = offsets
+            columns[name] = [decision and read(decision, field) for decision in decisions]
         elif name not in columns:
-            field = "id" if name == "data_point_id" else name
-            columns[name] = [getattr(point, field) for point in points]
-    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+            columns[name] = list(map(attrgetter("id" if name == "data_point_id" else name), points))
+    return _table(columns, schema)
 
 
 def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Table:
@@ -111,11 +109,11 @@ def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Tab
     counts: list[int] = []
     for point in points:
         found, given = point.responses, point.scores
-        names: list[str] = list(found)
+        names: list[Any] = list(found)
         if not given.keys() <= found.keys():
             names += [model for model in given if model not in found]
         if not names:
-            names = [None]  # type: ignore[list-item] # the row that keeps a point without responses
+            names = [None]  # the row that keeps a point without responses
         models += names
         responses += map(found.get, names)
         own_scores = list(map(given.get, names))
@@ -139,23 +137,40 @@ def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Tab
         "position": np.arange(len(owners)) - np.repeat(np.cumsum([0, *counts])[:-1], counts),
         "model": models,
         "failed": [
-            None if model is None else failure is not None
-            for model, failure in zip(models, failures, strict=True)
+            None if model is None else bool(failure) for model, failure in zip(models, failures, strict=True)
         ],
         "failure_reason": failures,
-        "score": [None if failure else score for failure, score in zip(failures, scores, strict=True)],
-        "score_reason": [
-            "response_failed" if failure else reason
-            for failure, reason in zip(failures, reasons, strict=True)
-        ],
+        "score": scores,
+        "score_reason": reasons,
         "score_spread": spreads,
         "asked": asked,
     }
+    for row in [row for row, failure in enumerate(failures) if failure]:
+        scores[row], reasons[row] = None, "response_failed"
+    whole = None not in responses
     for name in schema.names:
         if name not in columns:
-            values = [response and getattr(response, name) for response in responses]
-            columns[name] = _bounded(values) if name == "latency_ms" else values
-    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+            get = attrgetter(name)
+            columns[name] = (
+                [response and get(response) for response in responses]
+                if not whole
+                else list(map(get, responses))
+            )
+    if "latency_ms" in columns:
+        columns["latency_ms"] = _bounded(columns["latency_ms"])
+    return _table(columns, schema)
+
+
+def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """The columns that `schema` names; those without any value cost nothing."""
+    arrays = []
+    for field in schema:
+        values = columns[field.name]
+        if isinstance(values, list) and values.count(None) == len(values):
+            arrays.append(pa.nulls(len(values), field.type))
+        else:
+            arrays.append(pa.array(values, field.type))
+    return pa.table(arrays, schema=schema)
 
 
 def _keys(question: str) -> tuple[str, Split]:
@@ -214,7 +229,7 @@ def _failure(model: str | None, response: Any, score: float | None) -> str | Non
 
 
 def _bounded(latencies: list[int | None]) -> list[int | None]:
-    if any(value is not None and value > MAX_LATENCY_MS for value in latencies):
+    if max((value for value in latencies if value is not None), default=0) > MAX_LATENCY_MS:
         return [value if value is None else min(value, MAX_LATENCY_MS) for value in latencies]
     return latencies
 
