@@ -25,7 +25,7 @@ NAMES = ("ridge", "forest", "few_clusters", "many_clusters", "neighbours")
 FOREST_DIMENSIONS = 60
 FORM_SCALE = 0.1
 """Measures of form have a spread of 1 each, latent dimensions of 1 together: the ridge is to heed both."""
-NEGLIGIBLE = 0.03
+NEGLIGIBLE = 0.1
 """An estimator with less of the weight is left out: it costs time and tells nothing."""
 _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "ridge": (MultiRidge, linear.ARRAYS),
