@@ -76,7 +76,7 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
             rejects.append(_whole_reject(chunk, data, length))
             end += length
     else:
-        reader = PointReader(wanted.day)
+        reader = PointReader(data, wanted.day, answers=wanted.full)
         for offset, view in _lines(data, chunk.start, wanted.open):
             end = offset + len(view) + 1
             try:

@@ -1,29 +1,49 @@
-"""Data points out of raw lines: canonical lines in one look, anything else as the wire's own decoder judges it."""
+"""Data points out of raw lines: canonical lines in one look, anything else as the wire's own decoder judges it.
+
+Every byte of an accepted line is looked at, also of what no table keeps. Three ways, the quick ones first:
+
+1. canonical lines whose raw responses are chat completions: long texts stay unread JSON strings, in which nothing can be
+   nested, in a chunk that is known to be UTF-8 as a whole;
+2. canonical lines: all parts are decoded, down to a fixed depth;
+3. everything else: `decode_point`, the decoder of the collector.
+"""
 
 from datetime import UTC, date, datetime
 from types import GenericAlias
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
+import pyarrow as pa
 
-from flywheel_core.records import DataPoint, Response
+from flywheel_core.records import NULL, DataPoint, Response
 from flywheel_core.wire_fields import MAX_ERROR_CHARS, question_code
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-_SHORT_WAY_BYTES = 1024 * 1024
-"""Longer lines take the long way, whose bound on the size of a point lies above this."""
+_QUICK_BYTES = 1024 * 1024
+"""Longer lines are left to `decode_point`, whose bound on the size of a point lies above this."""
 
-_SHORT_WAY_DEPTH = 9
-"""Nesting of a point's free parts up to which a line takes the short way; the wire allows more."""
+_QUICK_DEPTH = 9
+"""Nesting of free parts down to which the second way reads; the wire allows more."""
+
+_QUOTE = ord('"')
+_TEXT_OR_NULL = frozenset(b'"n')
+_NOT_BLANK = frozenset(range(0x21, 0x7F)) - frozenset(b'"\\')
+"""First bytes of a JSON string that is surely not white space."""
 
 _ANY = msgspec.json.Decoder()
 
 
 class PointReader:
-    """Reads the lines of a raw file of `day`."""
+    """Reads the lines of `chunk`, which is part of a raw file of `day`.
 
-    def __init__(self, day: date) -> None:
+    answers: whether the text of answers is wanted; without, only whether there is any may be known.
+    """
+
+    def __init__(self, chunk: bytes, day: date, answers: bool = True) -> None:
+        self._completions = _WITH_COMPLETIONS if answers else _WITHOUT_ANSWERS
+        self._answers = answers
+        self._quickest = _is_utf8(chunk)
         self._midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
     def read(self, line: bytes | memoryview) -> Any:
@@ -32,14 +52,17 @@ class PointReader:
         Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second,
         so that the same line gives the same row whenever it is read. Raises PointError with one of `POINT_CODES`.
         """
-        if len(line) <= _SHORT_WAY_BYTES:
-            try:
-                point = _SHORT_WAY.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                pass
-            else:
-                if question_code(point.question) is None and _drop_free_parts(point):
+        if len(line) <= _QUICK_BYTES:
+            if self._quickest:
+                point = _decoded(self._completions, line)
+                if point is not None and _finished(point, self._answers):
                     return point
+            point = _decoded(_CANONICAL, line)
+            if point is not None and _finished(point, answers=True):
+                self._quickest = (
+                    False  # other bodies: those of the next lines are likely to have the same shape
+                )
+                return point
         # imported where it is needed: files of canonical lines never need it, and it takes long to load
         from flywheel_core.wire import decode_point
 
@@ -51,35 +74,93 @@ def free_part(value: Any) -> Any:
     return _ANY.decode(value) if isinstance(value, msgspec.Raw) else value
 
 
-def _drop_free_parts(point: Any) -> bool:
-    """Let go of what no table keeps, so that memory is used again at once; false: a response has another name."""
+def _is_utf8(chunk: bytes) -> bool:
+    ends = pa.array([0, len(chunk)], pa.int32()).buffers()[1]
+    try:
+        pa.StringArray.from_buffers(1, ends, pa.py_buffer(chunk)).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _decoded(decoder: Any, line: bytes | memoryview) -> Any:
+    """What the decoder makes of a line, None if it is not of its shape or its question is not acceptable."""
+    try:
+        point = decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return point if question_code(point.question) is None else None
+
+
+def _finished(point: Any, answers: bool) -> bool:
+    """Let go of what no table keeps, so that memory is used again at once; false: a rule is broken.
+
+    The rules: a response is of the model that it stands under, and unread texts are strings or null.
+    """
     point.messages = None
     for model, response in point.responses.items():
         if response.model != model:
             return False
+        body = response.raw_response
+        if isinstance(body, _Completion) and body.choices is not None:
+            for choice in body.choices:
+                message = choice.message
+                if message is not None and not (
+                    _is_text(message.content) and _is_text(message.reasoning_content)
+                ):
+                    return False
         response.usage = response.raw_response = None
+        if not answers and not _stand_in(response):
+            return False
     return True
 
 
-def _short_way() -> Any:
-    """A decoder for canonical lines that looks at every byte.
+def _is_text(raw: msgspec.Raw) -> bool:
+    return raw is NULL or memoryview(raw)[0] in _TEXT_OR_NULL
 
-    The wire's records keep free parts as unread JSON text, which takes further looks for UTF-8 and depth. With the
-    free parts spelt out down to a fixed depth, one look in C does all of it, in less time.
-    """
-    scalar = str | int | float | bool | None
-    json: Any = scalar
-    in_list: Any = scalar  # lists right inside lists are rare, and leaving them out keeps the types few
-    for _ in range(_SHORT_WAY_DEPTH):
-        json, in_list = dict[str, json] | list[in_list] | scalar, dict[str, json] | scalar
-    mapping: Any = dict[str, json] | None
-    listing: Any = list[in_list] | None
-    error = Annotated[str, msgspec.Meta(max_length=MAX_ERROR_CHARS)] | None
-    response = _like(Response, error=error, usage=mapping, raw_response=mapping)
-    responses: Any = GenericAlias(dict, (str, response))
-    return msgspec.json.Decoder(
-        _like(DataPoint, responses=responses, classification=mapping, messages=listing)
-    )
+
+def _stand_in(response: Any) -> bool:
+    """Put the least in place of an unread answer that tells an empty one from others; false: it is no string."""
+    text = memoryview(response.answer)
+    if text[0] == _QUOTE and text[1] in _NOT_BLANK:
+        response.answer = "."
+        return True
+    if text[0] not in _TEXT_OR_NULL:
+        return False
+    response.answer = _ANY.decode(text)
+    return True
+
+
+_Scalar = str | int | float | bool | None
+_Small = dict[str, _Scalar | dict[str, _Scalar]] | None
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    role: str | None = None
+    content: msgspec.Raw = NULL
+    reasoning_content: msgspec.Raw = NULL
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    index: int | None = None
+    message: _Message | None = None
+    finish_reason: str | None = None
+    logprobs: _Small = None
+
+
+class _Completion(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The body of a chat completion."""
+
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Small = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    request_id: str | None = None
 
 
 def _like(record: type[msgspec.Struct], **types: Any) -> Any:
@@ -90,9 +171,31 @@ def _like(record: type[msgspec.Struct], **types: Any) -> Any:
         kind = types.get(field.name, hints[field.name])
         if field.required:
             fields.append((field.name, kind))
+        elif field.name not in types:
+            fields.append((field.name, kind, field.default))
         else:
-            fields.append((field.name, kind, None if field.name in types else field.default))
+            fields.append((field.name, kind, NULL if kind is msgspec.Raw else None))
     return msgspec.defstruct(record.__name__, fields, forbid_unknown_fields=True, gc=False)
 
 
-_SHORT_WAY = _short_way()
+def _decoder(free: Any, listing: Any, raw_response: Any, **response_types: Any) -> Any:
+    """A decoder for canonical lines whose free parts are of these types."""
+    error = Annotated[str, msgspec.Meta(max_length=MAX_ERROR_CHARS)] | None
+    response = _like(Response, error=error, usage=free, raw_response=raw_response, **response_types)
+    responses: Any = GenericAlias(dict, (str, response))
+    return msgspec.json.Decoder(_like(DataPoint, responses=responses, classification=free, messages=listing))
+
+
+def _canonical() -> Any:
+    json: Any = _Scalar
+    in_list: Any = _Scalar  # lists right inside lists are rare, and leaving them out keeps the types few
+    for _ in range(_QUICK_DEPTH):
+        json, in_list = dict[str, json] | list[in_list] | _Scalar, dict[str, json] | _Scalar
+    mapping: Any = dict[str, json] | None
+    return _decoder(mapping, list[in_list] | None, mapping)
+
+
+_CANONICAL = _canonical()
+_COMPLETION_TYPES: Any = (_Small, list[_Scalar | dict[str, _Scalar]] | None, _Completion | None)
+_WITH_COMPLETIONS = _decoder(*_COMPLETION_TYPES)
+_WITHOUT_ANSWERS = _decoder(*_COMPLETION_TYPES, answer=msgspec.Raw)

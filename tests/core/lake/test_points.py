@@ -58,9 +58,9 @@ points = st.fixed_dictionaries(
 )
 
 
-def read_point(raw: bytes) -> Any:
-    """The point of one line."""
-    return PointReader(DAY).read(raw)
+def read_point(raw: bytes, answers: bool = True) -> Any:
+    """The point of a chunk that is one line."""
+    return PointReader(raw, DAY, answers).read(raw)
 
 
 def seen(read: Any, raw: bytes) -> Any:
@@ -80,8 +80,22 @@ def seen(read: Any, raw: bytes) -> Any:
 
 
 def agree(raw: bytes) -> None:
-    """Ingest and wire see the same in a line."""
-    assert seen(read_point, raw) == seen(lambda text: decode_point(text, now=MIDNIGHT), raw)
+    """Ingest and wire see the same in a line; without answers, the same but for their text."""
+    by_wire = seen(lambda text: decode_point(text, now=MIDNIGHT), raw)
+    assert seen(read_point, raw) == by_wire
+    without = seen(lambda text: read_point(text, answers=False), raw)
+    if isinstance(by_wire, str):
+        assert without == by_wire
+        return
+    assert without.keys() == by_wire.keys()
+    for name, value in by_wire.items():
+        if not name.startswith("response of "):
+            assert without[name] == value
+            continue
+        found = without[name]
+        assert found[:1] + found[2:] == value[:1] + value[2:]
+        assert (found[1] is None) == (value[1] is None)
+        assert bool((found[1] or "").strip()) == bool((value[1] or "").strip())
 
 
 @given(points)
@@ -117,10 +131,69 @@ def test_canonical_lines_with_any_answer_and_any_free_parts_are_read_as_the_wire
     agree(raw)
 
 
+messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": texts | json_values,
+        "content": blank_or_not | json_values,
+        "reasoning_content": st.none() | json_values,
+        "tool_calls": json_values,
+    },
+)
+completions = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": texts,
+        "created": st.integers(0, 10**10) | st.floats(),
+        "choices": st.none()
+        | st.lists(
+            st.fixed_dictionaries({"index": st.integers(0, 3), "message": st.none() | messages}), max_size=3
+        ),
+        "usage": json_values,
+        "extra": json_values,
+    },
+)
+
+
+@given(st.none() | blank_or_not, completions, st.booleans())
+def test_lines_with_chat_completions_are_read_as_the_wire_reads_them(
+    answer: str | None, completion: Any, escaped: bool
+) -> None:
+    value = point("p", {"big": 0.5, "coder": 1})
+    value["responses"]["big"] |= {"answer": answer, "raw_response": completion}
+    agree(json.dumps(value, ensure_ascii=escaped).encode(errors="surrogatepass"))
+
+
+def test_one_bad_line_does_not_touch_its_neighbours() -> None:
+    good = [line(point(f"p{number}", {"big": 0.5})).strip() for number in range(4)]
+    bad = [b"\xff", b"null", b"{", b'{"question": "\xed\xa0\x80"}']
+    lines = [good[0], bad[0], good[1], bad[1], good[2], bad[2], bad[3], good[3]]
+    reader = PointReader(b"\n".join(lines), DAY)
+    found = []
+    for raw in lines:
+        try:
+            found.append(reader.read(raw).id)
+        except PointError as error:
+            found.append(error.code)
+    assert found == [
+        "p0",
+        "point_not_utf8",
+        "p1",
+        "point_not_object",
+        "p2",
+        "point_not_json",
+        "point_not_utf8",
+        "p3",
+    ]
+
+
 @given(st.data())
 def test_a_damaged_line_is_read_as_the_wire_reads_it(data: st.DataObject) -> None:
     value = point("p", {"big": 0.5, "algebra": None}, messages=[{"role": "用户"}])
-    value["responses"]["big"] |= {"usage": {"n": 1}, "raw_response": {"choices": [{"text": "答{案"}]}}
+    value["responses"]["big"] |= {
+        "usage": {"n": 1},
+        "raw_response": {"choices": [{"message": {"content": "答{案"}}]},
+    }
     raw = bytearray(line(value).strip())
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
@@ -134,6 +207,9 @@ def test_a_damaged_line_is_read_as_the_wire_reads_it(data: st.DataObject) -> Non
         (b'{"text": "\xff"}', "point_not_utf8"),
         (b'{"n": ' + b"[" * 40 + b"]" * 40 + b"}", "point_too_deep"),
         (b'{"n": [1, }', "point_not_json"),
+        (b'{"choices": [{"message": {"content": "\xff"}}]}', "point_not_utf8"),
+        (b'{"choices": [{"message": {"content": ' + b"[" * 40 + b"]" * 40 + b"}}]}", "point_too_deep"),
+        (b'{"choices": [{"message": {"content": "\\ud800"}}]}', "point_not_utf8"),
     ],
 )
 def test_what_no_table_keeps_is_looked_at_all_the_same(raw_response: bytes, code: str) -> None:
