@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?= tests
+PROOFS ?= tests/proof
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types format clean
+.PHONY: help setup demo test prove check lint types format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +27,9 @@ demo: $(STAMP) ## run the whole loop on embedded defaults; ARGS=--exit ends inst
 
 test: $(STAMP) ## run the tests; TESTS=path and ARGS=... narrow them down
 	@$(BIN)/python -m pytest -n 2 $(TESTS) $(ARGS)
+
+prove: $(STAMP) ## test the promises at full size (30 minutes) and write docs/proof.md; ARGS=--soak adds an hour's load
+	@$(BIN)/python -m pytest -n 2 --prove --timeout 4500 $(PROOFS) $(ARGS)
 
 lint: $(STAMP) ## ruff: format and lint
 	@$(BIN)/ruff format --check .

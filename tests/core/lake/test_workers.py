@@ -24,7 +24,9 @@ def workers() -> list[psutil.Process]:
 
 def _reads(child: psutil.Process) -> bool:
     try:
-        return "flywheel_core.lake.worker" in child.cmdline()  # empty for one that has ended and not been waited for
+        return (
+            "flywheel_core.lake.worker" in child.cmdline()
+        )  # empty for one that has ended and not been waited for
     except psutil.NoSuchProcess:
         return False
 

@@ -1,0 +1,60 @@
+"""Tests of promises: small here and in CI, at full size with --prove, which writes their figures to docs/proof.md."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.proof.document import Proven, write_document
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "proof.md"
+
+_T = TypeVar("_T")
+_PROVEN: list[Proven] = []
+
+
+class Proof:
+    """What one test of a promise asks for its size, and tells of its figures."""
+
+    def __init__(self, full: bool) -> None:
+        self.full = full
+        self.figures: dict[str, Any] = {}
+
+    def size(self, short: _T, full: _T) -> _T:
+        """`short` in CI, `full` with --prove."""
+        return full if self.full else short
+
+    def note(self, **figures: Any) -> None:
+        """Figures for the document; a name is shown with its underscores as spaces, so end it with the unit."""
+        self.figures |= figures
+
+
+@pytest.fixture
+def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
+    """Size and figures of a test that has the mark `proof(promise, how)`."""
+    made = Proof(request.config.getoption("--prove"))
+    yield made
+    (mark,) = request.node.iter_markers("proof")
+    section = (request.module.__doc__ or "").partition("\n")[0].rstrip(".")
+    request.node.user_properties.append(("proof", [section, *mark.args, made.figures]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Gather what the tests noted; with xdist this is the process that gathers all reports."""
+    if report.when == "teardown":
+        for name, value in report.user_properties:
+            if name == "proof":
+                _PROVEN.append(Proven(report.nodeid, *value))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the figures; after a whole run that nothing failed in, write them to the document."""
+    if not config.getoption("--prove"):
+        return
+    for one in _PROVEN:
+        terminalreporter.write_line(f"{one.test}: {one.figures_text()}")
+    whole = config.args == ["tests/proof"] and not terminalreporter.stats.get("failed")
+    if whole and not terminalreporter.stats.get("error"):
+        write_document(DOCUMENT, _PROVEN)
+        terminalreporter.write_line(f"figures written to {DOCUMENT.relative_to(Path.cwd())}")
