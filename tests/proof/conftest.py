@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -45,7 +45,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
         for name, value in report.user_properties:
             if name == "proof":
-                _PROVEN.append(Proven(report.nodeid, *value))
+                _PROVEN.append(Proven(report.nodeid, *cast("list[Any]", value)))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
