@@ -81,6 +81,7 @@ class Committer:
         self._more = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop
         self._stopping = False
         self._failing = False
         self._full = False
@@ -89,6 +90,7 @@ class Committer:
 
     async def start(self) -> None:
         """Mend what an earlier run left behind, and begin to commit. Raises StorageError."""
+        self._loop = asyncio.get_running_loop()
         await self._on_thread(self._mend)
         self._tasks = [asyncio.create_task(self._commit_forever()), asyncio.create_task(self._tidy_forever())]
 
@@ -116,7 +118,7 @@ class Committer:
         if self._stopping:
             raise RequestError("shutting_down", retry_after=RETRY_AFTER)
         self.check_room()
-        entry = _Entry(day, raw, rejected, asyncio.get_running_loop().create_future())
+        entry = _Entry(day, raw, rejected, self._loop.create_future())
         self._waiting.append(entry)
         self._more.set()
         await entry.done
@@ -217,7 +219,7 @@ class Committer:
                 await self._on_thread(self._tidy)
 
     async def _on_thread(self, work: Callable[[*_Ts], _T], *arguments: *_Ts) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        return await self._loop.run_in_executor(self._thread, work, *arguments)
 
     def _write(self, entries: list[_Entry]) -> None:
         started = time.perf_counter()

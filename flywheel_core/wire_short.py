@@ -4,7 +4,6 @@ Three shapes are known: the canonical one, the canonical one without id, and tha
 Whatever has another shape, or breaks a rule that types do not express, is left to `flywheel_core/wire_fields.py`.
 """
 
-import itertools
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -22,7 +21,7 @@ _RAW_DEPTH = MAX_DEPTH - 3
 _FEW = 16
 """Texts from which numpy finds brackets faster than a loop."""
 
-_OBJECT, _LIST, _NULL, _NEWLINE = b"{[n\n"
+_OBJECT, _LIST, _NULL = b"{[n"
 _STRING_OR_NULL = frozenset(b'"n')
 
 _LARGE = 8_192
@@ -178,11 +177,17 @@ def _from_go(point: _GoPoint) -> DataPoint | None:
 
 def _texts_are_plain(points: list[DataPoint]) -> bool:
     """Whether all JSON texts that are kept as they came have the right type, stand on one line and are not too deep."""
-    responses = [response for point in points for response in point.responses.values()]
-    objects = [response.raw_response for response in responses if response.raw_response is not NULL]
+    responses: list[Response] = []
+    objects: list[msgspec.Raw] = []
+    lists: list[msgspec.Raw] = []
+    for point in points:
+        responses += point.responses.values()
+        if point.classification is not NULL:
+            objects.append(point.classification)
+        if point.messages is not NULL:
+            lists.append(point.messages)
+    objects += [response.raw_response for response in responses if response.raw_response is not NULL]
     objects += [response.usage for response in responses if response.usage is not NULL]
-    objects += [point.classification for point in points if point.classification is not NULL]
-    lists = [point.messages for point in points if point.messages is not NULL]
     if points and isinstance(points[0], _KeptPoint):
         first_bytes = {memoryview(response.answer)[0] for response in responses}  # type: ignore[arg-type] # kept as text
         if not first_bytes <= _STRING_OR_NULL:
@@ -195,25 +200,19 @@ def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
 
     No text can be nested deeper than it has opening brackets, so that most need not be looked into.
     """
-    joined = b"\n".join(texts)
-    if b"\r" in joined:
+    begins = {memoryview(text)[0] for text in texts}
+    joined = b"".join(texts)
+    if not begins <= {first, _NULL} or b"\n" in joined or b"\r" in joined:
         return False
     if len(texts) <= _FEW:
-        pieces = joined.split(b"\n")
-        begins = {piece[0] for piece in pieces if piece}
         if joined.count(b"{") + joined.count(b"[") <= _RAW_DEPTH:
-            return len(pieces) == len(texts) and begins <= {first, _NULL}
+            return True
+        pieces = [bytes(text) for text in texts]
         counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
     else:
         marks = np.frombuffer(joined, np.uint8)
-        breaks = (marks == _NEWLINE).nonzero()[0]
-        openers = ((marks | 32) == _OBJECT).nonzero()[
-            0
-        ]  # of the bytes in JSON, only { and [ become { by this bit
-        before = [0, *openers.searchsorted(breaks).tolist(), len(openers)]
-        counts = [stop - start for start, stop in itertools.pairwise(before)]
-        begins = {joined[0], *marks[breaks + 1].tolist()}
-    if len(counts) != len(texts) or not begins <= {first, _NULL}:
-        return False
+        openers = ((marks | 32) == _OBJECT).nonzero()[0]  # in JSON only { and [ become { by this bit
+        ends = np.cumsum([len(memoryview(text)) for text in texts])
+        counts = np.diff(openers.searchsorted(ends), prepend=0).tolist()
     deep = [text for text, count in zip(texts, counts, strict=True) if count > _RAW_DEPTH]
     return all(depth_of(_ANY.decode(text)) <= _RAW_DEPTH for text in deep)

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flywheel_core.config import Server
 from flywheel_core.errors import REQUEST_CODES
+from flywheel_core.serve.gather import GatheringTransport
 from flywheel_core.serve.metrics import ServerMetrics
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -35,7 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take the connection, or refuse it when too many are open."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", GatheringTransport(transport, self.loop)))
         self.metrics.connections.set(len(self.connections))
         if len(self.connections) > self.settings.max_connections:
             self._refuse("connections_full")
