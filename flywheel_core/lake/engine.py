@@ -9,6 +9,7 @@ from importlib.resources import files
 import duckdb
 
 from flywheel_core.config import Config
+from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import Layout
 
 THREADS = 2
@@ -16,8 +17,12 @@ THREADS = 2
 
 @contextmanager
 def engine(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that knows the configuration as the tables `models` and `settings`."""
+    """A connection that knows the configuration as the tables `models` and `settings`. Raises StorageError."""
     scratch = layout.root / ".scratch" / uuid.uuid4().hex
+    try:
+        scratch.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder of a path only
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {scratch.parent}: {error.strerror or error}") from error
     connection = open_engine(config, str(scratch))
     try:
         yield connection

@@ -1,5 +1,7 @@
 """DuckDB over the tables and datasets where they lie."""
 
+import tempfile
+import uuid
 from glob import escape
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
     `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no setting
     changed.
     """
-    connection = open_engine(config, str(layout.root.resolve() / ".scratch" / "sql"))
+    connection = open_engine(config, str(Path(tempfile.gettempdir()) / f"flywheel-sql-{uuid.uuid4().hex}"))
     connection.execute(_statements(layout))
     root = f"{layout.root.resolve()}/"  # DuckDB holds patterns as well as files against the allowed folders
     connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
