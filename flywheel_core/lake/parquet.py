@@ -68,19 +68,20 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write batches of any size as row groups of `ROW_GROUP` rows; gives the number of rows. Raises StorageError."""
-    waiting: list[pa.RecordBatch] = []
+    waiting: list[pa.Table] = []
     count = 0
     with parquet_file(path, schema) as writer:
         for batch in batches:
-            waiting.append(batch)
+            # cast at once: names inside nested types differ between engines, and tables have to be alike to be joined
+            waiting.append(pa.Table.from_batches([batch]).cast(schema))
             count += batch.num_rows
             while count >= ROW_GROUP:
-                table = pa.Table.from_batches(waiting).cast(schema)
+                table = pa.concat_tables(waiting)
                 writer.write(table.slice(0, ROW_GROUP))
-                waiting = table.slice(ROW_GROUP).to_batches()
+                waiting = [table.slice(ROW_GROUP)]
                 count -= ROW_GROUP
         if waiting:
-            writer.write(pa.Table.from_batches(waiting).cast(schema))
+            writer.write(pa.concat_tables(waiting))
         return writer.rows
 
 

@@ -6,12 +6,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.lake import dataset, parquet
 from flywheel_core.lake.dataset import (
     SPLITS,
     build_dataset,
@@ -237,6 +239,20 @@ def test_the_latest_is_of_the_last_day_and_then_the_one_asked_for_last(layout: L
     later = build_dataset(layout, NEXT, CONFIG)
     os.utime(later.path, ns=(0, 0))
     assert latest_dataset(layout) == later.version
+
+
+def test_more_examples_than_one_row_group_holds(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP", 1_000)
+    monkeypatch.setattr(dataset, "_BATCH_ROWS", 2_048)
+    write_raw(
+        layout,
+        [point(f"p{number}", {"big": 0.9, "coder": 0.5}, question=f"q{number:x}") for number in range(5_000)],
+    )
+    build_day(layout)
+    built = build_dataset(layout, DAY, CONFIG)
+    rows = pl.read_parquet(built.path / "examples.parquet")
+    assert rows.height == rows["id"].n_unique() == 5_000
+    assert pq.read_metadata(built.path / "examples.parquet").num_row_groups == 5
 
 
 def test_damage_is_found(layout: Layout) -> None:
