@@ -1,0 +1,221 @@
+"""A model file system: it knows what is synced, and at a power cut it forgets what is not, in any combination.
+
+Files lie in a real folder, which shows what processes see while the power is on. Beside it stands what would survive:
+for every folder the names that were synced, for every file the synced content and the changes since then.
+"""
+
+import errno
+import itertools
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector_api.disk import BLOCK, Disk
+
+_SECTOR = 512
+
+
+@dataclass(eq=False)
+class _File:
+    """One file. pending: changes since the last sync, in order: (offset, bytes) of a write, or a new size."""
+
+    content: bytes = b""
+    pending: list[tuple[int, bytes] | int] = field(default_factory=list)
+
+    def sync(self) -> None:
+        """Every change is durable now."""
+        self.content = self.versions()[-1]
+        self.pending.clear()
+
+    def versions(self) -> list[bytes]:
+        """The synced content, and the content after each change since."""
+        found = [self.content]
+        for change in self.pending:
+            now = bytearray(found[-1])
+            if isinstance(change, int):
+                now[change:] = bytes(max(0, change - len(now)))
+            else:
+                offset, data = change
+                now += bytes(max(0, offset - len(now)))
+                now[offset : offset + len(data)] = data
+            found.append(bytes(now))
+        return found
+
+    def survivor(self, choose: random.Random) -> bytes:
+        """What a power cut leaves: any of the sizes, and each block as any change left it, or torn between two."""
+        versions = self.versions()
+        size = len(choose.choice(versions))
+        return b"".join(self._block(versions, at, choose) for at in range(0, size, BLOCK))[:size]
+
+    def _block(self, versions: list[bytes], at: int, choose: random.Random) -> bytes:
+        found = [version[at : at + BLOCK].ljust(BLOCK, b"\0") for version in versions]
+        one, other = choose.choice(found), choose.choice(found)
+        if one == other:
+            return one
+        torn = choose.choice(["whole", "cut", "sectors"])
+        if torn == "cut":
+            cut = choose.randint(0, BLOCK)
+            return one[:cut] + other[cut:]
+        if torn == "sectors":
+            return b"".join(
+                choose.choice([one, other])[sector : sector + _SECTOR] for sector in range(0, BLOCK, _SECTOR)
+            )
+        return one
+
+
+class Machine:
+    """A computer whose power can fail: `root` is what its processes see, and is another folder after each failure."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._boots = itertools.count()
+        self._boot({}, {})
+
+    def _boot(self, files: dict[str, bytes], folders: dict[str, None]) -> None:
+        self.root = self._folder / f"boot-{next(self._boots)}"
+        self.root.mkdir()
+        self.files: dict[str, _File] = {}
+        self.names: dict[str, dict[str, _File | None]] = {"": {}}
+        for path in folders:
+            (self.root / path).mkdir(parents=True)
+            self.names[path] = {}
+        for path, content in files.items():
+            (self.root / path).write_bytes(content)
+            self.files[path] = _File(content)
+        for folder in self.names:
+            self.names[folder] = self.seen(folder)
+
+    def key(self, path: Path) -> str:
+        """The name of a path below the root, the same after each power cut; "" for the root itself."""
+        name = path.relative_to(self.root).as_posix()
+        return "" if name == "." else name
+
+    def seen(self, folder: str) -> dict[str, _File | None]:
+        """The names in a folder as processes see them, each with its file; None stands for a folder."""
+        found: dict[str, _File | None] = {}
+        for path in (self.root / folder).iterdir():
+            found[path.name] = None if path.is_dir() else self.files[self.key(path)]
+        return found
+
+    def cut_power(self, choose: random.Random) -> None:
+        """Everything that is not synced is kept or lost as `choose` has it; `root` then holds what is left."""
+        files: dict[str, bytes] = {}
+        folders: dict[str, None] = {}
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            for name, file in self._surviving_names(folder, choose).items():
+                path = f"{folder}/{name}".lstrip("/")
+                if file is None:
+                    folders[path] = None
+                    waiting.append(path)
+                else:
+                    files[path] = file.survivor(choose)
+        self._boot(files, folders)
+
+    def _surviving_names(self, folder: str, choose: random.Random) -> dict[str, _File | None]:
+        durable, seen = self.names.get(folder, {}), self.seen(folder)
+        kept: dict[str, _File | None] = {}
+        for name in sorted(durable.keys() | seen.keys()):
+            state = choose.choice([durable, seen])
+            if name in state:
+                kept[name] = state[name]
+        return kept
+
+
+class ModelDisk(Disk):
+    """One process's view of a machine. After `die_after` more changes it is gone: nothing that it does has an effect.
+
+    fail: calls, each with the number of times that it is still to be refused; what a refused write or sync had begun
+    is done in part. died: whether the process is gone.
+    """
+
+    def __init__(self, machine: Machine, choose: random.Random, die_after: int | None = None) -> None:
+        self._machine = machine
+        self._choose = choose
+        self._open: dict[int, _File] = {}
+        self.die_after = die_after
+        self.died = False
+        self.fail: dict[str, int] = {}
+
+    def _step(self, call: str) -> None:
+        """One change begins. Raises OSError when the process is gone, or where a refusal was asked for."""
+        if self.die_after is not None:
+            self.died = self.died or self.die_after <= 0
+            self.die_after -= 1
+        if self.died:
+            raise OSError(errno.EIO, "the process is gone")
+        if self.fail.get(call):
+            self.fail[call] -= 1
+            raise OSError(errno.EIO, "refused")
+
+    def open(self, path: Path, *, create: bool) -> int:
+        self._step("open")
+        handle = super().open(path, create=create)
+        if create:
+            self._machine.files[self._machine.key(path)] = _File()
+        self._open[handle] = self._machine.files[self._machine.key(path)]
+        return handle
+
+    def write(self, file: int, data: memoryview, offset: int) -> None:
+        state = self._open[file]
+        before = self.died
+        try:
+            self._step("write")
+        except OSError:
+            if not before:  # a part of it may have come through all the same
+                blocks = self._choose.randint(0, len(data) // BLOCK)
+                self._write(file, state, data[: blocks * BLOCK], offset)
+            raise
+        self._write(file, state, data, offset)
+
+    def _write(self, file: int, state: _File, data: memoryview, offset: int) -> None:
+        for at in range(0, len(data), BLOCK):  # each block may survive without the others
+            state.pending.append((offset + at, bytes(data[at : at + BLOCK])))
+        super().write(file, data, offset)
+
+    def sync(self, file: int) -> None:
+        state = self._open[file]
+        before = self.died
+        try:
+            self._step("sync")
+        except OSError:
+            if not before and not self.died:  # after a refusal the system takes everything for written
+                state.content = state.survivor(self._choose)
+                state.pending.clear()
+            raise
+        state.sync()
+
+    def truncate(self, file: int, size: int) -> None:
+        self._step("truncate")
+        self._open[file].pending.append(size)
+        super().truncate(file, size)
+
+    def close(self, file: int) -> None:
+        del self._open[file]
+        super().close(file)
+
+    def remove(self, path: Path) -> None:
+        self._step("remove")
+        super().remove(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        self._step("sync_folder")
+        self._machine.names[self._machine.key(folder)] = self._machine.seen(self._machine.key(folder))
+
+    def free_bytes(self, folder: Path) -> int:
+        return 10**12
+
+
+class DiskWithoutSync(ModelDisk):
+    """Its files are never durable, though it says so."""
+
+    def sync(self, file: int) -> None:
+        self._step("sync")
+
+
+class DiskWithoutFolderSync(ModelDisk):
+    """Its names are never durable, though it says so."""
+
+    def sync_folder(self, folder: Path) -> None:
+        self._step("sync_folder")
