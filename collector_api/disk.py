@@ -9,6 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
+from flywheel_core.lake.layout import make_folder, sync_folder
+
 BLOCK = 4_096
 """Bytes to which offsets and sizes of writes are aligned, so that they may pass the page cache by."""
 
@@ -18,13 +20,7 @@ class Disk:
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder and its parents durable; one that exists is fine."""
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for path in reversed(missing):
-            path.mkdir(exist_ok=True)
-            self.sync_folder(path.parent)
+        make_folder(folder, self.sync_folder)
 
     def names(self, folder: Path) -> list[str]:
         """The names in a folder, in order."""
@@ -89,11 +85,7 @@ class Disk:
 
     def sync_folder(self, folder: Path) -> None:
         """Return once the names in a folder are durable."""
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
 
     def free_bytes(self, folder: Path) -> int:
         """Free space of the file system that holds a folder."""

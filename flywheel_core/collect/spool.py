@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import sync_folder, write_atomically
+from flywheel_core.lake.layout import make_folder, sync_folder, write_atomically
 
 SEGMENT_BYTES = 8_388_608
 """A segment that has reached this size gets no further lines."""
@@ -60,7 +60,7 @@ class Spool:
         Raises StorageError when another process has it, or when it cannot be read or written.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

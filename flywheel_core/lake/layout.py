@@ -165,6 +165,21 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> None:
+    """Make a folder and its parents, and their names durable. Raises OSError.
+
+    Also the names of those that are there: an earlier process may have been killed before it had synced them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    above = folder.absolute()
+    while not above.is_mount():
+        above = above.parent
+        try:
+            sync(above)
+        except PermissionError:
+            break  # what is not for us to read was not made by us
+
+
 def sync_file(path: Path) -> None:
     """Make the content of `path` durable."""
     handle = os.open(path, os.O_RDONLY)

@@ -9,6 +9,7 @@ from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.layout import (
     Layout,
     day_of,
+    make_folder,
     parse_day,
     publish_folder,
     replacing,
@@ -109,3 +110,13 @@ def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def test_a_folder_is_made_durable_with_all_above_it_also_when_it_is_there(tmp_path: Path) -> None:
+    """An earlier process may have made it and died before it had synced its name."""
+    folder = tmp_path / "data" / "raw"
+    for _ in range(2):
+        synced: list[Path] = []
+        make_folder(folder, synced.append)
+        assert folder.is_dir()
+        assert synced[:3] == [folder.parent, tmp_path, tmp_path.parent]
