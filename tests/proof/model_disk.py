@@ -200,6 +200,8 @@ class ModelDisk(Disk):
         super().remove(path)
 
     def sync_folder(self, folder: Path) -> None:
+        if not folder.is_relative_to(self._machine.root):
+            return  # the machine ends here
         self._step("sync_folder")
         self._machine.names[self._machine.key(folder)] = self._machine.seen(self._machine.key(folder))
 

@@ -5,7 +5,6 @@ outlives a process.
 """
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from collector_api import commits
 from collector_api.commits import Committer
@@ -63,11 +62,16 @@ class Crashes(RuleBasedStateMachine):
         self.number = 0
         self.acknowledged: set[int] = set()
         self.rejected: set[int] = set()
-        self.refused: list[int] = []
+        self.refused: dict[int, date] = {}
         self.committer: Committer | None = None
+        self.disk = ModelDisk(self.machine, random.Random(0))
         self.choose = random.Random(0)
         self.power_cut = True
-        self._start()
+
+    @initialize(power_cut=st.booleans(), choose=CHOICES, deaths=st.lists(st.integers(0, 6), max_size=2))
+    def first_start(self, power_cut: bool, choose: random.Random, deaths: list[int]) -> None:
+        self.power_cut, self.choose = power_cut, choose
+        self._begin_again(deaths)
 
     # what a collector does
 
@@ -87,7 +91,7 @@ class Crashes(RuleBasedStateMachine):
             sizes[0] = self._to_block_end(day) + fit
         requests = [(number, line(number, size)) for number, size in zip(numbers, sizes, strict=True)]
         if again:  # senders repeat what was refused
-            requests += [(number, line(number, 0)) for number in self.refused]
+            requests += [(number, line(number, 0)) for number, at in self.refused.items() if at == day]
         self.runner.run(self._store(day, requests, rejects))
         if self.disk.died:
             self._begin_again()
@@ -106,10 +110,11 @@ class Crashes(RuleBasedStateMachine):
             if outcome is None:
                 self.acknowledged.add(number)
                 self.rejected |= {number} if rejects else set()
-                self.tally["acknowledged"] += 1
-            elif not isinstance(outcome, RequestError):
+                self.refused.pop(number, None)
+            elif isinstance(outcome, RequestError):
+                self.refused[number] = day
+            else:
                 raise outcome
-        self.refused = [number for number, _ in requests if number not in self.acknowledged]
 
     @rule()
     def tidy(self) -> None:
@@ -209,10 +214,11 @@ class Crashes(RuleBasedStateMachine):
             self.tally["torn_lines"] += result.rejected
             found.update(read_table(layout, "responses", [day])["data_point_id"].to_list())
         for number in sorted(self.acknowledged):
-            if found[f"p-{number}"] < 1:
+            if found[f"p-{number}"] != 1:
                 raise LostError(
                     f"p-{number} was acknowledged and is in the tables {found[f'p-{number}']} times"
                 )
+        self.tally["acknowledged"] += len(self.acknowledged)
         kept = {text for path in layout.rejected.iterdir() for text in path.read_bytes().split(b"\n")}
         for number in sorted(self.rejected):
             if b"reject %d" % number not in kept:
@@ -260,6 +266,6 @@ def test_a_disk_without_sync_is_found_out(
     crashes: type[Crashes], proof: Proof, disk: type[ModelDisk]
 ) -> None:
     crashes.disk_type = disk
-    with pytest.raises(LostError, match="p-") as found:
+    with pytest.raises(LostError, match="p-"):
         run(crashes, 200, derandomize=True, phases=[Phase.generate])
     proof.note(found_after_runs=crashes.tally["runs"])
