@@ -1,0 +1,153 @@
+"""Storage: SIGKILL.
+
+A collector and an uploader work on each other under load and are killed in turn; each starts again on what it left.
+"""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.collect import Uploader
+from flywheel_core.config import Config
+from flywheel_core.lake.layout import Layout
+from tests.core.collect.outside import until
+from tests.proof.conftest import Proof
+from tests.proof.dataset_ids import dataset_of
+from tests.proof.victims import STRACE, Sender, Victim, free_port, under_strace
+
+COLLECTOR_CALLS = {"pwrite64": 40, "fdatasync": 40, "fsync": 16, "ftruncate": 3, "openat": 6, "/^unlink": 1}
+"""System calls by which the collector's files change, and the last of them in a life to kill it at."""
+UPLOADER_CALLS = {"write": 60, "fsync": 40, "/^rename": 12, "openat": 20, "ftruncate": 1, "/^unlink": 4}
+FEW_SECONDS = 4.0
+
+
+class Arena:
+    """A data folder, a spool, and the two processes that are killed. spooled: ids that the uploader had on disk."""
+
+    def __init__(self, folder: Path, choose: random.Random) -> None:
+        self.layout = Layout(folder / "data")
+        self.spool = folder / "spool"
+        self._folder = folder
+        self._choose = choose
+        self._port = free_port(choose)
+        self._lives = itertools.count()
+        self.address = f"http://127.0.0.1:{self._port}/collect"
+        self.spooled: set[str] = set()
+        self.senders = [Sender(f"s{number}", self._port) for number in range(2)]
+        self.collector = self.start_collector()
+        self.uploader = self.start_uploader()
+
+    def start_collector(self, before: list[str] | None = None) -> Victim:
+        data, port = str(self.layout.root), str(self._port)
+        command = ["-m", "collector_api", "--port", port, "--data-dir", data]
+        return Victim(command, self._folder / "collector.log", before)
+
+    def start_uploader(self, before: list[str] | None = None) -> Victim:
+        command = ["-m", "tests.proof.uploading", str(self.spool), self.address, f"u{next(self._lives)}"]
+        return Victim(command, self._folder / "uploader.log", before, self._note)
+
+    def _note(self, line: bytes) -> None:
+        if line.endswith(b"\n"):
+            self.spooled.update(line.decode().split())
+
+    def trap(self, whom: str) -> tuple[str, list[str]]:
+        """A system call, and the words that kill whoever comes to one of its first ones."""
+        calls = COLLECTOR_CALLS if whom == "collector" else UPLOADER_CALLS
+        call = self._choose.choice(sorted(calls))
+        paths: tuple[Path, ...] = ()
+        if call == "openat":  # of these there are thousands while Python starts
+            today = datetime.now(UTC).date()
+            files = [self.layout.raw_file(today), self.layout.raw, self.layout.root]
+            paths = (*files,) if whom == "collector" else (self.spool, self.spool / "cursor.json")
+        return call, under_strace(call, self._choose.randint(1, calls[call]), "signal=KILL", paths)
+
+    def end(self) -> None:
+        """Bring what is spooled to the collector, and end all."""
+        self.uploader.kill()
+        if self.collector.process.poll() is not None:
+            self.collector = self.start_collector()
+        for sender in self.senders:
+            sender.end()
+        asyncio.run(self._drain())
+        assert self.collector.stop() == 0
+
+    async def _drain(self) -> None:
+        config = Config.model_validate({"data_collection": {"storage_endpoint": self.address}})
+        async with Uploader(config, self.spool) as uploader:
+            await until(lambda: not uploader.spooled, 120)
+
+    def check(self, proof: Proof, kills: int, **more: object) -> None:
+        """Nothing that was acknowledged or spooled is missing in the dataset; nothing is there twice."""
+        sent = {name for sender in self.senders for name in sender.acknowledged}
+        found = dataset_of(self.layout)
+        assert sent and self.spooled
+        assert sent | self.spooled <= found.ids.keys()
+        assert not found.twice
+        proof.note(
+            kills=kills,
+            acknowledged_by_the_collector=len(sent),
+            acknowledged_by_the_spool=len(self.spooled),
+            torn_lines=found.rejected,
+            sent_twice=sum(day.duplicates for day in found.days),
+            lost=0,
+            twice_in_the_dataset=0,
+            **more,
+        )
+
+
+@pytest.fixture
+def arena(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Arena]:
+    """The processes; killed at the end if a test has left them."""
+    made = Arena(tmp_path, random.Random(request.node.name))
+    yield made
+    for victim in (made.collector, made.uploader):
+        victim.kill()
+
+
+@pytest.mark.proof(
+    "SIGKILL loses nothing that was acknowledged, and doubles nothing",
+    "collector and uploader killed in turn, under load, at random moments",
+)
+def test_kills_at_random_moments(arena: Arena, proof: Proof) -> None:
+    choose = random.Random(0)
+    kills = proof.size(4, 100)
+    for number in range(kills):
+        whom = ("collector", "uploader")[number % 2]
+        victim = getattr(arena, whom)
+        assert not victim.dies_by_itself(choose.uniform(0.05, 1.0))
+        victim.kill()
+        setattr(arena, whom, getattr(arena, f"start_{whom}")())
+        assert getattr(arena, whom).first
+    arena.end()
+    arena.check(proof, kills)
+
+
+@pytest.mark.proof(
+    "SIGKILL between any two system calls loses nothing either",
+    "killed by strace at the n-th pwrite64, fdatasync, fsync, ftruncate, openat, write, rename, unlink, starts included",
+)
+@pytest.mark.skipif(STRACE is None, reason="needs strace")
+def test_kills_at_system_calls(arena: Arena, proof: Proof) -> None:
+    kills: Counter[str] = Counter()
+    wanted = proof.size(4, 100)
+    for number in range(3 * wanted):
+        whom = ("collector", "uploader")[number % 2]
+        getattr(arena, whom).kill()
+        call, before = arena.trap(whom)
+        victim = getattr(arena, f"start_{whom}")(before)
+        setattr(arena, whom, victim)
+        kills[call] += victim.dies_by_itself(FEW_SECONDS)
+        victim.kill()
+        setattr(arena, whom, getattr(arena, f"start_{whom}")())
+        if kills.total() >= wanted:
+            break
+    assert kills.total() >= wanted
+    arena.end()
+    at = ", ".join(f"{call.strip('/^')} {times}" for call, times in sorted(kills.items()))
+    arena.check(proof, kills.total(), at_system_calls=at)

@@ -1,0 +1,53 @@
+"""A process to kill: offers data points to an uploader without end, and names those that its spool has on disk.
+
+`python -m tests.proof.uploading SPOOL COLLECTOR NAME`: one line on standard output for every addition to the spool, with
+the ids of its data points.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flywheel_core.collect import Uploader
+from flywheel_core.collect.spool import Spool
+from flywheel_core.config import Config
+from flywheel_core.records import DataPoint, Response
+
+PAUSE = 0.02
+"""Between ten data points and the next ten, in s."""
+
+
+class TellingSpool(Spool):
+    """The spool, which tells what it has on disk once it is there."""
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        count = super().append(lines)
+        ids = " ".join(json.loads(line)["id"] for line in lines[:count])
+        os.write(1, f"{ids}\n".encode())
+        return count
+
+
+async def main(spool: Path, collector: str, name: str) -> None:
+    config = Config.model_validate(
+        {"data_collection": {"storage_endpoint": collector, "training": {"flush_interval": 0.1}}}
+    )
+    uploader = Uploader(config, spool)
+    uploader._spool = TellingSpool(spool, config.data_collection.spool_max_bytes)
+    await uploader.start()
+    os.write(1, b"\n")
+    number = 0
+    while True:
+        for _ in range(10):
+            question = f"question {name}-{number}"
+            responses = {model: Response(model, f"answer of {model}") for model in ("big", "coder")}
+            scores = {"big": 0.9, "coder": 0.25}
+            await uploader.offer(DataPoint(f"{name}-{number}", question, responses, scores, 1_767_225_600))
+            number += 1
+        await asyncio.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))

@@ -1,0 +1,148 @@
+"""Collector and uploader as processes that are killed again and again, and senders that remember what was acknowledged."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+STRACE = shutil.which("strace")
+
+
+def free_port(choose: random.Random) -> int:
+    """A port that no outgoing connection is given by chance while its owner is down."""
+    for _ in range(100):
+        port = choose.randint(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port found")
+
+
+def under_strace(call: str, when: int, what: str, paths: tuple[Path, ...] = ()) -> list[str]:
+    """Words that run a command so that the `when`-th system call `call` of a thread meets `what`, on `paths` alone if given."""
+    assert STRACE is not None
+    only = [word for path in paths for word in ("-P", str(path))]
+    inject = f"inject={call}:{what}:when={when}"
+    return [STRACE, "-f", "-qq", "-o", "/dev/null", *only, "-e", f"trace={call}", "-e", inject]
+
+
+class Victim:
+    """A process to kill, perhaps under strace. first: its first line on standard output, b"" if it died before; the
+    others go to `told`."""
+
+    def __init__(
+        self,
+        command: list[str],
+        log: Path,
+        before: list[str] | None = None,
+        told: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*(before or []), sys.executable, *command], stdout=subprocess.PIPE, stderr=errors
+            )
+        assert self.process.stdout is not None
+        self._output = self.process.stdout
+        self._traced = bool(before)
+        self._told = told
+        self.first = self._output.readline()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._output:
+            self._told(line)
+        self._output.close()
+
+    def dies_by_itself(self, seconds: float) -> bool:
+        """Whether it is dead within `seconds`."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is not None
+
+    def kill(self) -> None:
+        """SIGKILL to the process itself, not to what traces it."""
+        if self.process.poll() is None:
+            own = psutil.Process(self.process.pid)
+            for child in own.children() if self._traced else [own]:
+                child.kill()
+        self._gone()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        self.process.terminate()
+        return self._gone()
+
+    def _gone(self) -> int:
+        status = self.process.wait(30)
+        self._reader.join(30)
+        return status
+
+
+class Sender:
+    """Posts batches until told to end; a batch that got no 200 is sent again until it does. acknowledged: ids that did."""
+
+    def __init__(self, name: str, port: int) -> None:
+        self.acknowledged: list[str] = []
+        self._name = name
+        self._port = port
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Once the batch under way is acknowledged: the collector must be up."""
+        self._ending.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        for batch in self._batches():
+            body = json.dumps({"data_points": batch})
+            while not self._acknowledged(body):
+                time.sleep(0.02)
+            self.acknowledged += [point["id"] for point in batch]
+            if self._ending.is_set():
+                return
+            time.sleep(0.01)
+
+    def _acknowledged(self, body: str) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        try:
+            connection.request("POST", "/collect", body, {"content-type": "application/json"})
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        choose = random.Random(self._name)
+        numbers = itertools.count()
+        while True:
+            yield [point(f"{self._name}-{next(numbers)}") for _ in range(choose.randint(1, 40))]
+
+
+def point(name: str, **changes: Any) -> dict[str, Any]:
+    """A data point on the wire that becomes an example."""
+    models = {"big": 0.9, "coder": 0.25}
+    return {
+        "id": name,
+        "question": f"question {name}",
+        "responses": {model: {"model": model, "answer": f"answer of {model}"} for model in models},
+        "scores": models,
+        "timestamp": 1_767_225_600,
+        **changes,
+    }
