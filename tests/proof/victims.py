@@ -30,7 +30,7 @@ def free_port(choose: random.Random) -> int:
     raise AssertionError("no free port found")
 
 
-def under_strace(call: str, when: int, what: str, paths: tuple[Path, ...] = ()) -> list[str]:
+def under_strace(call: str, when: int | str, what: str, paths: tuple[Path, ...] = ()) -> list[str]:
     """Words that run a command so that the `when`-th system call `call` of a thread meets `what`, on `paths` alone if given."""
     assert STRACE is not None
     only = [word for path in paths for word in ("-P", str(path))]
