@@ -149,6 +149,12 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
         ("version", *figures),
         [(result.version, *(result.manifest["counts"][name] for name in figures)) for result in results],
     )
+    for result in results:
+        for cap in result.manifest["group_caps"]:
+            click.echo(
+                f"{result.version}: {cap['group']} {cap['name']} gave {cap['examples']} training examples of "
+                f"{cap['label']}; {cap['kept']} were kept (dataset.max_group_share)"
+            )
     click.echo(f"datasets in {settings.layout.datasets}")
 
 

@@ -211,8 +211,13 @@ class Dataset(Section):
     )
     min_labels: int = Field(2, ge=1, description="Different labels below which the dataset's check fails.")
     max_group_share: Share = Field(
-        1.0,
-        description="Largest share of a label that one source or tenant may give; what is above is left out and reported.",
+        0.8,
+        description="Largest share of a label's training examples that one of several sources or tenants may give; what is above is left out and reported.",
+    )
+    group_floor: int = Field(
+        200,
+        ge=0,
+        description="Training examples of a label that every source and tenant may give whatever its share.",
     )
 
 

@@ -5,7 +5,7 @@ up in the UI and stop nothing. `dataset_recent` looks at the clock, not at a day
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +32,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "training_dataset": {
         "enough_examples": "There are at least dataset.min_examples labelled examples with dataset.min_labels different labels.",
+        "groups_within_share": "Warns when a source or tenant gave more than dataset.max_group_share of a label and was capped.",
         "split_disjoint": "No question, case, white space and digits folded, is on two sides of the split. Blocks what trains on it.",
         "files_verify": "Every file of the version has the SHA-256 that dataset.json says. Blocks what trains on it.",
     },
@@ -155,6 +156,22 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
         examples >= min_examples and kinds >= min_labels,
         f"{examples} labelled examples with {kinds} labels; at least {min_examples} with {min_labels} are needed",
         figures={"examples": examples, "labels": kinds},
+    )
+
+
+def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> Verdict:
+    """No source or tenant had to be capped. caps: group, name, label, examples, kept of each that was."""
+    says = "; ".join(
+        f"{cap['group']} {cap['name']} gave {cap['examples']} examples of {cap['label']}, {cap['kept']} were kept"
+        for cap in caps
+    )
+    left_out = sum(cap["examples"] - cap["kept"] for cap in caps)
+    return Verdict(
+        "groups_within_share",
+        not caps,
+        says or f"no source or tenant gave more than {limit:.0%} of a label",
+        dg.AssetCheckSeverity.WARN,
+        {"capped": len(caps), "left_out": left_out, "limit": limit},
     )
 
 

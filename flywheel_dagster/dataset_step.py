@@ -16,6 +16,7 @@ from flywheel_dagster.resources import Lake
 
 NAME = "training_dataset"
 PREVIEW_ROWS = 5
+CAP_COLUMNS = ("group", "name", "label", "examples", "kept")
 
 
 def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
@@ -31,6 +32,7 @@ def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
     needed = lake.config.dataset
     verdicts = (
         checks.enough_examples(labels=labels, min_examples=needed.min_examples, min_labels=needed.min_labels),
+        checks.groups_within_share(caps=result.manifest["group_caps"], limit=needed.max_group_share),
         _split_verdict(examples),
         _files_verdict(lake, result),
     )
@@ -68,6 +70,10 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
         "bytes": sum(file["bytes"] for file in manifest["files"].values()),
         "dagster/row_count": counts["examples"],
         **{name: count for name, count in counts.items() if isinstance(count, int)},
+        "left_out_by_group_cap": counts["left_out"].get("group_cap", 0),
+        "group_caps": metadata.rows_of(
+            CAP_COLUMNS, [tuple(cap[name] for name in CAP_COLUMNS) for cap in manifest["group_caps"]]
+        ),
         "days_in_window": len(manifest["inputs"]),
         "days_missing": metadata.spans([date.fromisoformat(day) for day in manifest["days_missing"]]),
         **metadata.shares(labels),

@@ -134,7 +134,7 @@ def _settings(config: Config) -> dict[str, Any]:
     return {
         "labelling": config.labelling.model_dump(mode="json"),
         "dataset": config.dataset.model_dump(
-            mode="json", include={"window_days", "balance", "seed", "max_group_share"}
+            mode="json", include={"window_days", "balance", "seed", "max_group_share", "group_floor"}
         ),
         "categories": config.categories(),
         "declared_order": config.declared_order(),

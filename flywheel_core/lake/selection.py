@@ -11,6 +11,7 @@ import duckdb
 
 from flywheel_core.config import Dataset
 from flywheel_core.lake.engine import sql
+from flywheel_core.lake.importing import SOURCE
 
 GROUPS = ("source", "tenant")
 
@@ -32,7 +33,7 @@ def select_examples(connection: duckdb.DuckDBPyConnection, settings: Dataset) ->
     copies: how often an example stands in its file; left_out: unlabelled, group_cap, balance or null.
     """
     connection.execute(f"create temp table selection as {sql('dataset_candidates')}", {"seed": settings.seed})
-    caps = [cap for group in GROUPS for cap in _cap(connection, group, settings.max_group_share)]
+    caps = [cap for group in GROUPS for cap in _cap(connection, group, settings)]
     if settings.balance != "none":
         _balance(connection, upwards=settings.balance == "upsample")
     return [asdict(cap) for cap in caps]
@@ -56,8 +57,8 @@ def largest_even_limit(counts: list[int], ungrouped: int, share: float) -> int:
     return low
 
 
-def _cap(connection: duckdb.DuckDBPyConnection, group: str, share: float) -> list[Cap]:
-    if share >= 1:
+def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -> list[Cap]:
+    if settings.max_group_share >= 1:
         return []
     connection.execute(f"alter table selection rename column {group} to group_name")
     found = connection.execute(
@@ -67,9 +68,12 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, share: float) -> lis
     for label in sorted({row[0] for row in found}):
         counts = {name: count for found_label, name, count in found if found_label == label}
         ungrouped = counts.pop(None, 0)
-        if not counts:
+        # what the operator imported came through no key: it is not a source that could flood
+        imported = counts.pop(SOURCE, 0) if group == "source" else 0
+        if len(counts) + (ungrouped > 0) < 2:
             continue
-        limit = largest_even_limit(list(counts.values()), ungrouped, share)
+        even = largest_even_limit(list(counts.values()), ungrouped + imported, settings.max_group_share)
+        limit = max(even, settings.group_floor)
         caps += [
             Cap(group, name, label, count, limit) for name, count in sorted(counts.items()) if count > limit
         ]

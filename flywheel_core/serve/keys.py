@@ -28,7 +28,7 @@ MAX_LIVE_KEYS = 2
 """Live keys a source may have: the old and the new one of a rotation."""
 
 SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-RESERVED_SOURCES = frozenset({"anonymous", "local"})
+RESERVED_SOURCES = frozenset({"anonymous", "local", "import"})
 
 _CHECK_SECONDS = 0.5
 
@@ -70,7 +70,7 @@ class KeyStore:
         if not SOURCE.fullmatch(source) or source in RESERVED_SOURCES:
             raise UsageError(
                 f"{source!r} cannot name a source",
-                hint="use 1 to 64 letters, digits, '_', '-' or '.', but neither 'anonymous' nor 'local'",
+                hint="use 1 to 64 letters, digits, '_', '-' or '.', but not 'anonymous', 'local' or 'import'",
             )
         with self._exclusively() as keys:
             live = [key.key_id for key in keys if key.source == source and key.revoked_at is None]

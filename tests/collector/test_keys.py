@@ -55,7 +55,7 @@ def test_a_source_has_at_most_two_live_keys(tmp_path: Path) -> None:
     store.create("east")
 
 
-@pytest.mark.parametrize("source", ["", "anonymous", "local", "a b", "-x", "ü", "x" * 65, "../etc"])
+@pytest.mark.parametrize("source", ["", "anonymous", "local", "import", "a b", "-x", "ü", "x" * 65, "../etc"])
 def test_what_cannot_name_a_source_is_refused(tmp_path: Path, source: str) -> None:
     with pytest.raises(UsageError):
         KeyStore(tmp_path / "keys.json").create(source)

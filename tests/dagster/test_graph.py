@@ -1,5 +1,6 @@
 """The whole graph on a real lake and an instance that forgets."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from flywheel_dagster.assets import TABLES, TRAINING_DATASET
 from flywheel_dagster.checks import DESCRIPTIONS, newest_is_recent
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import range_tags, utc_now
-from tests.dagster.points import point, write_day, write_raw
+from tests.dagster.points import MODELS, point, write_day, write_raw
 
 DAY = date(2026, 1, 5)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -77,7 +78,7 @@ def test_a_day_becomes_tables_and_a_dataset(
     assert made == {dg.AssetKey(name) for name in (*DAILY_TABLES, TRAINING_DATASET)}
     assert {event.check_name for event in ran.get_asset_check_evaluations()} == {
         "points_reconciled", "rejected_share", "day_has_points", "models_mapped", "label_drift",
-        "enough_examples", "split_disjoint", "files_verify",
+        "enough_examples", "groups_within_share", "split_disjoint", "files_verify",
     }  # fmt: skip
     assert _failed_checks(ran) == {}
 
@@ -244,6 +245,20 @@ def test_too_few_examples_are_red_and_stop_nothing(
     ran = _run(config, instance, DAY)
     assert ran.success
     assert _failed_checks(ran) == {"enough_examples": "ERROR"}
+
+
+def test_a_source_that_floods_a_label_is_capped_and_shown(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """A warning with its name, and the figures on the dataset's page."""
+    flood = [{**point(DAY, number, best=MODELS[1]), "source": "loud"} for number in range(1_000, 1_400)]
+    write_raw(layout, DAY, [*(point(DAY, number) for number in range(40)), *flood])
+    ran = _run(config, instance, DAY)
+    assert ran.success
+    assert _failed_checks(ran) == {"groups_within_share": "WARN"}
+    dataset = _metadata(ran, TRAINING_DATASET)
+    assert dataset["left_out_by_group_cap"] > 0
+    assert re.search(r"\| source \| loud \| math \| +\d+ \| +200 \|", dataset["group_caps"])
 
 
 def test_a_damaged_dataset_blocks_what_trains_on_it(

@@ -93,7 +93,7 @@ def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, grou
             ("general", *where("calm")): 40,
         },
     )
-    plain, capped = build(layout), build(layout, max_group_share=0.6)
+    plain, capped = build(layout), build(layout, max_group_share=0.6, group_floor=0)
     before, after = kept(plain, "label", group), kept(capped, "label", group)
     others = before[("math", "quiet")] + before[("math", "calm")]
     limit = others * 6 // 4
@@ -116,7 +116,34 @@ def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, grou
 
 def test_a_label_that_one_group_gives_alone_is_left_as_it_is(layout: Layout) -> None:
     write_labelled(layout, {("math", "only", None): 30, ("general", "only", None): 20})
-    assert kept(build(layout, max_group_share=0.1), "label") == kept(build(layout), "label")
+    assert kept(build(layout, max_group_share=0.1, group_floor=0), "label") == kept(build(layout), "label")
+
+
+def test_the_floor_is_free_to_every_group(layout: Layout) -> None:
+    """A large gateway loses nothing below it when a small one joins."""
+    write_labelled(layout, {("math", "large", None): 150, ("math", "small", None): 10})
+    before = kept(build(layout, max_group_share=1.0), "label", "source")
+    assert kept(build(layout, group_floor=0), "label", "source") != before
+    assert kept(build(layout), "label", "source") == before
+    capped = build(layout, group_floor=60)
+    assert kept(capped, "label", "source")[("math", "large")] == 60
+    assert [(cap["name"], cap["kept"]) for cap in capped.manifest["group_caps"]] == [("large", 60)]
+
+
+def test_what_was_imported_is_not_capped_and_counts(layout: Layout) -> None:
+    """The first days of a gateway after an import of its history: neither is left out."""
+    groups: dict[tuple[str, str | None, str | None], int] = {
+        ("math", "import", None): 150,
+        ("math", "gateway", None): 10,
+    }
+    write_labelled(layout, groups)
+    capped = build(layout, max_group_share=0.5, group_floor=0)
+    assert capped.manifest["group_caps"] == []
+    write_labelled(layout, {**groups, ("math", "second", None): 400})
+    capped = build(layout, max_group_share=0.5, group_floor=0)
+    counts = kept(capped, "label", "source")
+    assert [cap["name"] for cap in capped.manifest["group_caps"]] == ["second"]
+    assert counts[("math", "second")] == counts[("math", "import")] + counts[("math", "gateway")]
 
 
 @given(
