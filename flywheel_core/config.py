@@ -26,7 +26,7 @@ from flywheel_core.config_fields import (
     Url,
 )
 from flywheel_core.config_promotion import Promotion
-from flywheel_core.config_servers import Collector, Gateway, Operations, Server
+from flywheel_core.config_servers import Collector, Gateway, Network, Operations, Server
 from flywheel_core.errors import ConfigIncompleteError
 from flywheel_core.learn.settings import Learning
 
@@ -270,6 +270,7 @@ class Config(Section):
     storage: Storage = Field(default_factory=Storage, description="Where data lies.")
     collector: Collector = Field(default_factory=Collector, description="The collector API.")
     gateway: Gateway = Field(default_factory=Gateway, description="The gateway.")
+    network: Network = Field(default_factory=Network, description="What is connected to.")
     operations: Operations = Field(default_factory=Operations, description="Schedules, checks and alarms.")
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ class Gateway(Server):
 
     port: Port = Field(8001, description="Port to listen on; 0 takes a free one.")
     allow_private_upstreams: bool = Field(
-        True, description="Whether models may live on private and loopback addresses; link-local ones never."
+        True, description="Whether models may live on private and loopback addresses."
     )
     user_secret_env: Name | None = Field(
         None,
@@ -60,6 +60,15 @@ class Gateway(Server):
     )
     decision_log_days: Days = Field(
         30, ge=1, le=3_650, description="How long the logs of routing decisions are kept."
+    )
+
+
+class Network(Section):
+    """What Flywheel connects to."""
+
+    allow_link_local: bool = Field(
+        False,
+        description="Whether models, scorer and collector may live on link-local addresses and those of clouds' metadata services.",
     )
 
 

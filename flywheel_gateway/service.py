@@ -54,7 +54,7 @@ class Service:
         self._decisions = DecisionLog(
             layout.decisions, settings.decision_log_bytes, settings.decision_log_days
         )
-        self._upstream = Upstream()
+        self._upstream = Upstream(guard=setup.guard)
         collection = Collection(setup, self._uploads, spend, self.metrics)
         self.gateway = Gateway(
             setup, collection, self._upstream, self.metrics, self._decisions, f"gw-{uuid.uuid4().hex}"
@@ -100,6 +100,7 @@ class Service:
             self.metrics.reloads.labels("refused").inc()
             raise
         self.gateway.setup = setup
+        self._upstream.guard = setup.guard
         if uploader is not None:
             await self._uploads.exchange(uploader, config)
         before.decider.close()

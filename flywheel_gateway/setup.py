@@ -3,20 +3,16 @@
 A changed configuration makes a new `Setup`; requests under way finish with the one they began with.
 """
 
-import ipaddress
-import logging
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yarl import URL
 
+from flywheel_core.collect.addresses import Guard, check_address, guard_of
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
 from flywheel_gateway.routing import Decider, Decision, Router
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +29,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """See the module. targets: model -> where it is asked, for every model that has an address."""
+    """See the module. targets: model -> where it is asked, for every model that has an address; guard: which addresses they may have."""
 
     config: Config
     targets: Mapping[str, Target]
     decider: Decider
     user_secret: bytes | None
+    guard: Guard
 
     def order(self, decision: Decision, *, named: bool) -> list[Target]:
         """The models to try, in order. named: the client asked for this very model, so no other may answer."""
@@ -60,11 +57,19 @@ def make_setup(
     routing = config.routing
     for name in dict.fromkeys([routing.default_model, *routing.fallback_models]):
         config.require(f"models.{name}.base_url")
+    guard = Guard(config.network.allow_link_local, config.gateway.allow_private_upstreams)
+    collection = config.data_collection
+    if collection.enabled:
+        check_address("data_collection.storage_endpoint", collection.storage_endpoint, guard_of(config))
+        if collection.training.evaluate_endpoint is not None:
+            where = "data_collection.training.evaluate_endpoint"
+            check_address(where, collection.training.evaluate_endpoint, guard_of(config))
     targets = {}
     for name, model in config.models.items():
         if model.base_url is None:
             continue
-        _check_address(name, model.base_url, allow_private=config.gateway.allow_private_upstreams)
+        check_address(f"models.{name}.base_url", model.base_url, guard)
+        _check_plain(name, model.base_url)
         key = model.api_key_env and secret(model.api_key_env, f"models.{name}.api_key_env", environment)
         if key and not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {model.api_key_env} has characters that no header can have")
@@ -73,35 +78,13 @@ def make_setup(
         )
     variable = config.gateway.user_secret_env
     user_secret = secret(variable, "gateway.user_secret_env", environment).encode() if variable else None
-    return Setup(config, targets, Decider(config, targets, router), user_secret)
+    return Setup(config, targets, Decider(config, targets, router), user_secret, guard)
 
 
-def _check_address(name: str, base_url: str, *, allow_private: bool) -> None:
-    """Refuse a model on a link-local address (cloud metadata), and on a private one where the setting says so.
-
-    Names are resolved now; one that does not resolve yet is let through.
-    """
-    where = f"models.{name}.base_url"
-    try:
-        url = URL(base_url)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {base_url!r} is not an address: {error}") from None
-    host = url.raw_host
-    if not host or url.raw_user or url.raw_password or url.raw_query_string or url.raw_fragment:
-        raise ConfigError(f"{where}: {base_url!r} is not an address of host, port and path alone")
-    try:
-        found = socket.getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        logger.warning("address_unknown", extra={"setting": where, "host": host, "reason": str(error)})
-        return
-    for text in {str(entry[4][0]) for entry in found}:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None)
-        ip = mapped or ip
-        if ip.is_link_local or ip.is_unspecified or ip.is_multicast:
-            raise ConfigError(f"{where}: {host} is {ip}; models may not live there")
-        if not allow_private and (ip.is_private or ip.is_loopback):
-            raise ConfigError(
-                f"{where}: {host} is {ip}, a private address",
-                hint="set gateway.allow_private_upstreams: true if that is meant",
-            )
+def _check_plain(name: str, base_url: str) -> None:
+    """A path is added to a model's address, so that it has to end with its host, port or path."""
+    url = URL(base_url)
+    if not url.raw_host or url.raw_user or url.raw_password or url.raw_query_string or url.raw_fragment:
+        raise ConfigError(
+            f"models.{name}.base_url: {base_url!r} is not an address of host, port and path alone"
+        )

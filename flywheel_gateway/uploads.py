@@ -72,6 +72,7 @@ def _settings(config: Config) -> tuple[object, ...]:
         collection.storage_endpoint,
         collection.api_key_env,
         collection.spool_max_bytes,
+        config.network,
         training.batch_size,
         training.flush_interval,
     )

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import aiohttp
 from yarl import URL
 
+from flywheel_core.collect.addresses import Guard, refused
 from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
@@ -71,9 +72,11 @@ class Reply:
 
 
 class Upstream:
-    """The connections to all models. certificates: what to trust for https; None for the system's authorities."""
+    """The connections to all models. certificates: what to trust for https; None for the system's authorities. guard: which
+    addresses are taken; another one holds for the connections from then on."""
 
-    def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
+    def __init__(self, certificates: ssl.SSLContext | None = None, guard: Guard | None = None) -> None:
+        self.guard = guard or Guard()
         self._certificates = certificates
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,7 +84,7 @@ class Upstream:
     async def open(self, call: Call) -> AsyncIterator[Reply]:
         """Send a request and give the answer once its headers are there.
 
-        Raises UpstreamError: `connect_failed`, `connect_timeout`, `timeout`, `connection_lost`.
+        Raises UpstreamError: `address_blocked`, `connect_failed`, `connect_timeout`, `timeout`, `connection_lost`.
         """
         ends = asyncio.get_running_loop().time() + call.timeout
         try:
@@ -93,6 +96,8 @@ class Upstream:
         except TimeoutError:
             raise _too_slow(call) from None
         except aiohttp.ClientConnectorError as error:
+            if (blocked := refused(error)) is not None:
+                raise blocked from None
             raise UpstreamError(f"no connection: {error.strerror or error}", code="connect_failed") from None
         except aiohttp.ClientError as error:
             raise _lost(error) from None
@@ -141,6 +146,7 @@ class Upstream:
                     limit=0,  # the server bounds its connections, and with them the calls
                     keepalive_timeout=IDLE_SECONDS,
                     ssl=self._certificates or True,
+                    socket_factory=lambda info: self.guard.open_socket(info),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -20,6 +20,7 @@ ANSWER_ERRORS = {
     "refused": "the model refused to answer",
     "content_filter": "the answer was stopped by a content filter",
     "truncated": "the answer was cut off: finish_reason length, or a stream that ended early",
+    "address_blocked": "the model's address is link-local or a cloud's metadata service, or private where that is not allowed",
     "connect_failed": "no connection",
     "connection_lost": "the connection broke before the answer was complete",
     "connect_timeout": "no connection within models.<name>.connect_timeout",

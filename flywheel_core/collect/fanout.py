@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 
+from flywheel_core.collect.addresses import guard_of
 from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, read_answer
 from flywheel_core.collect.http import Endpoint, Http, HttpxHttp
 from flywheel_core.collect.point import Leg, Served, make_point
@@ -85,6 +86,8 @@ class Fanout:
         scorer = Scorer(config, http=self._http, stats=self.counters, budget=scorer_budget)
         for budget in self._budgets.values():
             budget.share = share
+        if isinstance(self._http, PooledHttp):
+            self._http.guard = guard_of(config)
         self.spend.limit = config.data_collection.max_cost_per_day
         self._config, self._targets, self._scorer = config, targets, scorer
 

@@ -68,7 +68,7 @@ class Http(Protocol):
 
         Raises httpx.ConnectTimeout and httpx.ConnectError when there is no connection, httpx.ReadTimeout,
         httpx.RemoteProtocolError or httpx.ReadError when the connection breaks or does not speak HTTP,
-        httpx.DecodingError, and UpstreamError (`body_too_large`).
+        httpx.DecodingError, and UpstreamError (`body_too_large`; from our own client `address_blocked` too).
         """
 
     async def close(self) -> None:

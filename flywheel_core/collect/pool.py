@@ -13,6 +13,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
+from flywheel_core.collect.addresses import Guard, refused
 from flywheel_core.collect.http import USER_AGENT, Endpoint, Reply, too_large
 
 IDLE_SECONDS = 30.0
@@ -23,10 +24,12 @@ PIECE_BYTES = 65_536
 class PooledHttp:
     """Sends POSTs over as many connections as there are calls under way; idle ones are used again.
 
-    certificates: what to trust for https; None for the system's authorities.
+    certificates: what to trust for https; None for the system's authorities. guard: which addresses are taken; another
+    one holds for the connections from then on.
     """
 
-    def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
+    def __init__(self, certificates: ssl.SSLContext | None = None, guard: Guard | None = None) -> None:
+        self.guard = guard or Guard()
         self._certificates = certificates
         self._session: aiohttp.ClientSession | None = None
 
@@ -54,6 +57,8 @@ class PooledHttp:
         except TimeoutError:
             raise httpx.ReadTimeout(f"no whole answer within {timeout:.3g} s") from None
         except aiohttp.ClientConnectorError as error:
+            if (blocked := refused(error)) is not None:
+                raise blocked from None
             raise httpx.ConnectError(f"no connection: {error.strerror or error}") from None
         except aiohttp.ClientResponseError as error:
             raise httpx.RemoteProtocolError(f"the answer is not HTTP: {error.message}") from None
@@ -90,6 +95,7 @@ class PooledHttp:
                     limit=0,  # what calls bounds how many are under way
                     keepalive_timeout=IDLE_SECONDS,
                     ssl=self._certificates or True,
+                    socket_factory=lambda info: self.guard.open_socket(info),
                 ),
                 headers={
                     "user-agent": USER_AGENT,

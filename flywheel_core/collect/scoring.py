@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from flywheel_core.collect.addresses import guard_of
 from flywheel_core.collect.answer import is_json_type
 from flywheel_core.collect.http import Endpoint, Http, HttpxHttp, Reply
 from flywheel_core.collect.pool import PooledHttp
@@ -32,6 +33,7 @@ SCORE_REASONS = {
     "content_type": "the scorer's reply is not JSON by its Content-Type",
     "http_status": "the scorer's status is not 200",
     "body_too_large": "the scorer's reply is larger than 64 KiB",
+    "address_blocked": "the scorer's address is link-local or a cloud's metadata service",
     "connection": "the scorer could not be reached, or the connection broke",
     "timeout": "no score within training.evaluate_timeout, or within the time left of point_timeout",
 }
@@ -86,7 +88,7 @@ class Scorer:
         self._point_timeout = settings.point_timeout
         self._repeats = settings.score_repeats
         self._owns_http = http is None
-        self._http = http or (HttpxHttp(client) if client is not None else PooledHttp())
+        self._http = http or (HttpxHttp(client) if client is not None else PooledHttp(guard=guard_of(config)))
         self._stats = stats or CollectStats()
         self._budget = budget or RetryBudget(settings.retry_budget)
 

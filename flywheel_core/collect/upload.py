@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from flywheel_core.collect.addresses import guard_of
 from flywheel_core.collect.backlog import Backlog, Batch
 from flywheel_core.collect.courier import Courier, Settle
 from flywheel_core.collect.delivery import collector_endpoint, encode_line
@@ -68,7 +69,8 @@ class Uploader:
         settings = config.data_collection
         self._batch_size = settings.training.batch_size
         self._interval = float(settings.training.flush_interval)
-        self._http: Http = HttpxHttp(client) if client is not None else PooledHttp()
+        own = PooledHttp(guard=guard_of(config))
+        self._http: Http = HttpxHttp(client) if client is not None else own
         self._courier = Courier(
             self._http, collector_endpoint(config, environment), spool / "rejected.jsonl", self._wake
         )
