@@ -1,0 +1,182 @@
+"""Pipeline
+
+Runs that are killed, doubled or long: what lies on disk afterwards depends on the raw files and the settings alone.
+"""
+
+import signal
+import statistics
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.config import Config, Dataset, Storage
+from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.tables import DAILY_TABLES
+from flywheel_dagster.home import prepare_home
+from flywheel_dagster.materialize import materialize_days
+from flywheel_dagster.resources import DayReport
+from tests.dagster.points import write_day
+from tests.proof.conftest import Proof
+
+FIRST = date(2025, 1, 1)
+PROJECT = Path(__file__).parents[2]
+ASSETS = (*DAILY_TABLES, "training_dataset")
+
+PROGRAM = """
+import os, re, signal, sys
+from datetime import date
+from pathlib import Path
+from flywheel_core.config import Config, Dataset, Storage
+from flywheel_dagster.materialize import materialize_days
+folder, kill_event, kill_pattern, kill_at, *days = sys.argv[1:]
+left = int(kill_at)
+
+def watch(event, arguments):
+    global left
+    if event == kill_event and re.search(kill_pattern, os.fsdecode(arguments[0])):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if kill_event:
+    sys.addaudithook(lambda event, arguments: watch(event, arguments) if event in ("open", "os.mkdir", "os.rename") else None)
+config = Config(storage=Storage(data_dir=Path(folder, "data"), first_day="2025-01-01"), dataset=Dataset(window_days=7))
+done = materialize_days(map(date.fromisoformat, days), config, Path(folder, "home"), datasets="every")
+sys.exit(1 if done.failed else 0)
+"""
+"""Makes days, and is killed at the n-th system call of a kind whose path fits a pattern."""
+
+
+def moments(asset: str, day: date) -> list[tuple[str, str, int]]:
+    """Audit event, pattern and count of: begun, written, about to be put in place, in place but not reported."""
+    if asset == "training_dataset":
+        temporary = rf"/datasets/\.{day:%Y%m%d}-[^/]+\.tmp"
+        return [
+            ("os.mkdir", temporary, 1),
+            ("open", temporary + r"/validation\.jsonl$", 1),
+            ("os.rename", temporary, 1),
+            ("open", r"/datasets$", 2),
+        ]
+    temporary = rf"/tables/{asset}/\.{day}\.parquet\."
+    return [
+        ("os.mkdir", rf"/tables/{asset}$", 2),
+        ("open", temporary, 1),
+        ("os.rename", temporary, 1),
+        ("open", rf"/tables/{asset}$", 2),
+    ]
+
+
+def config_of(folder: Path) -> Config:
+    return Config(
+        storage=Storage(data_dir=folder / "data", first_day="2025-01-01"), dataset=Dataset(window_days=7)
+    )
+
+
+def start(folder: Path, days: list[date], kill: tuple[str, str, int] = ("", "", 0)) -> subprocess.Popen[str]:
+    event, pattern, count = kill
+    arguments = [str(folder), event, pattern, str(count), *map(str, days)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def made(folder: Path) -> dict[str, str]:
+    """Every table and dataset file with its hash; what a killed run left half-made has a name that begins with a dot."""
+    data = folder / "data"
+    found = {}
+    for part in ("tables", "datasets"):
+        for path in sorted((data / part).rglob("*")):
+            name = path.relative_to(data)
+            if path.is_file() and not any(piece.startswith(".") for piece in name.parts):
+                found[str(name)] = sha256_of(path)
+    return found
+
+
+def undisturbed(folder: Path, days: list[date], count: int) -> dict[str, str]:
+    """What one run makes of the same raw files."""
+    write_days(folder, days, count)
+    assert not materialize_days(days, config_of(folder), folder / "home", datasets="every").failed
+    return made(folder)
+
+
+def write_days(folder: Path, days: list[date], count: int) -> None:
+    for day in days:
+        write_day(Layout(folder / "data"), day, count=count)
+    prepare_home(folder / "home")
+
+
+@pytest.mark.proof(
+    "A run that is killed and repeated gives the same bytes",
+    "SIGKILL in every daily asset as it begins, is written, is put in place and is in place; then a run to the end",
+)
+def test_killed_in_every_asset(proof: Proof, tmp_path: Path) -> None:
+    days = [FIRST + timedelta(days=ahead) for ahead in range(3)]
+    expected = undisturbed(tmp_path / "undisturbed", days, 60)
+    folder = tmp_path / "killed"
+    write_days(folder, days, 60)
+    kills = 0
+    for number, asset in enumerate(proof.size(("rejects", "training_dataset"), ASSETS)):
+        for moment in proof.size(moments(asset, days[1])[number + 1 : number + 2], moments(asset, days[1])):
+            process = start(folder, days, moment)
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == -signal.SIGKILL, f"{moment} never came: {errors}"
+            assert made(folder).items() <= expected.items(), f"{moment}: what is there is not whole"
+            kills += 1
+        if proof.full:
+            finish(folder, days, expected)
+    finish(folder, days, expected)
+    proof.note(kills=kills, files_compared=len(expected))
+
+
+def finish(folder: Path, days: list[date], expected: dict[str, str]) -> None:
+    process = start(folder, days)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert made(folder) == expected
+
+
+@pytest.mark.proof(
+    "Two runs of one day at once give the same bytes", "two processes make the same day in one folder"
+)
+def test_two_runs_at_once(proof: Proof, tmp_path: Path) -> None:
+    days = [FIRST]
+    expected = undisturbed(tmp_path / "undisturbed", days, 200)
+    rounds = proof.size(1, 8)
+    for number in range(rounds):
+        folder = tmp_path / f"together-{number}"
+        write_days(folder, days, 200)
+        both = [start(folder, days), start(folder, days)]
+        for process in both:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors
+        assert made(folder) == expected
+    proof.note(pairs_of_runs=rounds, files_compared=len(expected))
+
+
+@pytest.mark.proof(
+    "A backfill costs the same for each day, however many there are",
+    "a year through Dagster in one run; the last 30 days' median time over the first 30 days'",
+)
+def test_a_backfill_of_a_year(proof: Proof, tmp_path: Path) -> None:
+    days = [FIRST + timedelta(days=ahead) for ahead in range(proof.size(4, 365))]
+    count = proof.size(50, 1_000)
+    write_days(tmp_path, days, count)
+    reports: list[DayReport] = []
+    done = materialize_days(days, config_of(tmp_path), tmp_path / "home", on_day=reports.append)
+    assert (done.days, done.failed) == (len(days), {})
+    layout = Layout(tmp_path / "data")
+    assert all(layout.table_days(name) == days for name in DAILY_TABLES)
+    seconds = [report.seconds for report in reports if report.assets != ("training_dataset",)]
+    assert len(seconds) == len(days)
+    proof.note(days=len(days), points_a_day=count, seconds_a_day=statistics.median(seconds))
+    if proof.full:
+        ratio = statistics.median(seconds[-30:]) / statistics.median(seconds[:30])
+        proof.note(last_30_days_over_first_30=ratio)
+        assert ratio < 1.3
