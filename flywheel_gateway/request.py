@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -10,6 +12,11 @@ import msgspec
 from flywheel_core.errors import RequestError
 from flywheel_core.prompt import extract_prompt
 
+MAX_PARTS = 400_000
+"""How many texts, commas and openings of lists and objects a body may have: decoded, each may take a hundred bytes."""
+
+_PART = re.compile(rb'"(?:[^"\\]|\\.)*+"|[,\[{]', re.DOTALL)
+_OPENING = (b'"', b",", b"[", b"{")
 _ANY = msgspec.json.Decoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
@@ -43,7 +50,9 @@ def chat_of(raw: bytes, body: dict[str, Any], *, conversation: bool) -> ChatRequ
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises RequestError `body_unreadable`, saying what is wrong."""
+    """The JSON object in a body, of at most `MAX_PARTS` parts. Raises RequestError `body_unreadable`, saying what is wrong."""
+    if sum(map(raw.count, _OPENING)) > MAX_PARTS and _has_too_many_parts(raw):
+        raise RequestError("body_unreadable", "the body has too many values")
     try:
         body = _ANY.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -53,6 +62,11 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RequestError("body_unreadable", "the body is not a JSON object")
     return body
+
+
+def _has_too_many_parts(raw: bytes) -> bool:
+    """Whether it is so outside texts; takes no memory, and looks no further than it has to."""
+    return next(islice(_PART.finditer(raw), MAX_PARTS, None), None) is not None
 
 
 def user_hash(user: str | None, secret: bytes | None) -> str | None:

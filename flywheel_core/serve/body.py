@@ -11,7 +11,11 @@ Receive = Callable[[], Awaitable[Message]]
 Headers = Mapping[bytes, bytes]
 """Headers by lower-case name; of several with one name the last."""
 
+MAX_MEMBERS = 4096
+"""How many gzip members a body may have: each costs time, however small it is."""
+
 _STEP = 1024 * 1024
+_FEED = 64 * 1024
 
 
 class ClientGoneError(Exception):
@@ -88,28 +92,38 @@ async def read_body(
 
 
 def _unpack(body: bytes, hold: Hold, max_bytes: int) -> bytes:
-    """Unpack one or more gzip members, never more than `max_bytes`."""
+    """Unpack one or more gzip members, never more than `max_bytes`.
+
+    The packed bytes are fed a little at a time: what follows a member is copied when it ends.
+    """
     pieces = []
-    size = 0
-    rest = body
+    size = at = members = 0
+    rest = b""
+    member = zlib.decompressobj(wbits=31)
+    more_inside = False
     try:
-        while rest:
-            member = zlib.decompressobj(wbits=31)
-            while not member.eof:
-                piece = member.decompress(rest, min(_STEP, max_bytes - size + 1))
-                size += len(piece)
-                if size > max_bytes:
-                    raise _too_large("more once unpacked", max_bytes)
-                hold.take(len(piece))
-                pieces.append(piece)
-                rest = member.unconsumed_tail
-                if not piece and not rest and not member.eof:
-                    raise RequestError("encoding_invalid", "the gzip data ends before it is complete")
-            rest = member.unused_data
+        while at < len(body) or rest or more_inside:
+            if not rest and not more_inside:
+                rest = body[at : at + _FEED]
+                at += _FEED
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+                members += 1
+                if members >= MAX_MEMBERS:
+                    raise RequestError("encoding_invalid", f"the gzip data has over {MAX_MEMBERS} members")
+            most = min(_STEP, max_bytes - size + 1)
+            piece = member.decompress(rest, most)
+            more_inside = len(piece) == most and not member.eof
+            rest = member.unused_data if member.eof else member.unconsumed_tail
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large("more once unpacked", max_bytes)
+            hold.take(len(piece))
+            pieces.append(piece)
     except zlib.error as error:
         raise RequestError("encoding_invalid", f"the body is not gzip: {error}") from None
-    if not pieces:
-        raise RequestError("encoding_invalid", "the body is empty, which is not gzip")
+    if not member.eof:
+        raise RequestError("encoding_invalid", "the gzip data ends before it is complete")
     return b"".join(pieces)
 
 

@@ -6,6 +6,10 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from tests.collector.conftest import launch as launch
+from tests.gateway.conftest import model as model
+from tests.gateway.conftest import outside as outside
+from tests.gateway.conftest import start as start
 from tests.proof.document import Proven, write_document
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proof.md"
