@@ -3,6 +3,9 @@
 A ridge regression learns scores from the text features. Its cross-fitted forecasts, that is how hard the question is and
 how each model will do, are features of a forest, beside latent dimensions and form. Two cluster tables and neighbours
 see the latent dimensions alone. Non-negative least squares on cross-fitted forecasts gives the weights.
+
+The forest in service is made of the very trees that gave the cross-fitted forecasts, each grown without one fold. To grow it
+again on all rows would cost as much again and tell no more: what counts is how many trees there are in all.
 """
 
 from collections.abc import Mapping
@@ -156,10 +159,18 @@ def fit_ensemble(
     tables = {"forest": forest_in, "few_clusters": latent, "many_clusters": latent, "neighbours": latent}
     crossed: dict[str, Doubles] = {"ridge": ridge[:, :-1]}
     evidence = np.zeros_like(differences)
-    for fold in np.unique(folds):
+    forests: list[LeafTables] = []
+    numbers = np.unique(folds)
+    trees = -(-settings.trees // len(numbers))
+    for number, fold in enumerate(numbers):
         inside, outside = folds != fold, folds == fold
         for name, table in tables.items():
-            part = _fresh(name, settings).fit(table[inside], differences[inside], weights[inside])
+            if name == "forest":
+                part = LeafTables(trees, random_state=_seed(settings, number), n_jobs=settings.jobs)
+                forests.append(part)
+            else:
+                part = _fresh(name, settings)
+            part.fit(table[inside], differences[inside], weights[inside])
             crossed.setdefault(name, np.zeros_like(differences))[outside] = part.expected(table[outside])
             if name == "few_clusters":
                 evidence[outside] = part.membership(table[outside]) @ part.evidence_
@@ -170,7 +181,9 @@ def fit_ensemble(
     )
     parts: dict[str, Any] = {"ridge": MultiRidge(alphas=(alpha,)).fit(ridge_in, wanted, weights)}
     for name, table in tables.items():
-        if name in shares or name == "few_clusters":
+        if name == "forest" and name in shares:
+            parts[name] = LeafTables.joined(forests)
+        elif name in shares or name == "few_clusters":
             parts[name] = _fresh(name, settings).fit(table, differences, weights)
     return Ensemble(parts, shares, centre, dimensions, kept), crossed, ridge[:, -1], evidence
 
@@ -211,8 +224,10 @@ def _crossed_ridge(
 
 def _fresh(name: str, settings: Learning) -> Any:
     seed = settings.seed
-    if name == "forest":
-        return LeafTables(trees=settings.trees, random_state=seed, n_jobs=settings.jobs)
     if name == "neighbours":
         return NeighbourTable(rows=settings.reference_rows, random_state=seed)
     return ClusterTable(clusters=20 if name == "few_clusters" else 100, random_state=seed)
+
+
+def _seed(settings: Learning, number: int) -> int:
+    return (settings.seed + number) % 2**32

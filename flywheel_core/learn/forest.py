@@ -1,5 +1,6 @@
 """Extremely randomised trees that partition the questions; each leaf holds a shrunken table of mean score per model."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -84,6 +85,24 @@ class LeafTables(ManyTargets):
         ]
         result: Doubles = self.means_ + np.concatenate(parts)
         return result
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """One forest of all trees of fitted ones, which forecasts the mean over trees of what they do."""
+        whole = cls(trees=sum(len(part.roots_) for part in parts))
+        whole.single_ = parts[0].single_
+        shares = np.array([len(part.roots_) for part in parts]) / whole.trees
+        whole.means_ = shares @ np.stack([part.means_ for part in parts])
+        starts = np.cumsum([0, *(len(part.feature_) for part in parts[:-1])])
+        for name in ("feature_", "threshold_"):
+            setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
+        for name in ("roots_", "children_"):
+            moved = [getattr(part, name) + start for part, start in zip(parts, starts, strict=True)]
+            setattr(whole, name, np.concatenate(moved).astype(np.int32))
+        values = [part.value_ + (part.means_ - whole.means_) for part in parts]
+        whole.value_ = np.concatenate(values).astype(np.float32)
+        whole.depth_ = max(part.depth_ for part in parts)
+        return whole
 
     def leaves(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
         """The leaf of each row in each tree, shape (n, trees)."""

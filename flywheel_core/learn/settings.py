@@ -43,7 +43,7 @@ class Learning(Section):
     absent_days: Days = Field(
         7, ge=1, le=3_650, description="A model not asked in this many last days of the window has left."
     )
-    dimensions: int = Field(192, ge=4, le=512, description="Latent dimensions of a text in training.")
+    dimensions: int = Field(128, ge=4, le=512, description="Latent dimensions of a text in training.")
     folds: int = Field(
         5,
         ge=2,
@@ -55,7 +55,7 @@ class Learning(Section):
         4_000, ge=100, le=20_000, description="Training questions that neighbours are sought among."
     )
     feature_rows: int = Field(
-        8_000, ge=200, le=100_000, description="Texts that the text features are learned from."
+        4_000, ge=200, le=100_000, description="Texts that the text features are learned from."
     )
     jobs: int = Field(
         2, ge=1, le=64, description="Processor cores used in training; the result does not depend on it."

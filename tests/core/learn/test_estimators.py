@@ -88,3 +88,15 @@ def test_a_model_without_any_score_has_no_mean() -> None:
     assert means[0] == pytest.approx(0.75)
     assert np.isnan(means[1])
     assert np.isnan(differences[:, 1]).all()
+
+
+def test_joined_forests_forecast_the_mean_over_all_their_trees() -> None:
+    random = np.random.default_rng(4)
+    table, wanted = random.random((400, 3)).astype(np.float32), random.random((400, 2))
+    wanted[200:] += table[200:, :1]
+    few = LeafTables(trees=10, random_state=1).fit(table[:200], wanted[:200])
+    many = LeafTables(trees=30, random_state=2).fit(table[200:], wanted[200:])
+    joined = LeafTables.joined([few, many])
+    np.testing.assert_allclose(
+        joined.predict(table), few.predict(table) / 4 + many.predict(table) * 3 / 4, atol=1e-6
+    )
