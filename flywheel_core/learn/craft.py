@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = "examples.parquet"
 CANARY_PROMPTS = 24
-RECIPE = 1
+RECIPE = 2
 """Counts up when the same dataset and settings would give another router."""
 
 

@@ -94,13 +94,11 @@ class LeafTables(ManyTargets):
         shares = np.array([len(part.roots_) for part in parts]) / whole.trees
         whole.means_ = shares @ np.stack([part.means_ for part in parts])
         starts = np.cumsum([0, *(len(part.feature_) for part in parts[:-1])])
-        for name in ("feature_", "threshold_"):
+        for name in ("feature_", "threshold_", "value_"):
             setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
         for name in ("roots_", "children_"):
             moved = [getattr(part, name) + start for part, start in zip(parts, starts, strict=True)]
             setattr(whole, name, np.concatenate(moved).astype(np.int32))
-        values = [part.value_ + (part.means_ - whole.means_) for part in parts]
-        whole.value_ = np.concatenate(values).astype(np.float32)
         whole.depth_ = max(part.depth_ for part in parts)
         return whole
 
