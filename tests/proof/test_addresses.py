@@ -148,7 +148,7 @@ def test_redirects_are_refused(proof: Proof, outside: Outside, start: Start, mod
             "answer": "a",
         }
         gateway.post("/v1/observe", observed)
-        until(lambda: {"/v1/evaluate", "/collect"} <= {found.path for found in away.requests})
+        until(lambda away=away: {"/v1/evaluate", "/collect"} <= {found.path for found in away.requests})
     assert elsewhere.requests == []
     proof.note(redirects_followed=0)
 
