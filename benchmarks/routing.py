@@ -3,7 +3,7 @@
 A fifth of the questions, by hash, is locked away: it is in no training and no figure unless `--locked` asks for it, which
 trains on the rest and judges on the locked fifth. Otherwise the rest is cross-validated in five folds, grouped by question
 with case, white space and digits folded. Routers see the text and the training scores, nothing else. Brackets are 95 %
-bootstrap intervals.
+bootstrap intervals. `--pools 100` plays as many small replays instead, which takes about twenty minutes.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.common import machine_info, percentile, print_result, print_table
+from benchmarks.pools import replay_pools
 from flywheel_core.learn.evaluate import interval, pair_figures, resamples
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.settings import Learning
@@ -69,13 +70,14 @@ def main() -> None:
     )
     parser.add_argument("--locked", action="store_true", help="judge on the locked fifth instead of by folds")
     parser.add_argument("--only", choices=("mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"), action="append")
+    parser.add_argument("--pools", type=int, default=0, help="how many seeded pools to replay day by day")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(_measure(options.measure)))
         return
     machine = machine_info()
-    wanted = options.only or ["mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"]
+    wanted = options.only or ([] if options.pools else ["mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"])
     ratios: dict[str, float] = {}
     figures: dict[str, Any] = {"locked": options.locked}
     rows = []
@@ -105,6 +107,16 @@ def main() -> None:
             "decision_p99_ms": largest["p99_ms"],
             "train_s_100k": largest["train_s"],
         }
+    if options.pools:
+        replays = replay_pools(options.data, options.pools, is_locked)
+        losses = [found["gain"] for found in replays if found["high"] < 0]
+        figures["replays"] = replays
+        ratios |= {
+            "replay_significant_losses": len(losses),
+            "replay_worst_gain_pp": 100 * min(losses, default=0.0),
+        }
+        print(f"replays: mean gain {100 * np.mean([found['gain'] for found in replays]):+.2f} pp", end=", ")
+        print(f"{len(losses)} of {len(replays)} significant losses")
     print_result("routing", ratios, figures, machine)
 
 
@@ -142,7 +154,7 @@ def read_pool(folder: Path, name: str) -> Examples:
 
 def judged(examples: Examples, *, locked: bool) -> Routed:
     """Every question that is to be judged, by routers that saw neither it nor its like."""
-    hidden = np.array([_share(f"lock{_folded(text)}") < LOCKED for text in examples.texts])
+    hidden = np.array([is_locked(text) for text in examples.texts])
     hidden |= np.isin(examples.groups, examples.groups[hidden])
     folds = np.array([int(FOLDS * _share(f"fold {group}")) for group in examples.groups])
     rounds = (
@@ -187,6 +199,11 @@ def figures_of(routed: Routed) -> dict[str, list[float]]:
     if routed.scores.shape[1] == 2:
         found |= pair_figures(routed.expected, routed.scores, routed.groups)
     return found
+
+
+def is_locked(question: str) -> bool:
+    """Whether a question is in the locked fifth."""
+    return _share(f"lock{_folded(question)}") < LOCKED
 
 
 def _folded(text: str) -> str:

@@ -1,0 +1,96 @@
+"""Many small replays: seeded pools of models and orders of days, each against the best single model of earlier days.
+
+One pool is drawn from the recorded outcomes of `mmlu_pro.jsonl.gz`: 2 to 6 of its models, some thousand of its questions,
+its days in another order. It is played by `flywheel replay`'s own steps, nothing shortened. Questions of the locked fifth
+take no part.
+"""
+
+import gzip
+import json
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DAY_SECONDS = 86_400
+FIRST_DAY = 20_454
+"""2026-01-01 as days since 1970."""
+DAYS = 10
+QUESTIONS_A_DAY = 500
+POOL_SIZES = (2, 6)
+PROCESSES = 2
+
+
+def replay_pools(folder: Path, count: int, is_locked: Any) -> list[dict[str, Any]]:
+    """Play pools 0 .. count-1, two at a time; gives what `play` found of each, in order. is_locked: of a question."""
+    with gzip.open(folder / "mmlu_pro.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [row for row in map(json.loads, lines) if not is_locked(row["question"])]
+    found: list[dict[str, Any]] = []
+    running: deque[subprocess.Popen[str]] = deque()
+    with tempfile.TemporaryDirectory(prefix="flywheel-pools-") as made:
+        for seed in range(count + PROCESSES):
+            if seed < count:
+                place = Path(made) / str(seed)
+                place.mkdir()
+                draw_pool(rows, seed, place)
+                command = [sys.executable, "-m", "benchmarks.pools", str(place)]
+                running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            if len(running) == PROCESSES or (seed >= count and running):
+                process = running.popleft()
+                output, _ = process.communicate()
+                if process.returncode:
+                    raise subprocess.CalledProcessError(process.returncode, process.args)
+                found.append(json.loads(output))
+                print(f"  pool {len(found)} of {count}: {output.strip()}", file=sys.stderr, flush=True)
+    return found
+
+
+def draw_pool(rows: list[dict[str, Any]], seed: int, place: Path) -> None:
+    """Write the raw lines and the models of one pool into `place`."""
+    draw = np.random.default_rng(seed)
+    models = sorted({model for row in rows for model in row["scores"]})
+    pool = sorted(draw.choice(models, int(draw.integers(POOL_SIZES[0], POOL_SIZES[1] + 1)), replace=False))
+    chosen = draw.choice(len(rows), DAYS * QUESTIONS_A_DAY, replace=False)
+    (place / "pool.json").write_text(json.dumps(pool))
+    with (place / "outcomes.jsonl").open("w", encoding="utf-8") as file:
+        for number, at in enumerate(chosen):
+            row = rows[at]
+            when = (FIRST_DAY + number // QUESTIONS_A_DAY) * DAY_SECONDS + number % QUESTIONS_A_DAY
+            file.write(json.dumps({**_only(row, pool), "timestamp": when}, ensure_ascii=False) + "\n")
+
+
+def play(place: Path) -> dict[str, Any]:
+    """Replay one pool: its models, the gain over the best single model so far with 95 % bounds, promotions."""
+    from flywheel_core.config import Config
+    from flywheel_core.learn.craft import trained_craft
+    from flywheel_core.learn.replay import replay
+
+    pool = json.loads((place / "pool.json").read_text())
+    result = replay([place / "outcomes.jsonl"], place / "replay", Config(), trained_craft(), pool=pool)
+    summary = result.summary()
+    assert summary is not None
+    return {
+        "models": len(pool),
+        "questions": summary.questions,
+        "gain": summary.gain,
+        "low": summary.gain_low,
+        "high": summary.gain_high,
+        "promotions": summary.promotions,
+    }
+
+
+def _only(row: dict[str, Any], pool: list[str]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "question": row["question"],
+        "responses": {model: found for model, found in row["responses"].items() if model in pool},
+        "scores": {model: score for model, score in row["scores"].items() if model in pool},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(play(Path(sys.argv[1]))))
