@@ -16,7 +16,7 @@ from flywheel_core.collect.spool import Spool
 from flywheel_core.config import Config
 from flywheel_core.records import DataPoint, Response
 
-PAUSE = 0.02
+PAUSE = 0.03
 """Between ten data points and the next ten, in s."""
 
 

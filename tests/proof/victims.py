@@ -73,17 +73,23 @@ class Victim:
         return self.process.returncode is not None
 
     def kill(self) -> None:
-        """SIGKILL to the process itself, not to what traces it."""
-        if self.process.poll() is None:
-            own = psutil.Process(self.process.pid)
-            for child in own.children() if self._traced else [own]:
-                child.kill()
+        """SIGKILL, and wait for the end."""
+        for own in self._own():
+            own.kill()
         self._gone()
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
-        self.process.terminate()
+        for own in self._own():
+            own.terminate()
         return self._gone()
+
+    def _own(self) -> list[psutil.Process]:
+        """The process itself, not what traces it; none once it is dead."""
+        if self.process.poll() is not None:
+            return []
+        started = psutil.Process(self.process.pid)
+        return started.children() if self._traced else [started]
 
     def _gone(self) -> int:
         status = self.process.wait(30)
