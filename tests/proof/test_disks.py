@@ -110,7 +110,7 @@ def test_every_call_to_the_disk_fails_once(tmp_path: Path, proof: Proof) -> None
 
     healthy, disk = live(None, 0)
     assert (healthy.refused, healthy.failed_starts) == (0, 0)
-    calls = range(0, len(disk.calls), proof.size(3, 1))
+    calls = range(0, len(disk.calls), proof.size(5, 1))
     refused: Counter[str] = Counter()
     for nth, error in itertools.product(calls, ERRORS):
         life, disk = live(nth, error)

@@ -43,7 +43,7 @@ async def main(spool: Path, collector: str, name: str) -> None:
         for _ in range(10):
             question = f"question {name}-{number}"
             responses = {model: Response(model, f"answer of {model}") for model in ("big", "coder")}
-            scores = {"big": 0.9, "coder": 0.25}
+            scores: dict[str, float | None] = {"big": 0.9, "coder": 0.25}
             await uploader.offer(DataPoint(f"{name}-{number}", question, responses, scores, 1_767_225_600))
             number += 1
         await asyncio.sleep(PAUSE)
