@@ -171,7 +171,7 @@ def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> Non
     Also the names of those that are there: an earlier process may have been killed before it had synced them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    above = folder.absolute()
+    above = folder.resolve()
     while not above.is_mount():
         above = above.parent
         try:
