@@ -88,6 +88,15 @@ def collectors(tmp_path: Path) -> Iterator[list[str]]:
 
 
 @pytest.fixture
+def senders(collectors: list[str]) -> Iterator[list[Sender]]:
+    """One for each collector, both with the same points, as a balancer's retries would bring them."""
+    made = [Sender("same", int(address.rpartition(":")[2])) for address in collectors]
+    yield made
+    for sender in made:
+        sender.end()
+
+
+@pytest.fixture
 def outside() -> Iterator[Outside]:
     """Models and scorer."""
     made = Outside()
@@ -104,7 +113,7 @@ def has_uploaded(gateway: RunningGateway, points: int) -> bool:
     "gateways that collect, and senders that give the same points to both collectors, on one data folder",
 )
 def test_two_collectors_and_two_gateways(
-    tmp_path: Path, collectors: list[str], outside: Outside, proof: Proof
+    tmp_path: Path, collectors: list[str], senders: list[Sender], outside: Outside, proof: Proof
 ) -> None:
     questions = proof.size(25, 300)
     gateways = []
@@ -115,8 +124,6 @@ def test_two_collectors_and_two_gateways(
         gateways.append(RunningGateway(folder, settings))
         with pytest.raises(NotStartedError, match="another running process"):
             RunningGateway(folder, settings)
-    # both senders make the same points, as a balancer's retries would
-    senders = [Sender("same", int(address.rpartition(":")[2])) for address in collectors]
     asked: set[str] = set()
 
     def ask(gateway: RunningGateway, name: str) -> None:

@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -167,6 +168,20 @@ class Server:
         assert not found.twice
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts collectors; what a failed test leaves of them is killed."""
+    made: list[Server] = []
+
+    def start(*arguments: Any, **more: Any) -> Server:
+        made.append(Server(*arguments, **more))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.victim.kill()
+
+
 def cases() -> list[tuple[str, str, int]]:
     return [
         (call, error, nth)
@@ -181,13 +196,13 @@ def cases() -> list[tuple[str, str, int]]:
     "strace makes the n-th and the next three pwrite64, fdatasync or fsync of a real collector fail with EIO or ENOSPC",
 )
 @pytest.mark.skipif(STRACE is None, reason="needs strace")
-def test_system_calls_fail(tmp_path: Path, proof: Proof) -> None:
+def test_system_calls_fail(tmp_path: Path, proof: Proof, serve: Callable[..., Server]) -> None:
     seen: Counter[str] = Counter()
     tried = cases()[:: proof.size(7, 1)]
     for number, (call, error, nth) in enumerate(tried):
         folder = tmp_path / str(number)
         folder.mkdir()
-        server = Server(folder / "data", folder, under_strace(call, f"{nth}..{nth + 3}", f"error={error}"))
+        server = serve(folder / "data", folder, under_strace(call, f"{nth}..{nth + 3}", f"error={error}"))
         if not server.victim.first:  # its folders could not be made durable: it says so and does not start
             assert server.victim.dies_by_itself(30)
             assert "cannot" in server.log() and "Traceback" not in server.log()
@@ -213,7 +228,7 @@ def test_system_calls_fail(tmp_path: Path, proof: Proof) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
+    """A file system of 2 MB. To be asked for before `serve`, which ends who uses it."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -225,7 +240,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"mounting is refused: {mounted.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.proof(
@@ -233,10 +248,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     "a file system of 2 MB filled up, with a floor for free space and without, and emptied while the collector runs",
 )
 @pytest.mark.parametrize(("floor", "code"), [(0, "storage_unavailable"), (600_000, "disk_full")])
-def test_a_full_disk(small_disk: Path, tmp_path: Path, proof: Proof, floor: int, code: str) -> None:
+def test_a_full_disk(
+    small_disk: Path, serve: Callable[..., Server], tmp_path: Path, proof: Proof, floor: int, code: str
+) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1_000_000))
-    server = Server(small_disk / "data", tmp_path, floor=floor)
+    server = serve(small_disk / "data", tmp_path, floor=floor)
     for size in (10_000, 10):  # until there is no room for a small batch either
         for _ in range(400):
             if not server.collect(size):

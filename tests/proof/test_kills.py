@@ -108,6 +108,8 @@ def arena(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Arena]:
     yield made
     for victim in (made.collector, made.uploader):
         victim.kill()
+    for sender in made.senders:
+        sender.end()
 
 
 @pytest.mark.proof(

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ class Victim:
 
 
 class Sender:
-    """Posts batches until told to end; a batch that got no 200 is sent again until it does. acknowledged: ids that did."""
+    """Posts batches until told to end, each until it is answered with 200. acknowledged: ids of those that were."""
 
     def __init__(self, name: str, port: int) -> None:
         self.acknowledged: list[str] = []
@@ -109,7 +108,7 @@ class Sender:
         self._thread.start()
 
     def end(self) -> None:
-        """Once the batch under way is acknowledged: the collector must be up."""
+        """After the answer to the batch under way."""
         self._ending.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
@@ -118,11 +117,11 @@ class Sender:
         for batch in self._batches():
             body = json.dumps({"data_points": batch})
             while not self._acknowledged(body):
-                time.sleep(0.02)
+                if self._ending.wait(0.02):
+                    return
             self.acknowledged += [point["id"] for point in batch]
-            if self._ending.is_set():
+            if self._ending.wait(0.01):
                 return
-            time.sleep(0.01)
 
     def _acknowledged(self, body: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
