@@ -148,11 +148,13 @@ def test_two_collectors_and_two_gateways(
     assert len(asked) == 2 * questions
     assert found.ids.keys() == asked | sent
     assert not found.twice
+    stored_twice = sum(day.duplicates for day in found.days)
+    assert stored_twice
     assert {name for day in found.days for name in day.files if ".east." in name}
     proof.note(
         from_gateways=len(asked),
         from_senders=len(sent),
-        stored_twice=sum(day.duplicates for day in found.days),
+        stored_twice=stored_twice,
         lost=0,
         twice_in_the_dataset=0,
     )
