@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, refused
+from flywheel_core.collect.pool import what_broke
 from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
@@ -161,10 +162,7 @@ async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace,
 
 
 def _lost(error: aiohttp.ClientError) -> UpstreamError:
-    reason = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return UpstreamError(
-        f"the connection broke: {reason or 'closed by the other side'}"[:300], code="connection_lost"
-    )
+    return UpstreamError(f"the connection broke: {what_broke(error)}", code="connection_lost")
 
 
 def _too_slow(call: Call) -> UpstreamError:

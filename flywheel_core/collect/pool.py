@@ -61,9 +61,9 @@ class PooledHttp:
                 raise blocked from None
             raise httpx.ConnectError(f"no connection: {error.strerror or error}") from None
         except aiohttp.ClientResponseError as error:
-            raise httpx.RemoteProtocolError(f"the answer is not HTTP: {error.message}") from None
+            raise httpx.RemoteProtocolError(what_broke(error)) from None
         except aiohttp.ClientError as error:
-            raise httpx.ReadError(f"the connection was lost: {error or 'closed by the other side'}") from None
+            raise httpx.ReadError(f"the connection was lost: {what_broke(error)}") from None
 
     async def close(self) -> None:
         """Give all connections back."""
@@ -107,6 +107,17 @@ class PooledHttp:
                 trace_configs=[trace],
             )
         return self._session
+
+
+def what_broke(error: aiohttp.ClientError) -> str:
+    """Why there is no whole answer, in words of our own: aiohttp's quote what the other side sent, and end up in logs."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer is not HTTP ({type(error.__cause__ or error).__name__})"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body is not complete"
+    if isinstance(error, aiohttp.ClientOSError):
+        return error.strerror or type(error).__name__
+    return "closed by the other side"
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
