@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from flywheel_core.config import Config, Dataset, Storage
+from flywheel_core.config_servers import Operations
 from flywheel_core.lake.dataset import latest_dataset, load_manifest
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
@@ -78,7 +79,10 @@ def test_poisoned_scores_make_no_label(
     bodies = [poisoned(len(POISON) * each + number, poison) for number, poison in enumerate(POISON * each)]
     points = [body.removeprefix(b'{"data_points": [').removesuffix(b"]}") for body in bodies]
     raw.write_raw(layout, DAY, [one.decode() for one in points])
-    config = Config(storage=Storage(data_dir=layout.root, first_day="2026-01-01"))
+    config = Config(
+        storage=Storage(data_dir=layout.root, first_day="2026-01-01"),
+        operations=Operations(max_rejected_share=1.0),  # else a day like this one goes no further at all
+    )
     assert not materialize_days({DAY, received}, config, tmp_path / "home").failed
     examples = read_table(layout, "training_examples")
     assert examples.height == 2 * each
