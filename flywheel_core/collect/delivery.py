@@ -87,7 +87,9 @@ async def deliver(http: Http, endpoint: Endpoint, lines: Sequence[bytes]) -> Ver
     body = b'{"data_points":[%b],"count":%d,"timestamp":%d}' % (b",".join(lines), len(lines), time.time())
     try:
         reply = await http.post(endpoint, body, timeout=UPLOAD_TIMEOUT, max_bytes=MAX_REPLY_BYTES)
-    except (httpx.HTTPError, UpstreamError) as error:
+    except UpstreamError as error:
+        return Verdict("later", reason=f"{error.code}: {error.message}")
+    except httpx.HTTPError as error:
         return Verdict("later", reason=f"{type(error).__name__}: {error}")
     return judge(reply, len(lines))
 

@@ -5,6 +5,7 @@ Addresses come from the configuration alone, redirects lead nowhere, and link-lo
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,40 +30,62 @@ SETTINGS = [
 ]
 RESOLVER = """
 import os, socket
-real = socket.getaddrinfo
+from aiohttp.resolver import ThreadedResolver
+at_once, later = socket.getaddrinfo, ThreadedResolver.resolve
 
-def resolve(host, port, *arguments, **options):
-    name = host.decode() if isinstance(host, bytes) else host
-    if name is not None and name.endswith(".example"):
+def named(host):
+    if isinstance(host, str) and host.endswith(".example"):
         with open(os.environ["NAMES"]) as file:
-            host = file.read().strip()
-    return real(host, port, *arguments, **options)
+            return file.read().strip()
+    return host
 
-socket.getaddrinfo = resolve
+async def resolve(self, host, port=0, family=0):
+    return await later(self, named(host), port, family)
+
+socket.getaddrinfo = lambda host, *arguments, **options: at_once(named(host), *arguments, **options)
+ThreadedResolver.resolve = resolve
 """
 """A name server of the gateway's process: every name below .example is the address in a file, which may change."""
+
+
+def refusal(folder: Path, config: dict[str, Any]) -> str:
+    """The log of a gateway that does not start."""
+    own = folder / f"refused-{len(list(folder.iterdir()))}"
+    own.mkdir()
+    with pytest.raises(NotStartedError) as caught:
+        RunningGateway(own, config)
+    return str(caught.value)
 
 
 @pytest.mark.proof(
     "Link-local and metadata addresses are refused in the configuration",
     "eleven spellings, as a model's, the scorer's and the collector's address",
 )
-def test_blocked_in_the_configuration(proof: Proof, outside: Outside, start: Start) -> None:
+def test_blocked_in_the_configuration(proof: Proof, outside: Outside, tmp_path: Path) -> None:
     addresses = proof.size(BLOCKED[:1], BLOCKED)
     for address in addresses:
         for setting in SETTINGS:
-            with pytest.raises(NotStartedError, match=r"error\[config.*link-local or a cloud"):
-                start(outside.config(**{setting: f"http://{address}:80"}))
+            log = refusal(tmp_path, outside.config(**{setting: f"http://{address}:80"}))
+            assert "error[config_invalid]" in log and "link-local or a cloud" in log, log
     proof.note(refused=len(addresses) * len(SETTINGS))
+
+
+def blocked_everywhere(gateway: RunningGateway) -> bool:
+    """Whether the fan-out's two models, the scorer and the collector of one data point were all refused."""
+    return (
+        gateway.metric('flywheel_gateway_collection_failures_total{reason="address_blocked"}') == 2
+        and gateway.metric('flywheel_gateway_missing_scores_total{reason="address_blocked"}') == 1
+        and gateway.metric('flywheel_upload_failures_total{reason="address_blocked"}') >= 1
+        and gateway.metric("flywheel_upload_offered_total") == 1
+        and gateway.metric("flywheel_upload_acknowledged_total") == 0
+    )
 
 
 @pytest.mark.proof(
     "A name that begins to resolve to such an address later is refused as well",
     "the name of model, scorer and collector moves to a metadata address while the gateway runs",
 )
-def test_blocked_when_a_name_moves(
-    proof: Proof, outside: Outside, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocked_when_a_name_moves(proof: Proof, outside: Outside, start: Start, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(RESOLVER)
     names = tmp_path / "names"
     names.write_text("127.0.0.1")
@@ -75,14 +98,9 @@ def test_blocked_when_a_name_moves(
     for name in ("big", "math", "code"):
         config["models"][name]["base_url"] = f"http://{name}.example:{port}"
     environment = {"PYTHONPATH": str(tmp_path), "NAMES": str(names)}
-    gateway = start(config, environment)
-    assert gateway.chat().status_code == 200
-    until(lambda: len(outside.points) == 1)
     for address in proof.size(("169.254.169.254",), ("169.254.169.254", "fe80::1", "fd00:ec2::254")):
-        names.write_text(address)
-        gateway.kill()  # kept connections end, the next ones ask for the name again
         names.write_text("127.0.0.1")
-        gateway.start()
+        gateway = start(config, environment)
         names.write_text(address)
         before = len(outside.server.requests)
         answer = gateway.chat()
@@ -98,15 +116,7 @@ def test_blocked_when_a_name_moves(
             "answer": "a",
         }
         assert gateway.post("/v1/observe", observed).json()["collected"] is True
-        until(
-            lambda: (
-                gateway.metric('flywheel_gateway_collection_failures_total{reason="address_blocked"}') == 2
-                and gateway.metric('flywheel_gateway_missing_scores_total{reason="address_blocked"}') == 1
-                and "address_blocked" in gateway.log()
-                and gateway.metric("flywheel_upload_offered_total") == 1
-                and gateway.metric("flywheel_upload_acknowledged_total") == 0
-            )
-        )
+        until(partial(blocked_everywhere, gateway))
         assert len(outside.server.requests) == before
     proof.note(connections_made=0)
 
@@ -115,12 +125,19 @@ def test_blocked_when_a_name_moves(
     "A setting allows such addresses, and only then",
     "the same configuration with network.allow_link_local starts",
 )
-def test_allowed_by_a_setting(proof: Proof, outside: Outside, start: Start) -> None:
+def test_allowed_by_a_setting(proof: Proof, outside: Outside, start: Start, tmp_path: Path) -> None:
     config = outside.config(models__math__base_url="http://169.254.169.254")
-    with pytest.raises(NotStartedError, match=r"network\.allow_link_local"):
-        start(config)
+    assert "network.allow_link_local" in refusal(tmp_path, config)
     assert start({**config, "network": {"allow_link_local": True}}).get("/health").text == "OK"
     proof.note(starts=1)
+
+
+def redirect(status: int, location: str, _: Arrived) -> Script:
+    return reply(b"", f"{status} Moved", "text/plain", ("Location", location))
+
+
+def arrived_at(server: ScriptedModel, paths: set[str]) -> bool:
+    return paths <= {request.path for request in server.requests}
 
 
 @pytest.mark.proof(
@@ -130,10 +147,7 @@ def test_allowed_by_a_setting(proof: Proof, outside: Outside, start: Start) -> N
 def test_redirects_are_refused(proof: Proof, outside: Outside, start: Start, model: MakeModel) -> None:
     elsewhere = model(lambda _: reply(completion("from elsewhere")))
     for status in proof.size((307,), (301, 302, 303, 307, 308)):
-        moved: list[tuple[str, str]] = [("Location", f"{elsewhere.address}/v1/chat/completions")]
-        away = model(
-            lambda _, status=status, moved=moved: reply(b"", f"{status} Moved", "text/plain", *moved)
-        )  # type: ignore[misc] # bound now
+        away = model(partial(redirect, status, f"{elsewhere.address}/v1/chat/completions"))
         config = outside.config(
             models__big__base_url=away.address,
             data_collection__training__evaluate_endpoint=f"{away.address}/v1/evaluate",
@@ -148,7 +162,7 @@ def test_redirects_are_refused(proof: Proof, outside: Outside, start: Start, mod
             "answer": "a",
         }
         gateway.post("/v1/observe", observed)
-        until(lambda away=away: {"/v1/evaluate", "/collect"} <= {found.path for found in away.requests})
+        until(partial(arrived_at, away, {"/v1/evaluate", "/collect"}))
     assert elsewhere.requests == []
     proof.note(redirects_followed=0)
 

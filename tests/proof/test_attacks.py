@@ -61,7 +61,7 @@ def lies(path: bytes, hidden: bytes) -> dict[str, bytes]:
         "a chunk with bare LF": head + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n" + hidden,
         "a chunk extension with bare LF": head + b"Transfer-Encoding: chunked\r\n\r\n2;a\n{}\r\n" + short,
         "a chunk size with spaces": head + b"Transfer-Encoding: chunked\r\n\r\n2 2\r\n{}\r\n" + short,
-        "HTTP/1.0 chunked": head.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n" + short,
+        "HTTP/1.0 chunked": head.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n2\r\n??\r\n" + short,
         "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + hidden,
         "HTTP/0.9": b"POST %b\r\n\r\n" % path + hidden,
         "HTTP/9.9": head.replace(b"1.1", b"9.9") + b"Content-Length: 2\r\n\r\n{}" + hidden,
