@@ -255,8 +255,6 @@ def test_bombs(
                         assert refused or answer.json().get("collected") is False, (
                             f"{address}: {name}: {answer.text[:300]}"
                         )
-                if growth.peak > 30e6 or answer.elapsed.total_seconds() > 0.3:
-                    print(address, name, answer.status_code, growth, answer.elapsed)  # noqa: T201
                 most = max(most, growth.peak_mib)
     assert collector.raw() == []
     assert outside.server.requests == []

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import DAILY_TABLES
 from flywheel_core.serve.keys import KeyStore
 from flywheel_dagster.home import prepare_home
 from tests.collector.conftest import Start as StartCollector
@@ -78,7 +79,7 @@ def test_nothing_that_was_written_has_a_key_or_a_prompt(
         named["api_key_env"] = "MODEL_KEY"
     config["models"]["code"]["base_url"] = "http://127.0.0.1:9"
     gateway = RunningGateway(folder, config, secrets)
-    rounds = proof.size(12, 300)
+    rounds = proof.size(12, 60)
     refusals = [*_use(gateway, client_key, wrong, rounds), *_misuse(collector.address, collector_key, wrong)]
     until(lambda: gateway.metric("flywheel_gateway_collection_in_flight") == 0)
     until(lambda: gateway.metric("flywheel_upload_acknowledged_total") > 0)
@@ -207,7 +208,7 @@ def _run_dagster(config: Path, data: Path, home: Path, logs: Path) -> None:
     ]
     with (logs / "dagster.log").open("wb") as output:
         ran = subprocess.run(
-            [sys.executable, *command, "--select", '+"training_dataset"'],
+            [sys.executable, *command, "--select", ",".join((*DAILY_TABLES, "training_dataset"))],
             env=environment,
             cwd=PROJECT,
             stdout=output,
