@@ -119,27 +119,22 @@ def write_days(folder: Path, days: list[date], count: int) -> None:
 def test_killed_in_every_asset(proof: Proof, tmp_path: Path) -> None:
     days = [FIRST + timedelta(days=ahead) for ahead in range(3)]
     expected = undisturbed(tmp_path / "undisturbed", days, 60)
-    folder = tmp_path / "killed"
-    write_days(folder, days, 60)
     kills = 0
     for number, asset in enumerate(proof.size(("rejects", "training_dataset"), ASSETS)):
-        for moment in proof.size(moments(asset, days[1])[number + 1 : number + 2], moments(asset, days[1])):
+        folder = tmp_path / asset
+        write_days(folder, days, 60)
+        every = moments(asset, days[1])
+        for moment in proof.size(every[number + 1 : number + 2], every):
             process = start(folder, days, moment)
             _, errors = process.communicate(timeout=120)
             assert process.returncode == -signal.SIGKILL, f"{moment} never came: {errors}"
             assert made(folder).items() <= expected.items(), f"{moment}: what is there is not whole"
             kills += 1
-        if proof.full:
-            finish(folder, days, expected)
-    finish(folder, days, expected)
+        last = start(folder, days)
+        _, errors = last.communicate(timeout=120)
+        assert last.returncode == 0, errors
+        assert made(folder) == expected
     proof.note(kills=kills, files_compared=len(expected))
-
-
-def finish(folder: Path, days: list[date], expected: dict[str, str]) -> None:
-    process = start(folder, days)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert made(folder) == expected
 
 
 @pytest.mark.proof(

@@ -226,14 +226,20 @@ def _dagster_events(home: Path) -> list[str]:
         for run in instance.get_runs():
             pages.append(str(run))
             for entry in instance.all_logs(run.run_id):
-                happened = entry.dagster_event
-                data = happened.event_specific_data if happened is not None else None
-                made = getattr(data, "materialization", None)
-                shown = {} if made is None else dict(made.metadata)
-                shown.pop("preview", None)
-                pages.append(f"{entry.user_message} {shown if made is not None else entry}")
+                pages.append(_without_preview(entry))
     assert len(pages) > 20
     return pages
+
+
+def _without_preview(entry: dg.EventLogEntry) -> str:
+    """An event in full, or where it has the preview: its words and all other metadata."""
+    data = entry.dagster_event.event_specific_data if entry.dagster_event is not None else None
+    for holder in (data, getattr(data, "materialization", None)):
+        metadata = getattr(holder, "metadata", None) or {}
+        if "preview" in metadata:
+            others = {name: value for name, value in metadata.items() if name != "preview"}
+            return f"{entry.user_message} {entry.error_info} {others}"
+    return str(entry)
 
 
 def _spellings(keys: Iterable[str]) -> list[bytes]:
