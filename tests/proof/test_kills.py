@@ -21,9 +21,12 @@ from tests.proof.conftest import Proof
 from tests.proof.dataset_ids import dataset_of
 from tests.proof.victims import STRACE, Sender, Victim, free_port, under_strace
 
-COLLECTOR_CALLS = {"pwrite64": 20, "fdatasync": 20, "fsync": 20, "ftruncate": 1, "openat": 4}
-"""System calls by which the collector's files change, and the last of them in a life to kill it at."""
-UPLOADER_CALLS = {"write": 30, "fsync": 15, "/^rename": 3, "openat": 8, "/^unlink": 1}
+CALLS = {
+    "collector": {"pwrite64": 20, "fdatasync": 20, "fsync": 20, "ftruncate": 1, "openat": 4},
+    "uploader that spools": {"write": 20, "fsync": 12, "openat": 4},
+    "uploader that drains": {"/^rename": 2, "/^unlink": 1, "fsync": 8, "openat": 4},
+}
+"""System calls by which files change, and the last of them in a life to be killed at."""
 FEW_SECONDS = 3.0
 
 
@@ -58,20 +61,19 @@ class Arena:
 
     def trap(self, whom: str) -> tuple[str, list[str]]:
         """A system call, and the words that kill whoever comes to one of its first ones."""
-        calls = COLLECTOR_CALLS if whom == "collector" else UPLOADER_CALLS
-        call = self._choose.choice(sorted(calls))
+        call = self._choose.choice(sorted(CALLS[whom]))
         paths: tuple[Path, ...] = ()
         if call == "openat":  # of these there are thousands while Python starts
             today = datetime.now(UTC).date()
             files = [self.layout.raw_file(today), self.layout.raw, self.layout.root]
             paths = (*files,) if whom == "collector" else (self.spool, self.spool / "cursor.json")
-        return call, under_strace(call, self._choose.randint(1, calls[call]), "signal=KILL", paths)
+        return call, under_strace(call, self._choose.randint(1, CALLS[whom][call]), "signal=KILL", paths)
 
     def end(self) -> None:
         """Bring what is spooled to the collector, and end all."""
         self.uploader.kill()
-        if self.collector.process.poll() is not None:
-            self.collector = self.start_collector()
+        self.collector.kill()
+        self.collector = self.start_collector()
         for sender in self.senders:
             sender.end()
         asyncio.run(self._drain())
@@ -138,19 +140,26 @@ def test_kills_at_random_moments(arena: Arena, proof: Proof) -> None:
 def test_kills_at_system_calls(arena: Arena, proof: Proof) -> None:
     kills: Counter[str] = Counter()
     wanted = proof.size(2, 50)
-    for whom in ("collector", "uploader"):
-        getattr(arena, whom).kill()
-        before = kills.total()
-        for _ in range(2 * wanted):
-            call, trap = arena.trap(whom)
-            victim = getattr(arena, f"start_{whom}")(trap)
-            setattr(arena, whom, victim)
-            kills[call] += victim.dies_by_itself(FEW_SECONDS)
-            victim.kill()
-            if kills.total() - before == wanted:
-                break
-        assert kills.total() - before == wanted
-        setattr(arena, whom, getattr(arena, f"start_{whom}")())
+    arena.collector.kill()
+    for _ in range(3 * wanted):
+        call, trap = arena.trap("collector")
+        arena.collector = arena.start_collector(trap)
+        kills[call] += arena.collector.dies_by_itself(FEW_SECONDS)
+        arena.collector.kill()
+        if kills.total() == wanted:
+            break
+    arena.uploader.kill()
+    for number in range(3 * wanted):
+        if number % 2:
+            arena.collector = arena.start_collector()
+        call, trap = arena.trap("uploader that drains" if number % 2 else "uploader that spools")
+        arena.uploader = arena.start_uploader(trap)
+        kills[call] += arena.uploader.dies_by_itself(FEW_SECONDS)
+        arena.uploader.kill()
+        arena.collector.kill()
+        if kills.total() == 2 * wanted:
+            break
+    assert kills.total() == 2 * wanted
     arena.end()
     at = ", ".join(f"{call.strip('/^')} {times}" for call, times in sorted(kills.items()))
     arena.check(proof, kills.total(), at_system_calls=at)
