@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import machine_info, percentile, print_result, print_table
 from benchmarks.pools import replay_pools
+from flywheel_core.learn.answers import joined_answers
 from flywheel_core.learn.evaluate import interval, pair_figures, resamples
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.settings import Learning
@@ -133,6 +135,7 @@ def read_pool(folder: Path, name: str) -> Examples:
     frame = pl.DataFrame(
         {
             "text": [row["question"] for row in rows],
+            "answers": [_answers(row, pool) for row in rows],
             "outcomes": [
                 [
                     {
@@ -147,7 +150,7 @@ def read_pool(folder: Path, name: str) -> Examples:
                 for row in rows
             ],
         },
-        schema_overrides={"outcomes": OUTCOMES},
+        schema_overrides={"outcomes": OUTCOMES, "answers": pl.String},
     )
     return read_examples(frame, Learning())
 
@@ -204,6 +207,11 @@ def figures_of(routed: Routed) -> dict[str, list[float]]:
 def is_locked(question: str) -> bool:
     """Whether a question is in the locked fifth."""
     return _share(f"lock{_folded(question)}") < LOCKED
+
+
+def _answers(row: dict[str, Any], pool: Sequence[str]) -> str | None:
+    responses = row.get("responses") or {}
+    return joined_answers([(responses.get(model) or {}).get("answer") for model in pool])
 
 
 def _folded(text: str) -> str:

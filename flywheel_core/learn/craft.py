@@ -13,6 +13,7 @@ from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import verify_dataset
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.learn.answers import digest_of, newest_answers
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.settings import Learning
@@ -89,12 +90,14 @@ def _loaded(folder: Path) -> "Router":
 
 def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     facts = _facts(layout, dataset, config, kind)
+    frame = _read(layout, dataset)
+    if kind == "router":
+        frame, facts["answers_sha256"] = _with_answers(layout, frame, config)
     version = f"{dataset}-{kind}-{_digest(facts)}"
     if (layout.router(version) / MANIFEST).is_file():
         return version
     from flywheel_core.learn.artefact import publish_router
 
-    frame = _read(layout, dataset)
     trained = _MAKERS[kind](frame.filter(pl.col("split") == "train"), config, version)
     canary = frame.filter(pl.col("split") == "validation").sort("question_key").head(CANARY_PROMPTS)
     publish_router(
@@ -110,6 +113,13 @@ def _read(layout: Layout, dataset: str) -> pl.DataFrame:
         return pl.read_parquet(layout.dataset(dataset) / EXAMPLES)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
+
+
+def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, str]:
+    """The examples with the answers that training learns directions from, and the hash of these."""
+    training = frame.filter(pl.col("split") == "train")
+    answers = newest_answers(layout, training, config.learning.feature_rows)
+    return frame.join(answers, on="id", how="left", maintain_order="left"), digest_of(answers)
 
 
 def _trained(frame: pl.DataFrame, config: Config, version: str) -> Any:

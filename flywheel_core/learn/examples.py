@@ -23,7 +23,8 @@ class Examples:
 
     scores: (n, m), 0..1, a model's own failure counts as `failure_score`, NaN where nothing is known; costs: (n, m), in
     currency; waits: (n, m), s; weights: (n,), > 0; groups: the same for questions that are alike but for case, white space and
-    digits; labels: category or None; days: ordinals, 0 where unknown.
+    digits; labels: category or None; days: ordinals, 0 where unknown; answers: what the models answered, one text an example,
+    None where unknown: known in training only.
     """
 
     texts: list[str]
@@ -35,6 +36,7 @@ class Examples:
     groups: NDArray[np.str_]
     labels: list[str | None]
     days: NDArray[np.int64]
+    answers: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -64,12 +66,13 @@ class Examples:
             self.groups[rows],
             [self.labels[row] for row in rows],
             self.days[rows],
+            None if self.answers is None else [self.answers[row] for row in rows],
         )
 
 
 def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None = None) -> Examples:
     """Examples of a frame with `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms and perhaps
-    failures, scored), and perhaps `label`, `split`, `weight`, `day` and `left_out`.
+    failures, scored), and perhaps `label`, `split`, `weight`, `day`, `left_out` and `answers` (text).
 
     Only rows of `split`, if given; rows that are left out of the dataset, and outcomes with neither a score nor a failure,
     are left out. Raises DatasetError when a needed column is missing.
@@ -102,8 +105,9 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
         weights = weights * 0.5 ** ((days.max() - days) / settings.half_life_days)
     labels = frame["label"].to_list() if "label" in frame.columns else [None] * len(texts)
     groups = np.array([question_group(text) for text in texts], dtype=np.str_)
+    answers = frame["answers"].to_list() if "answers" in frame.columns else None
     return Examples(
-        texts, models, tables["score"], tables["cost"], tables["wait"], weights, groups, labels, days
+        texts, models, tables["score"], tables["cost"], tables["wait"], weights, groups, labels, days, answers
     )
 
 

@@ -2,6 +2,10 @@
 
 Character n-grams and words are weighted by how rare they are and projected on the main directions of the training
 texts (latent semantic analysis), which for one text is one small matrix product.
+
+Where the answers that the training questions got are known, further directions are learned from them: an answer says in
+more words what a question is about. What question and answers together are about is foretold from the question's own
+directions, so that a decision needs the question alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +18,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.text import BUCKETS, SURFACE_NAMES, Counts, count_grams, surface
 
 Floats = NDArray[np.float32]
@@ -24,6 +29,10 @@ _MOST_COLUMNS = (60_000, 20_000)
 _SURFACE_LIMIT = 4.0
 _SEEN_TWICE_FROM = 50
 """Texts from which on an n-gram must occur in two of them to count."""
+TAUGHT = 60
+"""Directions that are learned from answers, if there are any; they come first."""
+FEWEST_ANSWERED = 500
+"""Texts that must have answers for these to teach directions."""
 
 
 class TextFeatures:
@@ -54,32 +63,34 @@ class TextFeatures:
         return int(self.directions.shape[1])
 
     @classmethod
-    def fit(cls, texts: Sequence[str], *, dimensions: int, rows: int, seed: int) -> Self:
-        """Learn from at most `rows` of the texts, drawn by `seed`. Raises NoDataError without any text."""
+    def fit(
+        cls,
+        texts: Sequence[str],
+        *,
+        dimensions: int,
+        rows: int,
+        seed: int,
+        answers: Sequence[str | None] | None = None,
+    ) -> Self:
+        """Learn from at most `rows` of the texts, drawn by `seed`, and from the text of their answers, None where unknown.
+
+        Raises NoDataError without any text.
+        """
         if not texts:
             raise NoDataError("there is no text to learn features from")
         drawn = np.sort(np.random.default_rng(seed).permutation(len(texts))[:rows])
         sample = [texts[at] for at in drawn]
-        pairs = [count_grams(sample[start : start + _CHUNK]) for start in range(0, len(sample), _CHUNK)]
-        index = np.full((len(_MOST_COLUMNS), BUCKETS), -1, dtype=np.int32)
-        rarities: list[Floats] = []
-        columns = 0
-        for block, most in enumerate(_MOST_COLUMNS):
-            found = np.sum([np.bincount(pair[block].buckets, minlength=BUCKETS) for pair in pairs], axis=0)
-            often = int((found >= (2 if len(sample) > _SEEN_TWICE_FROM else 1)).sum())
-            kept = np.sort(np.argsort(-found, kind="stable")[: min(most, often)])
-            index[block, kept] = np.arange(columns, columns + len(kept))
-            rarities.append((np.log((1 + len(sample)) / (1 + found[kept])) + 1).astype(np.float32))
-            columns += len(kept)
-        rarity = np.concatenate(rarities)
-        weighted = sparse.vstack([_matrix(pair, index, rarity) for pair in pairs], format="csr")
+        index, rarity, weighted = _learned(sample)
         rank = max(1, min(dimensions, min(weighted.shape) // 2))
+        directions = _main_directions(weighted, rank, seed)
+        if answers is not None:
+            directions = _with_taught(directions, texts, answers, index, rarity, rows, seed)
         measures = np.array([surface(text) for text in sample])
         spread = measures.std(axis=0)
         return cls(
             index,
             rarity,
-            _main_directions(weighted, rank, seed),
+            directions,
             measures.mean(axis=0).astype(np.float32),
             np.where(spread > 1e-6, spread, 1.0).astype(np.float32),
         )
@@ -176,3 +187,48 @@ def _known(counts: Counts, table: NDArray[np.int32]) -> NDArray[np.float64]:
 def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Floats:
     _, _, rows = randomized_svd(weighted, rank, n_oversamples=16, n_iter=1, random_state=seed, flip_sign=True)
     return np.ascontiguousarray(rows.T, dtype=np.float32)
+
+
+def _learned(texts: Sequence[str]) -> tuple[NDArray[np.int32], Floats, sparse.csr_matrix]:
+    """Which n-grams count, how rare each is, and the texts' own weighted ones."""
+    pairs = [count_grams(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
+    index = np.full((len(_MOST_COLUMNS), BUCKETS), -1, dtype=np.int32)
+    rarities: list[Floats] = []
+    columns = 0
+    for block, most in enumerate(_MOST_COLUMNS):
+        found = np.sum([np.bincount(pair[block].buckets, minlength=BUCKETS) for pair in pairs], axis=0)
+        often = int((found >= (2 if len(texts) > _SEEN_TWICE_FROM else 1)).sum())
+        kept = np.sort(np.argsort(-found, kind="stable")[: min(most, often)])
+        index[block, kept] = np.arange(columns, columns + len(kept))
+        rarities.append((np.log((1 + len(texts)) / (1 + found[kept])) + 1).astype(np.float32))
+        columns += len(kept)
+    rarity = np.concatenate(rarities)
+    return index, rarity, sparse.vstack([_matrix(pair, index, rarity) for pair in pairs], format="csr")
+
+
+def _with_taught(
+    directions: Floats,
+    texts: Sequence[str],
+    answers: Sequence[str | None],
+    index: NDArray[np.int32],
+    rarity: Floats,
+    rows: int,
+    seed: int,
+) -> Floats:
+    """These directions, and before them those that answers to at most `rows` texts taught; unchanged with few answers."""
+    heard = [row for row, answer in enumerate(answers) if answer]
+    if len(heard) < FEWEST_ANSWERED:
+        return directions
+    drawn = np.sort(np.random.default_rng(seed).permutation(heard)[:rows])
+    _, _, both = _learned([f"{texts[row]}\n{answers[row]}" for row in drawn])
+    subjects = both @ _main_directions(both, min(TAUGHT, directions.shape[1]), seed)
+    subjects /= np.maximum(np.linalg.norm(subjects, axis=1, keepdims=True), 1e-9)
+    alone = np.concatenate(
+        [
+            _matrix(count_grams([texts[row] for row in drawn[start : start + _CHUNK]]), index, rarity)
+            @ directions
+            for start in range(0, len(drawn), _CHUNK)
+        ]
+    )
+    taught = MultiRidge().fit(alone, subjects).coef_.astype(np.float32)
+    return np.hstack([directions @ taught, directions])

@@ -105,7 +105,11 @@ class _Training:
             return self._best_single("asked for" if single else "too few examples or models")
         settings, texts = self.settings, self.examples.texts
         self.features = TextFeatures.fit(
-            texts, dimensions=settings.dimensions, rows=settings.feature_rows, seed=settings.seed
+            texts,
+            dimensions=settings.dimensions,
+            rows=settings.feature_rows,
+            seed=settings.seed,
+            answers=self.examples.answers,
         )
         table, known = self.features.transform(texts, jobs=settings.jobs)
         folds = self.examples.folds(_fold_count(len(texts), settings))
