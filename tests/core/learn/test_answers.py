@@ -78,7 +78,10 @@ def test_the_digest_tells_other_answers_apart() -> None:
     one = pl.DataFrame({"id": ["a", "b"], "answers": ["yes", "no"]})
     assert digest_of(one) == digest_of(one.reverse())
     assert digest_of(one) != digest_of(one.with_columns(answers=pl.Series(["no", "yes"])))
-    assert digest_of(one) != digest_of(pl.DataFrame({"id": ["a", "by"], "answers": ["yes", "no"]}))
+    shifted = [
+        pl.DataFrame({"id": [identity], "answers": [text]}) for identity, text in (("ab", "c"), ("a", "bc"))
+    ]
+    assert digest_of(shifted[0]) != digest_of(shifted[1])
 
 
 def test_questions_without_a_word_in_common_are_alike_if_their_answers_are() -> None:
