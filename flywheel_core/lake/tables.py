@@ -60,24 +60,28 @@ def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFi
     if name not in SOURCES:
         raise UsageError(f"{name!r} is not a derived table", hint=f"derived are {', '.join(SOURCES)}")
     path = layout.table(name, day)
-    with engine(layout, config) as connection:
-        connection.execute("create table the_day as select cast(? as date) as day", [day])
-        for source in SOURCES[name]:
-            _view_of_day(connection, layout, source, day)
-        if name == "training_examples":
-            connection.execute(
-                "create view outcomes as select point as example, model, score, failed, cost, latency_ms"
-                " from responses where model is not null"
-            )
-            create_labels(connection)
-        if name == "quality_report":
-            _ingest_counts(connection, read_note(layout.table("responses", day)))
-        try:
-            rows = connection.sql(sql(name)).to_arrow_reader(_BATCH_ROWS)
-            write_rows(path, TABLES[name], rows or ())
-        except duckdb.Error as error:
-            raise StorageError(f"cannot build {name} of {day}: {error}") from error
+    try:
+        with engine(layout, config) as connection:
+            _build(connection, layout, name, day, path)
+    except duckdb.Error as error:
+        raise StorageError(f"cannot build {name} of {day}: {error}") from error
     return table_file(name, day, path)
+
+
+def _build(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day: date, path: Path) -> None:
+    connection.execute("create table the_day as select cast(? as date) as day", [day])
+    for source in SOURCES[name]:
+        _view_of_day(connection, layout, source, day)
+    if name == "training_examples":
+        connection.execute(
+            "create view outcomes as select point as example, model, score, failed, cost, latency_ms"
+            " from responses where model is not null"
+        )
+        create_labels(connection)
+    if name == "quality_report":
+        _ingest_counts(connection, read_note(layout.table("responses", day)))
+    rows = connection.sql(sql(name)).to_arrow_reader(_BATCH_ROWS)
+    write_rows(path, TABLES[name], rows or ())
 
 
 def table_file(name: str, day: date, path: Path) -> TableFile:
