@@ -57,13 +57,13 @@ def _process(folder: Path, home: Path) -> subprocess.Popen[str]:
 
 
 def _made(folder: Path) -> dict[str, str]:
-    """Every file that was made, temporary leftovers included, with its hash."""
+    """Every file that was made, with its hash; what a killed run has left half-made has a hidden name or folder."""
     data = folder / "data"
     return {
         str(path.relative_to(data)): sha256_of(path)
         for part in ("tables", "datasets")
         for path in sorted((data / part).rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(data).parts)
     }
 
 
