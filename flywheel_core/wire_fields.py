@@ -31,6 +31,8 @@ MAX_QUESTION_BYTES = 64 * 1024
 MAX_ERROR_CHARS = 2_000
 NANOSECOND_LATENCY = 10_000_000
 """A CamelCase latency from here on is a Go duration in nanoseconds, not milliseconds (2.8 hours)."""
+NO_TIME = "0001-01-01T00:00:00Z"
+"""What Go writes for a time that nobody set; it counts as none."""
 
 _ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
@@ -239,6 +241,8 @@ def _score(model: str, value: Any) -> float | None:
 
 
 def _timestamp(value: Any) -> int | None:
+    if value == NO_TIME:
+        return None
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)

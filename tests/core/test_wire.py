@@ -8,6 +8,7 @@ import pytest
 from flywheel_core.errors import POINT_CODES, PointError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import MAX_POINT_BYTES, decode_point
+from flywheel_core.wire_fields import NO_TIME
 
 CANONICAL: dict[str, Any] = {
     "id": "p-1",
@@ -118,6 +119,14 @@ def test_times_of_other_zones_are_taken() -> None:
     assert decode_point(text(CANONICAL, timestamp="2026-01-01T08:00:00+08:00")).timestamp == 1_767_225_600
 
 
+def test_a_time_that_go_never_set_is_none() -> None:
+    unset, absent = (
+        text(CANONICAL, timestamp=value, received_at=1_767_225_700.5) for value in (NO_TIME, None)
+    )
+    assert decode_point(unset) == decode_point(absent)
+    assert decode_point(unset).timestamp == 1_767_225_700
+
+
 def test_unknown_fields_are_dropped() -> None:
     assert b"whatever" not in encode_point(decode_point(text(CANONICAL, whatever=1)))
 
@@ -177,7 +186,7 @@ REFUSED: list[tuple[str, bytes]] = [
     ("timestamp_invalid", text(CANONICAL, timestamp=-1)),
     ("timestamp_invalid", text(CANONICAL, timestamp=4_102_444_801)),
     ("timestamp_invalid", text(CANONICAL, timestamp="yesterday")),
-    ("timestamp_invalid", text(CANONICAL, timestamp="0001-01-01T00:00:00Z")),
+    ("timestamp_invalid", text(CANONICAL, timestamp="0001-01-02T00:00:00Z")),
     ("timestamp_invalid", text(CANONICAL, timestamp=10**400)),
     ("id_invalid", text(CANONICAL, id=5)),
     ("id_invalid", text(CANONICAL, id="i" * 129)),
