@@ -49,7 +49,8 @@ def dagster() -> None:
 @pass_settings
 def dev(settings: Settings, host: str, port: int, home: Path) -> None:
     """UI, daemon and code in one: schedules and sensors run until Ctrl-C."""
-    _become(settings, home, ["dagster", "dev", "--host", host, "--port", str(port), *CODE_LOCATION])
+    command = ["dagster", "dev", "--host", host, "--port", str(port), *CODE_LOCATION]
+    _become(settings, home, command, PYTHONWARNINGS="ignore:Function `dev_command` is superseded")
 
 
 @dagster.command()
@@ -124,10 +125,11 @@ def dagster_environment(settings: Settings, home: Path) -> dict[str, str]:
     return changes
 
 
-def _become(settings: Settings, home: Path, command: Sequence[str]) -> NoReturn:
+def _become(settings: Settings, home: Path, command: Sequence[str], **further: str) -> NoReturn:
+    """further: more variables for that program alone."""
     from flywheel_core.config_file import environment_with
 
-    changes = dagster_environment(settings, home)
+    changes = {**dagster_environment(settings, home), **further}
     # A shell that starts a command in the background has it ignore SIGINT, and Dagster's children end on SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     program = Path(sys.executable).parent / command[0]

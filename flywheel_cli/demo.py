@@ -27,6 +27,7 @@ from flywheel_cli.processes import Services
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.learn.champion import POINTER, read_champion
 
 NEWEST = "newest.jsonl"
 REPORT = "demo.html"
@@ -75,7 +76,7 @@ def demo(leave: bool, folder: Path, sample: Path, free_ports: bool) -> None:
     try:
         with Services(stage.logs) as services:
             _play(services, stage, earlier, newest)
-            _show_addresses(stage)
+            _show_addresses(stage, up=not leave)
             if not leave:
                 click.echo("\nCtrl-C ends everything.")
                 while True:
@@ -185,13 +186,21 @@ def _show_replies(replies: Sequence[Reply]) -> None:
     print_table(("question", "answered by", "ms"), [(text, model, round(ms)) for text, model, ms in some])
 
 
-def _show_addresses(stage: Stage) -> None:
+def _show_addresses(stage: Stage, *, up: bool) -> None:
+    """What there is to look at. up: the services stay up; otherwise only what can be opened without them."""
     layout = Layout(stage.config.storage.data_dir)
+    champion = read_champion(layout.routers / POINTER)
+    again = f"flywheel dagster dev --config {stage.config_file} --home {stage.dagster_home}"
     rows = [
-        ("Dagster", f"{stage.dagster}/assets"),
+        ("Dagster", f"{stage.dagster}/assets" if up else again),
         ("report", (layout.reports / REPORT).as_uri()),
-        ("gateway", f"{stage.gateway}/v1/chat/completions"),
-        ("collector", f"{stage.collector}/docs"),
+    ]
+    if champion is not None:
+        rows.append(("router", layout.evaluation(champion.version, "html").as_uri()))
+    if up:
+        rows.append(("gateway", f"{stage.gateway}/v1/chat/completions"))
+        rows.append(("collector", f"{stage.collector}/docs"))
+    rows += [
         ("data", str(stage.folder)),
         ("configuration", str(stage.config_file)),
     ]

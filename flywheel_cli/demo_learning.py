@@ -34,7 +34,7 @@ class Policy:
 
 
 def train_and_judge(stage: Stage, layout: Layout) -> Night:
-    """Train on the newest dataset, judge the router against the champion, and promote it if it passes.
+    """Train on the newest dataset, judge the router against the champion, promote it if it passes, and write its evaluation.
 
     Raises NoDataError when there is no dataset.
     """
@@ -44,7 +44,9 @@ def train_and_judge(stage: Stage, layout: Layout) -> Night:
     craft = trained_craft()
     version = craft.train(layout, dataset, stage.config)
     last_day = parse_day(load_manifest(layout, dataset)["last_day"])
-    return run_night(layout, version, dataset, last_day, stage.config, craft, by="flywheel demo")
+    night = run_night(layout, version, dataset, last_day, stage.config, craft, by="flywheel demo")
+    craft.evaluate(layout, version, dataset, stage.config)
+    return night
 
 
 def wait_until_taken_up(stage: Stage, version: str) -> float:

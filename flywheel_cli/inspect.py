@@ -61,7 +61,8 @@ def status(settings: Settings, last: int, home: Path) -> None:
     if runs:
         click.echo()
         columns = ("started", "job", "partition", "status", "seconds")
-        print_table(columns, [tuple(run[column] for column in columns) for run in runs], title="Latest runs")
+        rows = [(_minute(run["started"]), *(run[column] for column in columns[1:])) for run in runs]
+        print_table(columns, rows, title="Latest runs")
 
 
 def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
@@ -87,11 +88,18 @@ def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
     ]
 
 
+def _minute(moment: datetime | None) -> str | None:
+    """A UTC time as short as a table of 80 columns needs it."""
+    return None if moment is None else f"{moment:%m-%d %H:%M}"
+
+
 def _partition(tags: Mapping[str, str]) -> str | None:
     first, last = (
         tags.get("dagster/asset_partition_range_start"),
         tags.get("dagster/asset_partition_range_end"),
     )
+    if first and first == last:
+        return first
     return tags.get("dagster/partition") or (f"{first}..{last}" if first and last else None)
 
 

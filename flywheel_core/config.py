@@ -5,6 +5,7 @@
 leave open.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -240,7 +241,7 @@ def _default_models() -> dict[str, Model]:
     for category in ("math", "code", "medicine", "writing"):
         for size, price in (("32b", 0.8), ("7b", 0.2), ("3b", 0.1)):
             models[f"qwen-{category}-{size}"] = Model(
-                category=category, input_price=price, output_price=price * 3
+                category=category, input_price=price, output_price=round(price * 3, 2)
             )
     return models
 
@@ -319,3 +320,19 @@ class Config(Section):
                     f"the configuration leaves {path} open", hint=f"set {path} and try again"
                 )
         return value
+
+    def require_all(self, paths: Iterable[str]) -> None:
+        """Raises ConfigIncompleteError, naming all of these fields that are left open, so that they can be set at once."""
+        open_ones = [path for path in dict.fromkeys(paths) if self._is_open(path)]
+        if open_ones:
+            raise ConfigIncompleteError(
+                f"the configuration leaves {', '.join(open_ones)} open",
+                hint="set them and try again; `flywheel simulate` serves stand-ins for models and scorer",
+            )
+
+    def _is_open(self, path: str) -> bool:
+        try:
+            self.require(path)
+        except ConfigIncompleteError:
+            return True
+        return False

@@ -51,14 +51,17 @@ def make_setup(
 ) -> Setup:
     """The setup of a configuration. `environment` is os.environ unless given.
 
-    Raises ConfigIncompleteError when the default model or a fallback model has no address or a named variable is not
+    Raises ConfigIncompleteError when a model that is asked, or the scorer, has no address or a named variable is not
     set, ConfigError for an address that models may not have.
     """
     routing = config.routing
-    for name in dict.fromkeys([routing.default_model, *routing.fallback_models]):
-        config.require(f"models.{name}.base_url")
-    guard = Guard(config.network.allow_link_local, config.gateway.allow_private_upstreams)
     collection = config.data_collection
+    asked = collection.training.candidate_models if collection.enabled else []
+    needed = [f"models.{name}.base_url" for name in (routing.default_model, *routing.fallback_models, *asked)]
+    if collection.enabled:
+        needed.append("data_collection.training.evaluate_endpoint")
+    config.require_all(needed)
+    guard = Guard(config.network.allow_link_local, config.gateway.allow_private_upstreams)
     if collection.enabled:
         check_address("data_collection.storage_endpoint", collection.storage_endpoint, guard_of(config))
         if collection.training.evaluate_endpoint is not None:

@@ -34,7 +34,8 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     whole = np.flatnonzero(~np.isnan(examples.scores).any(axis=1))
     if not len(whole):
         raise NoDataError(
-            f"none of {len(examples)} questions has an outcome of each of the {len(router.models)} models"
+            f"none of {len(examples)} questions has an outcome of each of the {len(router.models)} models",
+            hint="a fifth of all questions, by a hash, is the test split: collect more, or name another dataset's router",
         )
     examples = examples.pick(whole)
     decisions = router.decide_all(examples.texts)

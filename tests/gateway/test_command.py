@@ -47,7 +47,9 @@ def test_a_configuration_without_addresses_of_models_is_refused_with_a_way_on(tm
     done = run("gateway", "--config", config, "--data-dir", tmp_path)
     assert done.returncode == 2
     assert "error[config_incomplete]" in done.stderr
-    assert "models.qwen-max.base_url" in done.stderr
+    for field in ("models.qwen-max.base_url", "models.qwen-code-7b.base_url", "training.evaluate_endpoint"):
+        assert field in done.stderr, "all that is missing at once"
+    assert "flywheel simulate" in done.stderr
 
 
 def test_clients_keys_are_made_and_revoked_apart_from_the_collectors(outside: Outside, start: Start) -> None:

@@ -39,7 +39,10 @@ def test_the_demo_closes_the_loop_and_ends_what_it_started(tmp_path: Path) -> No
     layout = Layout(load_config(folder / "flywheel.yaml", {}).storage.data_dir)
     assert len(layout.raw_days()) == 7
     assert (layout.routers / "champion.json").is_file()
-    assert (layout.reports / "demo.html").is_file()
+    pages = re.findall(r"file://(\S+\.html)", ended.stdout)
+    assert len(pages) == 2
+    assert all(Path(page).is_file() for page in pages)
+    assert "127.0.0.1" not in ended.stdout.rpartition("Open:")[2], "nothing is up any more"
     left = [
         process.info["pid"]
         for process in psutil.process_iter(["pid", "cmdline"])
