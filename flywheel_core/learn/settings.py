@@ -43,14 +43,14 @@ class Learning(Section):
     absent_days: Days = Field(
         7, ge=1, le=3_650, description="A model not asked in this many last days of the window has left."
     )
-    dimensions: int = Field(128, ge=4, le=512, description="Latent dimensions of a text in training.")
+    dimensions: int = Field(192, ge=4, le=512, description="Latent dimensions of a text in training.")
     folds: int = Field(
         5,
         ge=2,
         le=10,
         description="Folds of the cross-validation inside the training split; fewer above 20,000 examples.",
     )
-    trees: int = Field(200, ge=10, le=2_000, description="Trees of the forest.")
+    trees: int = Field(400, ge=10, le=2_000, description="Trees of the forest.")
     reference_rows: int = Field(
         4_000, ge=100, le=20_000, description="Training questions that neighbours are sought among."
     )
