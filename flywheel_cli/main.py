@@ -35,7 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "train": Entry(
         "flywheel_cli.learn:train", "Train a router on a dataset, judge it, promote it if it passes."
     ),
-    "router": Entry("flywheel_cli.router:router", "List, show, promote, roll back and compare routers."),
+    "router": Entry("flywheel_cli.router:router", "List, show, evaluate, promote and roll back routers."),
     "why": Entry("flywheel_cli.learn:why", "Explain one decision."),
     "replay": Entry("flywheel_cli.replay:replay", "Play recorded outcomes day by day through the loop."),
     "simulate": Entry("simulation.command:simulate", "Serve stand-ins for the models and the scorer."),

@@ -5,6 +5,7 @@ import pwd
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ import msgspec
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.lake.layout import write_atomically
 from flywheel_core.learn.champion import MANIFEST, Champion, version_folder
 from flywheel_core.learn.registry import Record, Registry
 
@@ -21,7 +23,7 @@ SHOWN_ENTRIES = 20
 
 @click.group()
 def router() -> None:
-    """Routers: list, show, promote, roll back, compare."""
+    """Routers: list, show, evaluate, promote, roll back, compare."""
 
 
 def who() -> str:
@@ -74,11 +76,7 @@ def list_(settings: Settings, last: int) -> None:
 def show(settings: Settings, version: str | None) -> None:
     """Show a version, the one in service unless named: what it was trained on, and its figures."""
     registry = registry_of(settings)
-    if version is None:
-        champion = registry.champion()
-        if champion is None:
-            raise NoDataError("no router is in service", hint="train one: flywheel train")
-        version = champion.version
+    version = version or _in_service(registry)
     folder = version_folder(settings.layout, version)
     found: dict[str, Any] = {"version": version, "folder": folder, "whole": True, "problem": None}
     try:
@@ -146,6 +144,50 @@ def diff(settings: Settings, old: str, new: str) -> None:
     click.echo(f"{questions:,} test questions, {different:,} with another model")
     if found["mean_gain"] is not None:
         click.echo(f"mean gain of {new}: {found['mean_gain']:+.4f} on {found['judged']:,} of them")
+
+
+@router.command()
+@click.argument("version", required=False)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3_660),
+    help="Take the test questions of the last so many labelled days instead of the dataset's.",
+)
+@click.option(
+    "--html",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one self-contained page to this file instead of printing tables.",
+)
+@settings_options
+@json_option
+@pass_settings
+def evaluate(settings: Settings, version: str | None, days: int | None, file: Path | None) -> None:
+    """Evaluate a version, the one in service unless named, on the test split of its dataset.
+
+    Compared are the best single model, chance, and an oracle that knows every score, all on the same questions.
+    """
+    from flywheel_cli.router_evaluate import evaluation, print_evaluation
+
+    figures, questions = evaluation(settings, version or _in_service(registry_of(settings)), days)
+    if file is not None:
+        from flywheel_core.report.evaluation import evaluation_page
+
+        write_atomically(file, evaluation_page(figures, questions=questions).encode())
+    if settings.as_json:
+        print_json(figures)
+    elif file is not None:
+        click.echo(f"wrote {file}")
+    else:
+        print_evaluation(figures, questions)
+
+
+def _in_service(registry: Registry) -> str:
+    """The version in service. Raises NoDataError when there is none."""
+    champion = registry.champion()
+    if champion is None:
+        raise NoDataError("no router is in service", hint="train one: flywheel train")
+    return champion.version
 
 
 def _say(settings: Settings, champion: Champion) -> None:

@@ -45,8 +45,13 @@ def columns(path: Path) -> dg.TableSchema:
 
 def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:
     """A bar chart as an image that needs no file and no server."""
-    picture = base64.b64encode(bar_chart(rows, title=title, unit=unit).encode()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{picture})")
+    return picture(bar_chart(rows, title=title, unit=unit), title=title)
+
+
+def picture(svg: str, *, title: str) -> dg.MarkdownMetadataValue:
+    """A chart that was drawn, as an image that needs no file and no server."""
+    packed = base64.b64encode(svg.encode()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{packed})")
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft, first_champion, judge_challenger, promote_passed
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
+from flywheel_core.report.evaluation import evaluation_charts
 from flywheel_dagster import metadata
 from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
 from flywheel_dagster.resources import Lake
@@ -79,7 +80,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             "champion": night.champion.version,
             **{name: value for name, value in figures.items() if isinstance(value, int | float)},
         }
-        shown |= _figures(craft.evaluate(lake.layout, challenger, dataset, lake.config))
+        shown |= _figures(lake, challenger, craft.evaluate(lake.layout, challenger, dataset, lake.config))
         if slices:
             columns = ("category", "questions", "mean", "lower", "counts")
             shown["slices"] = metadata.rows_of(columns, [[one[name] for name in columns] for one in slices])
@@ -196,21 +197,24 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
     return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree]
 
 
-def _figures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The challenger's figures on the dataset's test split as numbers that plot over days, with their intervals in a table."""
+def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The challenger's figures on the dataset's test split as numbers that plot over days, with their intervals in a table,
+    the cost-quality curve, and the page with all of them."""
     if not evaluation:
         return {}
     overall = {
         name: value for name, value in evaluation["overall"].items() if isinstance(value, list)
     }  # value, lower and upper 95 % bound
     rows = [[name, *value] for name, value in overall.items()]
-    quality = [(name, overall[name][0]) for name in ("routed", "best_single", "random", "oracle")]
+    charts = evaluation_charts(evaluation)
     return {
         **{f"test_{name}": metadata.short(value[0]) for name, value in overall.items()},
         **{f"share_{model}": metadata.short(share) for model, share in evaluation["share"].items()},
         "test_questions": evaluation["questions"],
         "test_figures": metadata.rows_of(("figure", "value", "lower", "upper"), rows),
-        "test_scores": metadata.chart(quality, title="Mean score on the test split", unit="score, 0 to 1"),
+        "test_scores": metadata.picture(charts["scores"], title="Mean score on the test split"),
+        "test_curve": metadata.picture(charts["curve"], title="Cost and quality on the test split"),
+        "page": dg.MetadataValue.path(str(lake.layout.evaluation(challenger, "html").absolute())),
     }
 
 

@@ -85,8 +85,12 @@ class Layout:
 
     @property
     def reports(self) -> Path:
-        """HTML reports."""
+        """Evaluations of routers, and HTML pages."""
         return self.root / "reports"
+
+    def evaluation(self, version: str, kind: str) -> Path:
+        """The evaluation of a router version; kind: `json` for its figures, `html` for the page of them."""
+        return self.reports / f"evaluation-{version}.{kind}"
 
     @property
     def keys(self) -> Path:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import verify_dataset
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.lake.tables import read_table
 from flywheel_core.learn.answers import digest_of, newest_answers
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft
@@ -58,22 +60,47 @@ def train_labels_version(layout: Layout, dataset: str, config: Config) -> str:
 
 
 def evaluate_version(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
-    """The figures of a router on the test split of a dataset, also written to `evaluation-<version>.json` in the reports.
+    """The figures of a router on the test split of a dataset, also written as JSON and as a page, see `Layout.evaluation`.
 
     Empty when no question of it has an outcome of each of the router's models.
     """
+    from flywheel_core.report.evaluation import evaluation_page
+
+    try:
+        figures = figures_on_dataset(layout, version, dataset, config)
+    except NoDataError:
+        return {}
+    page = evaluation_page(figures, questions=questions_of(dataset))
+    write_atomically(layout.evaluation(version, "html"), page.encode())
+    text = json.dumps(figures, ensure_ascii=False, indent=1)
+    write_atomically(layout.evaluation(version, "json"), text.encode())
+    return figures
+
+
+def questions_of(dataset: str) -> str:
+    """The questions that a router of a dataset is evaluated on, in words."""
+    return f"the test split of dataset {dataset}"
+
+
+def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
+    """The figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`.
+
+    Raises NoDataError when no question of it has an outcome of each of the router's models.
+    """
+    return _figures(layout, version, _read(layout, dataset), config)
+
+
+def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: Config) -> Mapping[str, Any]:
+    """The same on the test questions received on labelled days, those after the router's training included."""
+    return _figures(layout, version, read_table(layout, "training_examples", days), config)
+
+
+def _figures(layout: Layout, version: str, rows: pl.DataFrame, config: Config) -> Mapping[str, Any]:
     from flywheel_core.learn.evaluate import evaluate
     from flywheel_core.learn.examples import read_examples
 
     router = _loaded(version_folder(layout, version))
-    examples = read_examples(_read(layout, dataset), config.learning, split="test")
-    try:
-        figures = evaluate(router, examples, config.learning)
-    except NoDataError:
-        return {}
-    text = json.dumps(figures, ensure_ascii=False, indent=1)
-    write_atomically(layout.reports / f"evaluation-{version}.json", text.encode())
-    return figures
+    return evaluate(router, read_examples(rows, config.learning, split="test"), config.learning)
 
 
 def _verified(folder: Path) -> object:

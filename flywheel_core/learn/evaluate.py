@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.examples import Examples
+from flywheel_core.learn.resampling import interval, means_in, resamples
 from flywheel_core.learn.router import Decision, Router
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
 
-RESAMPLES = 1_000
 _BINS = 10
 WORST = 20
 """Questions with the largest regret that are kept."""
@@ -25,8 +25,8 @@ MIN_SLICE = 20
 
 
 def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str, Any]:
-    """All figures as JSON values: `overall`, `categories` (by the router's own category), `curve`, `calibration`, `confusion`,
-    `worst`, and for two models `apgr` and `cpt50`.
+    """All figures as JSON values: `overall`, `categories` (by the router's own category), `singles` (each model alone), `curve`,
+    `calibration`, `confusion`, `worst`, and for two models `apgr` and `cpt50`.
 
     Figures are [value, lower, upper] with 95 % bounds. Raises NoDataError when no question has all models' outcomes.
     """
@@ -52,6 +52,7 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
             if (found.predicted == name).sum() >= MIN_SLICE
         },
         "share": {model: float((found.chosen == at).mean()) for at, model in enumerate(router.models)},
+        "singles": found.singles(),
         "reasons": _shares([decision.reason for decision in decisions]),
         "confusion": found.confusion(),
         "calibration": found.calibration(),
@@ -112,6 +113,16 @@ class _Judged:
             found["category_accuracy"] = interval((truth == guess).astype(float), draws_of)
             found["category_macro_f1"] = _macro_f1(truth, guess)
         return {"questions": len(rows), **found}
+
+    def singles(self) -> dict[str, dict[str, float]]:
+        """Model -> mean score, cost and seconds if every question went to it."""
+        examples = self.examples
+        columns = {"score": examples.scores, "cost": examples.costs, "seconds": examples.waits}
+        means = {name: np.nan_to_num(values).mean(axis=0) for name, values in columns.items()}
+        return {
+            model: {name: float(values[at]) for name, values in means.items()}
+            for at, model in enumerate(self.router.models)
+        }
 
     def confusion(self) -> dict[str, dict[str, int]]:
         """Label -> predicted category -> questions."""
@@ -213,26 +224,6 @@ def _recovered(gains: Doubles, weights: Doubles) -> tuple[float, float]:
     share = np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum()
     recovered = np.concatenate([[0.0], np.cumsum(gains * weights)]) / total
     return float(np.trapezoid(recovered, share)), float(share[np.argmax(recovered >= 0.5)])
-
-
-def resamples(groups: NDArray[np.str_], seed: int, count: int = RESAMPLES) -> NDArray[np.float64]:
-    """How often each question is drawn in each bootstrap resample, (count, n): whole groups are drawn."""
-    names, owner = np.unique(groups, return_inverse=True)
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-    result: NDArray[np.float64] = drawn[:, owner].astype(np.float64)
-    return result
-
-
-def means_in(values: Doubles, draws: NDArray[np.float64]) -> Doubles:
-    """Mean of `values` in each resample."""
-    result: Doubles = draws @ values / draws.sum(axis=1)
-    return result
-
-
-def interval(values: Doubles, draws: NDArray[np.float64]) -> list[float]:
-    """Mean, and its 95 % bounds."""
-    return [float(values.mean()), *np.quantile(means_in(values, draws), [0.025, 0.975]).tolist()]
 
 
 def _macro_f1(truth: NDArray[Any], guess: NDArray[Any]) -> float:

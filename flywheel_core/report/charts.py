@@ -49,7 +49,7 @@ def grouped_bar_chart(
     """Horizontal bars, for each name one bar a series. series: name -> as many values as `names`."""
     values = _checked(names, series)
     if not values:
-        return _nothing(title, width)
+        return nothing(title, width)
     top: float = TITLE_HEIGHT
     parts: list[str] = []
     if len(series) > 1:
@@ -98,7 +98,7 @@ def stacked_chart(
         raise ValueError("parts of a column are at least 0")
     totals = [sum(numbers[at] for numbers in series.values()) for at in range(len(names))]
     if not values or max(totals) == 0:
-        return _nothing(title, width)
+        return nothing(title, width)
     plane = _Plane(names, 0.0, max(totals), series, unit, width)
     for at, name in enumerate(names):
         base = 0.0
@@ -124,7 +124,7 @@ def histogram(
     names = [number(edge) for edge in edges[:-1]]
     _checked(names, {"": counts})
     if not counts or max(counts) == 0:
-        return _nothing(title, width)
+        return nothing(title, width)
     plane = _Plane(names, 0.0, max(counts), {}, f"{unit}, by {of}", width, edges=True)
     plane.parts.append(
         text(plane.x(len(counts)) - plane.step / 2, plane.bottom + 16, number(edges[-1]), anchor="middle")
@@ -149,7 +149,7 @@ def line_chart(
     """One line a series over names in order, such as days; a gap where a value is None."""
     values = _checked(names, series)
     if not values:
-        return _nothing(title, width)
+        return nothing(title, width)
     plane = _Plane(
         names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width
     )
@@ -238,5 +238,6 @@ def _runs(numbers: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return [run for run in runs if run]
 
 
-def _nothing(title: str, width: int) -> str:
+def nothing(title: str, width: int) -> str:
+    """A chart without values: its title, and that there is nothing to show."""
     return drawing([text(PAD, TITLE_HEIGHT + 14, "nothing to show")], title=title, width=width, height=76)

@@ -1,10 +1,6 @@
 """The report as one HTML page that needs nothing but itself."""
 
 from datetime import datetime
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from flywheel_core.report.charts import (
     bar_chart,
@@ -13,27 +9,13 @@ from flywheel_core.report.charts import (
     line_chart,
     stacked_chart,
 )
+from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, render
 from flywheel_core.report.summary import Summary
-from flywheel_core.report.svg import number
-
-CHART_WIDTH = 460
-WIDE_CHART = 940
 
 
 def page(summary: Summary, *, made_at: datetime) -> str:
     """The report of `summary` as HTML: light and dark, for screens of any width, without script."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: "–" if value is None else number(value)
-    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.1%}"
-    environment.filters["score"] = lambda value: "–" if value is None else f"{value:.3f}"
-    charts = {name: Markup(chart) for name, chart in _charts(summary).items()}  # noqa: S704  # charts escape their texts
-    return environment.get_template("report.html").render(report=summary, charts=charts, made_at=made_at)
+    return render("report.html", _charts(summary), report=summary, made_at=made_at)
 
 
 def _charts(summary: Summary) -> dict[str, str]:

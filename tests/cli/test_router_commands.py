@@ -182,6 +182,44 @@ def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -
     assert "test questions" in run("router", "diff", single, labels).output
 
 
+def test_evaluate_prints_the_figures_and_writes_a_page(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "flywheel.yaml").write_text(QUICK)
+    layout = Layout(tmp_path / "data")
+    assert "error[no_data]: no router is in service" in run("router", "evaluate").stderr
+    first, second = toy.days(2)
+    settings = toy.config(layout.root)
+    dataset = toy.make_day(layout, settings, first, 600)
+    version = parsed(run("train", "--json"))["version"]
+    serving = parsed(run("router", "evaluate", "--json"))
+    assert serving["router"] == Registry(layout, verify_router).champion().version  # type: ignore[union-attr]  # trained
+    trained = parsed(run("router", "evaluate", version, "--json"))
+    assert trained["router"] == version
+    assert trained["overall"]["gain"][0] > serving["overall"]["gain"][0] == 0
+    assert trained["apgr"][0] > 0.5
+    assert 60 < trained["questions"] < 200, "a fifth of 600: the test split alone"
+    before = parsed(run("router", "evaluate", version, "--days", "1", "--json"))
+    toy.make_day(layout, settings, second, 600)
+    later = parsed(run("router", "evaluate", version, "--days", "1", "--json"))
+    both = parsed(run("router", "evaluate", version, "--days", "2", "--json"))
+    assert both["questions"] == later["questions"] + before["questions"]
+    shown = run("router", "evaluate", version).output
+    assert f"the test split of dataset {dataset}" in shown
+    assert "APGR" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "wrote page.html" in run("router", "evaluate", version, "--html", "page.html").output
+    page = (tmp_path / "page.html").read_text()
+    assert version in page
+    assert "<script" not in page
+
+
+def test_evaluate_without_the_dataset_names_the_way_out(run: Run, layout: Layout) -> None:
+    gone = run("router", "evaluate", "to-math")
+    assert gone.exit_code == 1
+    assert "made up" in gone.stderr
+    assert "--days" in gone.stderr
+    assert "no day was labelled" in run("router", "evaluate", "to-math", "--days", "3").stderr
+
+
 def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> None:
     (tmp_path / "flywheel.yaml").write_text(QUICK)
     lines = [line for day in toy.days(2) for line in toy.points(day, 150)]

@@ -159,7 +159,9 @@ def test_a_real_router_goes_the_same_way_and_shows_its_figures(
     assert judged["verdict"] == "promoted"
     assert judged["test_best_single"] < judged["test_routed"] <= judged["test_oracle"]
     assert "data:image/svg+xml" in str(judged["test_scores"])
-    assert (lake.layout.reports / f"evaluation-{judged['challenger']}.json").is_file()
+    assert "data:image/svg+xml" in str(judged["test_curve"])
+    assert lake.layout.evaluation(judged["challenger"], "json").is_file()
+    assert judged["challenger"] in Path(judged["page"]).read_text()
     assert all(verdicts(night).values())
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from flywheel_core.errors import NoDataError
-from flywheel_core.learn.evaluate import evaluate, interval, pair_figures, resamples
+from flywheel_core.learn.evaluate import evaluate, pair_figures
 from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train, train_examples
 from tests.core.learn.questions import CATEGORIES, frame

@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from flywheel_core.report.html import page
 from flywheel_core.report.overview import DayFacts, overview
 from flywheel_core.report.summary import Summary, summarise
 from tests.cli.recorded import DAY_ONE, DAY_TWO, record
+from tests.core.report.reader import Reader
 
 MADE = datetime(2026, 1, 7, 1, 30, tzinfo=UTC)
 
@@ -120,37 +120,6 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no parquet")
     with pytest.raises(StorageError, match=r"rejects/2026-01-05\.parquet"):
         overview(Layout(tmp_path))
-
-
-class Reader(HTMLParser):
-    """Collects tags, addresses and text, and fails where tags do not match."""
-
-    void = frozenset({"meta"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
-        if tag not in self.void:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
 
 
 def test_the_page_needs_nothing_but_itself(both: Summary) -> None:

@@ -1,0 +1,63 @@
+"""How good a version is on questions that no router was trained on: part of `flywheel router evaluate`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from flywheel_cli.options import Settings
+from flywheel_cli.output import print_table
+from flywheel_core.errors import DatasetError, NoDataError, RouterError
+from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.craft import figures_on_dataset, figures_on_days, questions_of
+from flywheel_core.report.evaluation import summary_of
+
+
+def evaluation(settings: Settings, version: str, days: int | None) -> tuple[Mapping[str, Any], str]:
+    """The figures on the last labelled days, or on the test split of the version's dataset; and in words what they are of."""
+    layout, config = settings.layout, settings.config
+    if days is not None:
+        last = layout.table_days("training_examples")[-days:]
+        if not last:
+            raise NoDataError("no day was labelled yet", hint="run flywheel ingest and flywheel label first")
+        found = figures_on_days(layout, version, last, config)
+        return found, f"the test questions of {last[0]} to {last[-1]}"
+    dataset = _dataset_of(settings, version)
+    try:
+        return figures_on_dataset(layout, version, dataset, config), questions_of(dataset)
+    except DatasetError as error:
+        raise DatasetError(
+            error.message, hint="--days takes the test questions of the last days", code=error.code
+        ) from error
+
+
+def _dataset_of(settings: Settings, version: str) -> str:
+    """What a version was trained on. Raises RouterError when its manifest does not say."""
+    manifest = version_folder(settings.layout, version) / MANIFEST
+    try:
+        return str(msgspec.json.decode(manifest.read_bytes())["dataset"])
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise RouterError(
+            f"{manifest} does not name a dataset", hint="--days takes the test questions of the last days"
+        ) from error
+
+
+def print_evaluation(figures: Mapping[str, Any], questions: str) -> None:
+    """Print the figures as tables, 80 columns wide."""
+    click.echo(f"router {figures['router']}\n{figures['questions']:,} questions: {questions}\n")
+    rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(figures)]
+    print_table(("figure", "value", "lower 95 %", "upper 95 %"), rows, title="Summary")
+    models = sorted(figures["share"], key=lambda model: (-figures["share"][model], model))
+    print_table(
+        ("model", "share", "score alone"),
+        [(model, figures["share"][model], figures["singles"][model]["score"]) for model in models],
+        title="Questions by chosen model",
+    )
+    categories = [
+        (name, row["questions"], row["routed"][0], row["best_single"][0], f"{row['gain'][0]:+.3f}")
+        for name, row in figures["categories"].items()
+    ]
+    print_table(("category", "questions", "routed", "best single", "gain"), categories, title="Categories")
+    regrets = [(row["regret"], row["chosen"], row["best"], row["question"]) for row in figures["worst"][:5]]
+    print_table(("regret", "chosen", "best", "question"), regrets, title="Largest regrets")

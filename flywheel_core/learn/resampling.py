@@ -1,0 +1,28 @@
+"""Means with 95 % intervals: bootstraps in which groups of alike questions are drawn, the same draws for every figure."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel_core.learn.targets import Doubles
+
+RESAMPLES = 1_000
+
+
+def resamples(groups: NDArray[np.str_], seed: int, count: int = RESAMPLES) -> NDArray[np.float64]:
+    """How often each question is drawn in each bootstrap resample, (count, n): whole groups are drawn."""
+    names, owner = np.unique(groups, return_inverse=True)
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
+    result: NDArray[np.float64] = drawn[:, owner].astype(np.float64)
+    return result
+
+
+def means_in(values: Doubles, draws: NDArray[np.float64]) -> Doubles:
+    """Mean of `values` in each resample."""
+    result: Doubles = draws @ values / draws.sum(axis=1)
+    return result
+
+
+def interval(values: Doubles, draws: NDArray[np.float64]) -> list[float]:
+    """Mean, and its 95 % bounds."""
+    return [float(values.mean()), *np.quantile(means_in(values, draws), [0.025, 0.975]).tolist()]

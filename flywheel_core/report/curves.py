@@ -1,0 +1,117 @@
+"""Curves over a measured axis: what a thing costs against what it brings, what was said against what came true."""
+
+from collections.abc import Mapping, Sequence
+
+from flywheel_core.report.charts import AXIS_HEIGHT, PAD, TITLE_HEIGHT, nothing
+from flywheel_core.report.svg import (
+    FONT_SIZE,
+    dot,
+    drawing,
+    fitted,
+    legend,
+    line,
+    number,
+    path,
+    text,
+    text_width,
+    ticks,
+)
+
+PLANE_HEIGHT = 260
+NAME_WIDTH = 150
+"""Longest name beside a point, in px."""
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+def curve_chart(
+    curves: Mapping[str, Sequence[Point]],
+    *,
+    title: str,
+    x_unit: str,
+    y_unit: str,
+    named: Mapping[str, Point] | None = None,
+    width: int = 640,
+) -> str:
+    """Lines through points (x, y), a dot on each, with both axes measured; neither begins at zero unless its values do.
+
+    x_unit, y_unit: what the axes measure; named: single points with their names beside them, in the colour after the curves'.
+    A name that would lie on another one is shown on hover only.
+    """
+    named = named or {}
+    points = [point for curve in curves.values() for point in curve] + list(named.values())
+    if not points:
+        return nothing(title, width)
+    parts: list[str] = []
+    top: float = TITLE_HEIGHT + 10
+    if len(curves) > 1:
+        parts, top = legend(curves, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
+    parts.append(text(PAD, top + 4, y_unit))
+    plane = _Plane(points, top + 18, width)
+    parts += plane.axes(x_unit)
+    for index, (of, curve) in enumerate(curves.items()):
+        parts.append(path([plane.at(point) for point in curve], index))
+        for point in curve:
+            said = f"{of}: " if of else ""
+            parts.append(dot(*plane.at(point), index, said + _pair(point, x_unit, y_unit)))
+    taken: list[Box] = []
+    for name, point in sorted(
+        named.items(), key=lambda item: -item[1][1]
+    ):  # names keep the order of their points
+        parts.append(dot(*plane.at(point), len(curves), f"{name}: {_pair(point, x_unit, y_unit)}"))
+        parts += plane.name(name, point, taken)
+    return drawing(parts, title=title, width=width, height=plane.bottom + AXIS_HEIGHT)
+
+
+class _Plane:
+    """Where values lie on the page."""
+
+    def __init__(self, points: Sequence[Point], top: float, width: int) -> None:
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        self.x_marks, self.y_marks = ticks(min(xs), max(xs), 5), ticks(min(ys), max(ys), 5)
+        self.top, self.bottom = top, top + PLANE_HEIGHT
+        self.left = PAD + max(text_width(number(mark)) for mark in self.y_marks) + 8
+        self.right = width - PAD - text_width(number(self.x_marks[-1])) / 2
+
+    def at(self, point: Point) -> Point:
+        """The place of a point, px from the left and from above."""
+        across = (point[0] - self.x_marks[0]) / (self.x_marks[-1] - self.x_marks[0])
+        up = (point[1] - self.y_marks[0]) / (self.y_marks[-1] - self.y_marks[0])
+        return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+
+    def axes(self, unit: str) -> list[str]:
+        """Both scales with their lines, and what the lower one measures."""
+        parts = []
+        for mark in self.y_marks:
+            y = self.at((self.x_marks[0], mark))[1]
+            parts.append(line(self.left, y, self.right, y, "axis" if mark == self.y_marks[0] else "grid"))
+            parts.append(text(self.left - 8, y + 4, number(mark), anchor="end"))
+        for mark in self.x_marks:
+            x = self.at((mark, self.y_marks[0]))[0]
+            parts.append(line(x, self.top, x, self.bottom, "axis" if mark == self.x_marks[0] else "grid"))
+            parts.append(text(x, self.bottom + 16, number(mark), anchor="middle"))
+        parts.append(text((self.left + self.right) / 2, self.bottom + 34, unit, anchor="middle"))
+        return parts
+
+    def name(self, name: str, point: Point, taken: list[Box]) -> list[str]:
+        """A name beside its point, where it lies on none of `taken`, which it joins; nothing where there is no such place."""
+        x, y = self.at(point)
+        shown = fitted(name, NAME_WIDTH)
+        across = text_width(shown)
+        for down in (*range(4, 40, 5), -9, -22):
+            for left in (x + 7, x - 7 - across):
+                box = (left, y + down - FONT_SIZE, left + across, y + down + 3)
+                inside = left >= self.left and box[2] <= self.right + PAD and box[3] <= self.bottom
+                if inside and not any(_overlap(box, other) for other in taken):
+                    taken.append(box)
+                    return [text(left, y + down, shown, "ink")]
+        return []
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _pair(point: Point, x_unit: str, y_unit: str) -> str:
+    return f"{number(point[1])} {y_unit}, at {number(point[0])} {x_unit}"

@@ -1,0 +1,176 @@
+"""A router's evaluation as one HTML page that needs nothing but itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel_core.report.charts import bar_chart
+from flywheel_core.report.curves import curve_chart
+from flywheel_core.report.page import CHART_WIDTH, NOTHING, WIDE_CHART, render
+from flywheel_core.report.svg import number
+
+PER = 1_000
+"""Costs are shown for so many questions: those of one are too small to read."""
+COST_UNIT = f"cost per {PER:,} questions, in the currency of the prices"
+
+POLICIES = ("routed", "best_single", "random", "oracle")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row of the summary: texts, ready to be shown."""
+
+    name: str
+    value: str
+    lower: str
+    upper: str
+    meaning: str
+
+
+def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
+    """The figures of `flywheel_core/learn/evaluate.py` as HTML: light and dark, for screens of any width, without script.
+
+    questions: where they are from, such as "the test split of dataset ...". The same figures give the same page.
+    """
+    confusion: Mapping[str, Mapping[str, int]] = figures["confusion"]
+    return render(
+        "evaluation.html",
+        evaluation_charts(figures),
+        found=figures,
+        questions=questions,
+        summary=summary_of(figures),
+        models=_models(figures),
+        guesses=sorted({guess for row in confusion.values() for guess in row}),
+        per=PER,
+    )
+
+
+def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
+    """The figures over all questions, each with its 95 % bounds, its unit and what it means."""
+    overall, best = figures["overall"], figures["best_single"]
+    told = {
+        "routed": ("routed", 1, "", "mean score, 0 to 1, of the answers the router chose"),
+        "best_single": ("best single model", 1, "", f"the same if every question went to {best}"),
+        "random": ("random", 1, "", "the same if a model were drawn by lot"),
+        "oracle": (
+            "oracle",
+            1,
+            "",
+            "the same if every score were known beforehand: the most there is to gain",
+        ),
+        "gain": ("gain", 1, "+", "routed minus best single model"),
+        "utility_gain": ("gain in utility", 1, "+", "the same with cost and waiting weighed as configured"),
+        "gap_closed": ("gap closed", 100, "%", "the gain as a share of what the oracle would gain"),
+        "regret": ("regret", 1, "", "utility of the best answer minus that of the one chosen"),
+        "category_accuracy": (
+            "category accuracy",
+            100,
+            "%",
+            "questions whose label is the router's category",
+        ),
+        "cost": (f"cost of {PER:,}", PER, "", COST_UNIT),
+        "seconds": ("latency", 1_000, " ms", "mean time until the chosen model's answer was whole"),
+    }
+    rows = [
+        _row(name, overall[key], scale, unit, meaning)
+        for key, (name, scale, unit, meaning) in told.items()
+        if key in overall
+    ]
+    single = [
+        (
+            "macro-F1",
+            overall.get("category_macro_f1"),
+            1,
+            "",
+            "mean over the labels of the category's F1, 0 to 1",
+        ),
+        (
+            "calibration error",
+            figures["calibration"]["error"],
+            100,
+            " points",
+            "mean distance of confidence from the share that came true, of 100",
+        ),
+        (
+            "area under the curve",
+            figures["curve"]["area"],
+            1,
+            "",
+            "mean score over all costs between the cheapest and the dearest model",
+        ),
+    ]
+    rows += [
+        Figure(name, _text(value, scale, unit), NOTHING, NOTHING, meaning)
+        for name, value, scale, unit, meaning in single
+        if value is not None
+    ]
+    if "apgr" in figures:
+        recovered = (
+            "of the gap between the two models, mean over all shares of questions that go to the stronger"
+        )
+        half = "questions that have to go to the stronger model for half of the gap"
+        for key, name, meaning in (("apgr", "APGR", recovered), ("cpt50", "CPT50", half)):
+            rows.append(_row(name, figures[key], 100, "%", meaning))
+    return rows
+
+
+def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> SVG: `scores`, `shares`, `curve` and `calibration`."""
+    overall, singles = figures["overall"], figures["singles"]
+    curve = [(cost * PER, score) for cost, score, _ in figures["curve"]["points"]]
+    said = [(100 * confidence, 100 * came) for confidence, came, _ in figures["calibration"]["bins"]]
+    return {
+        "scores": bar_chart(
+            [(name.replace("_", " "), overall[name][0]) for name in POLICIES],
+            title="Mean score",
+            unit="score, 0 to 1",
+            width=CHART_WIDTH,
+        ),
+        "shares": bar_chart(
+            [(model, 100 * share) for model, share in figures["share"].items()],
+            title="Questions by chosen model",
+            unit="% of the questions",
+            width=CHART_WIDTH,
+        ),
+        "curve": curve_chart(
+            {"router, the more cost weighs the further left": sorted(set(curve))} if curve else {},
+            named={
+                **({"as configured": (overall["cost"][0] * PER, overall["routed"][0])} if curve else {}),
+                **{model: (one["cost"] * PER, one["score"]) for model, one in singles.items() if curve},
+            },
+            title="Cost and quality",
+            x_unit=COST_UNIT,
+            y_unit="mean score, 0 to 1",
+            width=WIDE_CHART,
+        ),
+        "calibration": curve_chart(
+            {"router": said, "as it should be": [(0.0, 0.0), (100.0, 100.0)]},
+            title="Confidence and what came true",
+            x_unit="confidence, %",
+            y_unit="questions on which the choice was as good as any, %",
+            width=CHART_WIDTH,
+        ),
+    }
+
+
+def _models(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The models by the share of questions that the router gives them."""
+    shares: Mapping[str, float] = figures["share"]
+    return [
+        {"model": model, "share": shares[model], **figures["singles"][model]}
+        for model in sorted(shares, key=lambda model: (-shares[model], model))
+    ]
+
+
+def _row(name: str, bounds: Sequence[float], scale: float, unit: str, meaning: str) -> Figure:
+    value, lower, upper = (_text(one, scale, unit) for one in bounds)
+    return Figure(name, value, lower, upper, meaning)
+
+
+def _text(value: float, scale: float, unit: str) -> str:
+    """`+` as a unit shows the sign."""
+    if unit == "+":
+        return f"{value * scale:+.3f}"
+    if unit or scale != 1:
+        return f"{value * scale:.1f}{unit}" if unit else number(value * scale)
+    return f"{value * scale:.3f}"

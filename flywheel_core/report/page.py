@@ -1,0 +1,47 @@
+"""What every page shares: one frame and style, and figures written the same way. A page is one file that needs nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from flywheel_core.report.svg import number
+
+CHART_WIDTH = 460
+WIDE_CHART = 940
+NOTHING = "–"
+
+
+def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
+    """A template of this folder as HTML: light and dark, for screens of any width, without script.
+
+    charts: name -> SVG text that escapes what it shows; all other values are escaped here.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "share": _share, "score": _score, "signed": _signed}
+    drawn = {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704  # charts escape their texts
+    return environment.get_template(template).render(charts=drawn, **values)
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else number(value)
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1%}"
+
+
+def _score(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:+.3f}"

@@ -1,0 +1,168 @@
+"""The page of a router's evaluation: what it shows, and that it needs nothing but itself."""
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from flywheel_core.learn.evaluate import evaluate
+from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train_examples
+from flywheel_core.report.curves import curve_chart
+from flywheel_core.report.evaluation import evaluation_page, summary_of
+from tests.core.learn.questions import CATEGORIES, frame
+from tests.core.report.reader import Reader
+from tests.core.report.test_charts import SVG, texts, tips
+
+QUICK = Learning(trees=10, dimensions=16, folds=2, jobs=1)
+SPLIT = "the test split of dataset D"
+
+
+def figures_of(models: list[str]) -> dict[str, Any]:
+    """Figures of a real router that chooses between some of the made-up models."""
+    known = read_examples(frame(600), QUICK)
+    router = train_examples(
+        known.pick(range(len(known)), models),  # type: ignore[arg-type]  # rows are taken one by one
+        QUICK,
+        version="the-router",
+        categories=CATEGORIES,
+        models=models,
+    ).router
+    return evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
+
+
+@pytest.fixture(scope="module")
+def three() -> dict[str, Any]:
+    return figures_of(["m-code", "m-general", "m-math"])
+
+
+def test_the_page_needs_nothing_but_itself(three: dict[str, Any]) -> None:
+    text = evaluation_page(three, questions=SPLIT)
+    reader = Reader(text)
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(reader.tags)
+    assert reader.addresses == []
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert "prefers-color-scheme: dark" in text
+    assert text == evaluation_page(three, questions=SPLIT)
+
+
+def test_the_page_shows_summary_shares_curve_calibration_confusion_categories_and_regrets(
+    three: dict[str, Any],
+) -> None:
+    reader = Reader(evaluation_page(three, questions=SPLIT))
+    words = " ".join(" ".join(reader.words).split())
+    overall = three["overall"]
+    for value in (overall["routed"][0], overall["oracle"][2], three["worst"][0]["regret"]):
+        assert f"{value:.3f}" in words
+    for value in (*overall["gain"], three["categories"]["code"]["gain"][1]):
+        assert f"{value:+.3f}" in words
+    assert f"{three['share']['m-math']:.1%}" in words
+    for row in three["worst"]:
+        assert row["question"] in words
+    right, of_label = three["confusion"]["code"]["code"], sum(three["confusion"]["code"].values())
+    assert f"{right} {right / of_label:.1%}" in words
+    assert SPLIT in words
+    for heading in ("Cost and quality", "Calibration", "Categories", "Confusion", "Largest regrets"):
+        assert heading in words
+    assert reader.tags.count("svg") == 4
+
+
+def test_figures_carry_their_units(three: dict[str, Any]) -> None:
+    rows = {row.name: row for row in summary_of(three)}
+    overall = three["overall"]
+    assert rows["cost of 1,000"].value in ("1", "10") or float(rows["cost of 1,000"].value) == pytest.approx(
+        1_000 * overall["cost"][0], abs=0.01
+    )
+    assert rows["latency"].value == f"{1_000 * overall['seconds'][0]:.1f} ms"
+    assert rows["gap closed"].lower == f"{100 * overall['gap_closed'][1]:.1f}%"
+    assert rows["gain"].value.startswith("+")
+    assert rows["macro-F1"].lower == "–"
+    assert "APGR" not in rows
+
+
+def test_two_models_have_apgr_and_cpt50() -> None:
+    figures = figures_of(["m-code", "m-general"])
+    rows = {row.name: row for row in summary_of(figures)}
+    assert rows["APGR"].value == f"{100 * figures['apgr'][0]:.1f}%"
+    assert rows["CPT50"].upper == f"{100 * figures['cpt50'][2]:.1f}%"
+    assert "CPT50" in evaluation_page(figures, questions=SPLIT)
+
+
+def test_without_costs_labels_and_regrets_the_page_says_so(three: dict[str, Any]) -> None:
+    bare = {
+        **three,
+        "curve": {"points": [], "area": None},
+        "confusion": {},
+        "worst": [],
+        "categories": {},
+        "overall": {
+            name: value for name, value in three["overall"].items() if not name.startswith("category")
+        },
+    }
+    reader = Reader(evaluation_page(bare, questions=SPLIT))
+    words = " ".join(reader.words)
+    assert "there is no curve" in words
+    assert "no category has enough questions" in words
+    assert "No choice was worse" in words
+    assert "Confusion" not in words
+    assert reader.tags.count("svg") == 3
+
+
+def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None:
+    evil = "<script>alert(1)</script>"
+    hostile = {
+        **three,
+        "router": evil,
+        "share": {evil: 1.0},
+        "singles": {evil: three["singles"]["m-math"]},
+        "confusion": {evil: {evil: 1}},
+        "categories": {evil: three["categories"]["code"]},
+        "worst": [{**three["worst"][0], "question": evil, "chosen": evil}],
+    }
+    reader = Reader(evaluation_page(hostile, questions=evil))
+    assert "script" not in reader.tags
+    assert "alert(1)" in " ".join(reader.words)
+
+
+def test_a_curve_lies_where_its_values_are_on_two_measured_axes() -> None:
+    chart = curve_chart(
+        {"router": [(1.0, 0.5), (3.0, 0.7)]},
+        named={"big": (2.0, 0.6)},
+        title="Cost",
+        x_unit="USD",
+        y_unit="score",
+    )
+    shown = tips(chart, "circle")
+    assert shown == [
+        "router: 0.5 score, at 1 USD",
+        "router: 0.7 score, at 3 USD",
+        "big: 0.6 score, at 2 USD",
+    ]
+    dots = [
+        (float(dot.attrib["cx"]), float(dot.attrib["cy"]))
+        for dot in ElementTree.fromstring(chart).iter(f"{SVG}circle")
+    ]
+    assert dots[2] == pytest.approx(((dots[0][0] + dots[1][0]) / 2, (dots[0][1] + dots[1][1]) / 2), abs=0.2)
+    assert dots[0][1] > dots[1][1]
+    assert {"USD", "score", "big", "0.5", "0.7", "1", "3"} <= set(texts(chart))
+
+
+def test_names_of_points_that_lie_together_never_cover_one_another() -> None:
+    crowd = {f"model-{number}": (1.0 + number / 1e6, 0.5) for number in range(30)}
+    chart = curve_chart({"c": [(0.0, 0.0), (2.0, 1.0)]}, named=crowd, title="t", x_unit="x", y_unit="y")
+    heights = [
+        (float(item.attrib["x"]), float(item.attrib["y"]))
+        for item in ElementTree.fromstring(chart).iter(f"{SVG}text")
+        if (item.text or "").startswith("model-")
+    ]
+    assert 4 <= len(heights) < 30
+    for at, one in enumerate(heights):
+        for other in heights[:at]:
+            assert abs(one[1] - other[1]) >= 12 or abs(one[0] - other[0]) >= 40
+    assert len(tips(chart, "circle")) == 32
+
+
+def test_a_curve_of_nothing_says_so() -> None:
+    assert texts(curve_chart({}, title="t", x_unit="x", y_unit="y")) == ["t", "nothing to show"]
