@@ -19,8 +19,8 @@ import numpy as np
 DAY_SECONDS = 86_400
 FIRST_DAY = 20_454
 """2026-01-01 as days since 1970."""
-DAYS = 10
-QUESTIONS_A_DAY = 500
+DAYS = 8
+QUESTIONS_A_DAY = 300
 POOL_SIZES = (2, 6)
 PROCESSES = 2
 
