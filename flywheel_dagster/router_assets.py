@@ -17,7 +17,7 @@ from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft, first_champion, judge_challenger, promote_passed
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
-from flywheel_core.report.evaluation import evaluation_charts
+from flywheel_core.report.evaluation import evaluation_charts, summary_of
 from flywheel_dagster import metadata
 from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
 from flywheel_dagster.resources import Lake
@@ -71,15 +71,17 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         first_champion(lake.layout, dataset, lake.config, craft, by=by)
         night = judge_challenger(lake.layout, challenger, day, lake.config, craft, by=by)
         figures = dict(night.figures)
-        slices = figures.pop("slices", [])
+        slices, newest = figures.pop("slices", []), figures.pop("newest", None)
         context.log.info(f"{night.verdict}: {night.reason}")
         shown: dict[str, Any] = {
             "verdict": night.verdict,
             "reason": night.reason,
             "challenger": challenger,
             "champion": night.champion.version,
-            **{name: value for name, value in figures.items() if isinstance(value, int | float)},
+            **{name: _number(value) for name, value in figures.items() if isinstance(value, int | float)},
         }
+        if newest is not None:
+            shown["newest"] = dg.MetadataValue.timestamp(newest)
         shown |= _figures(lake, challenger, craft.evaluate(lake.layout, challenger, dataset, lake.config))
         if slices:
             columns = ("category", "questions", "mean", "lower", "counts")
@@ -205,7 +207,7 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
     overall = {
         name: value for name, value in evaluation["overall"].items() if isinstance(value, list)
     }  # value, lower and upper 95 % bound
-    rows = [[name, *value] for name, value in overall.items()]
+    rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(evaluation)]
     charts = evaluation_charts(evaluation)
     return {
         **{f"test_{name}": metadata.short(value[0]) for name, value in overall.items()},
@@ -216,6 +218,10 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
         "test_curve": metadata.picture(charts["curve"], title="Cost and quality on the test split"),
         "page": dg.MetadataValue.path(str(lake.layout.evaluation(challenger, "html").absolute())),
     }
+
+
+def _number(value: float) -> float:
+    return metadata.short(value) if isinstance(value, float) else value
 
 
 def _day(context: dg.AssetExecutionContext) -> date:

@@ -1,5 +1,6 @@
 """The router's assets on a real instance and real tables; the router itself is a small one that looks at one word."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -160,6 +161,8 @@ def test_a_real_router_goes_the_same_way_and_shows_its_figures(
     assert judged["test_best_single"] < judged["test_routed"] <= judged["test_oracle"]
     assert "data:image/svg+xml" in str(judged["test_scores"])
     assert "data:image/svg+xml" in str(judged["test_curve"])
+    assert re.search(r"\| latency \| [\d.]+ ms \|", judged["test_figures"]), "figures carry their units"
+    assert judged["newest"] > 1_767_000_000
     assert lake.layout.evaluation(judged["challenger"], "json").is_file()
     assert judged["challenger"] in Path(judged["page"]).read_text()
     assert all(verdicts(night).values())
