@@ -45,7 +45,7 @@ def _charts(summary: Summary) -> dict[str, str]:
                 "share won": [model.win_share or 0.0 for model in scored],
             },
             title="Mean score and share of data points won",
-            unit="0..1",
+            unit="score and share, 0 to 1",
             width=CHART_WIDTH,
         ),
         "latency": grouped_bar_chart(
