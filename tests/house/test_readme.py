@@ -67,9 +67,12 @@ def test_the_readmes_upload_is_a_batch_that_the_collector_takes() -> None:
         assert decoded.scores
 
 
-def test_the_tour_names_files_that_are_there() -> None:
-    named = re.findall(
-        r"`((?:flywheel|collector)_\w+/[\w./]*)`", (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
-    )
-    assert len(named) > 20
-    assert not [name for name in named if not (ROOT / name).exists()]
+def test_the_tour_names_files_functions_and_classes_that_are_there() -> None:
+    tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:flywheel|collector)_\w+/[\w./]*)(?::(\w+))?`", tour)
+    assert len(named) > 40
+    for path, name in named:
+        assert (ROOT / path).exists(), path
+        if name:
+            source = (ROOT / path).read_text(encoding="utf-8")
+            assert re.search(rf"^(?:class|def|async def) {name}\b", source, re.M), f"{path} has no {name}"
