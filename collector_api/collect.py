@@ -62,7 +62,6 @@ class Collect:
             await self._store(batch, source)
         for item in batch.rejected:
             self._metrics.rejected_points.labels(item.code).inc()
-        self._metrics.points.inc(len(batch.points))
         return _answer(batch)
 
     async def _store(self, batch: Batch, source: str) -> None:
@@ -71,7 +70,7 @@ class Collect:
         lines = _raw_lines(batch.points, source, received_at)
         rejected = _rejected_lines(batch.rejected, source, received_at) if batch.rejected else b""
         if lines or rejected:
-            await self._committer.store(day_of(received_at), lines, rejected)
+            await self._committer.store(day_of(received_at), lines, rejected, len(batch.points))
 
 
 def _raw_lines(points: list[DataPoint], source: str, received_at: float) -> bytes:

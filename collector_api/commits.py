@@ -39,6 +39,7 @@ class _Entry:
     day: date
     raw: bytes
     rejected: bytes
+    points: int
     done: asyncio.Future[None]
 
     @property
@@ -109,8 +110,8 @@ class Committer:
         await self._on_thread(self._close)
         self._thread.shutdown()
 
-    async def store(self, day: date, raw: bytes, rejected: bytes = b"") -> None:
-        """Return once the lines are on disk.
+    async def store(self, day: date, raw: bytes, rejected: bytes = b"", points: int = 0) -> None:
+        """Return once the lines, which hold `points` data points, are on disk.
 
         Raises RequestError: `storage_unavailable` when that failed, `disk_full` below the disk floor,
         `shutting_down` once the server stops.
@@ -118,7 +119,7 @@ class Committer:
         if self._stopping:
             raise RequestError("shutting_down", retry_after=RETRY_AFTER)
         self.check_room()
-        entry = _Entry(day, raw, rejected, self._loop.create_future())
+        entry = _Entry(day, raw, rejected, points, self._loop.create_future())
         self._waiting.append(entry)
         self._more.set()
         await entry.done
@@ -172,6 +173,8 @@ class Committer:
             entries = self._take()
             code = await self._commit(entries)
             self._note(code is not None)
+            if code is None:
+                self._metrics.points.inc(sum(entry.points for entry in entries))
             for entry in entries:
                 if entry.done.done():
                     continue  # its request was cancelled meanwhile

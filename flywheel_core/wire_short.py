@@ -4,6 +4,7 @@ Three shapes are known: the canonical one, the canonical one without id, and tha
 Whatever has another shape, or breaks a rule that types do not express, is left to `flywheel_core/wire_fields.py`.
 """
 
+import itertools
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -200,19 +201,20 @@ def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
 
     No text can be nested deeper than it has opening brackets, so that most need not be looked into.
     """
-    begins = {memoryview(text)[0] for text in texts}
-    joined = b"".join(texts)
-    if not begins <= {first, _NULL} or b"\n" in joined or b"\r" in joined:
+    views = [memoryview(text) for text in texts]
+    joined = b"".join(views)
+    if not {view[0] for view in views} <= {first, _NULL} or b"\n" in joined or b"\r" in joined:
         return False
     if len(texts) <= _FEW:
         if joined.count(b"{") + joined.count(b"[") <= _RAW_DEPTH:
             return True
-        pieces = [bytes(text) for text in texts]
+        pieces = [bytes(view) for view in views]
         counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
     else:
         marks = np.frombuffer(joined, np.uint8)
         openers = ((marks | 32) == _OBJECT).nonzero()[0]  # in JSON only { and [ become { by this bit
-        ends = np.cumsum([len(memoryview(text)) for text in texts])
-        counts = np.diff(openers.searchsorted(ends), prepend=0).tolist()
+        ends = list(itertools.accumulate(map(len, views)))
+        before = openers.searchsorted([0, *ends]).tolist()
+        counts = [stop - start for start, stop in itertools.pairwise(before)]
     deep = [text for text, count in zip(texts, counts, strict=True) if count > _RAW_DEPTH]
     return all(depth_of(_ANY.decode(text)) <= _RAW_DEPTH for text in deep)

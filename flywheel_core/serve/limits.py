@@ -91,10 +91,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is out; the next request may come, or what is left of the body."""
+        """The answer is out; the next request may come, or what is left of the body.
+
+        As in uvicorn, but for its timer of idle connections: the sweep ends those, and a timer would cost every request.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
         if self._waits_for == "answer" and not self.pipeline:
             self._wait("idle", self.settings.idle_timeout)
-        super().on_response_complete()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def pause_writing(self) -> None:
         """The client does not read its answer."""
