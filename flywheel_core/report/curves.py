@@ -18,6 +18,8 @@ from flywheel_core.report.svg import (
 )
 
 PLANE_HEIGHT = 260
+DOT = 4
+"""Half the width that the dot of a point takes, in px."""
 NAME_WIDTH = 150
 """Longest name beside a point, in px."""
 
@@ -48,14 +50,14 @@ def curve_chart(
     if len(curves) > 1:
         parts, top = legend(curves, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
     parts.append(text(PAD, top + 4, y_unit))
-    plane = _Plane(points, top + 18, width)
+    plane = _Plane(points, top + 18, width, 0.1 if named else 0.0)
     parts += plane.axes(x_unit)
     for index, (of, curve) in enumerate(curves.items()):
         parts.append(path([plane.at(point) for point in curve], index))
         for point in curve:
             said = f"{of}: " if of else ""
             parts.append(dot(*plane.at(point), index, said + _pair(point, x_unit, y_unit)))
-    taken: list[Box] = []
+    taken = [plane.around(point) for point in points]
     for name, point in sorted(
         named.items(), key=lambda item: -item[1][1]
     ):  # names keep the order of their points
@@ -67,9 +69,11 @@ def curve_chart(
 class _Plane:
     """Where values lie on the page."""
 
-    def __init__(self, points: Sequence[Point], top: float, width: int) -> None:
+    def __init__(self, points: Sequence[Point], top: float, width: int, room: float) -> None:
+        """room: share of the height that is kept free below the points, for names."""
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        self.x_marks, self.y_marks = ticks(min(xs), max(xs), 5), ticks(min(ys), max(ys), 5)
+        low = min(ys) - room * (max(ys) - min(ys))
+        self.x_marks, self.y_marks = ticks(min(xs), max(xs), 5), ticks(low, max(ys), 5)
         self.top, self.bottom = top, top + PLANE_HEIGHT
         self.left = PAD + max(text_width(number(mark)) for mark in self.y_marks) + 8
         self.right = width - PAD - text_width(number(self.x_marks[-1])) / 2
@@ -79,6 +83,11 @@ class _Plane:
         across = (point[0] - self.x_marks[0]) / (self.x_marks[-1] - self.x_marks[0])
         up = (point[1] - self.y_marks[0]) / (self.y_marks[-1] - self.y_marks[0])
         return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+
+    def around(self, point: Point) -> Box:
+        """The place that the dot of a point takes."""
+        x, y = self.at(point)
+        return x - DOT, y - DOT, x + DOT, y + DOT
 
     def axes(self, unit: str) -> list[str]:
         """Both scales with their lines, and what the lower one measures."""
@@ -99,13 +108,14 @@ class _Plane:
         x, y = self.at(point)
         shown = fitted(name, NAME_WIDTH)
         across = text_width(shown)
-        for down in (*range(4, 40, 5), -9, -22):
+        for down in (*range(4, 44), -9, -22):
             for left in (x + 7, x - 7 - across):
-                box = (left, y + down - FONT_SIZE, left + across, y + down + 3)
-                inside = left >= self.left and box[2] <= self.right + PAD and box[3] <= self.bottom
+                box = (left, y + down - FONT_SIZE + 1, left + across, y + down + 2)
+                inside = left >= self.left and box[2] <= self.right + PAD and box[3] <= self.bottom + 3
                 if inside and not any(_overlap(box, other) for other in taken):
                     taken.append(box)
-                    return [text(left, y + down, shown, "ink")]
+                    anchor = "start" if left > x else "end"
+                    return [text(x + 7 if left > x else x - 7, y + down, shown, "ink", anchor)]
         return []
 
 

@@ -12,6 +12,7 @@ from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples
 from flywheel_core.report.curves import curve_chart
 from flywheel_core.report.evaluation import evaluation_page, summary_of
+from flywheel_core.report.svg import text_width
 from tests.core.learn.questions import CATEGORIES, frame
 from tests.core.report.reader import Reader
 from tests.core.report.test_charts import SVG, texts, tips
@@ -152,15 +153,18 @@ def test_a_curve_lies_where_its_values_are_on_two_measured_axes() -> None:
 def test_names_of_points_that_lie_together_never_cover_one_another() -> None:
     crowd = {f"model-{number}": (1.0 + number / 1e6, 0.5) for number in range(30)}
     chart = curve_chart({"c": [(0.0, 0.0), (2.0, 1.0)]}, named=crowd, title="t", x_unit="x", y_unit="y")
-    heights = [
-        (float(item.attrib["x"]), float(item.attrib["y"]))
-        for item in ElementTree.fromstring(chart).iter(f"{SVG}text")
-        if (item.text or "").startswith("model-")
-    ]
-    assert 4 <= len(heights) < 30
-    for at, one in enumerate(heights):
-        for other in heights[:at]:
-            assert abs(one[1] - other[1]) >= 12 or abs(one[0] - other[0]) >= 40
+    boxes = []
+    for item in ElementTree.fromstring(chart).iter(f"{SVG}text"):
+        if (item.text or "").startswith("model-"):
+            across, y = text_width(item.text or ""), float(item.attrib["y"])
+            left = float(item.attrib["x"]) - (across if item.attrib["text-anchor"] == "end" else 0)
+            boxes.append((left, left + across, y))
+    dots = [float(dot.attrib["cx"]) for dot in ElementTree.fromstring(chart).iter(f"{SVG}circle")][2:]
+    assert 4 <= len(boxes) < 30
+    for at, (left, right, y) in enumerate(boxes):
+        assert all(dot < left or dot > right for dot in dots), "no name lies on a point"
+        for other_left, other_right, other_y in boxes[:at]:
+            assert abs(y - other_y) >= 12 or left >= other_right or right <= other_left
     assert len(tips(chart, "circle")) == 32
 
 
