@@ -35,7 +35,7 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     if not len(whole):
         raise NoDataError(
             f"none of {len(examples)} questions has an outcome of each of the {len(router.models)} models",
-            hint="a fifth of all questions, by a hash, is the test split: collect more, or name another dataset's router",
+            hint="a fifth of all questions is the test split: collect more, or take other days, flywheel router evaluate --days N",
         )
     examples = examples.pick(whole)
     decisions = router.decide_all(examples.texts)
