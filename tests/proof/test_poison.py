@@ -89,17 +89,18 @@ def test_poisoned_scores_make_no_label(
     assert examples.filter(pl.col("best_model") == "qwen-max").height == 0
     assert set(examples["label"]) == {"math"}
     assert read_table(layout, "rejects").height == len(POISON) * each - each
-    said = iter(POISON * each)
+    replies = POISON * proof.size(2, 20)
+    said = iter(replies)
     outside.score = lambda asked: reply(
         b'{"score": %s}' % (next(said, "-1").encode() if "am big" in asked.json["answer"] else b"0.7")
     )
     gateway = start(outside.config())
-    for number in range(len(POISON) * each):
+    for number in range(len(replies)):
         assert gateway.chat(f"question {number}").status_code == 200
-    until(lambda: len(outside.points) == len(POISON) * each)
+    until(lambda: len(outside.points) == len(replies))
     assert {found["scores"]["big"] for found in outside.points} == {None}
     assert all(found["score_reasons"]["big"] for found in outside.points)
-    proof.note(poisoned_points=3 * len(POISON) * each, labels_they_made=0)
+    proof.note(poisoned_points=2 * len(POISON) * each + len(replies), labels_they_made=0)
 
 
 @pytest.mark.proof(
