@@ -3,11 +3,13 @@
 Runs that are killed, doubled or long: what lies on disk afterwards depends on the raw files and the settings alone.
 """
 
+import os
 import signal
 import statistics
 import subprocess
 import sys
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -143,7 +145,7 @@ def test_killed_in_every_asset(proof: Proof, tmp_path: Path) -> None:
 def test_two_runs_at_once(proof: Proof, tmp_path: Path) -> None:
     days = [FIRST]
     expected = undisturbed(tmp_path / "undisturbed", days, 200)
-    rounds = proof.size(1, 8)
+    rounds = proof.size(1, 5)
     for number in range(rounds):
         folder = tmp_path / f"together-{number}"
         write_days(folder, days, 200)
@@ -157,21 +159,42 @@ def test_two_runs_at_once(proof: Proof, tmp_path: Path) -> None:
 
 @pytest.mark.proof(
     "A backfill costs the same for each day, however many there are",
-    "a year through Dagster in one run; the last 30 days' median time over the first 30 days'",
+    "a year through Dagster in one run; the last 30 days' median time over the first 30 days', by the clock and of processor",
 )
 def test_a_backfill_of_a_year(proof: Proof, tmp_path: Path) -> None:
     days = [FIRST + timedelta(days=ahead) for ahead in range(proof.size(4, 365))]
     count = proof.size(50, 1_000)
     write_days(tmp_path, days, count)
-    reports: list[DayReport] = []
-    done = materialize_days(days, config_of(tmp_path), tmp_path / "home", on_day=reports.append)
+    seconds: list[float] = []
+    spent = [processor_seconds()]
+
+    def on_day(report: DayReport) -> None:
+        if report.assets != ("training_dataset",):
+            seconds.append(report.seconds)
+            spent.append(processor_seconds())
+
+    done = materialize_days(days, config_of(tmp_path), tmp_path / "home", on_day=on_day)
     assert (done.days, done.failed) == (len(days), {})
     layout = Layout(tmp_path / "data")
     assert all(layout.table_days(name) == days for name in DAILY_TABLES)
-    seconds = [report.seconds for report in reports if report.assets != ("training_dataset",)]
     assert len(seconds) == len(days)
     proof.note(days=len(days), points_a_day=count, seconds_a_day=statistics.median(seconds))
     if proof.full:
-        ratio = statistics.median(seconds[-30:]) / statistics.median(seconds[:30])
-        proof.note(last_30_days_over_first_30=ratio)
-        assert ratio < 1.3
+        of_processor = last_over_first([after - before for before, after in pairwise(spent)])
+        proof.note(
+            last_30_days_over_first_30=last_over_first(seconds), the_same_of_processor_time=of_processor
+        )
+        assert of_processor < 1.3, (
+            "the clock's figure depends on what else the machine does, this one does not"
+        )
+
+
+def processor_seconds() -> float:
+    """What this process and the processes that it has waited for have used."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def last_over_first(seconds: list[float]) -> float:
+    """The median of the last 30 over that of the first 30."""
+    return statistics.median(seconds[-30:]) / statistics.median(seconds[:30])
