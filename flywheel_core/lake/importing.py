@@ -210,6 +210,7 @@ def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Cal
         flush()
         for part in sorted(scratch.iterdir()):
             target = layout.raw_file(date.fromisoformat(part.name), writer)
+            part.touch()  # a day gathered long ago is no leftover (see `leftovers.py`)
             with replacing(target) as temporary:
                 part.rename(temporary)
             written.append(target)

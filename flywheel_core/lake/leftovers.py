@@ -1,0 +1,74 @@
+"""Removes what killed processes left half-made: they could not, and nothing else would."""
+
+import contextlib
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flywheel_core.lake.layout import Layout
+
+KEPT_SECONDS = 86_400
+"""How long something half-made is left alone after it was last written to: no run takes a day over one piece of work."""
+
+HALF_MADE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+"""What `replacing` and `publish_folder` write before it has its name."""
+SCRATCH = re.compile(r"[0-9a-f]{32}")
+"""The folders in `.scratch` where DuckDB spills and imports gather days."""
+
+
+def remove_leftovers(layout: Layout) -> int:
+    """Remove files and folders that nobody will finish: half-made ones untouched for a day; gives how many went.
+
+    A folder is as young as the youngest thing in it. Costs one listing of each folder, whatever lies there; what cannot
+    be listed or removed stays and is not counted, since a run must not fail over it.
+    """
+    before = time.time() - KEPT_SECONDS
+    return sum(_remove(path) for path in _found(layout) if _last_written(path) < before)
+
+
+def _found(layout: Layout) -> Iterator[Path]:
+    """What has the name of something half-made, in every folder where such names are written."""
+    flat = (
+        layout.raw,
+        layout.rejected,
+        layout.datasets,
+        layout.routers,
+        layout.spool,
+        layout.decisions,
+        layout.reports,
+    )
+    tables = [layout.tables / name for name in _names(layout.tables)]
+    for folder in (layout.root, *flat, *tables):
+        yield from (folder / name for name in _names(folder) if HALF_MADE.fullmatch(name))
+    scratch = layout.root / ".scratch"
+    yield from (scratch / name for name in _names(scratch) if SCRATCH.fullmatch(name))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _last_written(path: Path) -> float:
+    """When `path` or anything in it was last written to, unix seconds; now, for what goes away meanwhile."""
+    try:
+        found = path.lstat()
+        inside = path.rglob("*") if stat.S_ISDIR(found.st_mode) else ()
+        return max(found.st_mtime, *(one.lstat().st_mtime for one in inside), 0.0)
+    except OSError:
+        return time.time()
+
+
+def _remove(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        return True
+    return False
