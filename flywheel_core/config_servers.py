@@ -85,6 +85,7 @@ class Operations(Section):
         0.25,
         description="Total variation distance of a day's labels to the trailing week above which the check warns.",
     )
+    preview_rows: int = Field(5, ge=0, le=20, description="Questions of a dataset that Dagster's page shows.")
     rewrite_check_interval: WholeSeconds = Field(
         60, ge=30, le=86_400, description="Time between looks for late or rewritten days."
     )

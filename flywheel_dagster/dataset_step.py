@@ -10,12 +10,12 @@ import polars as pl
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.dataset import SPLITS, DatasetResult, build_dataset, verify_dataset
 from flywheel_core.lake.layout import sha256_of
+from flywheel_core.lake.leftovers import remove_leftovers
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.days import Outcome
 from flywheel_dagster.resources import Lake
 
 NAME = "training_dataset"
-PREVIEW_ROWS = 5
 CAP_COLUMNS = ("group", "name", "label", "examples", "kept")
 
 
@@ -36,12 +36,13 @@ def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
         _split_verdict(examples),
         _files_verdict(lake, result),
     )
-    preview = used.select("text", "label", "best_model", "score", "split").head(PREVIEW_ROWS).collect()
+    shown = lake.config.operations.preview_rows
+    preview = used.select("text", "label", "best_model", "score", "split").head(shown).collect()
     return (
         Outcome(
             NAME,
             sha256_of(result.path / "dataset.json"),
-            _shown(result, labels, preview),
+            {**_shown(result, labels, preview), "leftovers_removed": remove_leftovers(lake.layout)},
             verdicts,
         ),
     )

@@ -1,5 +1,6 @@
 """The whole graph on a real lake and an instance that forgets."""
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flywheel_core.config import Config, Dataset, Storage
+from flywheel_core.config import Config, Dataset, Operations, Storage
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.tables import DAILY_TABLES, read_table
 from flywheel_dagster.assets import TABLES, TRAINING_DATASET
@@ -106,6 +107,33 @@ def test_figures_and_pictures_are_made_for_looking(
     assert dataset["preview"].count("Question about") == 5
     assert Path(dataset["folder"], "dataset.json").is_file()
     assert dataset["days_missing"] == "2025-12-30 .. 2026-01-04"
+
+
+def test_what_a_killed_run_left_goes_with_the_next_dataset(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """A table half-written two days ago is gone afterwards, and counted."""
+    write_day(layout, DAY)
+    left = layout.tables / "responses" / f".{DAY}.parquet.{'0123456789abcdef' * 2}.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    then = (utc_now() - timedelta(days=2)).timestamp()
+    os.utime(left, (then, then))
+    assert _metadata(_run(config, instance, DAY), TRAINING_DATASET)["leftovers_removed"] == 1
+    assert not left.exists()
+
+
+def test_a_preview_of_no_rows_keeps_questions_out_of_dagster(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """No event has a question in it."""
+    write_day(layout, DAY)
+    none = config.model_copy(update={"operations": Operations(preview_rows=0)})
+    ran = _run(none, instance, DAY)
+    assert ran.success
+    assert "Question about" not in str(instance.all_logs(ran.run_id))
+    shown = _run(config, instance, DAY)
+    assert "Question about" in str(instance.all_logs(shown.run_id)), "the search finds what is there"
 
 
 def test_what_is_asked_for_can_be_found() -> None:
