@@ -33,23 +33,23 @@ from datetime import date
 from pathlib import Path
 from flywheel_core.config import Config, Dataset, Storage
 from flywheel_dagster.materialize import materialize_days
-folder, kill_event, kill_pattern, kill_at, *days = sys.argv[1:]
-left = int(kill_at)
+folder, halt, halt_event, halt_pattern, halt_at, *days = sys.argv[1:]
+left = int(halt_at)
 
 def watch(event, arguments):
     global left
-    if event == kill_event and re.search(kill_pattern, os.fsdecode(arguments[0])):
+    if event == halt_event and re.search(halt_pattern, os.fsdecode(arguments[0])):
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(halt))
 
-if kill_event:
+if halt_event:
     sys.addaudithook(lambda event, arguments: watch(event, arguments) if event in ("open", "os.mkdir", "os.rename") else None)
 config = Config(storage=Storage(data_dir=Path(folder, "data"), first_day="2025-01-01"), dataset=Dataset(window_days=7))
 done = materialize_days(map(date.fromisoformat, days), config, Path(folder, "home"), datasets="every")
 sys.exit(1 if done.failed else 0)
 """
-"""Makes days, and is killed at the n-th system call of a kind whose path fits a pattern."""
+"""Makes days, and is killed or stopped at the n-th system call of a kind whose path fits a pattern."""
 
 
 def moments(asset: str, day: date) -> list[tuple[str, str, int]]:
@@ -77,9 +77,14 @@ def config_of(folder: Path) -> Config:
     )
 
 
-def start(folder: Path, days: list[date], kill: tuple[str, str, int] = ("", "", 0)) -> subprocess.Popen[str]:
-    event, pattern, count = kill
-    arguments = [str(folder), event, pattern, str(count), *map(str, days)]
+def start(
+    folder: Path,
+    days: list[date],
+    moment: tuple[str, str, int] = ("", "", 0),
+    halt: signal.Signals = signal.SIGKILL,
+) -> subprocess.Popen[str]:
+    event, pattern, count = moment
+    arguments = [str(folder), str(halt.value), event, pattern, str(count), *map(str, days)]
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments],
         cwd=PROJECT,
@@ -132,29 +137,46 @@ def test_killed_in_every_asset(proof: Proof, tmp_path: Path) -> None:
             assert process.returncode == -signal.SIGKILL, f"{moment} never came: {errors}"
             assert made(folder).items() <= expected.items(), f"{moment}: what is there is not whole"
             kills += 1
-        last = start(folder, days)
-        _, errors = last.communicate(timeout=120)
-        assert last.returncode == 0, errors
+        finish(start(folder, days))
         assert made(folder) == expected
     proof.note(kills=kills, files_compared=len(expected))
 
 
 @pytest.mark.proof(
-    "Two runs of one day at once give the same bytes", "two processes make the same day in one folder"
+    "Two runs of one day at once give the same bytes",
+    "in every daily asset one process is stopped as it is about to put its work in place, another makes the same day, and "
+    "the first goes on; and pairs that run freely",
 )
 def test_two_runs_at_once(proof: Proof, tmp_path: Path) -> None:
     days = [FIRST]
     expected = undisturbed(tmp_path / "undisturbed", days, 200)
-    rounds = proof.size(1, 5)
-    for number in range(rounds):
+    overtaken = proof.size(("responses",), ASSETS)
+    for asset in overtaken:
+        folder = tmp_path / asset
+        write_days(folder, days, 200)
+        _, _, in_place, _ = moments(asset, FIRST)
+        with start(folder, days, in_place, signal.SIGSTOP) as first:
+            try:
+                state = os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                assert state is not None and state.si_code == os.CLD_STOPPED, f"{in_place} never came"
+                finish(start(folder, days))
+            finally:
+                first.send_signal(signal.SIGCONT)
+            finish(first)
+        assert made(folder) == expected
+    pairs = proof.size(0, 2)
+    for number in range(pairs):
         folder = tmp_path / f"together-{number}"
         write_days(folder, days, 200)
-        both = [start(folder, days), start(folder, days)]
-        for process in both:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
+        for process in [start(folder, days), start(folder, days)]:
+            finish(process)
         assert made(folder) == expected
-    proof.note(pairs_of_runs=rounds, files_compared=len(expected))
+    proof.note(pairs_of_runs=len(overtaken) + pairs, files_compared=len(expected))
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
 
 
 @pytest.mark.proof(
