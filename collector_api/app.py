@@ -55,7 +55,7 @@ class CollectorApp:
             await send_refusal(send, RequestError("internal_error"))
         else:
             if status == 200:
-                self._metrics.ok.inc()
+                self._metrics.note_ok()
             else:
                 self._metrics.requests.labels("nothing_acceptable").inc()
             await send_json(send, status, body)

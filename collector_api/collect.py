@@ -56,7 +56,7 @@ class Collect:
                 max_bytes=self._settings.max_body_bytes,
                 max_unpacked_bytes=self._settings.max_unpacked_bytes,
             )
-            self._metrics.received_bytes.inc(len(body))
+            self._metrics.note_received(len(body))
             batch = decode_batch(body, self._settings.max_batch_points)
             del body
             await self._store(batch, source)

@@ -21,6 +21,9 @@ RAW_NAME = re.compile(
 """`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the fresh files after a failed write."""
 
 
+_FIRST_OF_1970 = date(1970, 1, 1).toordinal()
+
+
 def parse_day(text: str) -> date:
     """The day that `text` names: `2026-01-05`, `20260105`, `today` or `yesterday` (UTC).
 
@@ -39,7 +42,7 @@ def parse_day(text: str) -> date:
 
 def day_of(unix_seconds: float) -> date:
     """The UTC day of a unix time."""
-    return datetime.fromtimestamp(unix_seconds, UTC).date()
+    return date.fromordinal(_FIRST_OF_1970 + int(unix_seconds // 86_400))
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,20 @@ class ServerMetrics:
             ["deadline"],
             registry=self.registry,
         )
-        self.ok = self.requests.labels("ok")
+        self._ok = self.requests.labels("ok")
+        self._ok_since = self._bytes_since = 0
+
+    def note_received(self, size: int) -> None:
+        """Count a body of `size` bytes. This and `note_ok` are plain sums until someone asks: every request pays for them."""
+        self._bytes_since += size
+
+    def note_ok(self) -> None:
+        """Count a request that was answered as it wanted."""
+        self._ok_since += 1
 
     def text(self) -> bytes:
-        """All metrics in the format of Prometheus."""
+        """All metrics in the format of Prometheus. To be called where requests are counted, in the event loop."""
+        self._ok.inc(self._ok_since)
+        self.received_bytes.inc(self._bytes_since)
+        self._ok_since = self._bytes_since = 0
         return generate_latest(self.registry)
