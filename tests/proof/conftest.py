@@ -53,12 +53,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show the figures; after a whole run that nothing failed in, write them to the document."""
+    """Show the figures, and write those of the tests that passed to the document."""
     if not config.getoption("--prove"):
         return
-    for one in _PROVEN:
+    failed = {
+        report.nodeid for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])
+    }
+    passed = [one for one in _PROVEN if one.test not in failed and one.figures]
+    for one in passed:
         terminalreporter.write_line(f"{one.test}: {one.figures_text()}")
-    whole = config.args == ["tests/proof"] and not terminalreporter.stats.get("failed")
-    if whole and not terminalreporter.stats.get("error"):
-        write_document(DOCUMENT, _PROVEN)
-        terminalreporter.write_line(f"figures written to {DOCUMENT.relative_to(Path.cwd())}")
+    if passed:
+        write_document(DOCUMENT, passed)
+        terminalreporter.write_line(f"figures written to {DOCUMENT}")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -14,11 +15,11 @@ from flywheel_core.lake.layout import write_atomically
 
 HEAD = """# Proof
 
-What the README promises, broken on purpose. Written by `make prove` on {date} (UTC) on {machine}. The same tests run in CI in
-a short form; each row names its own, which runs alone at full size with
-`make prove PROOFS=NAME`.
+What the README promises, broken on purpose. `make prove` writes this page; a narrower run, `make prove PROOFS=TEST`, renews its own
+rows. The same tests run in CI in a short form. Last run on {machine}.
 """
-COLUMNS = "| promise | how it was tested | figures | test |\n| --- | --- | --- | --- |\n"
+COLUMNS = "| promise | how it was tested | figures | date (UTC) | test |\n| --- | --- | --- | --- | --- |\n"
+_ROW = re.compile(r"\| .* \| `(\S+)` \|")
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,33 @@ class Proven:
 
 
 def write_document(path: Path, proven: list[Proven]) -> None:
-    """Replace the document. Raises StorageError."""
+    """Renew the rows of `proven` in the document; others stay while their test file is there. Raises StorageError."""
     memory = round(psutil.virtual_memory().total / 2**30)
     machine = f"{os.cpu_count()} cores, {memory} GiB of memory, Python {platform.python_version()}"
-    text = HEAD.format(date=f"{datetime.now(UTC):%Y-%m-%d}", machine=machine)
-    ordered = sorted(proven, key=lambda one: one.test)
-    for section, rows in groupby(ordered, key=lambda one: one.section):
-        text += f"\n## {section}\n\n{COLUMNS}" + "".join(map(_row, rows))
+    rows = _rows(path)
+    rows |= {one.test: (one.section, _row(one)) for one in proven}
+    root = path.parent.parent
+    there = {test: found for test, found in rows.items() if (root / test.partition("::")[0]).is_file()}
+    text = HEAD.format(machine=machine)
+    for section, group in groupby(sorted(there.items()), key=lambda item: item[1][0]):
+        text += f"\n## {section}\n\n{COLUMNS}" + "".join(row for _, (_, row) in group)
     write_atomically(path, text.encode())
 
 
+def _rows(path: Path) -> dict[str, tuple[str, str]]:
+    """Test -> section and row, of the document as it is."""
+    rows: dict[str, tuple[str, str]] = {}
+    section = ""
+    for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else []:
+        if line.startswith("## "):
+            section = line[3:]
+        elif found := _ROW.fullmatch(line):
+            rows[found[1]] = section, f"{line}\n"
+    return rows
+
+
 def _row(one: Proven) -> str:
-    cells = [one.promise, one.how, one.figures_text(), f"`{one.test}`"]
+    cells = [one.promise, one.how, one.figures_text(), f"{datetime.now(UTC):%Y-%m-%d}", f"`{one.test}`"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
