@@ -39,10 +39,11 @@ def serve(
     output is `{"event": "listening", "address": "http://HOST:PORT"}`. Requests that do not end within
     `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
     """
+    server = _server(application, settings, metrics)
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    with contextlib.closing(listener), _signals_end_the_server_only(), runner:
-        runner.run(_serve(application, settings, metrics, running, listener))
+    with contextlib.closing(listener), _signals_end_the_server_only(server), runner:
+        runner.run(_serve(server, settings, running, listener))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,18 +70,11 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _serve(
-    application: Application,
-    settings: Server,
-    metrics: ServerMetrics,
-    running: AbstractAsyncContextManager[object],
-    listener: socket.socket,
-) -> None:
-    protocol = bounded(settings, metrics)
-    server = uvicorn.Server(
+def _server(application: Application, settings: Server, metrics: ServerMetrics) -> uvicorn.Server:
+    return uvicorn.Server(
         uvicorn.Config(
             application,
-            http=protocol,
+            http=bounded(settings, metrics),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -93,6 +87,14 @@ async def _serve(
             backlog=BACKLOG,
         )
     )
+
+
+async def _serve(
+    server: uvicorn.Server,
+    settings: Server,
+    running: AbstractAsyncContextManager[object],
+    listener: socket.socket,
+) -> None:
     async with running, _sweeping(server, settings):
         address = address_of(listener)
         print(json.dumps({"event": "listening", "address": address}), flush=True)  # noqa: T201 - the line is an interface
@@ -136,13 +138,17 @@ async def _sweeping(server: uvicorn.Server, settings: Server) -> AsyncIterator[N
 
 
 @contextlib.contextmanager
-def _signals_end_the_server_only() -> Iterator[None]:
-    """uvicorn raises the signal that ended it once more: by then the work is done, and it must not kill the process."""
+def _signals_end_the_server_only(server: uvicorn.Server) -> Iterator[None]:
+    """SIGTERM and SIGINT end the server, never the process, from before it listens until its work is done.
 
-    def ignore(_number: int, _frame: FrameType | None) -> None:
-        """The server has drained."""
+    While it serves uvicorn has handlers of its own, and raises the signal that ended it once more afterwards. One that
+    comes before them has to be remembered: whoever reads that the server listens may end it in that moment.
+    """
 
-    before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    def end(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

@@ -159,3 +159,9 @@ def test_acknowledged_points_survive_sigkill(
     assert acknowledged <= set(stored)
     assert max(stored.values()) == 1
     assert torn <= rounds
+
+
+def test_a_signal_in_the_moment_it_listens_is_not_lost(launch: Start) -> None:
+    """Whoever reads the address may end the process at once, before the server has handlers of its own."""
+    for _ in range(8):
+        assert launch().stop() == 0

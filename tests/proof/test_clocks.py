@@ -50,12 +50,15 @@ def test_a_clock_that_jumps(tmp_path: Path, proof: Proof) -> None:
             assert answer.json()["count"] == len(batch)
             sent.update(one["id"] for one in batch)
 
-    async def jump(site: Site) -> None:
+    def turn(site: Site) -> None:
         nonlocal jumps
+        days = choose.choice([-1, 0, 0, 1])
+        site.now = MIDNIGHT + choose.choice([-1.0, 1.0, 40_000.0]) + days * DAY_SECONDS
+        jumps += 1
+
+    async def jump(site: Site) -> None:
         while True:
-            days = choose.choice([-1, 0, 0, 1])
-            site.now = MIDNIGHT + choose.choice([-1.0, 1.0, 40_000.0]) + days * DAY_SECONDS
-            jumps += 1
+            turn(site)
             await asyncio.sleep(choose.uniform(0, 0.005))
 
     async def main() -> None:
@@ -68,7 +71,9 @@ def test_a_clock_that_jumps(tmp_path: Path, proof: Proof) -> None:
     layout = Layout(tmp_path)
     found = dataset_of(layout)
     first = day_of(MIDNIGHT) - timedelta(days=2)
-    assert layout.raw_days() == [first + timedelta(days=number) for number in range(4)]
+    days = set(layout.raw_days())
+    assert days <= {first + timedelta(days=number) for number in range(4)}
+    assert len(days) > 1  # which of them a batch hits is chance
     assert found.ids.keys() == sent
     assert not found.twice
     assert found.rejected == 0
