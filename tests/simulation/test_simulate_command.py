@@ -1,5 +1,6 @@
 """The commands, as processes of their own."""
 
+import contextlib
 import json
 import re
 import signal
@@ -21,6 +22,17 @@ ROOT = Path(__file__).parents[2]
 def _serve(*options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "simulation", "serve", "--port", "0", *options]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM, and again after a while: one that comes while uvicorn begins to serve may be lost."""
+    for _ in range(4):
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+            return
+    process.kill()
+    raise AssertionError("SIGTERM does not end the simulation")
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
@@ -52,7 +64,7 @@ def test_recorded_file_by_option(tmp_path: Path) -> None:
     with _serve("--recorded", str(path)) as process:
         assert process.stdout is not None
         assert "recorded models: 1;" in process.stdout.readline()
-        process.terminate()
+        _end(process)
 
 
 @pytest.mark.parametrize(
