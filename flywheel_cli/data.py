@@ -1,4 +1,4 @@
-"""From recorded outcomes to a dataset: `import`, `ingest`, `label`, `dataset`, and `generate` for a single file."""
+"""From recorded outcomes to a dataset: `import`, `ingest`, `label` and `dataset`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,10 +8,8 @@ from pathlib import Path
 import click
 
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, progress, size
+from flywheel_cli.output import print_json, print_table, progress, say_rejects, size
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
-from flywheel_core.lake.generate import Analysis
-from flywheel_core.lake.generate import generate as generate_file
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import IngestResult, ingest_day
 from flywheel_core.lake.layout import parse_day
@@ -47,7 +45,7 @@ def import_(settings: Settings, files: tuple[Path, ...], last_day: str | None) -
     )
     if result.days:
         click.echo(f"days {min(result.days)} to {max(result.days)}; raw files in {settings.layout.raw}")
-    _say_rejects(result.rejected_by_code)
+    say_rejects(result.rejected_by_code)
 
 
 @click.command()
@@ -81,7 +79,7 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
         for result in results
     ]
     print_table(columns, rows)
-    _say_rejects(_summed(result.rejected_by_code for result in results))
+    say_rejects(_summed(result.rejected_by_code for result in results))
     unknown = sorted({model for result in results for model in result.unknown_models})
     if unknown:
         click.echo(f"models that the configuration does not know: {', '.join(unknown)}")
@@ -158,78 +156,11 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
     click.echo(f"datasets in {settings.layout.datasets}")
 
 
-@click.command()
-@click.option(
-    "--input",
-    "input_",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A raw file, .jsonl or .jsonl.gz.",
-)
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The training file to write, replaced as a whole.",
-)
-@click.option(
-    "--min-score",
-    type=click.FloatRange(0.0, 1.0),
-    help="A best score below this gives no label; labelling.min_score unless given.",
-)
-@settings_options
-@json_option
-@pass_settings
-def generate(settings: Settings, input_: Path, output: Path, min_score: float | None) -> None:
-    """Write a training file of {"text", "label"} lines from one raw file, and print what is in it."""
-    least = settings.config.labelling.min_score if min_score is None else min_score
-    with progress("generate") as tell:
-        analysis = generate_file(input_, output, least, settings.config, tell)
-    if settings.as_json:
-        print_json(analysis)
-        return
-    _print_analysis(analysis)
-
-
-def _print_analysis(analysis: Analysis) -> None:
-    click.echo(
-        f"{analysis.input}: {analysis.lines:,} lines, {analysis.points:,} data points, "
-        f"{analysis.duplicates:,} duplicates, {analysis.rejected:,} rejected"
-    )
-    _say_rejects(analysis.rejected_by_code)
-    click.echo()
-    rows = [
-        (name, count, count / analysis.examples, analysis.mean_score_by_label[name])
-        for name, count in analysis.label_counts.items()
-    ]
-    print_table(("label", "examples", "share", "mean score"), rows, title="Label distribution")
-    scores = (analysis.score_mean, analysis.score_min, analysis.score_max)
-    print_table(("mean", "min", "max"), [scores], title="Scores of the best models")
-    if analysis.unlabelled_by_rule:
-        print_table(
-            ("reason", "data points"), list(analysis.unlabelled_by_rule.items()), title="Without a label"
-        )
-    if analysis.unknown_models:
-        print_table(
-            ("model", "data points"),
-            list(analysis.unknown_models.items()),
-            title="Models that the configuration does not know",
-        )
-    click.echo(
-        f"{analysis.examples:,} training examples of score {analysis.min_score:g} and above: {analysis.output}"
-    )
-
-
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for found in counts:
         total.update(found)
     return dict(total)
-
-
-def _say_rejects(by_code: Mapping[str, int]) -> None:
-    if by_code:
-        click.echo("rejected: " + ", ".join(f"{code} {count:,}" for code, count in sorted(by_code.items())))
 
 
 def _listed(days: Sequence[date]) -> str:

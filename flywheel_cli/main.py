@@ -28,7 +28,7 @@ COMMANDS: dict[str, Entry] = {
     "ingest": Entry("flywheel_cli.data:ingest", "Raw days to the tables responses and rejects."),
     "label": Entry("flywheel_cli.data:label", "Responses to labelled examples and daily aggregates."),
     "dataset": Entry("flywheel_cli.data:dataset", "A window of days to a versioned training dataset."),
-    "generate": Entry("flywheel_cli.data:generate", "One raw file to one training file."),
+    "generate": Entry("flywheel_cli.generate:generate", "One raw file to one training file."),
     "status": Entry("flywheel_cli.inspect:status", "Days, counts, sizes and the latest runs."),
     "sql": Entry("flywheel_cli.inspect:sql", "Run SQL over the tables."),
     "report": Entry("flywheel_cli.inspect:report", "Distribution, leaderboard, quality and rejects of days."),

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -84,6 +84,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         console.print(f"[bold]{title}[/bold]")
     console.print(table)
     console.print()
+
+
+def say_rejects(by_code: Mapping[str, int]) -> None:
+    """Print how many lines were rejected by code; nothing when none were."""
+    if by_code:
+        click.echo("rejected: " + ", ".join(f"{code} {count:,}" for code, count in sorted(by_code.items())))
 
 
 def _cell(value: Any) -> Any:

@@ -1,5 +1,7 @@
 """One chunk of a raw file as Arrow tables: its points, their responses, and the lines that hold none."""
 
+import contextlib
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -65,6 +67,23 @@ class Batch:
 def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
     """Take a chunk apart. Raises StorageError when its file cannot be read."""
     data = chunk.read()
+    with _without_collector():
+        return _taken_apart(chunk, data, wanted)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """No garbage collection: nothing that is read refers to itself, and to look for it takes a tenth of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _taken_apart(chunk: Chunk | Text, data: bytes, wanted: Wanted) -> Batch:
     points: list[Any] = []
     offsets: list[int] = []
     rejects: list[tuple[int, int, str, str, str]] = []

@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
 
 PARALLEL_BYTES = 64 * 1024 * 1024
-"""Plain raw text from which on it pays to start two processes."""
+"""Plain raw text from which on it pays to start workers."""
 
 
 @dataclass

@@ -1,10 +1,11 @@
-"""The process that reads chunks beside its parent: `python -m flywheel_core.lake.worker`.
+"""A process that reads chunks beside its parent: `python -m flywheel_core.lake.worker`.
 
-It takes frames on its standard input and answers on its standard output; a frame is its length in four bytes, then its
-content. It ends when its input does.
+It takes tasks on its standard input and answers on its standard output; a frame is its length in four bytes, then its
+content. Tables, which are too large for a pipe, go to a slot, a file that both have open: so the worker never waits for its
+parent while it has a task. It ends when its input does.
 """
 
-import gc
+import os
 import sys
 from typing import IO, Any
 
@@ -12,24 +13,28 @@ import msgspec
 import pyarrow as pa
 
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.chunks import Wanted, read_chunk
+from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
 from flywheel_core.lake.raw_lines import Chunk
+
+_BUFFER_BYTES = 1024 * 1024
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One chunk to be read."""
+    """One chunk to be read. slot: the open file that its tables are written to."""
 
     chunk: Chunk
     wanted: Wanted
+    slot: int
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came of a task; without error, the frames of the batch's three tables follow."""
+    """What came of a task. Without error the batch's three tables are the first `size` bytes of the slot."""
 
-    path: str
+    path: str = ""
     lines: int = 0
     blank: int = 0
     bytes_read: int = 0
+    size: int = 0
     error: str | None = None
 
 
@@ -39,51 +44,60 @@ ENCODER = msgspec.msgpack.Encoder()
 
 
 def main() -> None:
-    """Answer tasks until the input ends."""
-    gc.disable()  # nothing that is read here refers to itself
+    """Say that this process is there, then answer tasks until the input ends."""
     tasks, replies = sys.stdin.buffer, sys.stdout.buffer
+    send(replies, ENCODER.encode(Reply()))
     while (frame := receive(tasks)) is not None:
-        task = TASKS.decode(frame)
-        try:
-            batch = read_chunk(task.chunk, task.wanted)
-        except StorageError as error:
-            send(replies, ENCODER.encode(Reply(task.chunk.path, error=error.message)))
-            continue
-        send(replies, ENCODER.encode(Reply(batch.path, batch.lines, batch.blank, batch.bytes_read)))
+        send(replies, ENCODER.encode(_answer(TASKS.decode(frame))))
+
+
+def _answer(task: Task) -> Reply:
+    try:
+        batch = read_chunk(task.chunk, task.wanted)
+        size = _write_tables(task.slot, batch)
+    except StorageError as error:
+        return Reply(error=error.message)
+    except OSError as error:
+        return Reply(error=f"cannot write what was read of {task.chunk.path}: {error.strerror or error}")
+    return Reply(batch.path, batch.lines, batch.blank, batch.bytes_read, size)
+
+
+def _write_tables(slot: int, batch: Batch) -> int:
+    with os.fdopen(slot, "wb", buffering=_BUFFER_BYTES, closefd=False) as file:
+        file.seek(0)
         for table in (batch.points, batch.answers, batch.rejects):
-            send(replies, _packed(table))
+            with pa.ipc.new_stream(file, table.schema) as writer:
+                writer.write_table(table)
+        return file.tell()
 
 
-def send(pipe: IO[bytes], content: "bytes | pa.Buffer") -> None:
+def read_tables(slot: int, size: int) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """A batch's points, answers and rejects from the first `size` bytes of a slot. Raises OSError."""
+    content = pa.BufferReader(os.pread(slot, size, 0))
+    points, answers, rejects = (pa.ipc.open_stream(content).read_all() for _ in range(3))
+    return points, answers, rejects
+
+
+def send(pipe: IO[bytes], content: bytes) -> None:
     """Write one frame. Raises BrokenPipeError when nobody reads."""
-    pipe.write(len(content).to_bytes(4, "big"))
-    pipe.write(content)
+    pipe.write(len(content).to_bytes(4, "big") + content)
     pipe.flush()
 
 
-def receive(pipe: IO[bytes]) -> bytearray | None:
+def receive(pipe: Any) -> bytes | None:
     """The next frame, None where the pipe ends."""
     head = _exactly(pipe, 4)
     return None if head is None else _exactly(pipe, int.from_bytes(head, "big"))
 
 
-def _exactly(pipe: Any, size: int) -> bytearray | None:
-    content = bytearray(size)
-    view = memoryview(content)
-    filled = 0
-    while filled < size:
-        got = pipe.readinto(view[filled:])
-        if not got:
+def _exactly(pipe: Any, size: int) -> bytes | None:
+    content = b""
+    while len(content) < size:
+        piece = pipe.read(size - len(content))
+        if not piece:
             return None
-        filled += got
+        content += piece
     return content
-
-
-def _packed(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,101 +1,147 @@
-"""Chunks read by two processes, this one and a worker, given back in order."""
+"""Chunks read by several processes, this one and its workers, given back in order.
 
+This process reads in the thread that also uses the batches: beside a second thread, every answer of a worker would wait
+until that thread lets go of the interpreter.
+"""
+
+import contextlib
 import os
-import queue
+import select
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, cast
-
-import pyarrow as pa
 
 from flywheel_core.config_file import environment_with
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
 from flywheel_core.lake.raw_lines import Chunk
-from flywheel_core.lake.worker import ENCODER, REPLIES, Task, receive, send
+from flywheel_core.lake.worker import ENCODER, REPLIES, Task, read_tables, receive, send
 
-READERS = 2
-AHEAD = 2
-"""Chunks under way for each reader, those included that are read but not taken."""
+MOST_WORKERS = 3
+"""More would wait for this process, which uses what they read."""
 
-_PIPE_BYTES = 1024 * 1024
+_AHEAD = 3
+"""Tasks that a worker has at once: it goes on while this process is busy with what was read."""
+
 _ALLOCATOR = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_MMAP_THRESHOLD_": "268435456",
     "MALLOC_TRIM_THRESHOLD_": "536870912",
     "MALLOC_TOP_PAD_": "16777216",
 }
-"""The worker keeps the memory of one chunk for the next; to give it back and fetch it again costs a fifth of the time."""
+"""A worker keeps the memory of one chunk for the next; to give it back and fetch it again costs a fifth of the time."""
 
 
 def read_in_parallel(chunks: Iterable[Chunk], wanted: Wanted) -> Iterator[Batch]:
     """The batches of `chunks`, in their order, at most a few of them in memory.
 
-    Raises StorageError when a file cannot be read or the worker dies. No process is left when the iteration ends.
+    Raises StorageError when a file cannot be read or a worker dies. No process is left when the iteration ends.
     """
-    worker = _start()
-    readers: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
-    readers.put(None)  # this process; it reads while the other one starts
-    readers.put(worker)
-
-    def read(chunk: Chunk) -> Batch:
-        reader = readers.get()
-        try:
-            return read_chunk(chunk, wanted) if reader is None else _ask(reader, Task(chunk, wanted))
-        finally:
-            readers.put(reader)
-
-    under_way: deque[Future[Batch]] = deque()
-    with worker, ThreadPoolExecutor(READERS, thread_name_prefix="chunks") as threads:
-        try:
-            for chunk in chunks:
-                under_way.append(threads.submit(read, chunk))
-                if len(under_way) >= READERS * AHEAD:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            for future in under_way:
-                future.cancel()
-            worker.kill()  # ends the read that a thread may still wait for
-
-
-def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "flywheel_core.lake.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        pipesize=_PIPE_BYTES,
-        env=environment_with({**_ALLOCATOR, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
-        start_new_session=True,  # Ctrl-C is for the parent, which ends its worker
-    )
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(_worker()) for _ in range(_worker_count())]
+        most_under_way = 2 * (len(workers) + 1) * _AHEAD
+        left = iter(chunks)
+        found: dict[int, Batch] = {}
+        given = handed_out = 0
+        while True:
+            for worker in workers:
+                while worker.has_answered():
+                    found.update(worker.answer())
+            for worker in workers:
+                while (
+                    worker.has_room() and handed_out - given < most_under_way and (chunk := next(left, None))
+                ):
+                    worker.ask(handed_out, chunk, wanted)
+                    handed_out += 1
+            if given in found:
+                yield found.pop(given)
+                given += 1
+            elif handed_out - given < most_under_way and (chunk := next(left, None)):
+                found[handed_out] = read_chunk(chunk, wanted)
+                handed_out += 1
+            elif handed_out > given:
+                select.select([worker for worker in workers if worker.tasks], [], [])
+            else:
+                return
 
 
-def _ask(worker: "subprocess.Popen[bytes]", task: Task) -> Batch:
-    tasks, replies = cast(IO[bytes], worker.stdin), cast(IO[bytes], worker.stdout)
-    try:
-        send(tasks, ENCODER.encode(task))
-        header = receive(replies)
-        if header is None:
-            raise BrokenPipeError
-        reply = REPLIES.decode(header)
+def _worker_count() -> int:
+    """As many as there are processors beside the one of this process."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, processors - 1)
+
+
+class _Worker:
+    """A worker as its parent sees it.
+
+    slots: open files for its answers, one a task. tasks: what it was asked and has not answered, with their numbers.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", slots: list[int]) -> None:
+        self._process = process
+        self._questions, self._answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+        self._slots = slots
+        self._is_there = False
+        self.tasks: deque[tuple[int, Task]] = deque()
+
+    def fileno(self) -> int:
+        """What to wait at for its next answer."""
+        return self._answers.fileno()
+
+    def has_answered(self) -> bool:
+        """Whether an answer is due, and there."""
+        return bool((self.tasks or not self._is_there) and select.select([self], [], [], 0)[0])
+
+    def has_room(self) -> bool:
+        """Whether it can be asked: it takes a while to start, and has so many slots."""
+        return self._is_there and bool(self._slots)
+
+    def ask(self, number: int, chunk: Chunk, wanted: Wanted) -> None:
+        """Give it a chunk to read."""
+        task = Task(chunk, wanted, self._slots.pop())
+        self.tasks.append((number, task))
+        with contextlib.suppress(BrokenPipeError):  # it has died, which `answer` reports
+            send(self._questions, ENCODER.encode(task))
+
+    def answer(self) -> dict[int, Batch]:
+        """The batch of its oldest task by number; none for its first answer, that it is there. Raises StorageError."""
+        content = receive(self._answers)
+        if content is None:
+            reads = self.tasks[0][1].chunk.path if self.tasks else "raw files"
+            raise StorageError(
+                f"a process that reads {reads} ended with status {self._process.wait()}",
+                hint="the system may have run out of memory; try again",
+            )
+        if not self._is_there:
+            self._is_there = True
+            return {}
+        reply = REPLIES.decode(content)
         if reply.error is not None:
             raise StorageError(reply.error)
-        points, answers, rejects = (_unpacked(receive(replies)) for _ in range(3))
-    except BrokenPipeError:
-        raise StorageError(
-            f"the process that read {task.chunk.path} ended with status {worker.wait()}",
-            hint="the system may have run out of memory; try again",
-        ) from None
-    return Batch(reply.path, reply.lines, reply.blank, reply.bytes_read, points, answers, rejects)
+        number, task = self.tasks.popleft()
+        tables = read_tables(task.slot, reply.size)
+        self._slots.append(task.slot)
+        return {number: Batch(reply.path, reply.lines, reply.blank, reply.bytes_read, *tables)}
 
 
-def _unpacked(content: bytearray | None) -> pa.Table:
-    if content is None:
-        raise BrokenPipeError
-    with pa.ipc.open_stream(content) as reader:
-        return reader.read_all()
+@contextlib.contextmanager
+def _worker() -> Iterator[_Worker]:
+    """A worker that is starting; it is ended with the `with` block."""
+    with contextlib.ExitStack() as stack:
+        slots = [stack.enter_context(tempfile.TemporaryFile()).fileno() for _ in range(_AHEAD)]
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", "flywheel_core.lake.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=slots,
+                env=environment_with({**_ALLOCATOR, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
+                start_new_session=True,  # Ctrl-C is for the parent, which ends its worker
+            )
+        )
+        stack.callback(process.kill)
+        yield _Worker(process, slots)
