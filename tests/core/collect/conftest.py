@@ -1,0 +1,12 @@
+"""Fixtures of the tests of collection."""
+
+import pytest
+
+from flywheel_core.collect import courier
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits after failures are short here, so that the tests are."""
+    monkeypatch.setattr(courier, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(courier, "LONGEST_DELAY", 0.05)

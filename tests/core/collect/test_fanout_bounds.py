@@ -1,0 +1,161 @@
+"""What bounds the fan-out: places, time, money, and its end."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel_core.collect import Fanout, Plan
+from flywheel_core.collect.scoring import SCORE_REASONS, code_of
+from flywheel_core.collect.spend import Spend
+from flywheel_core.errors import SkippedError, StorageError
+from tests.core.collect.asking import run
+from tests.core.collect.outside import CANDIDATES, Outside, Reply, chat, until
+
+
+def test_beyond_the_bounds_points_are_skipped_and_nobody_waits() -> None:
+    """max_in_flight for all, max_concurrency for a model; places come back."""
+
+    async def act(world: Outside) -> None:
+        release = asyncio.Event()
+
+        async def held(_: Any) -> Reply:
+            await release.wait()
+            return chat("42")
+
+        world.model("general", held)
+        async with Fanout(world.config(max_in_flight=2, model={"max_concurrency": 2})) as fanout:
+            first = asyncio.create_task(fanout.collect("q1"))
+            second = asyncio.create_task(fanout.collect("q2", plan=Plan(("general",))))
+            await until(lambda: world.under_way["/general/v1/chat/completions"] == 2)
+            with pytest.raises(SkippedError) as caught:
+                await fanout.collect("q3")
+            assert caught.value.code == "busy"
+            release.set()
+            await asyncio.gather(first, second)
+            release.clear()
+            other = asyncio.create_task(fanout.collect("q4", plan=Plan(("general",))))
+            await until(lambda: world.under_way["/general/v1/chat/completions"] == 1)
+            fanout.use(world.config(max_in_flight=9, model={"max_concurrency": 1}))
+            with pytest.raises(SkippedError) as caught:
+                await fanout.collect("q5")
+            assert caught.value.code == "model_busy"
+            await fanout.collect("q6", plan=Plan(("math", "code")))
+            release.set()
+            await other
+            stats = fanout.stats()
+        assert stats["skipped"] == {"busy": 1, "model_busy": 1}
+        assert (stats["in_flight"], stats["calls_under_way"], stats["points"]) == (0, {}, 4)
+        assert world.most["/general/v1/chat/completions"] == 2
+
+    run(act)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_cancelling_leaves_nothing_running(at_once: bool) -> None:
+    """Every call under way ends on the wire, every place comes back, whenever the caller goes."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: Reply(hang=True))
+        world.model("math", lambda _: Reply(503, headers={"retry-after": "300"}))
+        world.scorer(lambda _: Reply(hang=True))
+        async with Fanout(world.config(point_timeout=600, model={"timeout": 600})) as fanout:
+            task = asyncio.create_task(fanout.collect("q"))
+            if at_once:
+                await asyncio.sleep(0)
+            else:
+                await until(lambda: world.under_way["/v1/evaluate"] and len(world.requests) == 4)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            stats = fanout.stats()
+            assert (stats["in_flight"], stats["calls_under_way"], stats["cancelled"]) == (0, {}, 1)
+            await until(lambda: not any(world.under_way.values()))
+            here = asyncio.current_task()
+            await until(lambda: asyncio.all_tasks() - world.open == {here})
+        await until(lambda: not world.open)
+
+    run(act)
+
+
+def test_the_time_budget_bounds_a_data_point() -> None:
+    """Models that hang and a scorer that hangs: what there is comes when point_timeout is over, with reasons."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: Reply(hang=True))
+        world.scorer(lambda _: Reply(hang=True))
+        async with Fanout(world.config(point_timeout=0.5, training={"evaluate_timeout": 60_000})) as fanout:
+            point = await asyncio.wait_for(fanout.collect("q"), 60)
+        assert code_of(point.responses["general"].error) == "timeout"
+        assert point.responses["math"].answer == "an answer to q"
+        assert point.score_reasons == {"general": "no_answer", "math": "timeout", "code": "timeout"}
+        assert set(point.score_reasons.values()) <= set(SCORE_REASONS)
+
+    run(act)
+
+
+def test_a_day_s_cost_stops_collection_in_every_mode() -> None:
+    """Models and scorings count; the limit is shown; the next day goes on."""
+
+    async def act(world: Outside) -> None:
+        now = [1_000_000.0]
+        spend = Spend(None, now=lambda: now[0])
+        config = world.config(max_cost_per_day=0.4, score_cost=0.1)
+        async with Fanout(config, spend=spend) as fanout:
+            await fanout.collect("q1")
+            assert fanout.stats()["spend_today"] == pytest.approx(0.3 + 150 / 1e6)
+            await fanout.collect("q2")
+            with pytest.raises(SkippedError) as caught:
+                await fanout.collect("q3", plan=Plan(CANDIDATES, "header"))
+            assert caught.value.code == "cost_limit"
+            assert fanout.stats()["max_cost_per_day"] == 0.4
+            now[0] += 86_400
+            await fanout.collect("q4")
+
+    run(act)
+
+
+def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
+    """The count of the day is kept in a file."""
+
+    async def act(world: Outside) -> None:
+        file = tmp_path / "spend.json"
+        config = world.config(score_cost=0.1)
+        async with Fanout(config, spend=Spend(1.0, file)) as fanout:
+            await fanout.collect("q1")
+        again = Spend(1.0, file)
+        assert again.today == pytest.approx(0.3 + 150 / 1e6)
+        file.write_text("{")
+        with pytest.raises(StorageError, match="remove the file"):
+            Spend(1.0, file)
+
+    run(act)
+
+
+def test_answers_without_usage_have_no_cost_and_are_counted() -> None:
+    """What cannot be priced is null and shown, not 0."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: chat("42", tokens=None))
+        async with Fanout(world.config(["general"])) as fanout:
+            point = await fanout.collect("q")
+            assert fanout.stats()["unpriced"] == 1
+        assert point.responses["general"].cost is None
+
+    run(act)
+
+
+def test_after_close_nothing_is_taken() -> None:
+    """And closing twice is fine."""
+
+    async def act(world: Outside) -> None:
+        fanout = Fanout(world.config())
+        await fanout.collect("q")
+        await fanout.close()
+        await fanout.close()
+        with pytest.raises(SkippedError) as caught:
+            await fanout.collect("q")
+        assert caught.value.code == "closed"
+
+    run(act)

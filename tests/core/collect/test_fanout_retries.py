@@ -1,0 +1,97 @@
+"""Which failures of a model are tried again, when, and how often."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flywheel_core.collect import Fanout
+from tests.core.collect.asking import run
+from tests.core.collect.outside import Outside, Reply, chat
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_temporary_failures_are_tried_again(status: int) -> None:
+    """429 and 5xx once, then an answer: the answer counts, with the latency of the try that gave it."""
+
+    async def act(world: Outside) -> None:
+        replies = iter([Reply(status, delay=1.0), chat("42")])
+        world.model("general", lambda _: next(replies))
+        async with Fanout(world.config(["general"])) as fanout:
+            point = await fanout.collect("q")
+            assert fanout.stats()["retries"] == {"general": 1}
+        assert point.responses["general"].answer == "42"
+        assert (point.responses["general"].latency_ms or 0) < 1_000
+
+    run(act)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_other_refusals_are_not_tried_again(status: int) -> None:
+    """A 4xx will not get better."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: Reply(status))
+        async with Fanout(world.config(["general"])) as fanout:
+            point = await fanout.collect("q")
+        assert (point.responses["general"].error or "").startswith(f"http_status: {status}")
+        assert len(world.asked("/chat/completions")) == 1
+
+    run(act)
+
+
+def test_a_broken_connection_is_tried_again() -> None:
+    """The connection breaks once, then an answer."""
+
+    async def act(world: Outside) -> None:
+        replies = iter([Reply(raw=b""), chat("42")])
+        world.model("general", lambda _: next(replies))
+        async with Fanout(world.config(["general"])) as fanout:
+            assert (await fanout.collect("q")).responses["general"].answer == "42"
+
+    run(act)
+
+
+def test_retry_after_is_kept_to() -> None:
+    """The second try comes no earlier than asked for."""
+
+    async def act(world: Outside) -> None:
+        loop = asyncio.get_running_loop()
+        times: list[float] = []
+
+        def busy_then_fine(_: Any) -> Reply:
+            times.append(loop.time())
+            return chat("42") if len(times) > 1 else Reply(429, headers={"retry-after": "1"})
+
+        world.model("general", busy_then_fine)
+        async with Fanout(world.config(["general"])) as fanout:
+            assert (await fanout.collect("q")).responses["general"].answer == "42"
+        assert times[1] - times[0] >= 1.0
+
+    run(act)
+
+
+def test_a_wait_that_would_not_end_in_time_is_not_begun() -> None:
+    """Retry-After beyond the time budget: the failure is recorded at once."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: Reply(503, headers={"retry-after": "3600"}))
+        async with Fanout(world.config(["general"], point_timeout=600)) as fanout:
+            point = await asyncio.wait_for(fanout.collect("q"), 60)
+        assert (point.responses["general"].error or "").startswith("http_status: 503")
+
+    run(act)
+
+
+def test_retries_stay_within_their_budget() -> None:
+    """A model that always fails is asked again in at most a tenth of all calls, and two."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: Reply(500))
+        async with Fanout(world.config(["general"], max_in_flight=1_000)) as fanout:
+            await asyncio.gather(*(fanout.collect(f"q{number}") for number in range(100)))
+            retries = fanout.stats()["retries"]["general"]
+        assert 2 <= retries <= 12
+        assert len(world.requests) == 100 + retries
+
+    run(act)

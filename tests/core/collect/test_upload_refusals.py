@@ -1,0 +1,184 @@
+"""What an uploader does with a collector that refuses, for now or for good."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel_core.collect import Uploader, delivery
+from flywheel_core.collect.delivery import judge
+from flywheel_core.collect.http import Reply as HttpReply
+from tests.core.collect.outside import Outside, Reply, as_json, until
+from tests.core.collect.uploading import Collector, check, ids, offer, point, run, success
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 415, 429, 500, 503, 307])
+def test_a_collector_that_refuses_for_now_is_asked_again(tmp_path: Path, status: int) -> None:
+    """Nothing that may be mended on its side costs a point."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        left = 3
+
+        def refuse(_: list[Any]) -> Reply | None:
+            nonlocal left
+            left -= 1
+            return Reply(status) if left >= 0 else None
+
+        collector.verdict = refuse
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            await offer(uploader, range(4))
+            await until(lambda: uploader.acknowledged == 4)
+            assert check(uploader)["failed_uploads"] == {f"status {status}": 3}
+        assert sorted(collector.stored) == ids(range(4))
+
+    run(act)
+
+
+def test_retry_after_is_kept_to(tmp_path: Path) -> None:
+    """The collector says when to come back."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        times: list[float] = []
+
+        def refuse(_: list[Any]) -> Reply | None:
+            times.append(asyncio.get_running_loop().time())
+            return Reply(503, headers={"retry-after": "1"}) if len(times) == 1 else None
+
+        collector.verdict = refuse
+        async with Uploader(world.config(training={"batch_size": 1}), tmp_path) as uploader:
+            await offer(uploader, range(1))
+            await until(lambda: uploader.acknowledged == 1)
+        assert times[1] - times[0] >= 1.0
+
+    run(act)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(body=b"<html>please log in</html>", headers={"content-type": "text/html"}),
+        as_json({"status": "error", "count": 2}),
+        as_json({"status": "success", "count": 1}),
+        success(1, [{"index": 7, "code": "x", "message": ""}]),
+        success(0, [{"index": 0, "code": "x"}, {"index": 0, "code": "x"}]),
+        as_json([]),
+    ],
+)
+def test_a_200_that_does_not_add_up_is_no_acknowledgement(tmp_path: Path, answer: Reply) -> None:
+    """A proxy's page, or fewer points than were sent: sent again."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        answers = iter([answer])
+        collector.verdict = lambda _: next(answers, None)
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            await offer(uploader, range(2))
+            await until(lambda: uploader.acknowledged == 2)
+        assert collector.stored == ids(range(2))
+
+    run(act)
+
+
+def test_rejected_points_are_set_aside_with_the_answer(tmp_path: Path) -> None:
+    """What the collector names is kept in a file, never sent again; the others are acknowledged."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        collector.verdict = lambda points: success(
+            len(points) - 1, [{"index": 1, "code": "score_invalid", "message": "no"}]
+        )
+        async with Uploader(world.config(training={"batch_size": 3}), tmp_path) as uploader:
+            await offer(uploader, range(3))
+            await until(lambda: not uploader.in_memory)
+            assert (uploader.acknowledged, uploader.rejected) == (2, 1)
+            check(uploader)
+        kept = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_bytes().splitlines()]
+        assert [(one["status"], one["code"], one["message"]) for one in kept] == [
+            (200, "score_invalid", "no")
+        ]
+        assert kept[0]["point"]["id"] == "p1"
+        assert len(world.requests) == 1
+
+    run(act)
+
+
+def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bound it is put aside, once; the last ones are always kept."""
+    monkeypatch.setattr(delivery, "MAX_REJECTED_BYTES", 2_000)
+
+    async def act(world: Outside, collector: Collector) -> None:
+        collector.verdict = lambda _: Reply(422)
+        async with Uploader(world.config(training={"batch_size": 1}), tmp_path) as uploader:
+            for number in range(40):
+                await uploader.offer(point(number))
+                await until(lambda: not uploader.in_memory)
+
+    run(act)
+    assert sorted(path.name for path in tmp_path.glob("rejected*")) == [
+        "rejected.jsonl",
+        "rejected.jsonl.old",
+    ]
+    assert all(path.stat().st_size < 3_000 for path in tmp_path.glob("rejected*"))
+    assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_refused_batch_is_halved_down_to_the_point_at_fault(tmp_path: Path, status: int) -> None:
+    """One bad point of eight: seven are stored, one is set aside."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        error = {"status": "error", "code": "body_too_large", "message": "too large"}
+        collector.verdict = lambda points: (
+            as_json(error, status) if any(one["id"] == "p5" for one in points) else None
+        )
+        async with Uploader(world.config(training={"batch_size": 8}), tmp_path) as uploader:
+            await offer(uploader, range(8))
+            await until(lambda: not uploader.in_memory)
+            assert (uploader.acknowledged, uploader.rejected, uploader.spooled) == (7, 1, 0)
+            check(uploader)
+        assert sorted(collector.stored) == [name for name in ids(range(8)) if name != "p5"]
+        kept = json.loads((tmp_path / "rejected.jsonl").read_bytes())
+        assert (kept["status"], kept["code"], kept["point"]["id"]) == (status, "body_too_large", "p5")
+
+    run(act)
+
+
+def test_a_413_from_the_spool_is_halved_too(tmp_path: Path) -> None:
+    """What waited on disk may be more than the collector takes at once."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        away = True
+        collector.verdict = lambda points: Reply(503) if away else Reply(413) if len(points) > 3 else None
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            await offer(uploader, range(20))
+            await until(lambda: uploader.spooled == 20)
+            away = False
+            await until(lambda: check(uploader)["acknowledged"] == 20)
+        assert collector.stored == ids(range(20))
+        assert max(collector.batches) <= 3
+
+    run(act)
+
+
+def test_422_rejects_every_point_of_the_batch(tmp_path: Path) -> None:
+    """Nothing acceptable in it: all set aside, none sent again."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        error = {"status": "error", "code": "nothing_acceptable", "message": "none"}
+        collector.verdict = lambda _: as_json(error, 422)
+        async with Uploader(world.config(training={"batch_size": 3}), tmp_path) as uploader:
+            await offer(uploader, range(3))
+            await until(lambda: uploader.rejected == 3)
+        assert len(world.requests) == 1
+        assert len((tmp_path / "rejected.jsonl").read_bytes().splitlines()) == 3
+
+    run(act)
+
+
+def test_judging_names_the_reasons_of_a_422() -> None:
+    """Where the collector names each point's reason, each has its own."""
+    body = {"code": "nothing_acceptable", "message": "", "rejected": [{"index": 1, "code": "id_invalid"}]}
+    verdict = judge(HttpReply(422, {}, json.dumps(body).encode()), 2)
+    assert [one.code for one in verdict.rejected] == ["nothing_acceptable", "id_invalid"]
