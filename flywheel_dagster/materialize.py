@@ -4,8 +4,11 @@ The same assets run in this process and report to the instance in DAGSTER_HOME, 
 up in the UI. A range costs one run; there is no queue and no process to start.
 """
 
+import contextlib
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -74,13 +77,14 @@ def materialize_days(
     with _instance(home) as instance:
 
         def run(job: str, start: date, end: date, assets: Sequence[str] | None = None) -> None:
-            done = defs.resolve_job_def(job).execute_in_process(
-                QUIET,
-                instance,
-                tags=range_tags(start, end),
-                asset_selection=None if assets is None else [dg.AssetKey(asset) for asset in assets],
-                raise_on_error=False,
-            )
+            with _sigterm_kept():
+                done = defs.resolve_job_def(job).execute_in_process(
+                    QUIET,
+                    instance,
+                    tags=range_tags(start, end),
+                    asset_selection=None if assets is None else [dg.AssetKey(asset) for asset in assets],
+                    raise_on_error=False,
+                )
             runs.append(done.run_id)
             if not done.success and not any(start <= day <= end for day in failed):
                 raise FlywheelError(
@@ -94,6 +98,21 @@ def materialize_days(
         if datasets == "last" and wanted and wanted[-1] not in failed:
             run(TRAINING_SET_JOB, wanted[-1], wanted[-1], [TRAINING_DATASET])
     return Materialized(len(wanted), failed, time.monotonic() - started, tuple(runs))
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Whatever SIGTERM did before, it does afterwards.
+
+    Dagster gives SIGTERM the handler of SIGINT and leaves it there. Where SIGINT is ignored, as in what a shell has put into
+    the background, this process and all that it starts would then ignore SIGTERM too.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _instance(home: Path) -> dg.DagsterInstance:

@@ -88,14 +88,11 @@ def simulate(
     with contextlib.closing(bind(host, port)) as listener:
         address = f"[{host}]" if ":" in host else host
         kind = "recorded" if recorded is not None else "simulated"
-        click.echo(
+        greeting = (
             f"simulation on http://{address}:{listener.getsockname()[1]}; {kind} models: {len(backend.models())}; questions: "
             f"{len(backend.questions('training'))} for training, {len(backend.questions('validation'))} for validation"
         )
-        with contextlib.suppress(
-            KeyboardInterrupt
-        ):  # uvicorn has shut down by then and raises Ctrl-C once more
-            serve(create_app(service), listener)
+        serve(create_app(service), listener, greeting)
 
 
 simulate.params += _FAULT_OPTIONS

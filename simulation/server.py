@@ -5,10 +5,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import click
 import uvicorn
 from starlette.types import ASGIApp
 
 from flywheel_core.errors import StorageError
+from flywheel_core.serve.signals import signals_end_the_server_only
 from simulation.service import Service, create_app
 
 _START_S = 30.0
@@ -28,9 +30,12 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Serves until SIGINT or SIGTERM, then ends what is running within 5 seconds."""
-    _server(app).run(sockets=[listener])
+def serve(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
+    """Prints `greeting`, then serves until SIGINT or SIGTERM; then ends what is running within 5 seconds."""
+    server = _server(app)
+    with signals_end_the_server_only(server):
+        click.echo(greeting)
+        server.run(sockets=[listener])
 
 
 @contextmanager

@@ -1,6 +1,17 @@
-"""Options of the whole test suite."""
+"""Options of the whole test suite, and what every test leaves as it was."""
+
+import signal
+from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def sigterm_is_put_back() -> Iterator[None]:
+    """Dagster changes what SIGTERM does when it runs something in this process, and processes of later tests inherit that."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

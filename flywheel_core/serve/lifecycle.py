@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -18,6 +16,7 @@ from flywheel_core.config import Server
 from flywheel_core.errors import UsageError
 from flywheel_core.serve.limits import BoundedProtocol, bounded
 from flywheel_core.serve.metrics import ServerMetrics
+from flywheel_core.serve.signals import signals_end_the_server_only
 
 log = logging.getLogger("flywheel.serve")
 
@@ -42,7 +41,7 @@ def serve(
     server = _server(application, settings, metrics)
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    with contextlib.closing(listener), _signals_end_the_server_only(server), runner:
+    with contextlib.closing(listener), signals_end_the_server_only(server), runner:
         runner.run(_serve(server, settings, running, listener))
 
 
@@ -135,22 +134,3 @@ async def _sweeping(server: uvicorn.Server, settings: Server) -> AsyncIterator[N
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-@contextlib.contextmanager
-def _signals_end_the_server_only(server: uvicorn.Server) -> Iterator[None]:
-    """SIGTERM and SIGINT end the server, never the process, from before it listens until its work is done.
-
-    While it serves uvicorn has handlers of its own, and raises the signal that ended it once more afterwards. One that
-    comes before them has to be remembered: whoever reads that the server listens may end it in that moment.
-    """
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -135,6 +135,15 @@ def test_days_without_a_partition_are_refused(folder: Path) -> None:
     assert not (folder / "data" / "tables").exists()
 
 
+def test_sigterm_does_afterwards_what_it_did_before(folder: Path) -> None:
+    """Where SIGINT is ignored, as in what a shell put into the background, Dagster alone would leave SIGTERM ignored too."""
+    code = PROGRAM.replace("sys.exit", "print(signal.getsignal(signal.SIGTERM))\nsys.exit")
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + code
+    command = [sys.executable, "-c", code, str(folder / "data"), str(folder / "home"), DAYS[0].isoformat()]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.splitlines()[-1] == str(signal.SIG_DFL), done.stderr
+
+
 def test_killed_half_way_and_repeated_gives_the_same_bytes(folder: Path, expected: dict[str, str]) -> None:
     """SIGKILL at random moments, three times, then once to the end."""
     moments = random.Random(7)

@@ -1,6 +1,5 @@
 """The commands, as processes of their own."""
 
-import contextlib
 import json
 import re
 import signal
@@ -24,15 +23,23 @@ def _serve(*options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """SIGTERM, and again after a while: one that comes while uvicorn begins to serve may be lost."""
-    for _ in range(4):
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-            return
-    process.kill()
-    raise AssertionError("SIGTERM does not end the simulation")
+AT_ONCE = """
+import os, signal, sys
+import click
+from simulation.command import simulate
+
+number = signal.Signals[sys.argv[1]]
+signal.signal(number, signal.SIG_IGN)
+said = click.echo
+
+def said_and_signalled(line):
+    said(line)
+    os.kill(os.getpid(), number)
+
+click.echo = said_and_signalled
+simulate.main(["--port", "0"], standalone_mode=False)
+"""
+"""The simulation, started with a signal ignored, that gets this signal between its first line and whatever follows."""
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
@@ -55,6 +62,21 @@ def test_serve_says_where_and_ends_on_a_signal(end: signal.Signals) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_signal_right_after_the_first_line_is_not_lost(number: str) -> None:
+    """Not even where whoever started it had it ignore that signal, as shells and Dagster do."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, number],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.startswith("simulation on http://")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_recorded_file_by_option(tmp_path: Path) -> None:
     """`--recorded` serves that file's models."""
     path = tmp_path / "points.jsonl"
@@ -64,7 +86,7 @@ def test_recorded_file_by_option(tmp_path: Path) -> None:
     with _serve("--recorded", str(path)) as process:
         assert process.stdout is not None
         assert "recorded models: 1;" in process.stdout.readline()
-        _end(process)
+        process.terminate()
 
 
 @pytest.mark.parametrize(
