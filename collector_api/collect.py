@@ -1,19 +1,20 @@
 """`POST /collect`: from a request to durable lines and an answer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from collector_api.commits import Committer
 from collector_api.metrics import CollectorMetrics
+from collector_api.rejects import rejected_lines, size_of
 from flywheel_core.config import Collector
 from flywheel_core.errors import REQUEST_CODES, RequestError
 from flywheel_core.lake.layout import day_of
 from flywheel_core.records import SCHEMA_VERSION, DataPoint
 from flywheel_core.serve.access import Access
 from flywheel_core.serve.body import Budget, Headers, Hold, Receive, read_body
-from flywheel_core.wire_batch import Batch, Rejected, decode_batch
+from flywheel_core.wire_batch import Batch, Rejected, decode_parts
 
 SUCCESS = b"Data collected successfully"
 
@@ -57,20 +58,26 @@ class Collect:
                 max_unpacked_bytes=self._settings.max_unpacked_bytes,
             )
             self._metrics.note_received(len(body))
-            batch = decode_batch(body, self._settings.max_batch_points)
+            parts = decode_parts(body, self._settings.max_batch_points)
             del body
-            await self._store(batch, source)
-        for item in batch.rejected:
+            received_at = self._clock()
+            points = 0
+            rejected: list[Rejected] = []
+            for part in parts:  # most bodies are one; of a large one only a part is held decoded
+                points += len(part.points)
+                rejected += part.rejected
+                await self._store(part, source, received_at)
+        for item in rejected:
             self._metrics.rejected_points.labels(item.code).inc()
-        return _answer(batch)
+        return _answer(points, rejected)
 
-    async def _store(self, batch: Batch, source: str) -> None:
+    async def _store(self, batch: Batch, source: str, received_at: float) -> None:
         """Durably store what was accepted and what was not, under the day of receipt."""
-        received_at = self._clock()
         lines = _raw_lines(batch.points, source, received_at)
-        rejected = _rejected_lines(batch.rejected, source, received_at) if batch.rejected else b""
-        if lines or rejected:
-            await self._committer.store(day_of(received_at), lines, rejected, len(batch.points))
+        aside = rejected_lines(batch.rejected, source, received_at) if batch.rejected else ()
+        if lines or aside:
+            size = len(lines) + size_of(batch.rejected)
+            await self._committer.store(day_of(received_at), lines, aside, len(batch.points), size=size)
 
 
 def _raw_lines(points: list[DataPoint], source: str, received_at: float) -> bytes:
@@ -79,20 +86,6 @@ def _raw_lines(points: list[DataPoint], source: str, received_at: float) -> byte
         point.received_at = received_at
         point.schema_version = SCHEMA_VERSION
     return _ENCODER.encode_lines(points)
-
-
-def _rejected_lines(items: list[Rejected], source: str, received_at: float) -> bytes:
-    return _ENCODER.encode_lines(
-        {
-            "received_at": received_at,
-            "source": source,
-            "code": item.code,
-            "message": item.message,
-            "index": item.index,
-            "point": item.raw.decode(errors="backslashreplace"),
-        }
-        for item in items
-    )
 
 
 def _check_media_type(content_type: bytes | None) -> None:
@@ -104,21 +97,13 @@ def _check_media_type(content_type: bytes | None) -> None:
         raise RequestError("media_type_unsupported", "the Content-Type is not application/json in UTF-8")
 
 
-def _answer(batch: Batch) -> tuple[int, bytes]:
-    if not batch.rejected:
-        return 200, b'{"status":"success","count":%d,"message":"%s","rejected":[]}' % (
-            len(batch.points),
-            SUCCESS,
-        )
-    rejected = [{"index": item.index, "code": item.code, "message": item.message} for item in batch.rejected]
-    if rejected and not batch.points:
+def _answer(points: int, rejected: Sequence[Rejected]) -> tuple[int, bytes]:
+    if not rejected:
+        return 200, b'{"status":"success","count":%d,"message":"%s","rejected":[]}' % (points, SUCCESS)
+    named = [{"index": item.index, "code": item.code, "message": item.message} for item in rejected]
+    if not points:
         status, message = REQUEST_CODES["nothing_acceptable"]
         refusal = {"status": "error", "code": "nothing_acceptable", "message": message, "count": 0}
-        return status, _ENCODER.encode({**refusal, "rejected": rejected})
-    success = {
-        "status": "success",
-        "count": len(batch.points),
-        "message": SUCCESS.decode(),
-        "rejected": rejected,
-    }
+        return status, _ENCODER.encode({**refusal, "rejected": named})
+    success = {"status": "success", "count": points, "message": SUCCESS.decode(), "rejected": named}
     return 200, _ENCODER.encode(success)

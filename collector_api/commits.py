@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -38,13 +39,10 @@ class _Entry:
 
     day: date
     raw: bytes
-    rejected: bytes
+    rejected: Iterable[bytes]
     points: int
+    size: int
     done: asyncio.Future[None]
-
-    @property
-    def size(self) -> int:
-        return len(self.raw) + len(self.rejected)
 
 
 class Committer:
@@ -110,16 +108,28 @@ class Committer:
         await self._on_thread(self._close)
         self._thread.shutdown()
 
-    async def store(self, day: date, raw: bytes, rejected: bytes = b"", points: int = 0) -> None:
+    async def store(
+        self,
+        day: date,
+        raw: bytes,
+        rejected: Iterable[bytes] = (),
+        points: int = 0,
+        *,
+        size: int | None = None,
+    ) -> None:
         """Return once the lines, which hold `points` data points, are on disk.
 
-        Raises RequestError: `storage_unavailable` when that failed, `disk_full` below the disk floor,
-        `shutting_down` once the server stops.
+        The pieces of `rejected` are asked for when they are written, on the committer's thread. size: bytes of all lines,
+        about, by which requests are grouped into commits; that of `raw` unless given.
+
+        Raises RequestError: `storage_unavailable` when that failed, `disk_full` below the disk floor, `shutting_down`
+        once the server stops.
         """
         if self._stopping:
             raise RequestError("shutting_down", retry_after=RETRY_AFTER)
         self.check_room()
-        entry = _Entry(day, raw, rejected, points, self._loop.create_future())
+        size = len(raw) if size is None else size
+        entry = _Entry(day, raw, rejected, points, size, self._loop.create_future())
         self._waiting.append(entry)
         self._more.set()
         await entry.done
@@ -233,7 +243,7 @@ class Committer:
         if raw:
             self._raw.append(day, [b"".join(raw)] if size <= _JOIN_BYTES else raw)
         if rejected:
-            self._rejected.append(day, rejected)
+            self._rejected.append(day, itertools.chain.from_iterable(rejected))
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._metrics.stored_bytes.inc(size)
 

@@ -15,7 +15,7 @@ class Server(Section):
     )
     max_body_bytes: Bytes = Field(8_388_608, ge=1_024, le=1_073_741_824, description="Largest body as sent.")
     max_unpacked_bytes: Bytes = Field(
-        33_554_432, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
+        25_165_824, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
     )
     header_timeout: Seconds = Field(
         10.0, gt=0, le=600, description="Time for all headers of a request to arrive."
@@ -48,6 +48,9 @@ class Gateway(Server):
     """The gateway."""
 
     port: Port = Field(8001, description="Port to listen on; 0 takes a free one.")
+    max_unpacked_bytes: Bytes = Field(
+        8_388_608, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
+    )
     allow_private_upstreams: bool = Field(
         True, description="Whether models may live on private and loopback addresses."
     )

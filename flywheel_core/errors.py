@@ -72,6 +72,7 @@ SKIP_CODES = {
     "not_chat": "the body is not a chat body with messages",
     "empty_prompt": "there is no user message, or none with text",
     "question_too_long": "the question is longer than 64 KiB of UTF-8",
+    "request_too_large": "the whole request is larger than 1 MiB of JSON",
     "earlier_turns": "there are turns before the question, and data_collection.multi_turn is false",
     "tools": "the request has tools, and data_collection.multi_turn is false",
     "not_only_text": "the question has images, audio or files, and data_collection.multi_turn is false",

@@ -7,6 +7,7 @@ earlier or later turns is every turn as `role: text`, joined by a blank line, pa
 A body of /v1/completions has one user turn, its prompt; a body of /v1/responses has its input items as turns.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ PROMPT_RULE = "v1"
 TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 """Types of the parts of a content list that are text."""
 
+_HALVES = re.compile("[\ud800-\udfff]")
 _TURNS = frozenset({"user", "assistant", "tool", "function"})
 
 
@@ -134,6 +136,6 @@ def _features(body: Mapping[str, Any], turns: list[_Message]) -> Iterator[str]:
 
 def clean(text: str) -> str:
     """`text` with half surrogate pairs, which UTF-8 cannot hold, replaced by U+FFFD."""
-    if text.isascii():
+    if text.isascii() or not _HALVES.search(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

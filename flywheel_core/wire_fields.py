@@ -34,6 +34,10 @@ NANOSECOND_LATENCY = 10_000_000
 NO_TIME = "0001-01-01T00:00:00Z"
 """What Go writes for a time that nobody set; it counts as none."""
 
+_NAMED_BYTES = 1024 * 1024
+"""The largest text in which the field with a number that is not finite is looked for: decoded by Python's own decoder,
+a text takes ten times its size."""
+
 _ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 _PROBE = msgspec.json.Encoder(enc_hook=str)
@@ -109,17 +113,20 @@ def go_latency(value: float) -> int:
 def _parse(raw: bytes) -> Any:
     """The JSON value of a text; numbers that are not finite become `NotFinite`, so that their field can be named."""
     try:
-        text = raw.decode()
+        if not raw.isascii():
+            raw.decode()
     except UnicodeDecodeError as error:
         raise PointError("point_not_utf8", f"byte {error.start} of the data point is not UTF-8") from None
     try:
-        return _ANY.decode(text)
+        return _ANY.decode(raw)
     except RecursionError:
         raise PointError("point_too_deep") from None
     except msgspec.MsgspecError as error:
         reason = f"the data point is not JSON: {error}"
+    if len(raw) > _NAMED_BYTES:
+        raise PointError("point_not_json", reason)
     try:
-        value = json.loads(text, parse_constant=NotFinite, parse_float=_finite)
+        value = json.loads(raw.decode(), parse_constant=NotFinite, parse_float=_finite)
         _PROBE.encode(value)
     except RecursionError:
         raise PointError("point_too_deep") from None

@@ -4,6 +4,7 @@ Three shapes are known: the canonical one, the canonical one without id, and tha
 Whatever has another shape, or breaks a rule that types do not express, is left to `flywheel_core/wire_fields.py`.
 """
 
+import codecs
 import itertools
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -27,6 +28,10 @@ _STRING_OR_NULL = frozenset(b'"n')
 
 _LARGE = 8_192
 """Bytes from which polars checks UTF-8 faster than Python (five times so at 200 KB), and answers are best left as text."""
+
+_VERY_LARGE = 1_048_576
+_PIECE = 65_536
+"""Texts from here on are checked in pieces of this size: polars would take twice their memory, and keep it."""
 
 _Point = TypeVar("_Point")
 _ANY = msgspec.json.Decoder()
@@ -66,6 +71,10 @@ class _GoPoint(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
     classification: msgspec.Raw = NULL
 
 
+class _Anything(msgspec.Struct):
+    """Any object; none of its fields is kept."""
+
+
 class _Envelope(msgspec.Struct, Generic[_Point], forbid_unknown_fields=True):
     data_points: list[_Point]
     count: int | None = None
@@ -79,6 +88,8 @@ _MANY: tuple[msgspec.json.Decoder[Any], ...] = tuple(
     msgspec.json.Decoder(shape)
     for shape in (_Envelope[DataPoint], _Envelope[_WithoutId], _Envelope[_GoPoint])
 )
+_OBJECTS = msgspec.json.Decoder(_Envelope[_Anything])
+_TEXTS = msgspec.json.Decoder(_Envelope[msgspec.Raw])
 _MANY_LARGE: tuple[msgspec.json.Decoder[Any], ...] = (msgspec.json.Decoder(_Envelope[_KeptPoint]), *_MANY[1:])
 
 
@@ -118,6 +129,15 @@ def decode_batch_shortly(body: bytes) -> list[DataPoint] | None:
     return None
 
 
+def cut_batch_shortly(body: bytes) -> list[memoryview] | None:
+    """The texts of the points of `{"data_points": [...]}`, which are objects, as views; None: cut it another way."""
+    try:
+        _OBJECTS.decode(body)  # nothing but objects, of which a text with few braces has few
+        return [memoryview(text) for text in _TEXTS.decode(body).data_points]
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+
+
 def _is_utf8(text: bytes) -> bool:
     """Whether all of a text is UTF-8; the decoder itself does not look into JSON text that is kept as it came."""
     if text.isascii():
@@ -125,6 +145,11 @@ def _is_utf8(text: bytes) -> bool:
     try:
         if len(text) < _LARGE:
             text.decode()
+        elif len(text) >= _VERY_LARGE:
+            decoder = codecs.getincrementaldecoder("utf-8")()
+            for at in range(0, len(text), _PIECE):
+                decoder.decode(text[at : at + _PIECE])
+            decoder.decode(b"", final=True)
         else:
             pl.Series([text], dtype=pl.Binary).cast(pl.String)
     except (UnicodeDecodeError, pl.exceptions.PolarsError):

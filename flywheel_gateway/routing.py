@@ -100,7 +100,9 @@ class Decider:
         try:
             if self.cache is None:
                 return await self._ask(router, prompt)
-            key = hashlib.sha256(f"{router.version}\n{PROMPT_RULE}\n{prompt}".encode()).digest()
+            hashed = hashlib.sha256(f"{router.version}\n{PROMPT_RULE}\n".encode())
+            hashed.update(prompt.encode())  # by itself: joined with the rest a large prompt would be copied
+            key = hashed.digest()
             decision, cached = await self.cache.get(key, lambda: self._ask(router, prompt))
             return replace(decision, reason=CACHE) if cached else decision
         except TimeoutError:

@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, refused
-from flywheel_core.collect.pool import what_broke
+from flywheel_core.collect.pool import LARGE_BODY_BYTES, forget_frames, what_broke
 from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
@@ -23,8 +23,6 @@ IDLE_SECONDS = 30.0
 """How long an unused connection is kept."""
 HELD_BYTES = 131_072
 """How much of an answer is held for a client that reads slowly; half of it is when the model is held back."""
-LARGE_BODY_BYTES = 1_048_576
-"""Request bodies from here on are written in pieces, between which others get their turn."""
 
 _ADDED_BY_LIBRARY = ("User-Agent", "Accept", "Content-Type")
 
@@ -99,6 +97,7 @@ class Upstream:
         except aiohttp.ClientConnectorError as error:
             if (blocked := refused(error)) is not None:
                 raise blocked from None
+            forget_frames(error)
             raise UpstreamError(f"no connection: {error.strerror or error}", code="connect_failed") from None
         except aiohttp.ClientError as error:
             raise _lost(error) from None

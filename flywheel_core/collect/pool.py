@@ -5,7 +5,9 @@ pyreqwest a cancelled call goes on, so that a model answers for nobody. Proxies 
 """
 
 import asyncio
+import io
 import ssl
+import traceback
 import zlib
 from types import SimpleNamespace
 
@@ -19,6 +21,8 @@ from flywheel_core.collect.http import USER_AGENT, Endpoint, Reply, too_large
 IDLE_SECONDS = 30.0
 """How long a connection without a request is kept."""
 PIECE_BYTES = 65_536
+LARGE_BODY_BYTES = 1_048_576
+"""Request bodies from here on are written in pieces, between which others get their turn."""
 
 
 class PooledHttp:
@@ -59,6 +63,7 @@ class PooledHttp:
         except aiohttp.ClientConnectorError as error:
             if (blocked := refused(error)) is not None:
                 raise blocked from None
+            forget_frames(error)
             raise httpx.ConnectError(f"no connection: {error.strerror or error}") from None
         except aiohttp.ClientResponseError as error:
             raise httpx.RemoteProtocolError(what_broke(error)) from None
@@ -77,7 +82,7 @@ class PooledHttp:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect_timeout)
         async with self._opened().post(
             URL(endpoint.url, encoded=True),
-            data=body,
+            data=io.BytesIO(body) if len(body) >= LARGE_BODY_BYTES else body,
             headers=endpoint.headers,
             allow_redirects=False,
             timeout=limits,
@@ -107,6 +112,12 @@ class PooledHttp:
                 trace_configs=[trace],
             )
         return self._session
+
+
+def forget_frames(error: aiohttp.ClientConnectorError) -> None:
+    """Let go of what was to be sent: aiohttp keeps the error in a variable of a frame that the error's own traceback holds,
+    a circle that would keep the whole body until the garbage collector comes by."""
+    traceback.clear_frames(error.__traceback__)
 
 
 def what_broke(error: aiohttp.ClientError) -> str:

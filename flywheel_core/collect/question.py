@@ -11,6 +11,9 @@ from flywheel_core.prompt import Prompt, extract_prompt
 from flywheel_core.records import NULL
 from flywheel_core.wire_fields import MAX_QUESTION_BYTES
 
+MAX_REQUEST_BYTES = 1024 * 1024
+"""The largest request that is collected: it is held and sent once for every model. Questions are far smaller."""
+
 _OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
 """Fields of the request that each call sets itself or leaves out."""
 
@@ -32,6 +35,8 @@ class Question:
         self.text = prompt.text
         self.turns = prompt.turns
         self._rest = _encode({name: request[name] for name in request if name not in _OWN_FIELDS})
+        if len(self._rest) > MAX_REQUEST_BYTES:
+            raise SkippedError("request_too_large")
 
     def body_for(self, upstream_name: str) -> bytes:
         """The whole request for one model: its own name for it, no stream, one answer."""

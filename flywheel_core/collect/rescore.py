@@ -20,7 +20,7 @@ from flywheel_core.errors import NoDataError, PointError, StorageError
 from flywheel_core.lake.layout import Layout, replacing
 from flywheel_core.lake.points import BYTE_ORDER_MARK
 from flywheel_core.records import DataPoint, encode_point
-from flywheel_core.wire import decode_point
+from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
 RESCORED_WRITER = "-rescored"
 """Writer of the raw file with points that got scores later; `-` sorts before every other writer's name."""
@@ -126,7 +126,8 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
         for line in _lines(path):
             try:
                 # as ingest takes a point without any time
-                point = decode_point(line.removeprefix(BYTE_ORDER_MARK), now=midnight)
+                text = line.removeprefix(BYTE_ORDER_MARK)
+                point = decode_point(text, now=midnight, max_bytes=MAX_LINE_BYTES)
             except PointError:
                 continue  # ingest names it
             stored = _Stored(point, path == target)

@@ -64,9 +64,10 @@ class PointReader:
                 )
                 return point
         # imported where it is needed: files of canonical lines never need it, and it takes long to load
-        from flywheel_core.wire import decode_point
+        from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
-        return decode_point(bytes(line).removeprefix(BYTE_ORDER_MARK), now=self._midnight)
+        text = bytes(line).removeprefix(BYTE_ORDER_MARK)
+        return decode_point(text, now=self._midnight, max_bytes=MAX_LINE_BYTES)
 
 
 def free_part(value: Any) -> Any:

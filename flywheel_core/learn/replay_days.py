@@ -13,7 +13,7 @@ from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, write_atomically
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import DataPoint, encode_point
-from flywheel_core.wire import decode_point
+from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
 MODELS = "models.json"
 
@@ -54,7 +54,7 @@ def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -
     kept = frozenset(models)
     for line in _lines(source, day):
         try:
-            point = decode_point(line)
+            point = decode_point(line, max_bytes=MAX_LINE_BYTES)
         except PointError:
             lines.append(line)
             continue
@@ -106,7 +106,7 @@ def _models_of(source: Layout, day: date) -> set[str]:
     names: set[str] = set()
     for line in _lines(source, day):
         try:
-            names.update(decode_point(line).responses)
+            names.update(decode_point(line, max_bytes=MAX_LINE_BYTES).responses)
         except PointError:
             continue  # ingest keeps it with its reason
     return names

@@ -15,6 +15,7 @@ import uvloop
 from flywheel_core.config import Server
 from flywheel_core.errors import UsageError
 from flywheel_core.serve.limits import BoundedProtocol, bounded
+from flywheel_core.serve.memory import give_large_buffers_back
 from flywheel_core.serve.metrics import ServerMetrics
 from flywheel_core.serve.signals import signals_end_the_server_only
 
@@ -38,6 +39,7 @@ def serve(
     output is `{"event": "listening", "address": "http://HOST:PORT"}`. Requests that do not end within
     `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
     """
+    give_large_buffers_back()
     server = _server(application, settings, metrics)
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

@@ -200,10 +200,10 @@ def test_a_file_that_cannot_be_made_durable_takes_nothing(tmp_path: Path, call: 
 
 def test_a_failure_of_the_rejected_file_refuses_the_request(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"good\n", b"rejected\n")
+        await committer.store(DAY, b"good\n", [b"rejected\n"])
         disk.fail["sync"] = 1
-        assert await code_of(committer.store(DAY, b"", b"lost?\n")) == "storage_unavailable"
-        await committer.store(DAY, b"", b"kept\n")
+        assert await code_of(committer.store(DAY, b"", [b"lost?\n"])) == "storage_unavailable"
+        await committer.store(DAY, b"", [b"kept\n"])
 
     run(tmp_path, work)
     assert (tmp_path / "rejected" / "rejected_20260105.1.jsonl").read_bytes() == b"kept\n"
@@ -287,7 +287,7 @@ def test_a_new_start_seals_what_a_crash_left(tmp_path: Path) -> None:
 
 def test_writers_have_files_of_their_own(tmp_path: Path) -> None:
     async def work(committer: Committer, _disk: BadDisk) -> None:
-        await committer.store(DAY, b"line\n", b"rejected\n")
+        await committer.store(DAY, b"line\n", [b"rejected\n"])
 
     run(tmp_path, work, writer="east")
     assert names(tmp_path) == ["training_data_20260105.east.jsonl"]

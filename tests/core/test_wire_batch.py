@@ -7,8 +7,8 @@ import pytest
 
 from flywheel_core.errors import RequestError
 from flywheel_core.records import encode_point
-from flywheel_core.wire import decode_point
-from flywheel_core.wire_batch import MAX_TOKENS, Batch, decode_batch
+from flywheel_core.wire import MAX_LINE_BYTES, MAX_POINT_BYTES, decode_point
+from flywheel_core.wire_batch import MAX_TOKENS, PART_BYTES, Batch, decode_batch, decode_parts
 
 GOOD = (
     b'{"question": "q", "responses": {"m": {"answer": "a, [b] {c}"}}, "scores": {"m": 0.5}, "timestamp": 7}'
@@ -148,3 +148,65 @@ def test_too_many_points_are_refused(point: bytes) -> None:
         decode_batch(body, 10)
     assert caught.value.code == "batch_too_large"
     assert len(decode_batch(body, 11).points) + len(decode_batch(body, 11).rejected) == 11
+
+
+def large(answer: str, *more: bytes, count: int = 12) -> bytes:
+    """A body of several parts: points with an answer of 1 MiB each, and whatever else stands in the list."""
+    points = [
+        canonical(number, responses={"m": {"model": "m", "answer": answer * (2**20 // len(answer.encode()))}})
+        for number in range(count)
+    ]
+    texts = [json.dumps(point, ensure_ascii=False).encode() for point in points]
+    return b'{"data_points": [' + b" ,\n".join([*texts, *more]) + b"]}"
+
+
+@pytest.mark.parametrize("answer", ["a", "\u00e9", "a, [b] {c}"])
+def test_a_large_body_is_decoded_in_parts(answer: str) -> None:
+    """Together they are what one decoder of each point would give; none holds more text than a part may."""
+    parts = list(decode_parts(large(answer), 1_000))
+    lines = [encode_point(point) for part in parts for point in part.points]
+    assert len(parts) == 4
+    assert all(sum(len(encode_point(point)) for point in part.points) < 1.1 * PART_BYTES for part in parts)
+    whole = [
+        encode_point(decode_point(json.dumps(item).encode()))
+        for item in json.loads(large(answer))["data_points"]
+    ]
+    assert [json.loads(line) for line in lines] == [json.loads(line) for line in whole]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"5", b"nonsense", b'{"a": \xff}', b'{"question": "q" "responses": {}}', b'"a text, with a comma"'],
+)
+def test_what_is_bad_in_a_large_body_is_named_by_its_place(bad: bytes) -> None:
+    body = large("a", bad, b" \n" + GOOD + b"\t", bad)
+    batch = decode_batch(body, 1_000)
+    assert len(batch.points) == 13
+    assert [(item.index, item.raw) for item in batch.rejected] == [(12, bad), (14, bad)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("others", [(), (b"{}",)])
+def test_a_point_that_is_too_large_is_refused_in_every_batch(more: int, others: tuple[bytes, ...]) -> None:
+    """However quickly it could be decoded: ingest would refuse it. One of exactly the bound is still read as a raw line."""
+    text = json.dumps(canonical(1, question="q", responses={"m": {"model": "m", "answer": "@"}})).encode()
+    text = text.replace(b"@", b"a" * (MAX_POINT_BYTES - len(text) + 1 + more))
+    batch = decode_batch(b'{"data_points": [' + b",".join([text, *others]) + b"]}", 10)
+    assert [item.code for item in batch.rejected] == ["point_too_large"] * more + ["question_missing"] * len(
+        others
+    )
+    if more:
+        assert batch.rejected[0].raw == text
+    else:
+        (point,) = batch.points
+        point.source, point.received_at = "s", 1.5
+        line = encode_point(point)
+        assert len(line) > MAX_POINT_BYTES
+        assert decode_point(line, max_bytes=MAX_LINE_BYTES).id == "p-1"
+
+
+def test_a_large_body_with_too_many_points_is_refused_before_anything_is_decoded() -> None:
+    with pytest.raises(RequestError) as caught:
+        next(decode_parts(large("a"), 11))
+    assert caught.value.code == "batch_too_large"
+    assert list(decode_parts(b'{"data_points": []}' + b" " * PART_BYTES, 11)) == []

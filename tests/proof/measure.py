@@ -13,10 +13,16 @@ MOST_GROWTH = 64 * MIB
 
 @dataclass
 class Growth:
-    """Bytes that a process's resident memory grew by: `peak` at any moment of the block, `kept` at its end."""
+    """Bytes that a process's resident memory grew by, from `before`: `peak` at any moment of the block, `kept` at its end."""
 
+    pid: int
+    before: int
     peak: int = 0
     kept: int = 0
+
+    @property
+    def present(self) -> int:
+        return _kib(self.pid, "VmRSS") * 1024 - self.before
 
     @property
     def peak_mib(self) -> float:
@@ -27,11 +33,10 @@ class Growth:
 def memory_of(pid: int) -> Iterator[Growth]:
     """Measures what happens in the block; its figures are there at its end."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from now on
-    before = _kib(pid, "VmRSS")
-    growth = Growth()
+    growth = Growth(pid, _kib(pid, "VmRSS") * 1024)
     yield growth
-    growth.peak = (_kib(pid, "VmHWM") - before) * 1024
-    growth.kept = (_kib(pid, "VmRSS") - before) * 1024
+    growth.peak = _kib(pid, "VmHWM") * 1024 - growth.before
+    growth.kept = growth.present
 
 
 def open_files(pid: int) -> int:

@@ -98,7 +98,7 @@ class Crashes(RuleBasedStateMachine):
 
     async def _store(self, day: date, requests: list[tuple[int, bytes]], rejects: bool) -> None:
         assert self.committer is not None
-        aside = [b"reject %d\n" % number if rejects else b"" for number, _ in requests]
+        aside = [[b"reject %d\n" % number] if rejects else [] for number, _ in requests]
         outcomes = await asyncio.gather(
             *(
                 self.committer.store(day, text, rejected)

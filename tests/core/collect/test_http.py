@@ -1,10 +1,13 @@
 """One POST over real sockets: both clients, every way in which a reply can go wrong."""
 
 import asyncio
+import contextlib
+import gc
 import gzip
 import socket
 import ssl
 import subprocess
+import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +19,7 @@ import pytest
 from flywheel_core.collect.http import Endpoint, Http, HttpxHttp, Reply
 from flywheel_core.collect.pool import PooledHttp
 from flywheel_core.errors import UpstreamError, UsageError
+from flywheel_gateway.upstream import Call, Upstream
 from tests.core.collect import outside
 from tests.core.collect.outside import Outside, until
 
@@ -211,6 +215,33 @@ def test_no_connection_is_a_connect_error(kind: str) -> None:
                 await post(http, Endpoint(f"http://127.0.0.1:{free.getsockname()[1]}/"))
 
     run(kind, outside.Reply(), act)
+
+
+def test_what_could_not_be_sent_is_let_go_of_at_once() -> None:
+    """By both users of aiohttp, without the garbage collector: bodies may be large, and it looks at their number alone."""
+
+    async def act() -> None:
+        body = b"x" * 2_000_000
+        pooled, upstream = PooledHttp(), Upstream()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+            before = sys.getrefcount(body)
+            with contextlib.suppress(httpx.ConnectError):
+                await post(pooled, Endpoint(url), body)
+            assert sys.getrefcount(body) == before
+            with contextlib.suppress(UpstreamError):
+                async with upstream.open(Call("POST", url, [], body, 1.0, 5.0, False)):
+                    pass
+            assert sys.getrefcount(body) == before
+        await pooled.close()
+        await upstream.close()
+
+    gc.disable()
+    try:
+        asyncio.run(act())
+    finally:
+        gc.enable()
 
 
 def test_a_connection_that_is_not_made_in_time_is_a_connect_timeout(kind: str) -> None:
