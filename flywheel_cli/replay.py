@@ -89,10 +89,11 @@ def _print(result: Replay) -> None:
         click.echo("no day was served by a router: a replay needs two days or more")
         return
     click.echo(
-        f"{summary.questions:,} questions on {summary.days} days: flywheel {summary.routed:.4f}, best single "
-        f"{summary.best_single:.4f}, random {summary.random:.4f}, oracle {summary.oracle:.4f}"
+        f"{summary.questions:,} questions on {summary.days} days, mean scores:\n"
+        f"flywheel {summary.routed:.4f}, best single {summary.best_single:.4f}, random {summary.random:.4f}, "
+        f"oracle {summary.oracle:.4f}"
     )
     click.echo(
-        f"gain over the best single model {summary.gain:+.4f} (95 %: {summary.gain_low:+.4f} to "
+        f"gain over best single {summary.gain:+.4f} (95 %: {summary.gain_low:+.4f} to "
         f"{summary.gain_high:+.4f}), {summary.promotions} promotions"
     )

@@ -11,6 +11,7 @@ from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.dataset import SPLITS, DatasetResult, build_dataset, verify_dataset
 from flywheel_core.lake.layout import sha256_of
 from flywheel_core.lake.leftovers import remove_leftovers
+from flywheel_core.lake.meanings import MEANINGS
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.days import Outcome
 from flywheel_dagster.resources import Lake
@@ -78,7 +79,9 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
         "days_in_window": len(manifest["inputs"]),
         "days_missing": metadata.spans([date.fromisoformat(day) for day in manifest["days_missing"]]),
         **metadata.shares(labels),
-        "dagster/column_schema": metadata.columns(result.path / "examples.parquet"),
+        "dagster/column_schema": metadata.columns(
+            result.path / "examples.parquet", MEANINGS["training_dataset"]
+        ),
         "manifest": dg.MetadataValue.json(manifest),
         **metadata.open_mark(result.last_day),
     }

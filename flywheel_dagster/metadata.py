@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.tables import TableFile
 from flywheel_core.report.charts import bar_chart
 from flywheel_dagster.partitions import is_open, ranges
@@ -27,7 +28,7 @@ def of_table(table: TableFile) -> dict[str, Any]:
         "bytes": table.path.stat().st_size,
         "sha256": table.sha256,
         "file": dg.MetadataValue.path(str(table.path.absolute())),
-        "dagster/column_schema": columns(table.path),
+        "dagster/column_schema": columns(table.path, MEANINGS[table.name]),
         **open_mark(table.day),
     }
 
@@ -37,10 +38,12 @@ def open_mark(day: date) -> dict[str, Any]:
     return {"open_day": "this day is not over: materialise it again tomorrow"} if is_open(day) else {}
 
 
-def columns(path: Path) -> dg.TableSchema:
-    """The columns of a Parquet file and their types."""
+def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
+    """The columns of a Parquet file, their types and what they mean; each must have its meaning."""
     schema = pl.read_parquet_schema(path)
-    return dg.TableSchema(columns=[dg.TableColumn(name, str(kind)) for name, kind in schema.items()])
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, str(kind), meanings[name]) for name, kind in schema.items()]
+    )
 
 
 def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:

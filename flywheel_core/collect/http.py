@@ -76,7 +76,13 @@ class Http(Protocol):
 
 
 class HttpxHttp:
-    """A client of the caller's own. It is not closed here."""
+    """A client of the caller's own. It is used as it is and not closed here.
+
+    Nor is it guarded: `network.allow_link_local` and the like hold for connections that we open, and httpx lets nobody see
+    the address at which its own transports or a proxy connect. A look at the name before each call would be no
+    guard, since the name may resolve to something else a moment later. Whoever passes a client can look at configured
+    addresses with `addresses.check_address`, as the gateway does for its own.
+    """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client

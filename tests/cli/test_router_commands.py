@@ -228,6 +228,7 @@ def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> N
     shown = run(*arguments, "--html", "page.html")
     assert shown.exit_code == 0, shown.output
     assert "best single" in shown.output
+    assert max(map(len, shown.output.splitlines())) <= 80
     found = parsed(run(*arguments, "--json"))
     assert found["models"] == ["coder", "all-round"]
     assert [day["day"] for day in found["days"]] == [str(day) for day in toy.days(2)]

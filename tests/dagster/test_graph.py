@@ -12,6 +12,7 @@ import pytest
 
 from flywheel_core.config import Config, Dataset, Operations, Storage
 from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.tables import DAILY_TABLES, read_table
 from flywheel_dagster.assets import TABLES, TRAINING_DATASET
 from flywheel_dagster.checks import DESCRIPTIONS, newest_is_recent
@@ -107,6 +108,17 @@ def test_figures_and_pictures_are_made_for_looking(
     assert dataset["preview"].count("Question about") == 5
     assert Path(dataset["folder"], "dataset.json").is_file()
     assert dataset["days_missing"] == "2025-12-30 .. 2026-01-04"
+
+
+def test_every_column_says_what_it_means(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """Of every table and of the dataset, where the UI lists columns."""
+    write_day(layout, DAY)
+    ran = _run(config, instance, DAY)
+    for asset in (*DAILY_TABLES, TRAINING_DATASET):
+        shown = _metadata(ran, asset)["dagster/column_schema"].columns
+        assert {column.name: column.description for column in shown} == MEANINGS[asset]
 
 
 def test_what_a_killed_run_left_goes_with_the_next_dataset(

@@ -36,20 +36,21 @@ MOST_GROWTH_MIB = 32
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[str]:
     """The simulated models and scorer, as a process that waits for nothing."""
-    with (tmp_path / "models.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "simulation", "serve", "--port", "0", "--speed", "0"],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+    output = tmp_path / "models.log"
+    command = [sys.executable, "-m", "simulation", "serve", "--port", "0", "--speed", "0"]
+    with (
+        output.open("wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         assert process.stdout is not None
-        found = re.search(r"http://[\d.:]+", process.stdout.readline())
-        assert found is not None
-        yield found[0]
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
+        try:
+            line = process.stdout.readline()
+            found = re.search(r"http://[\d.:]+", line)
+            assert found is not None, f"{line!r}; {output.read_text()}"
+            yield found[0]
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 @pytest.mark.proof(

@@ -9,11 +9,13 @@ import pytest
 from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.labels import RULES
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
 from flywheel_core.lake.tables import read_table
 from tests.core.lake.lakes import build_day, point, write_raw
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+SHARED = "as in `responses`"
 KINDS = "text|date|integer|number|boolean|list"
 
 
@@ -28,6 +30,31 @@ def section(heading: str) -> str:
 def test_a_table_is_documented_column_by_column(name: str, schema: pa.Schema) -> None:
     rows = re.findall(rf"^\| `(\w+)` \| (?:{KINDS}) \|", section(f"`{name}`"), re.MULTILINE)
     assert rows == schema.names
+
+
+@pytest.mark.parametrize(("name", "schema"), [*TABLES.items(), ("examples.parquet", EXAMPLES)])
+def test_every_column_has_a_meaning_and_it_is_the_documented_one(name: str, schema: pa.Schema) -> None:
+    meanings = MEANINGS["training_dataset" if schema is EXAMPLES else name]
+    documented = dict(
+        re.findall(rf"^\| `(\w+)` \| (?:{KINDS}) \| (.+) \|$", section(f"`{name}`"), re.MULTILINE)
+    )
+    shared = {column: MEANINGS["responses"][column] for column, said in documented.items() if said == SHARED}
+    assert {**documented, **shared} == meanings
+    assert set(meanings) == set(schema.names)
+    assert all(len(meaning) > 5 for meaning in meanings.values())
+
+
+@pytest.mark.parametrize("table", MEANINGS)
+def test_numbers_have_a_unit_or_a_range(table: str) -> None:
+    """A figure without either cannot be read; a count says what it counts."""
+    known = re.compile(
+        r"0\.\.1|from [01]|bytes|unix seconds|\bms\b|currency|UTC|how (many|often)|examples with it|models within|"
+        r"answers without|data points in which|contests in which"
+    )
+    schema = EXAMPLES if table == "training_dataset" else TABLES[table]
+    for column in schema:
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            assert known.search(MEANINGS[table][column.name]), (table, column.name)
 
 
 def test_label_rules_are_documented_in_their_order() -> None:

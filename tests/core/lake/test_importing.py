@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import time
+import uuid
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from flywheel_core.lake import importing
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.leftovers import KEPT_SECONDS, remove_leftovers
 from flywheel_core.lake.tables import read_table
 from tests.core.lake.lakes import CONFIG, DAY, LATER, contents, line, point
 
@@ -113,6 +117,29 @@ def test_many_days_do_not_show(layout: Layout, tmp_path: Path, monkeypatch: pyte
     assert contents(layout.raw) == whole
     assert len(layout.raw_days()) == 40
     assert not (layout.root / ".scratch").exists() or not list((layout.root / ".scratch").iterdir())
+
+
+def test_a_day_gathered_long_ago_is_no_leftover(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On its way to its name it looks half-made: whoever cleans up in that moment must find it young."""
+    source = tmp_path / "outcomes.jsonl"
+    source.write_bytes(recorded("a", NOON))
+    monkeypatch.setattr(importing, "_BUFFER_BYTES", 1)
+    long_ago = time.time() - 2 * KEPT_SECONDS
+    aged = []
+
+    def progress(_done: int, _total: int) -> None:
+        for part in (layout.root / ".scratch").glob("*/*"):
+            os.utime(part, (long_ago, long_ago))
+            aged.append(part)
+
+    import_files(layout, [source], progress=progress)
+    assert aged
+    (written,) = layout.raw_files(DAY)
+    half_made = written.rename(written.with_name(f".{written.name}.{uuid.uuid4().hex}.tmp"))
+    assert remove_leftovers(layout) == 0
+    assert half_made.exists()
 
 
 def test_progress_ends_at_the_whole(layout: Layout, tmp_path: Path) -> None:
