@@ -1,5 +1,6 @@
 """Where everything lies, and that a reader never meets half a file."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -119,4 +120,23 @@ def test_a_folder_is_made_durable_with_all_above_it_also_when_it_is_there(tmp_pa
         synced: list[Path] = []
         make_folder(folder, synced.append)
         assert folder.is_dir()
-        assert synced[:3] == [folder.parent, tmp_path, tmp_path.parent]
+        assert synced == list(folder.parents)[: len(synced)]
+        assert synced[-1].is_mount()
+
+
+def test_what_is_not_ours_above_a_folder_need_not_be_synced(tmp_path: Path) -> None:
+    """A folder that may not be read ends it; any other failure to sync is told."""
+    synced: list[Path] = []
+
+    def refusing(error: OSError) -> Callable[[Path], None]:
+        def sync(path: Path) -> None:
+            if path == tmp_path:
+                raise error
+            synced.append(path)
+
+        return sync
+
+    make_folder(tmp_path / "data" / "raw", refusing(PermissionError("not ours")))
+    assert synced == [tmp_path / "data"]
+    with pytest.raises(OSError, match="torn"):
+        make_folder(tmp_path / "data" / "raw", refusing(OSError("torn")))

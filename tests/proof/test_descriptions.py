@@ -3,6 +3,7 @@
 Requests made from the OpenAPI descriptions by schemathesis, good ones and bad ones, to running processes.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,10 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core import NotSet
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -31,29 +35,39 @@ CHECKS = [
 ]
 
 
-def explore(address: str, proof: Proof) -> None:
-    """Every operation of a server, each with as many requests as the size says."""
+MEDIA = st.sampled_from([None] * 7 + ["text/plain", "application/json; charset=latin-1", "nonsense"])
+"""Content types in place of the described one, None to keep that."""
+
+
+def explore(address: str, proof: Proof) -> Counter[int]:
+    """Every operation of a server, each with as many good and as many bad requests as the size says; gives the statuses."""
     description = httpx.get(f"{address}/openapi.json").json()
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
-    operations = [(path, method.upper()) for path, item in description["paths"].items() for method in item]
-    requests = 0
-    for path, method in operations:
+    operations = [
+        (path, method, "requestBody" in operation or "parameters" in operation)
+        for path, item in description["paths"].items()
+        for method, operation in item.items()
+    ]
+    statuses: Counter[int] = Counter()
+    for path, method, takes_something in operations:
+        for mode in GenerationMode if takes_something else [GenerationMode.POSITIVE]:
 
-        @given(case=schema[path][method].as_strategy())
-        @settings(
-            max_examples=proof.size(15, 400),
-            deadline=None,
-            derandomize=not proof.full,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        def answers(case: schemathesis.Case[Any]) -> None:
-            nonlocal requests
-            requests += 1
-            case.call_and_validate(checks=CHECKS)
+            @given(case=schema[path][method.upper()].as_strategy(generation_mode=mode), media=MEDIA)
+            @settings(
+                max_examples=proof.size(15, 400),
+                deadline=None,
+                derandomize=not proof.full,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            def answers(case: schemathesis.Case[Any], media: str | None) -> None:
+                if media is not None and not isinstance(case.body, NotSet):
+                    case.headers["Content-Type"] = media
+                statuses[case.call_and_validate(checks=CHECKS).status_code] += 1
 
-        answers()
-    proof.note(operations=len(operations), requests=requests, server_errors=0)
+            answers()
+    proof.note(operations=len(operations), requests=statuses.total(), server_errors=0)
+    return statuses
 
 
 @pytest.mark.proof(
@@ -61,7 +75,7 @@ def explore(address: str, proof: Proof) -> None:
 )
 def test_the_collector(proof: Proof, launch: StartCollector) -> None:
     collector = launch()
-    explore(collector.address, proof)
+    assert {200, 400, 415, 422} <= set(explore(collector.address, proof))
     assert "Traceback" not in collector.log.read_text()
     assert collector.stop() == 0
 
@@ -70,4 +84,4 @@ def test_the_collector(proof: Proof, launch: StartCollector) -> None:
     "The gateway answers as it describes itself, whatever is sent", "schemathesis, every operation"
 )
 def test_the_gateway(proof: Proof, outside: Outside, start: Callable[..., RunningGateway]) -> None:
-    explore(start(outside.config()).address, proof)
+    assert {200, 400} <= set(explore(start(outside.config()).address, proof))
