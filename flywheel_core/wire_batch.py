@@ -50,29 +50,17 @@ class Rejected:
 
 
 class Batch(NamedTuple):
-    """What a batch held; the points are good for `encode_point` and its like, see `decode_batch_shortly`."""
+    """What a batch, or a part of one, held; the points are good for `encode_point` and its like, see `decode_batch_shortly`."""
 
     points: list[DataPoint]
     rejected: list[Rejected]
 
 
-def decode_batch(body: bytes, max_points: int) -> Batch:
-    """The data points of a batch's JSON text, accepted and rejected, in order.
-
-    Raises RequestError: `body_unreadable` when the envelope cannot be read, `batch_too_large` beyond `max_points`.
-    """
-    points: list[DataPoint] = []
-    rejected: list[Rejected] = []
-    for part in decode_parts(body, max_points):
-        points += part.points
-        rejected += part.rejected
-    return Batch(points, rejected)
-
-
 def decode_parts(body: bytes, max_points: int) -> Iterator[Batch]:
-    """The same in parts of at most `PART_BYTES` of text, for whoever needs not have all points in memory at once.
+    """The data points of a batch's JSON text, accepted and rejected, in order; in parts of at most `PART_BYTES` of text.
 
-    A body of at most `PART_BYTES` is one part. Raises before the first part what `decode_batch` raises.
+    Raises RequestError before the first part: `body_unreadable` when the envelope cannot be read, `batch_too_large` beyond
+    `max_points`.
     """
     few = _has_few_braces(body, max_points)
     if len(body) > PART_BYTES:
@@ -93,7 +81,7 @@ def decode_parts(body: bytes, max_points: int) -> Iterator[Batch]:
 
 
 def split_batch(body: bytes, max_points: int) -> list[memoryview]:
-    """The text of every data point of a batch, in order; they need not be valid JSON. Raises as `decode_batch`."""
+    """The text of every data point of a batch, in order; they need not be valid JSON. Raises as `decode_parts`."""
     first = last = -1
     pieces: list[memoryview] = []
     piece_start = depth = 0

@@ -8,7 +8,8 @@ import pytest
 from flywheel_core.errors import RequestError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, MAX_POINT_BYTES, decode_point
-from flywheel_core.wire_batch import MAX_TOKENS, PART_BYTES, Batch, decode_batch, decode_parts
+from flywheel_core.wire_batch import MAX_TOKENS, PART_BYTES, Batch, decode_parts
+from tests.core.batches import decode_batch
 
 GOOD = (
     b'{"question": "q", "responses": {"m": {"answer": "a, [b] {c}"}}, "scores": {"m": 0.5}, "timestamp": 7}'

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from flywheel_core.errors import POINT_CODES, PointError, RequestError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import decode_point
-from flywheel_core.wire_batch import decode_batch
 from flywheel_core.wire_fields import decode_fields
+from tests.core.batches import decode_batch
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 json_values: st.SearchStrategy[Any] = st.recursive(
