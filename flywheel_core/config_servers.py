@@ -15,7 +15,7 @@ class Server(Section):
     )
     max_body_bytes: Bytes = Field(8_388_608, ge=1_024, le=1_073_741_824, description="Largest body as sent.")
     max_unpacked_bytes: Bytes = Field(
-        25_165_824, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
+        33_554_432, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
     )
     header_timeout: Seconds = Field(
         10.0, gt=0, le=600, description="Time for all headers of a request to arrive."

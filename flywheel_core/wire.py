@@ -9,7 +9,7 @@ from flywheel_core.records import DataPoint
 from flywheel_core.wire_fields import decode_fields
 from flywheel_core.wire_short import decode_one_shortly
 
-MAX_POINT_BYTES = 4 * 1024 * 1024
+MAX_POINT_BYTES = 3 * 1024 * 1024
 """The largest data point that is taken."""
 
 MAX_LINE_BYTES = 2 * MAX_POINT_BYTES

@@ -323,7 +323,7 @@ def largest_questions(size: int) -> dict[str, bytes]:
 
 @pytest.mark.proof(
     "No body within the bounds takes more than 64 MiB, and none of it stays",
-    "the largest bodies, packed: one text, texts with an emoji or without UTF-8, points of 4 MiB; in fresh processes",
+    "the largest bodies, packed: one text, texts with an emoji or without UTF-8, points of 3 MiB; in fresh processes",
 )
 @pytest.mark.parametrize("server", ["collector", "gateway"])
 def test_largest_bodies(
