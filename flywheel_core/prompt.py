@@ -106,10 +106,12 @@ def _content(content: object) -> tuple[list[str], list[str]]:
             texts.append(clean(part))
         elif isinstance(part, Mapping):
             kind = part.get("type", "text")
-            if kind in TEXT_PARTS and isinstance(part.get("text"), str):
-                texts.append(clean(part["text"]))
-            elif kind not in TEXT_PARTS and isinstance(kind, str):
+            if not isinstance(kind, str):
+                continue
+            if kind not in TEXT_PARTS:
                 others.append(clean(kind))
+            elif isinstance(part.get("text"), str):
+                texts.append(clean(part["text"]))
     return texts, others
 
 

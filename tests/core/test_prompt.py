@@ -134,7 +134,7 @@ JSON = st.recursive(
 PARTS = st.one_of(
     JSON,
     st.fixed_dictionaries(
-        {"type": st.sampled_from(["text", "input_text", "image_url", "file"])}, optional={"text": JSON}
+        {"type": st.sampled_from(["text", "input_text", "image_url", "file"]) | JSON}, optional={"text": JSON}
     ),
 )
 MESSAGES = st.lists(
