@@ -27,6 +27,7 @@ def text(*parts: str) -> list[dict[str, str]]:
         ({"messages": [{"role": "user", "content": text("a", "b")}]}, "a\nb"),
         ({"messages": [{"role": "user", "content": [{"text": "no type"}]}]}, "no type"),
         ({"messages": [{"role": "user", "content": ["plain", "strings"]}]}, "plain\nstrings"),
+        ({"messages": [{"role": "user", "content": [{"type": ["text"], "text": "x"}, "b"]}]}, "b"),
         ({"messages": [{"role": "user", "content": None}]}, ""),
         ({"messages": [{"role": "user"}]}, ""),
         ({"messages": [{"role": "user", "content": ""}]}, ""),

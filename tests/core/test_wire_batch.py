@@ -169,7 +169,7 @@ def test_a_large_body_is_decoded_in_parts(answer: str) -> None:
     assert len(parts) == 12 // (PART_BYTES // (2**20 + 1_024))
     assert all(sum(len(encode_point(point)) for point in part.points) < 1.1 * PART_BYTES for part in parts)
     whole = [
-        encode_point(decode_point(json.dumps(item).encode()))
+        encode_point(decode_point(json.dumps(item, ensure_ascii=False).encode()))
         for item in json.loads(large(answer))["data_points"]
     ]
     assert [json.loads(line) for line in lines] == [json.loads(line) for line in whole]
