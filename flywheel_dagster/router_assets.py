@@ -14,7 +14,7 @@ from flywheel_core.errors import DatasetError, NoDataError, RouterError
 from flywheel_core.lake.dataset import build_dataset, latest_dataset
 from flywheel_core.lake.layout import sha256_of
 from flywheel_core.learn.champion import MANIFEST, version_folder
-from flywheel_core.learn.nightly import Craft, first_champion, judge_challenger, promote_passed
+from flywheel_core.learn.nightly import Craft, best_single_champion, judge_challenger, promote_passed
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
 from flywheel_core.report.evaluation import evaluation_charts, summary_of
@@ -68,7 +68,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         dataset = _dataset(lake, day)
         challenger = craft.train(lake.layout, dataset, lake.config)
         by = f"dagster run {context.run.run_id}"
-        first_champion(lake.layout, dataset, lake.config, craft, by=by)
+        best_single_champion(lake.layout, dataset, day, lake.config, craft, by=by)
         night = judge_challenger(lake.layout, challenger, day, lake.config, craft, by=by)
         figures = dict(night.figures)
         slices, newest = figures.pop("slices", []), figures.pop("newest", None)

@@ -19,7 +19,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import Champion, version_folder
 from flywheel_core.learn.evidence import Chooser, fresh_questions, gains_of
 from flywheel_core.learn.promote import judge
-from flywheel_core.learn.promotion_log import Looks
+from flywheel_core.learn.promotion_log import BEST_SINGLE_KINDS, Looks
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
 
@@ -56,23 +56,42 @@ class Night:
     figures: Mapping[str, Any]
 
 
-def first_champion(layout: Layout, dataset: str, config: Config, craft: Craft, *, by: str) -> Champion | None:
-    """Put the best single model into service when there is no champion yet; None when there is one.
+def best_single_champion(
+    layout: Layout, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
+) -> Champion | None:
+    """Keep the best single model in service until something that was learned is promoted; None when nothing changes.
 
-    It rests on the training split alone, so every test question there is, past ones too, may judge its first challenger.
+    Without a champion that model is the first one. While it is, and promotion is automatic, the model that is best by a
+    later `last_day` takes its place. Either rests on the training split alone, so every test question there is, past ones
+    too, may judge its challengers. Raises RouterError, StorageError.
     """
     registry = Registry(layout, craft.verify)
-    if registry.champion() is not None:
-        return None
+    champion = registry.champion()
+    day = last_day.isoformat()
+    if champion is not None:
+        entry = registry.entry(champion)
+        if entry is None or entry.kind not in BEST_SINGLE_KINDS or not config.promotion.automatic:
+            return None
+        if entry.last_day is not None and entry.last_day >= day:
+            return None
     version = craft.best_single(layout, dataset, config)
+    model = _only_model(layout, craft, version)
+    if champion is not None and model == _only_model(layout, craft, champion.version):
+        return None
     return registry.promote(
         version,
-        kind="first",
+        kind="first" if champion is None else "renewed",
         by=by,
-        reason="the first champion: the best single model of the training split",
+        reason=f"{model} is the best single model of the training split, and nothing learned was promoted yet",
         since=None,
-        expected=0,
+        expected=0 if champion is None else champion.sequence,
+        last_day=day,
     )
+
+
+def _only_model(layout: Layout, craft: Craft, version: str) -> str:
+    """The model that a router of one model asks."""
+    return craft.load(version_folder(layout, version)).decide_all(["any"])[0].model
 
 
 def judge_challenger(
@@ -128,7 +147,7 @@ def run_night(
     layout: Layout, challenger: str, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
 ) -> Night:
     """All of it: the first champion if there is none, the judgement, the promotion. `champion` is who serves afterwards."""
-    first_champion(layout, dataset, config, craft, by=by)
+    best_single_champion(layout, dataset, last_day, config, craft, by=by)
     night = judge_challenger(layout, challenger, last_day, config, craft, by=by)
     champion = promote_passed(layout, config, craft, by=by) if night.verdict == "promoted" else None
     return replace(night, champion=champion or night.champion)

@@ -14,9 +14,13 @@ import msgspec
 from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.layout import sync_folder
 
-Kind = Literal["judged", "first", "promoted", "manual", "rollback"]
-"""judged: a challenger was looked at; the others put a version into service: as the first champion, by the nightly rule,
-by a person's command, or by going back to an earlier one."""
+Kind = Literal["judged", "first", "renewed", "promoted", "manual", "rollback"]
+"""judged: a challenger was looked at; the others put a version into service: as the first champion, as the model that is
+best by now while nothing learned was promoted, by the nightly rule, by a person's command, or by going back to an earlier
+one."""
+
+BEST_SINGLE_KINDS = ("first", "renewed")
+"""What puts a best single model into service, which was earned on no test question."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -25,7 +29,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: the router judged or put into service; by: who or what did it. An entry that puts a version into service has
     its own sequence (from 1 on), the previous champion's, the SHA-256 of the version's router.json, and when the newest
     question was received that it rests on (`since`); a rollback also has the sequence of the entry it restores. A judged
-    one has the sequence of the champion it was judged against and the last day of the data it was judged on.
+    one has the sequence of the champion it was judged against and the last day of the data it was judged on; a first or
+    renewed one the last day of the data that the model is best on.
     """
 
     kind: Kind
@@ -45,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Looks:
-    """The looks taken since a champion's promotion: how many, and at how many questions the last one was."""
+    """The looks taken in a champion's life: how many, and at how many questions the last one was."""
 
     taken: int = 0
     last_questions: int = 0

@@ -77,10 +77,24 @@ class Registry:
         entries = read_entries(self.log)
         return [entry for entry in entries if entry.kind == "judged" and entry.against == champion.sequence]
 
+    def entry(self, champion: Champion) -> Entry | None:
+        """The entry that put this champion into service; None when the log is not there."""
+        return next((one for one in read_entries(self.log) if one.sequence == champion.sequence), None)
+
     def looks(self, champion: Champion) -> Looks:
-        """The looks taken at challengers of this champion."""
-        found = [entry.figures for entry in self.judgements(champion)]
-        taken = [figures for figures in found if figures.get("look") is not None]
+        """The looks taken in this champion's life, which a renewal goes on with: it was not earned on test questions."""
+        entries = read_entries(self.log)
+        by_sequence = {entry.sequence: entry for entry in entries if entry.sequence is not None}
+        life = {champion.sequence}
+        at = by_sequence.get(champion.sequence)
+        while at is not None and at.kind == "renewed" and at.previous is not None:
+            life.add(at.previous)
+            at = by_sequence.get(at.previous)
+        taken = [
+            entry.figures
+            for entry in entries
+            if entry.kind == "judged" and entry.against in life and entry.figures.get("look") is not None
+        ]
         return Looks(len(taken), max((int(figures["questions"]) for figures in taken), default=0))
 
     def record_judgement(
@@ -126,6 +140,7 @@ class Registry:
         since: float | None,
         figures: Mapping[str, Any] | None = None,
         expected: int | None = None,
+        last_day: str | None = None,
     ) -> Champion:
         """Put a version into service. `expected` is the sequence of the champion it is to replace, 0 for none.
 
@@ -135,7 +150,7 @@ class Registry:
         with self._locked():
             if expected is not None:
                 self._expect(expected)
-            return self._swap(version, kind, by, reason, since, figures or {})
+            return self._swap(version, kind, by, reason, since, figures or {}, last_day=last_day)
 
     def rollback(self, *, by: str, reason: str, since: float | None) -> Champion:
         """Put the version into service that the present champion replaced; again, the one before that.
@@ -167,6 +182,7 @@ class Registry:
         since: float | None,
         figures: Mapping[str, Any],
         restores: Entry | None = None,
+        last_day: str | None = None,
     ) -> Champion:
         folder = version_folder(self.layout, version)
         self.verify(folder)
@@ -191,6 +207,7 @@ class Registry:
             at=now.at,
             by=by,
             reason=reason,
+            last_day=last_day,
             since=since,
             sequence=now.sequence,
             previous=now.previous,

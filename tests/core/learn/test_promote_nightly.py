@@ -9,7 +9,7 @@ from flywheel_core.config import Config
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.evidence import fresh_questions, gains_of
-from flywheel_core.learn.nightly import Night, first_champion, run_night
+from flywheel_core.learn.nightly import Night, best_single_champion, run_night
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
 from tests.core.learn import toy
@@ -39,11 +39,42 @@ def test_the_first_champion_is_the_best_single_model_and_rests_on_no_test_questi
     layout: Layout, settings: Config
 ) -> None:
     dataset = toy.make_day(layout, settings, toy.FIRST, PER_DAY)
-    champion = first_champion(layout, dataset, settings, toy.CRAFT, by="tests")
+    champion = best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests")
     assert champion is not None
     assert (champion.version, champion.since) == (f"single-{dataset}", None)
     assert toy.load(layout.router(champion.version)).rules == {}
-    assert first_champion(layout, dataset, settings, toy.CRAFT, by="tests") is None
+    assert best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests") is None
+
+
+def test_until_something_learned_is_promoted_the_model_that_is_best_so_far_serves(
+    layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What few questions said first does not stay; a promoted router does, whatever single model is best."""
+    registry = Registry(layout, toy.verify)
+
+    def kinds() -> list[str]:
+        return [record.entry.kind for record in registry.history() if record.entry.kind != "judged"]
+
+    usual = dict(toy.SKILL)
+    monkeypatch.setattr(toy, "SKILL", {**usual, ("coder", "story"): 0.95, ("all-round", "code"): 0.1})
+    dataset = toy.make_day(layout, settings, toy.FIRST, 100)
+    first = best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests")
+    assert first is not None
+    assert toy.load(layout.router(first.version)).default == "coder"
+    monkeypatch.setattr(toy, "SKILL", usual)
+    worse = toy.publish(layout, "worse", "coder", {"code": "all-round"})
+    by_hand = settings.model_copy(update={"promotion": Promotion(automatic=False)})
+    assert night(layout, by_hand, 1, challenger=worse).champion == first
+    second = night(layout, settings, 1, challenger=worse)
+    assert toy.load(layout.router(second.champion.version)).default == "all-round"
+    assert (second.champion.since, second.verdict, kinds()) == (None, "not_yet", ["first", "renewed"])
+    again = best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests")
+    assert again is None  # a day that runs again, after later ones
+    third = night(layout, settings, 2)
+    assert (third.verdict, kinds()) == ("promoted", ["first", "renewed", "promoted"])
+    monkeypatch.setattr(toy, "SKILL", {**usual, ("coder", "story"): 1.0})
+    night(layout, settings, 3, challenger=worse)
+    assert registry.champion() == third.champion
 
 
 def test_a_better_challenger_replaces_the_first_champion_once_there_are_enough_questions(

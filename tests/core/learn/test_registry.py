@@ -13,7 +13,7 @@ import pytest
 
 from flywheel_core.errors import RouterError
 from flywheel_core.learn.champion import Champion, read_champion
-from flywheel_core.learn.promotion_log import append_entry
+from flywheel_core.learn.promotion_log import Looks, append_entry
 from flywheel_core.learn.registry import Registry
 from tests.core.learn.folders import load, registry
 
@@ -133,6 +133,19 @@ def test_looks_begin_anew_with_each_promotion(tmp_path: Path) -> None:
     assert found.looks(second).taken == 0
     with pytest.raises(RouterError, match="somebody else promoted"):
         found.record_judgement(first, "a", DAY, lambda _: ("", {}), by="tests")
+
+
+def test_a_renewed_best_single_model_goes_on_with_the_looks(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b", "c", "d")
+    first = found.promote("a", kind="first", by="tests", reason="best", since=None, last_day=DAY)
+    found.record_judgement(first, "c", DAY, lambda _: ("no", {"look": 1, "questions": 250}), by="tests")
+    renewed = found.promote("b", kind="renewed", by="tests", reason="best", since=None, last_day="2026-01-07")
+    assert found.judgements(renewed) == []
+    assert found.looks(renewed) == Looks(1, 250)
+    found.record_judgement(renewed, "c", DAY, lambda _: ("no", {"look": 2, "questions": 300}), by="tests")
+    again = found.promote("a", kind="renewed", by="tests", reason="best", since=None, last_day="2026-01-08")
+    assert found.looks(again) == Looks(2, 300)
+    assert found.looks(promote(found, "d")) == Looks()
 
 
 def test_not_yet_spends_no_look(tmp_path: Path) -> None:
