@@ -47,14 +47,15 @@ def test_users_while_all_that_collection_asks_hangs(
     outside.chat, outside.score = chat, lambda _: hang()
     medians = {}
     for collecting in (False, True):
-        gateway = start(
-            outside.config(
-                data_collection__enabled=collecting,
-                data_collection__max_in_flight=IN_FLIGHT,
-                data_collection__point_timeout=HANG_SECONDS,
-                data_collection__storage_endpoint="http://127.0.0.1:9/collect",
-            )
+        config = outside.config(
+            data_collection__enabled=collecting,
+            data_collection__max_in_flight=IN_FLIGHT,
+            data_collection__point_timeout=HANG_SECONDS,
+            data_collection__storage_endpoint="http://127.0.0.1:9/collect",
         )
+        for model in config["models"].values():
+            model["timeout"] = HANG_SECONDS
+        gateway = start(config)
 
         def ask(number: int, gateway: RunningGateway = gateway) -> float:
             begun = time.perf_counter()
