@@ -126,7 +126,7 @@ _MODEL_LEADERBOARD = {
 
 _QUALITY_REPORT = {
     "day": "UTC day of receipt",
-    "section": "the section of the report, see below",
+    "section": "the section of the report",
     "metric": "name of the figure",
     "key": "what it is of (a label, rule, model, code, range of scores); empty when it stands alone",
     "value": "its value, shares as 0..1; null where there is nothing to compute it from",
