@@ -6,12 +6,12 @@ until that thread lets go of the interpreter.
 
 import contextlib
 import os
-import select
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import wait
 from typing import IO, cast
 
 from flywheel_core.config_file import environment_with
@@ -63,7 +63,7 @@ def read_in_parallel(chunks: Iterable[Chunk], wanted: Wanted) -> Iterator[Batch]
                 found[handed_out] = read_chunk(chunk, wanted)
                 handed_out += 1
             elif handed_out > given:
-                select.select([worker for worker in workers if worker.tasks], [], [])
+                wait([worker.answers_at for worker in workers if worker.tasks])
             else:
                 return
 
@@ -87,13 +87,14 @@ class _Worker:
         self._is_there = False
         self.tasks: deque[tuple[int, Task]] = deque()
 
-    def fileno(self) -> int:
-        """What to wait at for its next answer."""
+    @property
+    def answers_at(self) -> int:
+        """The open file to wait at for its next answer."""
         return self._answers.fileno()
 
     def has_answered(self) -> bool:
         """Whether an answer is due, and there."""
-        return bool((self.tasks or not self._is_there) and select.select([self], [], [], 0)[0])
+        return bool((self.tasks or not self._is_there) and wait([self.answers_at], timeout=0))
 
     def has_room(self) -> bool:
         """Whether it can be asked: it takes a while to start, and has so many slots."""

@@ -1,6 +1,8 @@
 """Several processes that read chunks: the same rows as one, and nothing left behind when something goes wrong."""
 
+import contextlib
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -80,3 +82,20 @@ def test_whoever_stops_early_leaves_no_process(tmp_path: Path) -> None:
     assert workers()
     batches.close()  # type: ignore[attr-defined] # it is a generator
     assert not workers()
+
+
+def test_a_process_with_many_open_files_reads_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of files above 1,023 are no reason to fail."""
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 20_000)
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(b"".join(line(point(f"p{number}", {"big": 0.5})) for number in range(500)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(1_100):
+                stack.enter_context(path.open("rb"))
+            found = list(read_in_parallel(plain_chunks(path), Wanted(DAY)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sum(batch.points.num_rows for batch in found) == 500
