@@ -32,7 +32,7 @@ class Craft:
     """How routers are made and read.
 
     train, best_single: publish a router of a dataset version, the second one that always asks the best single model of
-    its training split, and give the router's version, the one that is there already if it is; verify: raises
+    all but its test split, and give the router's version, the one that is there already if it is; verify: raises
     RouterError unless a folder is whole; load: verifies and gives the router in a folder; settings: how answers are valued; evaluate: figures of a router on
     the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty where it has no question to judge by.
     """
@@ -62,8 +62,8 @@ def best_single_champion(
     """Keep the best single model in service until something that was learned is promoted; None when nothing changes.
 
     Without a champion that model is the first one. While it is, and promotion is automatic, the model that is best by a
-    later `last_day` takes its place. Either rests on the training split alone, so every test question there is, past ones
-    too, may judge its challengers. Raises RouterError, StorageError.
+    later `last_day` takes its place. Neither rests on a test question, so all of them, past ones too, may judge its
+    challengers. Raises RouterError, StorageError.
     """
     registry = Registry(layout, craft.verify)
     champion = registry.champion()
@@ -82,7 +82,7 @@ def best_single_champion(
         version,
         kind="first" if champion is None else "renewed",
         by=by,
-        reason=f"{model} is the best single model of the training split, and nothing learned was promoted yet",
+        reason=f"{model} is the best single model so far, test questions left out, and nothing learned was promoted yet",
         since=None,
         expected=0 if champion is None else champion.sequence,
         last_day=day,
