@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel_core.config import Config
-from flywheel_core.lake.engine import engine
+from flywheel_core.lake.engine import open_engine
 from flywheel_core.lake.labels import RULES, WITHOUT_LABEL, create_labels
-from flywheel_core.lake.layout import Layout
 from tests.core.lake.lakes import CONFIG
 
 SCHEMA = pa.schema(
@@ -44,7 +42,7 @@ def label_all(config: Config, examples: Sequence[Sequence[Outcome]]) -> list[dic
     rows = [
         {"example": number, **vars(outcome)} for number, found in enumerate(examples) for outcome in found
     ]
-    with engine(Layout(Path("unused")), config) as connection:
+    with open_engine(config, scratch="") as connection:
         connection.register("outcomes", pa.Table.from_pylist(rows, SCHEMA))
         create_labels(connection)
         columns = (

@@ -67,6 +67,37 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
     assert (layout.router(version) / MANIFEST).is_file()
 
 
+def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Path) -> None:
+    """The coder leads in training and validation together; in training alone and in all three splits the other model does."""
+    layout, config = Layout(tmp_path), toy.config(tmp_path)
+    wins = {"train": [6, 5], "validation": [0, 3], "test": [9, 0]}
+    lines, number = [], 0
+    while any(map(any, wins.values())):
+        number += 1
+        text = " ".join("abcdefghijklmnop"[digit] for digit in map(int, str(number)))
+        left = wins[split_of(text)]
+        if not any(left):
+            continue
+        winner = 0 if left[0] else 1
+        left[winner] -= 1
+        moment = (toy.FIRST.toordinal() - 719_163) * 86_400 + number
+        point = DataPoint(
+            str(number),
+            text,
+            {model: Response(model, answer="an answer") for model in toy.MODELS},
+            {model: float(at == winner) for at, model in enumerate(toy.MODELS)},
+            moment,
+            received_at=float(moment),
+        )
+        lines.append(encode_point(point) + b"\n")
+    write_atomically(layout.raw_file(toy.FIRST), b"".join(lines))
+    ingest_day(layout, toy.FIRST, config)
+    for name in DAILY_TABLES[2:]:
+        build_table(layout, name, toy.FIRST, config)
+    version = best_single_version(layout, build_dataset(layout, toy.FIRST, config).version, config)
+    assert load_router(layout.router(version)).best_single == "coder"
+
+
 words = st.sampled_from(["What is", "Add", "write CODE for", "水的沸点是", "a  poem\tabout", "Sort"])
 questions = st.lists(st.tuples(words, st.integers(0, 999), st.integers(0, 2)), min_size=20, max_size=60)
 
