@@ -36,13 +36,10 @@ from benchmarks.common import (
     print_table,
 )
 from benchmarks.load import LARGE_BYTES, SMALL_BYTES, point
-from flywheel_core.config import Config
-from flywheel_core.lake.dataset import build_dataset
-from flywheel_core.lake.ingest import ingest_day
+from benchmarks.nightly import nightly
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.parquet import write_rows
 from flywheel_core.lake.schemas import TRAINING_EXAMPLES
-from flywheel_core.lake.tables import build_table
 
 DAY = date(2026, 1, 1)
 GIGABYTE = 1_000_000_000
@@ -104,19 +101,6 @@ def measure(command: Sequence[str]) -> Run:
     return Run(watch.seconds, cpu, peak / 1024)
 
 
-def nightly(data: Path, day: date, window_days: int | None = None) -> None:
-    """The nightly steps of one day."""
-    layout, config = Layout(data), Config()
-    if window_days:
-        config = config.model_copy(
-            update={"dataset": config.dataset.model_copy(update={"window_days": window_days})}
-        )
-    ingest_day(layout, day, config)
-    for name in ("training_examples", "label_distribution"):
-        build_table(layout, name, day, config)
-    build_dataset(layout, day, config)
-
-
 def make_history(data: Path, days: int) -> None:
     """A data folder with `days` days behind `DAY`: raw files and tables of `HISTORY_POINTS` different points each."""
     layout = Layout(data)
@@ -160,7 +144,7 @@ def measure_size(folder: Path, size: int, peer: str | None, runs: int) -> dict[s
     flywheel = str(Path(sys.executable).parent / "flywheel")
     commands = {
         "flywheel generate": [flywheel, "generate", "--input", str(raw), "--output", str(output)],
-        "nightly steps": [sys.executable, "-m", "benchmarks.aggregate", "--nightly", str(data)],
+        "nightly steps": [sys.executable, "-m", "benchmarks.nightly", str(data), DAY.isoformat()],
     }
     if peer:
         commands["peer"] = [*shlex.split(peer), "--input", str(raw), "--output", str(output)]
@@ -184,11 +168,7 @@ def main() -> None:
     )
     options.add_argument("--runs", type=int, default=3, help="runs on the first size; the others run once")
     options.add_argument("--folder", type=Path, help="where to work (needs twice the largest size free)")
-    options.add_argument("--nightly", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
-    if chosen.nightly:
-        nightly(chosen.nightly, DAY)
-        return
     machine = machine_info()
     sizes = [float(size) for size in chosen.sizes.split(",")]
     figures: dict[str, Any] = {}
