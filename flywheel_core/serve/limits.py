@@ -66,6 +66,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._wait("body", self.settings.body_timeout)
         super().on_headers_complete()
+        if not self.cycle.keep_alive:
+            self.cycle.transport = cast("asyncio.Transport", _LastAnswer(self))
 
     def on_body(self, body: bytes) -> None:
         """Gather the body in large pieces: the application wakes once per piece."""
@@ -86,6 +88,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is there; from now on the client waits for us, unless it has its answer already."""
         if self.cycle.response_complete:
             self._wait("idle", self.settings.idle_timeout)
+            if not self.cycle.keep_alive:
+                self.transport.close()
         else:
             self._waits_for, self._due = "answer", math.inf
         super().on_message_complete()
@@ -131,6 +135,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what is not HTTP, in the shape of all refusals."""
         self._refuse("request_malformed")
 
+    @property
+    def body_is_coming(self) -> bool:
+        """Whether the client still sends the body of a request."""
+        return self._waits_for == "body"
+
     def _wait(self, waits_for: str, seconds: float) -> None:
         self._waits_for = waits_for
         self._due = self.loop.time() + seconds
@@ -150,6 +159,26 @@ class BoundedProtocol(HttpToolsProtocol):
             + body
         )
         self.transport.close()
+
+
+class _LastAnswer:
+    """The connection for the answer to a request that wants it closed: closing waits for the rest of the body.
+
+    A connection that is closed while data still come is reset, and the client loses the answer, for instance the 503
+    that tells it to come back. What comes is dropped; the deadline of the body holds.
+    """
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+
+    def close(self) -> None:
+        """Close now, or leave it to the end of the body."""
+        if not self._protocol.body_is_coming:
+            self._protocol.transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol.transport, name)
 
 
 def bounded(settings: Server, metrics: ServerMetrics) -> type[BoundedProtocol]:

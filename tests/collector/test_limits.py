@@ -226,6 +226,28 @@ def test_below_the_disk_floor_503_is_answered_and_it_is_not_ready(launch: Start)
     assert full.raw() == []
 
 
+@pytest.mark.parametrize("line", [b"HTTP/1.1\r\nConnection: close\r\n", b"HTTP/1.0\r\n"])
+def test_a_refusal_reaches_a_client_that_sends_all_first_and_keeps_no_connection(
+    launch: Start, line: bytes
+) -> None:
+    full = launch(storage={"disk_floor_bytes": 2**60})
+    with full.connect() as connection:
+        connection.sendall(b"POST /collect " + line + b"Content-Length: 4000000\r\n\r\n" + b" " * 4_000_000)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 30\r\n" in answer
+    assert b"connection: close\r\n" in answer
+
+
+def test_a_client_that_has_its_refusal_and_sends_no_more_is_closed(hasty: Process) -> None:
+    name = 'flywheel_collector_deadlines_total{deadline="body"}'
+    before = hasty.metric(name)
+    with hasty.connect() as connection:
+        connection.sendall(b"POST /nothing HTTP/1.0\r\nContent-Length: 100\r\n\r\n{")
+        assert read_all(connection).startswith(b"HTTP/1.1 404")
+    assert hasty.metric(name) == before + 1
+
+
 def test_slow_clients_do_not_keep_a_good_one_from_being_served(launch: Start) -> None:
     busy = launch()
     slow = [busy.connect() for _ in range(200)]
