@@ -121,6 +121,8 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     connection = connect(settings.layout, settings.config)
     try:
         answer = connection.execute(text)
+        if answer is None:  # what DuckDB's types say cannot be: there was nothing but blanks or comments
+            raise UsageError("the query holds no statement", code="query_failed")
         columns = [column[0] for column in answer.description or ()]
         rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
     except duckdb.Error as error:

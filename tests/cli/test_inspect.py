@@ -107,6 +107,13 @@ def test_a_wrong_query_is_an_error_and_not_a_traceback(run: Run, labelled: Path)
     assert result.stderr.startswith("error[query_failed]: the query failed: Parser Error")
 
 
+@pytest.mark.parametrize("nothing", ["", " ;\n", "-- select 1"])
+def test_a_query_of_nothing_is_an_error_and_not_a_traceback(run: Run, labelled: Path, nothing: str) -> None:
+    result = run("sql", "--", nothing)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error[query_failed]: the query holds no statement")
+
+
 def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path) -> None:
     result = run("sql", f"copy (select 1) to '{tmp_path}/stolen.csv'", "--json")
     assert json.loads(result.stdout)["error"]["code"] == "query_failed"
