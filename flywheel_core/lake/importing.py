@@ -15,9 +15,10 @@ from datetime import date
 from pathlib import Path
 
 from flywheel_core.errors import NoDataError, PointError, StorageError
+from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.layout import Layout, day_of, replacing, sha256_of
 from flywheel_core.lake.points import BYTE_ORDER_MARK
-from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
+from flywheel_core.lake.raw_lines import Text, plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
 
@@ -34,7 +35,9 @@ class ImportResult:
     """What an import read and wrote; lines = imported + duplicates + rejected.
 
     Rejected lines are carried over as they are, to the day of the point before them, where ingest keeps them with
-    their reason. days: day -> points. shifted_days: whole days by which all times were moved.
+    their reason; those of a file without any point are only counted. A packed file that cannot be unpacked further has
+    one more, `file_damaged`: what is left of the line before the damage. days: day -> points. shifted_days: whole days by
+    which all times were moved.
     """
 
     files: tuple[Path, ...]
@@ -68,12 +71,16 @@ def import_files(
     shift = 0
     if last_day is not None:
         latest = max((point.timestamp for path in files for point in _points(path, meter)), default=None)
-        if latest is None:
-            raise NoDataError(f"no line of {', '.join(map(str, files))} is a data point with a timestamp")
-        shift = (last_day - day_of(latest)).days
+        shift = 0 if latest is None else (last_day - day_of(latest)).days
     importer = _Importer(layout, shift)
     for path in files:
         importer.take(path, meter)
+    if not importer.days:
+        reasons = ", ".join(f"{code} {count:,}" for code, count in sorted(importer.rejected.items()))
+        raise NoDataError(
+            f"no line of {', '.join(map(str, files))} is a data point with a timestamp",
+            hint=f"rejected: {reasons}" if reasons else None,
+        )
     return ImportResult(
         files=tuple(files),
         lines=importer.lines,
@@ -119,15 +126,17 @@ class _Importer:
         day: date | None = None
         waiting: list[bytes] = []  # rejected lines before the first point
         with _day_files(self._layout, writer, self.written) as put:
-            for line in _lines(path, meter):
+            for line, damaged in _lines(path, meter):
                 self.lines += 1
                 try:
+                    if damaged:
+                        raise PointError("file_damaged", REJECT_CODES["file_damaged"])
                     point = _dated(line, self._shift)
                 except PointError as error:
                     self.rejected[error.code] += 1
                     if day is None:
                         waiting.append(line)
-                    else:
+                    elif line:
                         put(day, line)
                     continue
                 digest = hashlib.blake2b(point.id.encode(), digest_size=16).digest()
@@ -158,26 +167,33 @@ def _dated(line: bytes, shift: int) -> DataPoint:
 
 
 def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
-    for line in _lines(path, meter):
+    for line, damaged in _lines(path, meter):
+        if damaged:
+            continue
         try:
             yield _dated(line, 0)
         except PointError:
             continue  # counted when the file is taken
 
 
-def _lines(path: Path, meter: _Meter) -> Iterator[bytes]:
-    """The lines of a file that are not blank, without byte order marks; of oversized ones the beginning."""
+def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
+    """The lines of a file that are not blank, without byte order marks; of oversized ones the beginning.
+
+    Beside each whether it is what is left of a line, maybe nothing, before the place where the file is damaged.
+    """
     compressed = path.suffix == ".gz"
     within = 0
     for chunk in unpacked_chunks(path) if compressed else plain_chunks(path):
         data = chunk.read()
-        if chunk.oversized:
-            yield data
+        if isinstance(chunk, Text) and chunk.damage is not None:
+            yield data, True
+        elif chunk.oversized:
+            yield data, False
         else:
             for line in data.split(b"\n"):
                 stripped = line.removeprefix(BYTE_ORDER_MARK)
                 if stripped.strip():
-                    yield stripped
+                    yield stripped, False
         within += 0 if compressed else len(data)
         meter.advance(within)
     meter.finish(path.stat().st_size)

@@ -97,6 +97,31 @@ def test_bad_lines_are_carried_over_for_ingest_to_keep(layout: Layout, tmp_path:
     ]
 
 
+def test_a_packed_file_that_breaks_off_says_so_and_gives_what_it_has(layout: Layout, tmp_path: Path) -> None:
+    lines = [recorded(f"point {number}", NOON) for number in range(2_000)]
+    packed = gzip.compress(b"".join(lines))
+    source = tmp_path / "outcomes.jsonl.gz"
+    source.write_bytes(packed[: len(packed) // 2])
+    result = import_files(layout, [source])
+    assert result.rejected_by_code == {"file_damaged": 1}
+    assert 0 < result.imported == result.lines - 1 < len(lines)
+    ingested = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert (ingested.accepted, ingested.lines) == (result.imported, result.lines)
+
+
+@pytest.mark.parametrize("name", ["plain.jsonl.gz", "without.jsonl"])
+@pytest.mark.parametrize("last_day", [None, DAY])
+def test_files_of_which_nothing_can_be_imported_are_an_error_that_says_why(
+    layout: Layout, tmp_path: Path, name: str, last_day: date | None
+) -> None:
+    source = tmp_path / name
+    source.write_bytes(recorded("a", None))
+    with pytest.raises(NoDataError, match=name) as error:
+        import_files(layout, [source], last_day)
+    assert error.value.hint == f"rejected: {'file_damaged' if name[-3:] == '.gz' else 'timestamp_invalid'} 1"
+    assert layout.raw_days() == []
+
+
 def test_points_that_have_a_source_keep_it(layout: Layout, tmp_path: Path) -> None:
     source = tmp_path / "outcomes.jsonl"
     source.write_bytes(line(point("a", {"big": 0.5}, source="gateway-9")))
