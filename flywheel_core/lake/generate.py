@@ -62,12 +62,17 @@ def generate(
 
     A best score below `min_score` (0..1) gives no label, whatever the configuration says; a point is taken once by
     its id. `output` is replaced at the end, or not at all. Memory is bounded whatever the size of `input`.
-    Raises UsageError for a `min_score` out of range, NoDataError when `input` is missing, StorageError.
+    Raises UsageError for a `min_score` out of range or an `output` that is `input`, NoDataError when `input` is missing,
+    StorageError.
     """
     if not 0.0 <= min_score <= 1.0:
         raise UsageError(f"the least score is {min_score}, not between 0 and 1")
     if not input.is_file():
         raise NoDataError(f"there is no file {input}", hint="name a raw file, plain or .gz")
+    if output.exists() and output.samefile(input):
+        raise UsageError(
+            f"the output is the input, {input}", hint="raw files are never rewritten: name another"
+        )
     labelling = config.labelling.model_copy(update={"min_score": min_score})
     tally, found = Tally(), _Found()
     with (

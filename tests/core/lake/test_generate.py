@@ -112,3 +112,14 @@ def test_what_cannot_work_is_said(tmp_path: Path) -> None:
         generate(tmp_path / "gone.jsonl", tmp_path / "out", 0.5, CONFIG)
     with pytest.raises(UsageError, match="between 0 and 1"):
         generate(tmp_path / "gone.jsonl", tmp_path / "out", 1.5, CONFIG)
+
+
+def test_the_input_is_not_overwritten(tmp_path: Path) -> None:
+    source = tmp_path / "raw.jsonl"
+    source.write_bytes(b"kept\n")
+    other = tmp_path / "link.jsonl"
+    other.symlink_to(source)
+    for output in (source, other):
+        with pytest.raises(UsageError, match="the output is the input"):
+            generate(source, output, 0.5, CONFIG)
+    assert source.read_bytes() == b"kept\n"
