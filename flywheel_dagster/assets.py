@@ -1,6 +1,6 @@
-"""The assets: what each is, whose it is, what it is made from. How one is made is in `steps.py`, in what order in `days.py`.
+"""The daily assets: what each is, whose it is, what it is made from. How one is made is in `steps.py`, in what order in `days.py`.
 
-Routers will stand here too: their specs beside these, their steps in a module of their own.
+Routers are in `router_assets.py`.
 """
 
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def daily_specs() -> list[dg.AssetSpec]:
         ),
         dg.AssetSpec(
             "quality_report",
-            deps=["responses", "training_examples"],
+            deps=["responses", "rejects", "training_examples", "label_distribution", "model_leaderboard"],
             description="Whether the day is fit to learn from: coverage, ties, margins, scores, unknown models, spend.",
             group_name="days",
             kinds={"duckdb", "parquet"},

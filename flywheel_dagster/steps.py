@@ -146,7 +146,7 @@ def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def make_quality(lake: Lake, day: date) -> Sequence[Outcome]:
-    """`responses` and `training_examples` -> `quality_report`; its single figures plot over days."""
+    """All other tables of the day -> `quality_report`; its single figures plot over days."""
     table = build_table(lake.layout, "quality_report", day, lake.config)
     report = read_table(lake.layout, table.name, [day]).drop("day")
     bins = report.filter(pl.col("section") == "score_histogram").select("key", "value").rows()
@@ -173,7 +173,7 @@ DAILY_STEPS = (
     Step(("training_examples",), ("responses",), make_examples),
     Step(("label_distribution",), ("training_examples",), make_distribution),
     Step(("model_leaderboard",), ("training_examples",), make_leaderboard),
-    Step(("quality_report",), ("training_examples",), make_quality),
+    Step(("quality_report",), ("training_examples", "label_distribution", "model_leaderboard"), make_quality),
     Step(
         ("training_dataset",),
         ("training_examples", "label_distribution", "model_leaderboard", "quality_report"),

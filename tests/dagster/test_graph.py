@@ -13,11 +13,12 @@ import pytest
 from flywheel_core.config import Config, Dataset, Operations, Storage
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.meanings import MEANINGS
-from flywheel_core.lake.tables import DAILY_TABLES, read_table
-from flywheel_dagster.assets import TABLES, TRAINING_DATASET
+from flywheel_core.lake.tables import DAILY_TABLES, SOURCES, read_table
+from flywheel_dagster.assets import TABLES, TRAINING_DATASET, daily_specs
 from flywheel_dagster.checks import DESCRIPTIONS, newest_is_recent
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import range_tags, utc_now
+from flywheel_dagster.steps import DAILY_STEPS
 from tests.dagster.points import MODELS, point, write_day, write_raw
 
 DAY = date(2026, 1, 5)
@@ -179,6 +180,21 @@ def test_the_documentation_names_everything() -> None:
 def test_tables_are_made_in_the_lakes_order() -> None:
     """The assets are the tables of the lake, no more and no fewer."""
     assert TABLES == DAILY_TABLES
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_table_depends_on_all_that_it_is_made_from(name: str) -> None:
+    (spec,) = [one for one in daily_specs() if one.key == dg.AssetKey(name)]
+    said = [dep.asset_key.to_user_string() for dep in spec.deps]
+    assert said == list(SOURCES[name])
+    documented = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
+    assert f"| `{name}` | {', '.join(f'`{one}`' for one in said)} |" in documented
+    (step,) = [one for one in DAILY_STEPS if name in one.assets]
+    held_up_by = set(step.needs)
+    for earlier in reversed(DAILY_STEPS):
+        if held_up_by.intersection(earlier.assets):
+            held_up_by.update(earlier.assets, earlier.needs)
+    assert set(SOURCES[name]) <= held_up_by, "it would be made from what an earlier run left"
 
 
 def test_a_backfill_through_a_range_gives_what_single_days_give(
