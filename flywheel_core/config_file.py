@@ -135,18 +135,27 @@ def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables
     for variable in sorted(variables):
         if not variable.startswith(VARIABLE_PREFIX):
             continue
-        parts = variable.removeprefix(VARIABLE_PREFIX).lower().split("__")
+        parts = variable.removeprefix(VARIABLE_PREFIX).split("__")
         try:
             value = yaml.load(variables[variable], Loader=_Loader)  # noqa: S506  # the loader is a safe one
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"the environment variable {variable} is not YAML: {error}") from None
         section = values
-        for part in parts[:-1]:
-            inner = section.setdefault(part, {})
+        for at, part in enumerate(parts):
+            parts[at] = _key(section, part)
+            if at == len(parts) - 1:
+                break
+            inner = section.setdefault(parts[at], {})
             if not isinstance(inner, dict):
                 raise ConfigError(
-                    f"the environment variable {variable} reaches into {part}, which is one value"
+                    f"the environment variable {variable} reaches into {parts[at]}, which is one value"
                 )
             section = inner
         section[parts[-1]] = value
         places[tuple(parts)] = VARIABLE_PLACE + variable
+
+
+def _key(section: Mapping[str, Any], part: str) -> str:
+    """The key that a part of a variable's name stands for: as the file spells it, where models may have capitals."""
+    fitting = [key for key in section if isinstance(key, str) and key.lower() == part.lower()]
+    return part if part in fitting else (*fitting, part.lower())[0]

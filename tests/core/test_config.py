@@ -219,6 +219,24 @@ def test_a_secret_that_is_not_set_names_who_needs_it() -> None:
         secret("KEY", "models.big.api_key_env", {})
 
 
+@pytest.mark.parametrize(
+    "variable", ["FLYWHEEL__MODELS__GPT-4O__TIMEOUT", "FLYWHEEL__Models__GPT-4o__timeout"]
+)
+def test_a_variable_sets_the_model_that_the_file_has_whatever_its_capitals(
+    tmp_path: Path, variable: str
+) -> None:
+    file = write(
+        tmp_path,
+        """
+        models: {GPT-4o: {category: general}}
+        routing: {default_model: GPT-4o}
+        data_collection: {training: {candidate_models: [GPT-4o]}}
+        """,
+    )
+    config = load_config(file, {variable: "3"})
+    assert {name: model.timeout for name, model in config.models.items()} == {"GPT-4o": 3.0}
+
+
 def test_a_child_process_gets_this_environment_with_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLYWHEEL_TEST_KEPT", "kept")
     assert environment_with({"NEW": "1"})["FLYWHEEL_TEST_KEPT"] == "kept"
