@@ -25,6 +25,7 @@ __all__ = [
     "DatasetResult",
     "Split",
     "build_dataset",
+    "dataset_versions",
     "latest_dataset",
     "load_manifest",
     "split_of",
@@ -86,18 +87,22 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     return DatasetResult(version, path, last_day, load_manifest(layout, version))
 
 
-def latest_dataset(layout: Layout) -> str | None:
-    """The version whose window ends last, the one built last if there are several; None without any."""
+def dataset_versions(layout: Layout) -> list[str]:
+    """All versions, the latest last: the one whose window ends last and, of several, the one asked for last."""
     if not layout.datasets.is_dir():
-        return None
+        return []
     found = [
         path for path in layout.datasets.iterdir() if (path / MANIFEST).is_file() and path.name[0] != "."
     ]
-    return (
-        max(found, key=lambda path: (path.name[:8], path.stat().st_mtime_ns, path.name)).name
-        if found
-        else None
-    )
+    return [
+        path.name
+        for path in sorted(found, key=lambda path: (path.name[:8], path.stat().st_mtime_ns, path.name))
+    ]
+
+
+def latest_dataset(layout: Layout) -> str | None:
+    """The last of `dataset_versions`; None without any."""
+    return next(reversed(dataset_versions(layout)), None)
 
 
 def load_manifest(layout: Layout, version: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel_core.errors import StorageError
+from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES
 
@@ -36,7 +37,7 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class Overview:
-    """The data folder. datasets and routers: their versions, in order of name."""
+    """The data folder. datasets: their versions, the latest last; routers: theirs, in order of name."""
 
     data_dir: Path
     days: tuple[DayFacts, ...]
@@ -70,7 +71,11 @@ def overview(layout: Layout) -> Overview:
         for day in sorted(rows)
     ]
     return Overview(
-        layout.root, tuple(facts), tuple(tables), _versions(layout.datasets), _versions(layout.routers)
+        layout.root,
+        tuple(facts),
+        tuple(tables),
+        tuple(dataset_versions(layout)),
+        _versions(layout.routers),
     )
 
 

@@ -41,6 +41,15 @@ def test_status_counts_days_tables_and_datasets(run: Run, labelled: Path) -> Non
     assert "Latest runs" not in text
 
 
+def test_status_names_the_dataset_that_was_asked_for_last(
+    run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in ("1", "2", "1"):
+        monkeypatch.setenv("FLYWHEEL__DATASET__SEED", seed)
+        (made,) = parsed(run("dataset", str(DAY_TWO), "--json"))
+        assert f", the last {made['version']}\n" in run("status").stdout
+
+
 def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> None:
     text = run("status", "--last", "1").stdout
     assert "Days, 1 of 2" in text
