@@ -1,5 +1,6 @@
 """The file of the day that one writer appends to, and the fresh one after a failure."""
 
+import errno
 import logging
 import mmap
 from collections.abc import Callable, Iterable
@@ -19,8 +20,8 @@ PathOf = Callable[[date, int], Path]
 class DayFiles:
     """Appends lines to the file of a day: `append` returns once they are durable.
 
-    After a failed write or sync the file at hand is never written again: the next append goes to a fresh one. Used by
-    one thread at a time.
+    After a failed write or sync the file at hand is never written again: the next append goes to a fresh one. So it
+    does when the file was moved or removed, for instance packed. Used by one thread at a time.
     """
 
     def __init__(self, disk: Disk, path_of: PathOf, buffer: mmap.mmap) -> None:
@@ -39,6 +40,8 @@ class DayFiles:
             raise StorageError(f"cannot open the file of {day}: {error}") from error
         try:
             file.append(pieces)
+            if not file.is_in_place():
+                raise OSError(errno.ENOENT, "it was moved or removed meanwhile")
         except OSError as error:
             self._give_up(file)
             raise StorageError(f"cannot write to {file.path}: {error}") from error
@@ -74,7 +77,9 @@ class DayFiles:
 
     def _file_of(self, day: date) -> LineFile:
         if self._file is not None and self._day == day:
-            return self._file
+            if self._file.is_in_place():
+                return self._file
+            log.warning("file_gone", extra={"path": str(self._file.path)})
         self.close()
         folder = self._path_of(day, 0).parent
         self._disk.make_folder(folder)
@@ -94,8 +99,9 @@ class DayFiles:
         self._file = None
         self._given_up.add(file.path)
         try:
+            empty = file.size == 0 and file.is_in_place()
             file.close(cut=True)
-            if file.size == 0:
+            if empty:
                 self._disk.remove(file.path)
                 self._given_up.discard(file.path)
         except OSError as error:

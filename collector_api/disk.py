@@ -60,6 +60,13 @@ class Disk:
         """Return once what was written to the file is durable."""
         os.fdatasync(file)
 
+    def is_at(self, file: int, path: Path) -> bool:
+        """Whether `path` still leads to the open file."""
+        try:
+            return os.path.samestat(os.fstat(file), path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def size(self, file: int) -> int:
         """Bytes in the file."""
         return os.fstat(file).st_size

@@ -69,6 +69,10 @@ class LineFile:
         self._tail = self._buffer[fill - fill % BLOCK : fill]
         self._padded = end > fill
 
+    def is_in_place(self) -> bool:
+        """Whether the file is still where it was opened: somebody may have moved or removed it. Raises OSError."""
+        return self._disk.is_at(self._file, self.path)
+
     def trim(self) -> None:
         """Cut off the newlines that fill up the last block. Raises OSError."""
         if self._padded:
