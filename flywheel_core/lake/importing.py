@@ -145,8 +145,9 @@ class _Importer:
                     continue
                 self._seen.add(digest)
                 day = day_of(point.timestamp)
-                while waiting:
-                    put(day, waiting.pop(0))
+                for early in waiting:
+                    put(day, early)
+                waiting.clear()
                 put(day, encode_point(point))
                 self.days[day] += 1
 
