@@ -158,7 +158,7 @@ class _Judged:
         scores = self.examples.scores
         if not means.max(initial=0.0) > means.min(initial=0.0):
             return {"points": [], "area": None}
-        scale = 1.0 / (means.max() - means.min())
+        scale = float(1.0 / (means.max() - means.min()))
         own = np.arange(len(scores))
         points = []
         for factor in (0.0, *np.geomspace(0.001, 10.0, 25).tolist()):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -42,6 +43,13 @@ def test_figures_of_a_trained_router_hang_together() -> None:
     )
     assert 0 < figures["curve"]["area"] <= 1
     assert min(point[0] for point in figures["curve"]["points"]) == pytest.approx(0.001)
+
+
+def test_figures_are_plain_json_values() -> None:
+    router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
+    figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
+    assert figures["curve"]["points"], "the models' costs differ"
+    assert msgspec.json.decode(msgspec.json.encode(figures)) == figures
 
 
 def test_only_questions_with_all_outcomes_count() -> None:
