@@ -133,16 +133,18 @@ class _Training:
         advantage = max(gains, key=lambda value: (round(gains[value][0], 12), value))
         candidates = {"best_single": (0.0, 0.0), "blend": gains[advantage]}
         labelled = self._labels(table, folds)
+        counts = np.broadcast_to(self._counts(), scores.shape)
         if labelled is not None:
-            candidates["labels"] = labelled[1]
+            chosen, _ = policy.choose(labelled[1], counts, np.ones(len(texts)))
+            candidates["labels"] = self._gain(chosen)
         winner = max(
             candidates, key=lambda name: (candidates[name][0] - candidates[name][1], name == "best_single")
         )
         if winner == "labels" and labelled is not None:
-            router = self._router(self._policy(always_single=False, known_share=least_known(known)))
-            found = self._trained(
-                replace(router, features=self.features, classifier=labelled[0], labels=labelled[2]), scores
+            router = replace(
+                self._router(policy), features=self.features, classifier=labelled[0], labels=labelled[2]
             )
+            found = self._trained(router, labelled[1], counts)
         elif winner == "blend":
             router = self._router(replace(policy, advantage=advantage))
             found = self._trained(
@@ -160,8 +162,8 @@ class _Training:
 
     def _labels(
         self, table: NDArray[np.float32], folds: NDArray[np.int64]
-    ) -> tuple[MultiRidge, tuple[float, float], tuple[str, ...]] | None:
-        """The classifier of labels, the gain of its cross-fitted choices, and its labels; None without two labels."""
+    ) -> tuple[MultiRidge, Doubles, tuple[str, ...]] | None:
+        """The classifier of labels, its cross-fitted scores (n, m), and its labels; None without two labels."""
         wanted = np.array(self.examples.labels, dtype=object)
         kept = sorted({label for label in self.examples.labels if label in self.categories} - {None}, key=str)
         if len(kept) < 2:
@@ -179,7 +181,7 @@ class _Training:
                 part, names, self.categories, self.means, table[outside], dimensions
             )
         classifier = label_classifier(table[rows], dimensions, wanted[rows], names, weights[rows])
-        return classifier, self._gain(scores.argmax(axis=1)), tuple(names)
+        return classifier, scores, tuple(names)
 
     def _gain(self, chosen: NDArray[np.intp]) -> tuple[float, float]:
         """Mean utility over the best single model's, and its standard error; unknown utilities count as no gain."""
@@ -202,7 +204,6 @@ class _Training:
         )
 
     def _router(self, policy: Policy) -> Router:
-        seen = ~np.isnan(self.differences)
         means = means_of(self.differences, self.examples.weights)
         spread = np.sqrt(means_of((self.differences - means) ** 2, self.examples.weights))
         return Router(
@@ -212,8 +213,13 @@ class _Training:
             policy,
             np.clip(means, 0.0, 1.0),
             spread,
-            seen.sum(axis=0).astype(float),
+            self._counts(),
         )
+
+    def _counts(self) -> Doubles:
+        """How many examples each model's score is known of."""
+        counts: Doubles = (~np.isnan(self.differences)).sum(axis=0).astype(float)
+        return counts
 
     def _best_single(self, why: str) -> Trained:
         router = self._router(self._policy(always_single=True, known_share=0.0))

@@ -28,6 +28,13 @@ def test_a_router_beats_the_best_single_model_on_new_questions() -> None:
     assert figures["calibration"]["error"] < 0.1
 
 
+def test_a_classifier_of_labels_that_wins_says_how_sure_it_is_of_its_own_choices() -> None:
+    trained = train(frame(250, seed=100), QUICK, version="v", categories=CATEGORIES)
+    assert trained.figures["candidate"] == "labels"
+    figures = evaluate(trained.router, read_examples(frame(800, seed=9), QUICK), QUICK)
+    assert figures["calibration"]["error"] < 0.04
+
+
 def test_missing_scores_are_learned_around() -> None:
     router = train(frame(1_500, missing=0.5), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(600, seed=9), QUICK), QUICK)
