@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from benchmarks.common import machine_info, percentile, print_result, print_table
 from benchmarks.pools import replay_pools
 from flywheel_core.learn.answers import joined_answers
-from flywheel_core.learn.evaluate import pair_figures
 from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.measures import pair_figures
 from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.text import question_group

@@ -48,10 +48,11 @@ def print_evaluation(figures: Mapping[str, Any], questions: str) -> None:
     click.echo(f"router {figures['router']}\n{figures['questions']:,} questions: {questions}\n")
     rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(figures)]
     print_table(("figure", "value", "lower 95 %", "upper 95 %"), rows, title="Summary")
-    models = sorted(figures["share"], key=lambda model: (-figures["share"][model], model))
+    shares = figures["overall"]["share"]
+    models = sorted(shares, key=lambda model: (-shares[model][0], model))
     print_table(
         ("model", "share", "score alone"),
-        [(model, figures["share"][model], figures["singles"][model]["score"]) for model in models],
+        [(model, shares[model][0], figures["singles"][model]["score"]) for model in models],
         title="Questions by chosen model",
     )
     categories = [

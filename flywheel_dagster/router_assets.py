@@ -204,14 +204,16 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
     the cost-quality curve, and the page with all of them."""
     if not evaluation:
         return {}
-    overall = {
-        name: value for name, value in evaluation["overall"].items() if isinstance(value, list)
-    }  # value, lower and upper 95 % bound
+    overall = evaluation["overall"]  # value, lower and upper 95 % bound
     rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(evaluation)]
     charts = evaluation_charts(evaluation)
     return {
-        **{f"test_{name}": metadata.short(value[0]) for name, value in overall.items()},
-        **{f"share_{model}": metadata.short(share) for model, share in evaluation["share"].items()},
+        **{
+            f"test_{name}": metadata.short(value[0])
+            for name, value in overall.items()
+            if isinstance(value, list)
+        },
+        **{f"share_{model}": metadata.short(value[0]) for model, value in overall["share"].items()},
         "test_questions": evaluation["questions"],
         "test_figures": metadata.rows_of(("figure", "value", "lower", "upper"), rows),
         "test_scores": metadata.picture(charts["scores"], title="Mean score on the test split"),

@@ -50,7 +50,7 @@ class Examples:
         utilities = self.scores.copy()
         for factor, paid in ((settings.lambda_cost, self.costs), (settings.lambda_latency, self.waits)):
             if factor:
-                utilities -= factor * np.where(np.isnan(paid), column_means(paid), paid)
+                utilities -= factor * filled(paid)
         return utilities
 
     def pick(self, rows: NDArray[Any], models: Sequence[str] | None = None) -> Self:
@@ -116,6 +116,11 @@ def column_means(table: Doubles) -> Doubles:
     seen = ~np.isnan(table)
     means: Doubles = np.nan_to_num(table).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     return means
+
+
+def filled(table: Doubles) -> Doubles:
+    """The same with each column's mean where it is unknown, 0 where nothing of it is known."""
+    return np.where(np.isnan(table), column_means(table), table)
 
 
 def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:

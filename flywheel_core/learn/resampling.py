@@ -25,4 +25,11 @@ def means_in(values: Doubles, draws: NDArray[np.float64]) -> Doubles:
 
 def interval(values: Doubles, draws: NDArray[np.float64]) -> list[float]:
     """Mean, and its 95 % bounds."""
-    return [float(values.mean()), *np.quantile(means_in(values, draws), [0.025, 0.975]).tolist()]
+    return bounded(float(values.mean()), means_in(values, draws))
+
+
+def bounded(value: float, drawn: Doubles) -> list[float]:
+    """A figure, and its 95 % bounds by what it was in the resamples; without any the figure itself."""
+    if not len(drawn):
+        return [float(value)] * 3
+    return [float(value), *np.quantile(drawn, [0.025, 0.975]).tolist()]

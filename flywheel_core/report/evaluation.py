@@ -6,7 +6,7 @@ from typing import Any
 
 from flywheel_core.report.charts import bar_chart
 from flywheel_core.report.curves import curve_chart
-from flywheel_core.report.page import CHART_WIDTH, NOTHING, WIDE_CHART, render
+from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, render
 from flywheel_core.report.svg import number
 
 PER = 1_000
@@ -68,57 +68,46 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
             "%",
             "questions whose label is the router's category",
         ),
-        "cost": (f"cost of {PER:,}", PER, "", COST_UNIT),
-        "seconds": ("latency", 1_000, " ms", "mean time until the chosen model's answer was whole"),
-    }
-    rows = [
-        _row(name, overall[key], scale, unit, meaning)
-        for key, (name, scale, unit, meaning) in told.items()
-        if key in overall
-    ]
-    single = [
-        (
-            "macro-F1",
-            overall.get("category_macro_f1"),
-            1,
-            "",
-            "mean over the labels of the category's F1, 0 to 1",
-        ),
-        (
+        "category_macro_f1": ("macro-F1", 1, "", "mean over the labels of the category's F1, 0 to 1"),
+        "calibration_error": (
             "calibration error",
-            figures["calibration"]["error"],
             100,
             " points",
             "mean distance of confidence from the share that came true, of 100",
         ),
-        (
+        "curve_area": (
             "area under the curve",
-            figures["curve"]["area"],
             1,
             "",
             "mean score over all costs between the cheapest and the dearest model",
         ),
+        "apgr": (
+            "APGR",
+            100,
+            "%",
+            "of the gap between the two models, mean over all shares of questions that go to the stronger",
+        ),
+        "cpt50": (
+            "CPT50",
+            100,
+            "%",
+            "questions that have to go to the stronger model for half of the gap",
+        ),
+        "cost": (f"cost of {PER:,}", PER, "", COST_UNIT),
+        "seconds": ("latency", 1_000, " ms", "mean time until the chosen model's answer was whole"),
+    }
+    return [
+        _row(name, overall[key], scale, unit, meaning)
+        for key, (name, scale, unit, meaning) in told.items()
+        if key in overall
     ]
-    rows += [
-        Figure(name, _text(value, scale, unit), NOTHING, NOTHING, meaning)
-        for name, value, scale, unit, meaning in single
-        if value is not None
-    ]
-    if "apgr" in figures:
-        recovered = (
-            "of the gap between the two models, mean over all shares of questions that go to the stronger"
-        )
-        half = "questions that have to go to the stronger model for half of the gap"
-        for key, name, meaning in (("apgr", "APGR", recovered), ("cpt50", "CPT50", half)):
-            rows.append(_row(name, figures[key], 100, "%", meaning))
-    return rows
 
 
 def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
     """Name -> SVG: `scores`, `shares`, `curve` and `calibration`."""
     overall, singles = figures["overall"], figures["singles"]
-    curve = [(cost * PER, score) for cost, score, _ in figures["curve"]["points"]]
-    said = [(100 * confidence, 100 * came) for confidence, came, _ in figures["calibration"]["bins"]]
+    curve = [(cost * PER, score) for cost, score, _ in figures["curve"]]
+    said = [(100 * confidence, 100 * came) for confidence, came, _ in figures["calibration"]]
     return {
         "scores": bar_chart(
             [(name.replace("_", " "), overall[name][0]) for name in POLICIES],
@@ -127,7 +116,7 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
             width=CHART_WIDTH,
         ),
         "shares": bar_chart(
-            [(model, 100 * share) for model, share in figures["share"].items()],
+            [(model, 100 * share[0]) for model, share in overall["share"].items()],
             title="Questions by chosen model",
             unit="% of the questions",
             width=CHART_WIDTH,
@@ -155,10 +144,10 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
 
 def _models(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models by the share of questions that the router gives them."""
-    shares: Mapping[str, float] = figures["share"]
+    shares: Mapping[str, Sequence[float]] = figures["overall"]["share"]
     return [
         {"model": model, "share": shares[model], **figures["singles"][model]}
-        for model in sorted(shares, key=lambda model: (-shares[model], model))
+        for model in sorted(shares, key=lambda model: (-shares[model][0], model))
     ]
 
 

@@ -159,6 +159,8 @@ def test_a_real_router_goes_the_same_way_and_shows_its_figures(
     judged = shown(night, "router_evaluation")
     assert judged["verdict"] == "promoted"
     assert judged["test_best_single"] < judged["test_routed"] <= judged["test_oracle"]
+    plotted = ("test_category_macro_f1", "test_calibration_error", "test_apgr", "test_cpt50", "share_coder")
+    assert all(isinstance(judged[name], float) for name in plotted)
     assert "data:image/svg+xml" in str(judged["test_scores"])
     assert "data:image/svg+xml" in str(judged["test_curve"])
     assert re.search(r"\| latency \| [\d.]+ ms \|", judged["test_figures"]), "figures carry their units"

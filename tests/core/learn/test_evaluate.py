@@ -5,10 +5,18 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from flywheel_core.errors import NoDataError
-from flywheel_core.learn.evaluate import evaluate, pair_figures
+from flywheel_core.learn.evaluate import evaluate
 from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.measures import (
+    calibration_error,
+    curve_area,
+    curve_choices,
+    macro_f1,
+    pair_figures,
+)
 from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train, train_examples
@@ -28,7 +36,8 @@ def test_the_best_single_model_gains_nothing_and_closes_no_gap() -> None:
     assert overall["random"][0] == pytest.approx(examples.scores.mean())
     assert overall["oracle"][0] == pytest.approx(examples.scores.max(axis=1).mean())
     assert overall["regret"][0] == pytest.approx(overall["oracle"][0] - overall["routed"][0])
-    assert figures["share"] == {"m-code": 0.0, "m-general": 1.0, "m-math": 0.0}
+    shares = overall["share"]
+    assert shares == {"m-code": [0.0] * 3, "m-general": [1.0] * 3, "m-math": [0.0] * 3}
 
 
 def test_figures_of_a_trained_router_hang_together() -> None:
@@ -36,20 +45,63 @@ def test_figures_of_a_trained_router_hang_together() -> None:
     figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
     overall = figures["overall"]
     assert overall["random"][0] < overall["best_single"][0] < overall["routed"][0] < overall["oracle"][0]
-    assert sum(figures["share"].values()) == pytest.approx(1)
+    assert sum(share[0] for share in overall["share"].values()) == pytest.approx(1)
     assert sum(sum(row.values()) for row in figures["confusion"].values()) == 300
     assert [one["regret"] for one in figures["worst"]] == sorted(
         (one["regret"] for one in figures["worst"]), reverse=True
     )
-    assert 0 < figures["curve"]["area"] <= 1
-    assert min(point[0] for point in figures["curve"]["points"]) == pytest.approx(0.001)
+    assert min(point[0] for point in figures["curve"]) == pytest.approx(0.001)
+    for found in (overall, *figures["categories"].values()):
+        for name in ("category_macro_f1", "calibration_error", "curve_area", "gap_closed", "cost", "seconds"):
+            value, lower, upper = found[name]
+            assert lower - 1e-9 <= value <= upper + 1e-9, name
+        assert 0 < found["curve_area"][0] <= 1
 
 
 def test_figures_are_plain_json_values() -> None:
     router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
-    assert figures["curve"]["points"], "the models' costs differ"
+    assert figures["curve"], "the models' costs differ"
     assert msgspec.json.decode(msgspec.json.encode(figures)) == figures
+
+
+def test_an_unknown_cost_or_wait_counts_as_the_models_mean() -> None:
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    costs, waits = examples.costs.copy(), examples.waits.copy()
+    costs[:150], waits[:150] = np.nan, np.nan
+    figures = evaluate(router, replace(examples, costs=costs, waits=waits), QUICK)
+    assert figures["overall"]["cost"] == pytest.approx([0.01] * 3)
+    assert figures["singles"]["m-general"]["seconds"] == pytest.approx(0.8)
+
+
+def test_bounds_are_those_of_the_figure_worked_out_in_each_resample() -> None:
+    random = np.random.default_rng(1)
+    truth, guess = random.choice(["a", "b", "c"], 90), random.choice(["a", "b"], 90)
+    confidence, within = random.random(90), random.random(90) < 0.6
+    scores, expected, costs = (
+        random.random((90, 3)),
+        random.random((90, 3)),
+        random.random((90, 3)) + np.arange(3),
+    )
+    draws = resamples(np.arange(90).astype(str), 0, 40)
+    _, along = curve_choices(expected, costs)
+
+    def figures(rows: NDArray[np.intp]) -> list[float]:
+        none = np.zeros((0, len(rows)))
+        area = curve_area(along[rows], scores[rows], costs[rows], none)
+        assert area is not None
+        return [
+            macro_f1(truth[rows], guess[rows], none)[0],
+            calibration_error(confidence[rows], within[rows], none)[0],
+            area[0],
+        ]
+
+    each = [figures(np.repeat(np.arange(90), draw.astype(int))) for draw in draws]
+    bounds = np.quantile(each, [0.025, 0.975], axis=0)
+    assert macro_f1(truth, guess, draws)[1:] == pytest.approx(bounds[:, 0])
+    assert calibration_error(confidence, within, draws)[2] == pytest.approx(bounds[1, 1])
+    assert curve_area(along, scores, costs, draws)[1:] == pytest.approx(bounds[:, 2])  # type: ignore[index]  # costs differ
 
 
 def test_only_questions_with_all_outcomes_count() -> None:

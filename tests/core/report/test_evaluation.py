@@ -59,7 +59,8 @@ def test_the_page_shows_summary_shares_curve_calibration_confusion_categories_an
         assert f"{value:.3f}" in words
     for value in (*overall["gain"], three["categories"]["code"]["gain"][1]):
         assert f"{value:+.3f}" in words
-    assert f"{three['share']['m-math']:.1%}" in words
+    assert f"{three['overall']['share']['m-math'][0]:.1%}" in words
+    assert f"{three['categories']['math']['calibration_error'][0]:.1%}" in words
     for row in three["worst"]:
         assert row["question"] in words
     right, of_label = three["confusion"]["code"]["code"], sum(three["confusion"]["code"].values())
@@ -79,27 +80,31 @@ def test_figures_carry_their_units(three: dict[str, Any]) -> None:
     assert rows["latency"].value == f"{1_000 * overall['seconds'][0]:.1f} ms"
     assert rows["gap closed"].lower == f"{100 * overall['gap_closed'][1]:.1f}%"
     assert rows["gain"].value.startswith("+")
-    assert rows["macro-F1"].lower == "–"
+    assert rows["macro-F1"].lower == f"{overall['category_macro_f1'][1]:.3f}"
+    assert rows["calibration error"].upper == f"{100 * overall['calibration_error'][2]:.1f} points"
+    assert rows["area under the curve"].lower == f"{overall['curve_area'][1]:.3f}"
     assert "APGR" not in rows
 
 
 def test_two_models_have_apgr_and_cpt50() -> None:
     figures = figures_of(["m-code", "m-general"])
     rows = {row.name: row for row in summary_of(figures)}
-    assert rows["APGR"].value == f"{100 * figures['apgr'][0]:.1f}%"
-    assert rows["CPT50"].upper == f"{100 * figures['cpt50'][2]:.1f}%"
+    assert rows["APGR"].value == f"{100 * figures['overall']['apgr'][0]:.1f}%"
+    assert rows["CPT50"].upper == f"{100 * figures['overall']['cpt50'][2]:.1f}%"
     assert "CPT50" in evaluation_page(figures, questions=SPLIT)
 
 
 def test_without_costs_labels_and_regrets_the_page_says_so(three: dict[str, Any]) -> None:
     bare = {
         **three,
-        "curve": {"points": [], "area": None},
+        "curve": [],
         "confusion": {},
         "worst": [],
         "categories": {},
         "overall": {
-            name: value for name, value in three["overall"].items() if not name.startswith("category")
+            name: value
+            for name, value in three["overall"].items()
+            if not name.startswith("category") and name != "curve_area"
         },
     }
     reader = Reader(evaluation_page(bare, questions=SPLIT))
@@ -116,7 +121,7 @@ def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None
     hostile = {
         **three,
         "router": evil,
-        "share": {evil: 1.0},
+        "overall": {**three["overall"], "share": {evil: [1.0, 1.0, 1.0]}},
         "singles": {evil: three["singles"]["m-math"]},
         "confusion": {evil: {evil: 1}},
         "categories": {evil: three["categories"]["code"]},

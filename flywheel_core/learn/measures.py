@@ -1,0 +1,115 @@
+"""Figures that are no means of questions, each [value, lower, upper] with 95 % bounds from bootstrap resamples.
+
+draws: how often each question is drawn in each resample, (resamples, n), see `resamples`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel_core.learn.resampling import bounded, resamples
+from flywheel_core.learn.targets import Doubles
+
+_BINS = 10
+
+
+def macro_f1(truth: NDArray[Any], guess: NDArray[Any], draws: Doubles) -> list[float]:
+    """Mean over the labels of `truth` of a label's F1, 0..1; in a resample only over labels that it drew. Both (n,), n >= 1."""
+    labels = sorted(set(truth))
+    told = np.column_stack([truth == label for label in labels]).astype(float)
+    guessed = np.column_stack([guess == label for label in labels]).astype(float)
+    drawn, hits = _sums(told, draws), _sums(told * guessed, draws)
+    scores = 2 * hits / np.maximum(drawn + _sums(guessed, draws), 1)
+    means = np.where(drawn > 0, scores, 0.0).sum(axis=1) / np.maximum((drawn > 0).sum(axis=1), 1)
+    return bounded(means[0], means[1:])
+
+
+def calibration_bins(confidence: Doubles, within: NDArray[np.bool_]) -> list[list[float]]:
+    """Mean confidence, share that came true and number of questions of each tenth of confidence that has any."""
+    bins = _bins(confidence)
+    return [
+        [float(confidence[bins == at].mean()), float(within[bins == at].mean()), int((bins == at).sum())]
+        for at in np.unique(bins)
+    ]
+
+
+def calibration_error(confidence: Doubles, within: NDArray[np.bool_], draws: Doubles) -> list[float]:
+    """Mean distance, over questions, of their tenth's mean confidence from its share that came true, 0..1.
+
+    Chance only ever adds to distances, and resamples add it once more: the lower bound is at most the figure itself.
+    """
+    member = np.eye(_BINS)[_bins(confidence)]
+    off = np.abs(_sums(member * (confidence - within)[:, None], draws)).sum(axis=1)
+    errors = off / np.maximum(_sums(member, draws).sum(axis=1), 1)
+    value, lower, upper = bounded(errors[0], errors[1:])
+    return [value, min(value, lower), max(value, upper)]
+
+
+def curve_choices(expected: Doubles, costs: Doubles) -> tuple[Doubles, NDArray[np.intp]]:
+    """Score that one unit of currency is worth at each point of the cost-quality curve, (k,), and the model chosen there,
+    (n, k). expected, costs: (n, m). None of either when all models cost the same."""
+    means = costs.mean(axis=0)
+    reach = float(means.max(initial=0.0) - means.min(initial=np.inf))
+    if not reach > 0:
+        return np.zeros(0), np.zeros((len(costs), 0), dtype=np.intp)
+    factors = np.array([0.0, *np.geomspace(0.001, 10.0, 25)]) / reach
+    return factors, np.column_stack([(expected - factor * means).argmax(axis=1) for factor in factors])
+
+
+def curve_area(
+    chosen: NDArray[np.intp], scores: Doubles, costs: Doubles, draws: Doubles
+) -> list[float] | None:
+    """Area under the cost-quality curve: mean of the best score that a cost buys, over all costs between the cheapest and the
+    dearest model. chosen: see `curve_choices`; None where there is no curve."""
+    if not chosen.shape[1]:
+        return None
+    rows = np.arange(len(scores))[:, None]
+    drawn = np.maximum(_sums(np.ones((len(scores), 1)), draws), 1)
+    singles = _sums(costs, draws) / drawn
+    low, high = singles.min(axis=1, keepdims=True), singles.max(axis=1, keepdims=True)
+    cheapest = int(singles[0].argmin())
+    paid = _sums(np.column_stack([costs[rows, chosen], costs[:, cheapest]]), draws) / drawn
+    reached = _sums(np.column_stack([scores[rows, chosen], scores[:, cheapest]]), draws) / drawn
+    order = np.lexsort((reached, paid), axis=1)
+    across = (np.take_along_axis(paid, order, axis=1) - low) / np.maximum(high - low, 1e-300)
+    up = np.maximum.accumulate(np.take_along_axis(reached, order, axis=1), axis=1)
+    across = np.column_stack([across, np.maximum(1.0, across[:, -1])])
+    areas = np.trapezoid(np.column_stack([up, up[:, -1]]), across, axis=1)
+    spread = (high > low)[1:, 0]
+    return bounded(areas[0], areas[1:][spread])
+
+
+def pair_figures(expected: Doubles, scores: Doubles, groups: NDArray[np.str_]) -> dict[str, Any]:
+    """APGR and CPT50 of two models; strong is the one with the better mean.
+
+    expected, scores: (n, 2). The performance gap recovered is read at every share of questions that go to the strong model, in
+    order of expected gain: APGR is its mean, CPT50 the smallest share (0..1) at which half of it is recovered.
+    """
+    strong = int(scores.mean(axis=0).argmax())
+    lead, gain = expected[:, strong] - expected[:, 1 - strong], scores[:, strong] - scores[:, 1 - strong]
+    order = np.argsort(-lead, kind="stable")
+    gains = gain[order]
+    value = _recovered(gains, np.ones(len(gains)))
+    drawn = np.array([_recovered(gains, draw) for draw in resamples(groups, 0)[:, order]])
+    return {name: bounded(value[at], drawn[:, at]) for at, name in enumerate(("apgr", "cpt50"))}
+
+
+def _recovered(gains: Doubles, weights: Doubles) -> tuple[float, float]:
+    """APGR and CPT50 of gains in order of expected gain, each counted `weights` times; (0.5, 1) when nothing can be gained."""
+    total = float(gains @ weights)
+    if total <= 0:
+        return 0.5, 1.0
+    share = np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum()
+    recovered = np.concatenate([[0.0], np.cumsum(gains * weights)]) / total
+    return float(np.trapezoid(recovered, share)), float(share[np.argmax(recovered >= 0.5)])
+
+
+def _sums(table: Doubles, draws: Doubles) -> Doubles:
+    """Sums of the columns (n, k) over all questions, then in each resample: (1 + resamples, k)."""
+    result: Doubles = np.vstack([table.sum(axis=0), draws @ table])
+    return result
+
+
+def _bins(confidence: Doubles) -> NDArray[np.intp]:
+    return np.minimum((confidence * _BINS).astype(np.intp), _BINS - 1)
