@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.config import Config
-from flywheel_core.errors import FlywheelError, NoDataError, RouterError, UsageError
+from flywheel_core.errors import FlywheelError, NoDataError, RouterError
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
@@ -26,7 +26,7 @@ from flywheel_core.learn.evidence import chosen_values
 from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.nightly import Craft, run_night
 from flywheel_core.learn.registry import Registry
-from flywheel_core.learn.replay_days import config_of, hand_out, stage
+from flywheel_core.learn.replay_days import another_replay, config_of, hand_out, stage
 from flywheel_core.learn.replay_result import DayResult, Replay
 
 BY = "replay"
@@ -49,9 +49,10 @@ def replay(
     Raises UsageError when another replay lies in the folder, NoDataError when there is nothing to play.
     """
     source, target = Layout(folder / "source"), Layout(folder / "data")
-    key = _key(files, pool, config)
+    digests = _digests(files)
+    key = _key(digests, pool, config)
     state = _read_state(folder / STATE, key)
-    models = stage(source, files, pool, on_stage)
+    models = stage(source, files, digests, pool, on_stage)
     if state is None:
         state = Replay(key=key, models=models)
         _write_state(folder / STATE, state)
@@ -65,7 +66,7 @@ def replay(
             _write_state(folder / STATE, state)
         result = state.days[number - 1]
         if result.verdict is None:
-            result.verdict, result.reason = _learn(target, day, config, craft)
+            result.verdict, result.reason = _learn(target, day, config, craft, result.router)
             _write_state(folder / STATE, state)
         if on_day is not None:
             on_day(result, number, len(days))
@@ -113,14 +114,21 @@ def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Confi
     )
 
 
-def _learn(layout: Layout, day: date, config: Config, craft: Craft) -> tuple[str, str]:
-    """Train and judge as the nightly run does. A day that cannot be learnt from leaves the champion as it is."""
+def _learn(layout: Layout, day: date, config: Config, craft: Craft, served: str | None) -> tuple[str, str]:
+    """Train and judge as the nightly run does. A day that cannot be learnt from leaves the champion as it is.
+
+    served: the router of the day. A challenger that is the champion already and did not serve the day was promoted by this
+    very night, before the replay was broken off.
+    """
     try:
         dataset = build_dataset(layout, day, config).version
         challenger = craft.train(layout, dataset, config)
     except (NoDataError, RouterError) as error:
         return "no_challenger", error.message
     night = run_night(layout, challenger, dataset, day, config, craft, by=BY)
+    if night.verdict == "same" and challenger != served:
+        entry = Registry(layout, craft.verify).entry(night.champion)
+        return "promoted", entry.reason if entry else night.reason
     return night.verdict, night.reason
 
 
@@ -145,13 +153,18 @@ def _best_so_far(before: Sequence[DayResult]) -> str | None:
     return min(sums, key=lambda model: (-sums[model][0] / sums[model][1], model), default=None)
 
 
-def _key(files: Sequence[Path], pool: Sequence[str], config: Config) -> str:
-    """Changes with whatever would change the result: the files, the models, the settings."""
+def _digests(files: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file. Raises NoDataError for one that is not there."""
     for path in files:
         if not path.is_file():
             raise NoDataError(f"there is no file {path}")
+    return [sha256_of(path) for path in files]
+
+
+def _key(digests: Sequence[str], pool: Sequence[str], config: Config) -> str:
+    """Changes with whatever would change the result: the files, the models, the settings."""
     settings = config.model_dump(mode="json", exclude={"storage", "collector", "gateway", "operations"})
-    parts = [[sha256_of(path) for path in files], list(pool), settings]
+    parts = [list(digests), list(pool), settings]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
@@ -163,10 +176,7 @@ def _read_state(path: Path, key: str) -> Replay | None:
     except msgspec.MsgspecError as error:
         raise FlywheelError(f"{path} is damaged: {error}", hint="use another folder") from None
     if state.key != key:
-        raise UsageError(
-            f"another replay lies in {path.parent}: other files, models or settings",
-            hint="name another folder with --folder, or remove this one",
-        )
+        raise another_replay(path.parent, "other files, models or settings")
     return state
 
 

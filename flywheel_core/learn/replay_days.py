@@ -15,18 +15,27 @@ from flywheel_core.lake.reading import Progress
 from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
-MODELS = "models.json"
+FILES, MODELS = "files.json", "models.json"
 
 
 def stage(
-    source: Layout, files: Sequence[Path], pool: Sequence[str], progress: Progress | None = None
+    source: Layout,
+    files: Sequence[Path],
+    digests: Sequence[str],
+    pool: Sequence[str],
+    progress: Progress | None = None,
 ) -> list[str]:
     """Take the files into the raw days of `source`, once; gives the models of the replay: `pool`, or all there are.
 
-    Raises NoDataError without a data point, UsageError for a pool of fewer than two models or with one that no data
-    point knows.
+    digests: the files' SHA-256, noted before the first line is taken, so that what a broken-off call left is never mixed
+    with other files. Raises NoDataError without a data point, UsageError when other files lie there, and for a pool of
+    fewer than two models or with one that no data point knows.
     """
-    noted = source.root / MODELS
+    taken, noted = source.root / FILES, source.root / MODELS
+    if not taken.is_file():
+        write_atomically(taken, msgspec.json.encode(digests))
+    elif msgspec.json.decode(taken.read_bytes()) != list(digests):
+        raise another_replay(source.root.parent, "other files")
     if noted.is_file():
         found: list[str] = msgspec.json.decode(noted.read_bytes(), type=list[str])
     else:
@@ -46,6 +55,14 @@ def stage(
             f"a replay needs two or more models to choose from, not {', '.join(models) or 'none'}"
         )
     return models
+
+
+def another_replay(folder: Path, differs: str) -> UsageError:
+    """What is said when the folder of a replay belongs to one that differs."""
+    return UsageError(
+        f"another replay lies in {folder}: {differs}",
+        hint="name another folder with --folder, or remove this one",
+    )
 
 
 def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flywheel_core.config import Config
@@ -112,6 +113,28 @@ def test_a_replay_that_was_stopped_between_serving_and_learning_is_served_by_the
     with pytest.raises(Stop):
         replay([recorded], tmp_path, Config(), craft)
     assert replay([recorded], tmp_path, Config(), toy.CRAFT) == played[1]
+
+
+def test_a_promotion_that_a_broken_off_replay_did_not_note_is_noted_by_the_next_call(
+    recorded: Path, tmp_path: Path, played: tuple[Path, Replay]
+) -> None:
+    replay([recorded], tmp_path, Config(), toy.CRAFT)
+    state = tmp_path / "replay.json"
+    found = msgspec.json.decode(state.read_bytes(), type=Replay)
+    del found.days[2:]
+    found.days[1].verdict, found.days[1].reason = None, ""
+    state.write_bytes(msgspec.json.encode(found))
+    assert replay([recorded], tmp_path, Config(), toy.CRAFT).days[1] == played[1].days[1]
+
+
+def test_what_a_refused_call_staged_is_not_played_as_other_files(recorded: Path, tmp_path: Path) -> None:
+    other, folder = tmp_path / "other.jsonl", tmp_path / "replay"
+    other.write_bytes(b"".join(line + b"\n" for line in toy.points(toy.FIRST, 60, seed=1)))
+    with pytest.raises(UsageError, match="no recorded outcome"):
+        replay([other], folder, Config(), toy.CRAFT, pool=["coder", "gpt"])
+    with pytest.raises(UsageError, match="other files"):
+        replay([recorded], folder, Config(), toy.CRAFT)
+    assert replay([other], folder, Config(), toy.CRAFT).days[0].questions == 60
 
 
 def test_a_pool_leaves_the_other_models_out_of_everything(tmp_path: Path) -> None:
