@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, shown
+from flywheel_cli.output import print_json, print_table
 from flywheel_cli.router import who
 from flywheel_core.errors import NoDataError, RouterError, UsageError
 from flywheel_core.lake.dataset import latest_dataset, load_manifest
@@ -20,6 +20,7 @@ from flywheel_core.learn.nightly import run_night
 from flywheel_core.learn.why import RawLine, Spoke, find_raw_line, words_that_spoke
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.decisions import DecisionRecord, find_decision
+from flywheel_gateway.routing import REASONS
 
 
 @click.command()
@@ -115,7 +116,11 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
         facts["router"] = {name: value for name, value in manifest.items() if name != "files"}
         facts["dataset"] = manifest.get("dataset")
-        if prompt is None:
+        if not record.scores:
+            facts["note"] = "the router gave no scores: no words spoke"
+        elif manifest.get("policy", {}).get("always_single"):
+            facts["note"] = "this router asks one model whatever the prompt: no words spoke"
+        elif prompt is None:
             facts["note"] = (
                 "the request was not collected, so its words are not known: give them with --prompt"
             )
@@ -135,11 +140,11 @@ def _print_decision(
 ) -> None:
     served = record.served or "nobody"
     moment = datetime.fromtimestamp(record.at, UTC)
-    click.echo(f"decision {record.decision_id}, {shown(moment)} UTC")
+    click.echo(f"decision {record.decision_id}, {moment:%Y-%m-%d %H:%M:%S} UTC")
     click.echo(
-        f"{record.model} (category {record.category}), reason {record.reason}, confidence {record.confidence:.2f}; "
-        f"answered by {served}"
+        f"{record.model} (category {record.category}), confidence {record.confidence:.2f}; answered by {served}"
     )
+    click.echo(f"reason {record.reason}: {REASONS.get(record.reason, 'of an unknown kind')}")
     for model, trouble in record.failed.items():
         click.echo(f"  {model} failed: {trouble}")
     click.echo(f"router {record.router_version or '-'}, dataset {facts['dataset'] or '-'}\n")

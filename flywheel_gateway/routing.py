@@ -10,6 +10,7 @@ from typing import Protocol
 
 from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
+from flywheel_core.learn import reasons as router_reasons
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.cache import DecisionCache
 
@@ -21,21 +22,20 @@ UNSURE = 0.5
 """Confidence of a decision that no router made."""
 ROUTER_THREADS = 2
 
-ROUTER = "router"
 CACHE = "cache"
 REQUESTED = "requested"
 FALLBACK = "fallback"
 NO_ROUTER = "no_router"
 NO_PROMPT = "no_prompt"
 REASONS = {
-    ROUTER: "the router chose the model",
+    **router_reasons.REASONS,
     CACHE: "the router chose it for the same prompt before",
     REQUESTED: "the client named it",
     FALLBACK: "the router failed or took too long, so it is the default model",
     NO_ROUTER: "no router is in service yet, so it is the default model",
     NO_PROMPT: "the request has no question to route by, so it is the default model",
 }
-"""Why a model is to answer: reason -> meaning. A router may have further ones of its own."""
+"""Why a model is to answer: reason -> meaning, those of a trained router first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from flywheel_core.learn.reasons import ROUTER, SINGLE, THIN, UNFAMILIAR
 from flywheel_core.learn.targets import Doubles
 
-ROUTER, THIN, UNFAMILIAR, SINGLE = "router", "thin_evidence", "unfamiliar", "best_single"
-REASONS = {
-    ROUTER: "the router chose the model",
-    THIN: "too few similar training questions speak for another model, so it is the best single one",
-    UNFAMILIAR: "the text is unlike the training data, so it is the best single model",
-    SINGLE: "no router foretells more than the best single model",
-}
 _CODES = (ROUTER, THIN, UNFAMILIAR, SINGLE)
 _EVEN = (0.0, 0.0, 0.0)
 
@@ -44,7 +38,7 @@ class Policy:
     def choose(
         self, scores: Doubles, evidence: Doubles, known: NDArray[np.floating]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Number of the chosen model and of the reason in `REASONS`, both (n,).
+        """Number of the chosen model and of the reason in `reasons.REASONS`, both (n,).
 
         scores, evidence: (n, m); known: (n,), share of n-grams that the training texts had.
         """

@@ -1,6 +1,7 @@
 """Routers from the command line: train, list, show, promote, roll back, compare, explain, replay."""
 
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ import msgspec
 import pytest
 
 from flywheel_core.lake.layout import Layout, day_of
-from flywheel_core.learn.artefact import verify_router
+from flywheel_core.learn.artefact import publish_router, verify_router
 from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train
 from flywheel_core.learn.why import words_that_spoke
 from flywheel_core.records import DataPoint, Response, encode_point
 from flywheel_gateway.decisions import DecisionRecord, decision_file, new_decision_id
 from tests.cli.conftest import Run, parsed
 from tests.core.learn import toy
+from tests.core.learn.questions import CATEGORIES, frame
 from tests.core.learn.small import publish_single
 
 MODELS = ("big", "math")
@@ -79,6 +83,14 @@ def test_show_says_what_a_version_is_and_whether_it_is_whole(run: Run, layout: L
     assert "canary.json is damaged" in found["problem"]
 
 
+def publish_learned(layout: Layout) -> str:
+    """Publish a router that learned from made-up questions, and give its version."""
+    quick = Learning(trees=10, dimensions=16, folds=2, jobs=1)
+    router = train(frame(400), quick, version="learned", categories=CATEGORIES).router
+    publish_router(layout, router, {"dataset": "made up"}, ["What is 1 + 1?"])
+    return router.version
+
+
 def decided(layout: Layout, prompt: str, **changes: Any) -> str:
     """Log a decision as a gateway does; gives its id."""
     decision_id = new_decision_id()
@@ -102,8 +114,9 @@ def decided(layout: Layout, prompt: str, **changes: Any) -> str:
 
 
 def test_why_explains_a_collected_decision_to_its_raw_line(run: Run, layout: Layout) -> None:
-    question = "How many primes are below 100?"
-    decision_id = decided(layout, question)
+    question = "Which prime is the sum of a matrix?"
+    version, scores = publish_learned(layout), {"m-math": 0.9, "m-code": 0.3}
+    decision_id = decided(layout, question, router_version=version, model="m-math", scores=scores)
     point = DataPoint(
         "p1",
         question,
@@ -118,19 +131,21 @@ def test_why_explains_a_collected_decision_to_its_raw_line(run: Run, layout: Lay
     other = encode_point(msgspec.structs.replace(point, id="p0", decision_id="another")) + b"\n"
     raw.write_bytes(other + encode_point(point) + b"\n")
     found = parsed(run("why", decision_id, "--json"))
-    assert found["decision"]["scores"] == {"math": 0.9, "big": 0.3}
-    assert (found["router"]["version"], found["dataset"]) == ("to-math", "made up")
+    assert found["decision"]["scores"] == scores
+    assert (found["router"]["version"], found["dataset"]) == (version, "made up")
     assert found["raw_line"]["question"] == question
     assert found["raw_line"]["offset"] == len(other)
-    assert {word["word"] for word in found["words"]} == {"How", "many", "primes", "are", "below", "100"}
+    assert {word["word"] for word in found["words"]} == set(question.rstrip("?").split())
     text = run("why", decision_id).output
+    assert re.match(rf"decision {decision_id}, \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", text)
+    assert "reason router: the router chose the model" in text
     assert "Words that spoke for it" in text
     assert question in text
     assert '"decision_id"' in run("why", decision_id, "--raw").output
 
 
 def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> None:
-    decision_id = decided(layout, "a secret question")
+    decision_id = decided(layout, "a secret question", router_version=publish_learned(layout), model="m-math")
     found = parsed(run("why", decision_id, "--json"))
     assert (found["raw_line"], found["words"]) == (None, [])
     assert "--prompt" in found["note"]
@@ -138,6 +153,16 @@ def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> N
     wrong = run("why", decision_id, "--prompt", "another question")
     assert wrong.exit_code == 2
     assert "not the prompt of that decision" in wrong.stderr
+
+
+def test_why_shows_no_words_where_none_spoke(run: Run, layout: Layout) -> None:
+    alone = decided(layout, "hello you", reason="best_single")
+    text = run("why", alone, "--prompt", "hello you").output
+    assert "this router asks one model whatever the prompt: no words spoke" in text
+    assert "reason best_single: no router foretells more" in text
+    late = decided(layout, "hello you", router_version=publish_learned(layout), reason="fallback", scores={})
+    assert "the router gave no scores" in run("why", late, "--prompt", "hello you").output
+    assert parsed(run("why", late, "--prompt", "hello you", "--json"))["words"] == []
 
 
 def test_why_without_router_or_decision(run: Run, layout: Layout) -> None:

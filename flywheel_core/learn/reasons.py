@@ -1,0 +1,9 @@
+"""Why a router chose a model: by name, with its meaning in words. Without the libraries that routers need."""
+
+ROUTER, THIN, UNFAMILIAR, SINGLE = "router", "thin_evidence", "unfamiliar", "best_single"
+REASONS = {
+    ROUTER: "the router chose the model",
+    THIN: "too few similar training questions speak for another model, so it is the best single one",
+    UNFAMILIAR: "the text is unlike the training data, so it is the best single model",
+    SINGLE: "no router foretells more than the best single model",
+}
