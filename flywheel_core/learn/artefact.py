@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel_core.errors import RouterError
+from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.layout import Layout, publish_folder
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.ensemble import Ensemble
@@ -42,10 +43,13 @@ _SUMS = re.compile("".join(rf"([0-9a-f]{{64}})  {re.escape(name)}\n" for name in
 def publish_router(layout: Layout, router: Router, facts: Mapping[str, Any], prompts: Sequence[str]) -> Path:
     """Write a router, what is known about it and its decisions on `prompts`; a version that is there already is left alone.
 
-    Raises StorageError when the system refuses.
+    One that is there and not whole is replaced: no gateway takes it up, and nothing else would ever mend it. Raises
+    StorageError when the system refuses.
     """
     content = router_files(router, facts, prompts)
     folder = layout.router(router.version)
+    if folder.exists() and not is_whole(folder):
+        _set_aside(folder)
 
     def fill(place: Path) -> None:
         for name, data in content.items():
@@ -102,6 +106,15 @@ def verify_router(folder: Path) -> dict[str, bytes]:
                 code="router_damaged",
             )
     return content
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of a router is there with the hash that SHA256SUMS says."""
+    try:
+        verify_router(folder)
+    except RouterError:
+        return False
+    return True
 
 
 def load_router(folder: Path) -> Router:
@@ -163,6 +176,14 @@ def _answer_as_before(router: Router, canary: Sequence[Mapping[str, Any]]) -> No
                 f" {was['model']}, scores off by {off:.2g}",
                 code="canary_failed",
             )
+
+
+def _set_aside(folder: Path) -> None:
+    """Give a damaged version the name of something half-made, which `leftovers.py` removes."""
+    try:
+        folder.rename(folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    except OSError as error:
+        raise StorageError(f"cannot move {folder} aside: {error.strerror or error}") from error
 
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:

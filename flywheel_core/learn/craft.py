@@ -16,7 +16,7 @@ from flywheel_core.lake.dataset import verify_dataset
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
 from flywheel_core.lake.tables import read_table
 from flywheel_core.learn.answers import digest_of, newest_answers
-from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.champion import version_folder
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.settings import Learning
 
@@ -42,7 +42,7 @@ def trained_craft() -> Craft:
 
 
 def train_version(layout: Layout, dataset: str, config: Config) -> str:
-    """Train and publish the router of a dataset, unless it is there already; gives its version.
+    """Train and publish the router of a dataset, unless it is there already and whole; gives its version.
 
     Raises DatasetError when the dataset is missing or damaged, NoDataError when there is nothing to learn from.
     """
@@ -124,9 +124,10 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     if kind == "router":
         frame, facts["answers_sha256"] = _with_answers(layout, frame, config)
     version = f"{dataset}-{kind}-{_digest(facts)}"
-    if (layout.router(version) / MANIFEST).is_file():
+    from flywheel_core.learn.artefact import is_whole, publish_router
+
+    if is_whole(layout.router(version)):
         return version
-    from flywheel_core.learn.artefact import publish_router
 
     splits = ("train", "validation") if kind == "single" else ("train",)
     trained = _MAKERS[kind](frame.filter(pl.col("split").is_in(splits)), config, version)

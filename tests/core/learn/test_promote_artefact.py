@@ -98,6 +98,25 @@ def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Pat
     assert load_router(layout.router(version)).best_single == "coder"
 
 
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("name", ["parameters.npz", "router.json"])
+def test_a_damaged_version_is_whole_again_when_it_is_trained_again(
+    tmp_path: Path, name: str, gone: bool
+) -> None:
+    layout, config = Layout(tmp_path), toy.config(tmp_path)
+    dataset = toy.make_day(layout, config, toy.FIRST, 60)
+    version = best_single_version(layout, dataset, config)
+    damaged = layout.router(version) / name
+    before = damaged.read_bytes()
+    if gone:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(before[:100])
+    assert best_single_version(layout, dataset, config) == version
+    assert damaged.read_bytes() == before
+    assert load_router(layout.router(version)).version == version
+
+
 words = st.sampled_from(["What is", "Add", "write CODE for", "水的沸点是", "a  poem\tabout", "Sort"])
 questions = st.lists(st.tuples(words, st.integers(0, 999), st.integers(0, 2)), min_size=20, max_size=60)
 
