@@ -55,7 +55,13 @@ def registry_of(settings: Settings) -> Registry:
 def list_(settings: Settings, last: int) -> None:
     """List the versions on disk and the log of judgements and promotions, the newest last."""
     registry = registry_of(settings)
-    champion, history, versions = registry.champion(), registry.history(), registry.versions()
+    versions = registry.versions()
+    try:
+        champion, history = registry.champion(), registry.history()
+    except RouterError:
+        if not settings.as_json:  # the way out is to promote one of these
+            print_table(("version", "in service"), [(name, None) for name in versions], title="Routers")
+        raise
     if settings.as_json:
         history_rows = [_plain(record) for record in history]
         print_json({"champion": _as_dict(champion), "versions": versions, "history": history_rows})

@@ -72,6 +72,18 @@ def test_what_cannot_be_promoted_or_rolled_back_says_why(run: Run, layout: Layou
     assert "no_earlier_champion" in run("router", "rollback").stderr
 
 
+def test_list_shows_what_can_be_promoted_when_the_pointer_is_damaged(run: Run, layout: Layout) -> None:
+    run("router", "promote", "to-big")
+    (layout.routers / "champion.json").write_bytes(b"{torn")
+    found = run("router", "list")
+    assert found.exit_code == 1
+    assert "to-math" in found.output
+    assert "error[pointer_damaged]" in found.stderr
+    assert "router promote VERSION" in found.stderr
+    assert run("router", "promote", "to-math").exit_code == 0
+    assert "in service" in run("router", "list").output
+
+
 def test_show_says_what_a_version_is_and_whether_it_is_whole(run: Run, layout: Layout) -> None:
     assert run("router", "show").exit_code == 1
     run("router", "promote", "to-math")
