@@ -10,7 +10,7 @@ from statistics import fmean
 import httpx
 
 from flywheel_cli.demo_setup import Stage
-from flywheel_cli.demo_traffic import ASKED_AT_ONCE, POLL_SECONDS, Reply, Tell
+from flywheel_cli.demo_traffic import POLL_SECONDS, Reply, Tell
 from flywheel_core.collect import Fanout
 from flywheel_core.collect.sampling import Plan
 from flywheel_core.errors import FlywheelError, NoDataError
@@ -21,6 +21,8 @@ from flywheel_core.learn.nightly import Night, run_night
 from flywheel_core.records import DataPoint
 
 TAKE_UP_SECONDS = 30.0
+COMPARED_AT_ONCE = 2
+"""Questions that every model is asked at once: with many, all models would seem as slow as their queue at the simulation."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ async def ask_every_model(stage: Stage, asked: Sequence[str], tell: Tell) -> lis
     """What every model answers to every question, scored; nothing of it is stored."""
     models = stage.config.data_collection.training.candidate_models
     plan = Plan(models=tuple(models), mode="training", sampling_rate=1.0, asked=dict.fromkeys(models, 1.0))
-    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+    turns = asyncio.Semaphore(COMPARED_AT_ONCE)
     done = itertools.count(1)
 
     async def ask(fanout: Fanout, question: str) -> DataPoint:
