@@ -195,7 +195,7 @@ def _show_addresses(stage: Stage, *, up: bool) -> None:
         ("Dagster", f"{stage.dagster}/assets" if up else again),
         ("report", (layout.reports / REPORT).as_uri()),
     ]
-    if champion is not None:
+    if champion is not None and layout.evaluation(champion.version, "html").is_file():
         rows.append(("router", layout.evaluation(champion.version, "html").as_uri()))
     if up:
         rows.append(("gateway", f"{stage.gateway}/v1/chat/completions"))

@@ -1,0 +1,25 @@
+"""What `flywheel demo` names at its end is there."""
+
+from pathlib import Path
+
+import pytest
+
+from flywheel_cli.demo import _show_addresses
+from flywheel_cli.demo_setup import prepare
+from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.learn.artefact import verify_router
+from flywheel_core.learn.registry import Registry
+from tests.core.learn.small import publish_single
+
+
+def test_a_router_without_a_page_has_no_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first champion asks one model: nobody evaluates it, and it may serve to the end."""
+    stage = prepare(tmp_path / "demo", usual_ports=False)
+    layout = Layout(stage.config.storage.data_dir)
+    version = publish_single(layout, "single", "big", ["big", "math"])
+    Registry(layout, verify_router).promote(version, kind="first", by="tests", reason="best", since=None)
+    _show_addresses(stage, up=False)
+    assert "evaluation-single" not in capsys.readouterr().out
+    write_atomically(layout.evaluation(version, "html"), b"a page")
+    _show_addresses(stage, up=False)
+    assert layout.evaluation(version, "html").as_uri() in capsys.readouterr().out
