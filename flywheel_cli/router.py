@@ -144,7 +144,11 @@ def diff(settings: Settings, old: str, new: str) -> None:
     if settings.as_json:
         print_json(found)
         return
-    print_table(("field", old, new), found["fields"], title="Manifests")
+    fields = [
+        (name, *(None if value is None else _short(value) for value in both))
+        for name, *both in found["fields"]
+    ]
+    print_table(("field", old, new), fields, title="Manifests")
     print_table(("model", old, new), found["models"], title="Test questions by chosen model")
     questions, different = found["questions"], found["different"]
     click.echo(f"{questions:,} test questions, {different:,} with another model")
@@ -234,6 +238,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def fields_of(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The manifest's fields as short texts, files left out."""
-    return {name: _short(value) for name, value in manifest.items() if name != "files"}
+def fields_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest's fields, those of its parts as `part.field`, so that two of them differ by no more than what differs."""
+    fields: dict[str, Any] = {}
+    for name, value in manifest.items():
+        if isinstance(value, Mapping):
+            fields |= {f"{name}.{inner}": one for inner, one in value.items()}
+        else:
+            fields[name] = value
+    return fields

@@ -215,6 +215,10 @@ def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -
     single = Registry(layout, verify_router).history()[0].entry.version
     compared = parsed(run("router", "diff", single, found["version"], "--json"))
     assert compared["mean_gain"] > 0.1
+    fields = {name: both for name, *both in compared["fields"]}
+    assert fields["policy.always_single"] == [True, False]
+    assert fields["figures.blend_weights"][0] is None and fields["figures.blend_weights"][1]
+    assert "settings.trees" not in fields, "it is the same in both"
     assert compared["different"] > 50
     assert "test questions" in run("router", "diff", single, labels).output
 
