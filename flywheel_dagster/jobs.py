@@ -27,4 +27,4 @@ JOBS = (
         description="Checks that a training dataset was made in the last 26 hours.",
     ),
 )
-"""The next ones train and judge routers: they follow the training set of a day."""
+"""What trains and judges routers follows the training set of a day: `router_runs.py`."""
