@@ -4,9 +4,10 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
-from flywheel_cli.demo_setup import prepare, start_collector, start_gateway, start_simulation
+from flywheel_cli.demo_setup import Stage, prepare, start_collector, start_gateway, start_simulation
 from flywheel_cli.processes import Services
 from flywheel_core.lake.layout import Layout
 from flywheel_core.records import DataPoint
@@ -15,9 +16,9 @@ from flywheel_core.wire import decode_point
 QUESTION = "求解方程 x^2 + 2x - 3 = 0"
 
 
-def wait_for_line(layout: Layout) -> bytes:
-    """The one line of the raw files, as soon as it is there."""
-    deadline = time.monotonic() + 60
+def wait_for_line(layout: Layout, seconds: float = 60.0) -> bytes:
+    """The one line of the raw files, as soon as it is there; fails when none is there after `seconds`."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         lines = [
             line
@@ -33,6 +34,16 @@ def wait_for_line(layout: Layout) -> bytes:
     raise AssertionError("no data point was stored")
 
 
+def ask(stage: Stage) -> httpx.Response:
+    """The gateway's answer to the question, which names no model."""
+    return httpx.post(
+        f"{stage.gateway}/v1/chat/completions",
+        headers={"Content-Type": "application/json"},
+        content=f'{{"messages": [{{"role": "user", "content": "{QUESTION}"}}]}}'.encode(),
+        timeout=30.0,
+    )
+
+
 @pytest.mark.system
 def test_a_question_becomes_a_scored_data_point_on_disk(tmp_path: Path) -> None:
     stage = prepare(tmp_path / "stage", usual_ports=False)
@@ -40,12 +51,7 @@ def test_a_question_becomes_a_scored_data_point_on_disk(tmp_path: Path) -> None:
     with Services(stage.logs) as services:
         for start in (start_simulation, start_collector, start_gateway):
             start(services, stage)
-        answer = httpx.post(
-            f"{stage.gateway}/v1/chat/completions",
-            headers={"Content-Type": "application/json"},
-            content='{"messages": [{"role": "user", "content": "求解方程 x^2 + 2x - 3 = 0"}]}'.encode(),
-            timeout=30.0,
-        )
+        answer = ask(stage)
         assert answer.status_code == httpx.codes.OK
         content = answer.json()["choices"][0]["message"]["content"]
         point: DataPoint = decode_point(wait_for_line(layout))
@@ -65,3 +71,27 @@ def test_a_question_becomes_a_scored_data_point_on_disk(tmp_path: Path) -> None:
     assert {requests.get(model, 0) for model in models} == {1}, (
         "each model is asked once, the one that answered too"
     )
+
+
+@pytest.mark.system
+def test_fault_25_the_check_reads_the_files_waits_for_the_flush_and_leaves_no_process(tmp_path: Path) -> None:
+    """With a flush a minute away nothing is stored, and the check says so; a stop flushes; whole process trees are ended."""
+    stage = prepare(tmp_path / "stage", usual_ports=False)
+    settings = stage.config_file.read_text(encoding="utf-8")
+    stage.config_file.write_text(
+        settings.replace("flush_interval: 1\n", "flush_interval: 60\n"), encoding="utf-8"
+    )
+    layout = Layout(stage.config.storage.data_dir)
+    with Services(stage.logs) as services:
+        started = [
+            start(services, stage).process for start in (start_simulation, start_collector, start_gateway)
+        ]
+        trees = [psutil.Process(process.pid) for process in started]
+        trees += [child for process in trees for child in process.children(recursive=True)]
+        assert ask(stage).status_code == httpx.codes.OK
+        with pytest.raises(AssertionError, match="no data point was stored"):
+            wait_for_line(layout, seconds=1.0)
+        started[-1].terminate()
+        assert started[-1].wait(30) == 0
+        assert decode_point(wait_for_line(layout)).question == QUESTION
+    assert [process for process in trees if process.is_running()] == []
