@@ -35,7 +35,8 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     `calibration`, `confusion`, `worst`.
 
     The first two hold figures as [value, lower, upper] with 95 % bounds; `apgr` and `cpt50` are among them for two models,
-    `curve_area` where models differ in cost. An unknown cost or wait counts as the model's mean. Raises NoDataError when no question has all models' outcomes.
+    `curve_area` where models differ in cost. An unknown cost or wait counts as the model's mean; `cost` or `seconds` is left out
+    when nothing is known of it at all. Raises NoDataError when no question has all models' outcomes.
     """
     examples = examples.pick(np.arange(len(examples)), router.models)
     whole = np.flatnonzero(~np.isnan(examples.scores).any(axis=1))
@@ -82,7 +83,9 @@ class _Judged:
             [[decision.scores[model] for model in router.models] for decision in decisions]
         )
         self.truth = np.array(examples.labels, dtype=object)
-        self.costs, self.waits = filled(examples.costs), filled(examples.waits)
+        self.costs = filled(examples.costs)
+        known = {"cost": examples.costs, "seconds": examples.waits}
+        self.paid = {name: filled(table) for name, table in known.items() if not np.isnan(table).all()}
         picked = examples.scores[np.arange(len(examples)), self.chosen]
         self.within = picked >= examples.scores.max(axis=1) - settings.confidence_tolerance
         self.factors, self.along = curve_choices(self.expected, self.costs)
@@ -101,9 +104,8 @@ class _Judged:
             "utility": utilities[own, chosen],
             "utility_gain": utilities[own, chosen] - utilities[:, best],
             "regret": utilities.max(axis=1) - utilities[own, chosen],
-            "cost": self.costs[rows][own, chosen],
-            "seconds": self.waits[rows][own, chosen],
         }
+        columns |= {name: paid[rows][own, chosen] for name, paid in self.paid.items()}
         draws = resamples(examples.groups[rows], self.settings.seed)
         found: dict[str, Any] = {name: interval(column, draws) for name, column in columns.items()}
         gaps = [means_in(columns[name], draws) for name in ("gain", "oracle", "best_single")]
@@ -130,8 +132,8 @@ class _Judged:
         return {"questions": len(rows), **found, "share": given}
 
     def singles(self) -> dict[str, dict[str, float]]:
-        """Model -> mean score, cost and seconds if every question went to it."""
-        columns = {"score": self.examples.scores, "cost": self.costs, "seconds": self.waits}
+        """Model -> mean score, cost and seconds, where known, if every question went to it."""
+        columns = {"score": self.examples.scores, **self.paid}
         means = {name: values.mean(axis=0) for name, values in columns.items()}
         return {
             model: {name: float(values[at]) for name, values in means.items()}

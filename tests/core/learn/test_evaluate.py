@@ -20,6 +20,7 @@ from flywheel_core.learn.measures import (
 from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train, train_examples
+from flywheel_core.report.evaluation import evaluation_page, summary_of
 from tests.core.learn.questions import CATEGORIES, frame
 
 QUICK = Learning(trees=10, dimensions=16, folds=2, jobs=1)
@@ -73,6 +74,18 @@ def test_an_unknown_cost_or_wait_counts_as_the_models_mean() -> None:
     figures = evaluate(router, replace(examples, costs=costs, waits=waits), QUICK)
     assert figures["overall"]["cost"] == pytest.approx([0.01] * 3)
     assert figures["singles"]["m-general"]["seconds"] == pytest.approx(0.8)
+
+
+def test_a_cost_of_which_nothing_is_known_is_in_no_figure_and_not_0() -> None:
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    figures = evaluate(router, replace(examples, costs=np.full_like(examples.costs, np.nan)), QUICK)
+    assert "cost" not in figures["overall"]
+    assert set(figures["singles"]["m-general"]) == {"score", "seconds"}
+    assert all("cost" not in found for found in figures["categories"].values())
+    assert figures["curve"] == []
+    assert "cost of 1,000" not in [row.name for row in summary_of(figures)]
+    assert '<td class="n">–</td>' in evaluation_page(figures, questions="made up")
 
 
 def test_bounds_are_those_of_the_figure_worked_out_in_each_resample() -> None:
