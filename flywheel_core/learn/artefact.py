@@ -163,6 +163,7 @@ def _assembled(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         ensemble=Ensemble.from_arrays(ensemble) if ensemble else None,
         classifier=restored(MultiRidge, ("coef_", "intercept_"), classifier) if classifier else None,
         labels=tuple(facts["labels"]),
+        by_label=arrays.get("by_label"),
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = "examples.parquet"
 CANARY_PROMPTS = 24
-RECIPE = 4
+RECIPE = 5
 """Counts up when the same dataset and settings would give another router."""
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flywheel_core.errors import DatasetError
+from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
 from flywheel_core.learn.text import question_group
 
 COLUMNS = ("text", "outcomes")
+FEWEST_ANSWERS = 20
+"""A model with fewer answers in the window is no candidate."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,30 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     return Examples(
         texts, models, tables["score"], tables["cost"], tables["wait"], weights, groups, labels, days, answers
     )
+
+
+def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | None) -> Examples:
+    """The models that may be chosen, on the examples on which one of them is known. allowed: those that may be, all if None.
+
+    Raises NoDataError when nothing is left.
+    """
+    answers = (~np.isnan(examples.scores)).sum(axis=0)
+    recent = examples.days > (examples.days.max(initial=0) - settings.absent_days)
+    still = (~np.isnan(examples.scores[recent])).any(axis=0) if len(examples) else answers > 0
+    fewest = min(FEWEST_ANSWERS, int(answers.max(initial=0)))
+    names = [
+        model
+        for model, count, present in zip(examples.models, answers, still, strict=True)
+        if count >= max(1, fewest) and present and (allowed is None or model in allowed)
+    ]
+    kept = examples.pick(np.arange(len(examples)), names)
+    rows = np.flatnonzero((~np.isnan(kept.scores)).any(axis=1) & (kept.weights > 0))
+    if not names or not len(rows):
+        raise NoDataError(
+            f"there is nothing to train on: {len(examples)} examples, none with an answer of a model that may be chosen",
+            hint="collect and score answers first, or look at which models the configuration has",
+        )
+    return kept.pick(rows)
 
 
 def column_means(table: Doubles) -> Doubles:

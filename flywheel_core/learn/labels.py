@@ -15,10 +15,12 @@ from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
 from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles
+from flywheel_core.learn.targets import Doubles, means_of, shrunken_table
 
 FAMILIAR = 0.75
 """Share of what the 1 % strangest training texts have in known n-grams, below which a text is unfamiliar."""
+SHRINKAGE = 20.0
+"""Examples of a label that a model's mean over all labels weighs, as in the cluster tables."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,20 @@ def label_classifier(
     """Least squares on one column a label: its forecasts are the labels' shares, near enough."""
     target = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
     return MultiRidge().fit(ridge_table(table, dimensions), target, weights)
+
+
+def scores_by_label(
+    wanted: NDArray[Any], labels: Sequence[str], differences: Doubles, ease: Doubles, weights: Doubles
+) -> Doubles:
+    """Mean score (0..1) of each model on questions of each label, (l, m), shrunken to its mean over all of them.
+
+    wanted: (n,) labels; differences (n, m) with NaN for missing, and ease (n,), as `split_scores` gives them; weights (n,).
+    """
+    membership = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
+    targets = np.column_stack([differences, ease])
+    means = means_of(targets, weights)
+    found = means + shrunken_table(membership, targets, weights, means, SHRINKAGE)[0]
+    return np.clip(found[:, :-1] + found[:, -1:], 0.0, 1.0)
 
 
 def least_known(known: NDArray[np.float32]) -> float:

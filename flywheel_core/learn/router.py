@@ -48,7 +48,8 @@ class Router:
 
     models: m names; categories: their categories; spreads: (m,) standard deviation of a score about its forecast;
     features and ensemble are None for a router that always asks the best single model; classifier: forecasts the
-    label instead of scores (shares of `labels`), used when the training data has labels only or it foretells most.
+    label (shares of `labels`), used when it foretells most, or alone when the training data has labels only; by_label: mean
+    score of each model under each label (l, m), None without scores: then a model's expected score is its category's share.
     """
 
     version: str
@@ -62,6 +63,7 @@ class Router:
     ensemble: Ensemble | None = None
     classifier: MultiRidge | None = None
     labels: tuple[str, ...] = ()
+    by_label: Doubles | None = None
 
     @property
     def best_single(self) -> str:
@@ -79,9 +81,11 @@ class Router:
             )
         table, known = self.features.transform(prompts)
         if self.classifier is not None:
-            scores = label_scores(
-                self.classifier, self.labels, self.categories, self.means, table, self.features.dimensions
-            )
+            shares = label_shares(self.classifier, table, self.features.dimensions)
+            if self.by_label is not None:
+                scores = shares @ self.by_label
+            else:
+                scores = _standing(shares, self.labels, self.categories, self.means)
             evidence = np.broadcast_to(self.counts, scores.shape)
         else:
             assert self.ensemble is not None  # noqa: S101  # one of the two is there
@@ -127,19 +131,17 @@ class Router:
         return self.decide_all([prompt])[0]
 
 
-def label_scores(
-    classifier: MultiRidge,
-    labels: Sequence[str],
-    categories: Sequence[str],
-    means: Doubles,
-    table: NDArray[np.float32],
-    dimensions: int,
-) -> Doubles:
+def label_shares(classifier: MultiRidge, table: NDArray[np.float32], dimensions: int) -> Doubles:
+    """The classifier's forecast of the label as shares of its labels, (n, l); rows sum to 1."""
+    raw: Doubles = np.maximum(classifier.expected(ridge_table(table, dimensions)), 1e-6)
+    shares: Doubles = raw / raw.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _standing(shares: Doubles, labels: Sequence[str], categories: Sequence[str], means: Doubles) -> Doubles:
     """Share of each model's category in the forecast of the label, (n, m); of models of one category the one with the
     best mean stands for it, the others get 0."""
-    raw = np.maximum(classifier.expected(ridge_table(table, dimensions)), 1e-6)
-    shares = raw / raw.sum(axis=1, keepdims=True)
-    scores = np.zeros((len(table), len(categories)))
+    scores = np.zeros((len(shares), len(categories)))
     for at, label in enumerate(labels):
         standing = [model for model, category in enumerate(categories) if category == label]
         if standing:
@@ -163,4 +165,6 @@ def state_arrays(router: Router) -> dict[str, NDArray[Any]]:
             "classifier.coef_": router.classifier.coef_,
             "classifier.intercept_": router.classifier.intercept_,
         }
+    if router.by_label is not None:
+        found["by_label"] = router.by_label
     return found

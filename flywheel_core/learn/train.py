@@ -6,27 +6,25 @@ the best single model only if its cross-fitted decisions are ahead by more than 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
-from flywheel_core.errors import NoDataError
 from flywheel_core.learn.ensemble import fit_ensemble
-from flywheel_core.learn.examples import Examples, column_means, read_examples
+from flywheel_core.learn.examples import Examples, column_means, read_examples, trainable
 from flywheel_core.learn.features import TextFeatures
-from flywheel_core.learn.labels import Trained, label_classifier, least_known
+from flywheel_core.learn.labels import Trained, label_classifier, least_known, scores_by_label
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
-from flywheel_core.learn.router import GENERAL, Router, label_scores
+from flywheel_core.learn.router import GENERAL, Router, label_shares
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles, means_of, split_scores
 
 ADVANTAGES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04)
 """Leads over the best single model that the policy may ask for, in utility."""
-FEWEST_ANSWERS = 20
-"""A model with fewer answers in the window is no candidate."""
 
 
 def train(
@@ -57,30 +55,9 @@ def train_examples(
     single: bool = False,
 ) -> Trained:
     """As `train`. single: always the best single model."""
-    examples = _candidates(examples, settings, models)
+    examples = trainable(examples, settings, models)
     with threadpool_limits(limits=1):  # sums in another order would give other bytes
         return _Training(examples, settings, version, dict(categories or {})).run(single)
-
-
-def _candidates(examples: Examples, settings: Learning, allowed: Sequence[str] | None) -> Examples:
-    """The models that may be chosen, on the examples on which one of them is known."""
-    answers = (~np.isnan(examples.scores)).sum(axis=0)
-    recent = examples.days > (examples.days.max(initial=0) - settings.absent_days)
-    still = (~np.isnan(examples.scores[recent])).any(axis=0) if len(examples) else answers > 0
-    fewest = min(FEWEST_ANSWERS, int(answers.max(initial=0)))
-    names = [
-        model
-        for model, count, present in zip(examples.models, answers, still, strict=True)
-        if count >= max(1, fewest) and present and (allowed is None or model in allowed)
-    ]
-    kept = examples.pick(np.arange(len(examples)), names)
-    rows = np.flatnonzero((~np.isnan(kept.scores)).any(axis=1) & (kept.weights > 0))
-    if not names or not len(rows):
-        raise NoDataError(
-            f"there is nothing to train on: {len(examples)} examples, none with an answer of a model that may be chosen",
-            hint="collect and score answers first, or look at which models the configuration has",
-        )
-    return kept.pick(rows)
 
 
 class _Training:
@@ -126,27 +103,21 @@ class _Training:
         )
         scores = np.clip(crossed["blend"] + ease[:, None], 0.0, 1.0)
         policy = self._policy(always_single=False, known_share=least_known(known))
-        gains = {}
-        for advantage in ADVANTAGES:
-            chosen, _ = replace(policy, advantage=advantage).choose(scores, evidence, np.ones(len(texts)))
-            gains[advantage] = self._gain(chosen)
-        advantage = max(gains, key=lambda value: (round(gains[value][0], 12), value))
-        candidates = {"best_single": (0.0, 0.0), "blend": gains[advantage]}
+        blended, gain = self._with_advantage(policy, scores, evidence)
+        candidates = {"best_single": (0.0, 0.0), "blend": gain}
         labelled = self._labels(table, folds)
-        counts = np.broadcast_to(self._counts(), scores.shape)
         if labelled is not None:
-            chosen, _ = policy.choose(labelled[1], counts, np.ones(len(texts)))
-            candidates["labels"] = self._gain(chosen)
+            by_labels, label_scores = labelled
+            counts = np.broadcast_to(self._counts(), scores.shape)
+            label_policy, candidates["labels"] = self._with_advantage(policy, label_scores, counts)
         winner = max(
             candidates, key=lambda name: (candidates[name][0] - candidates[name][1], name == "best_single")
         )
         if winner == "labels" and labelled is not None:
-            router = replace(
-                self._router(policy), features=self.features, classifier=labelled[0], labels=labelled[2]
-            )
-            found = self._trained(router, labelled[1], counts)
+            router = replace(self._router(label_policy), features=self.features, **by_labels)
+            found = self._trained(router, label_scores, counts)
         elif winner == "blend":
-            router = self._router(replace(policy, advantage=advantage))
+            router = self._router(blended)
             found = self._trained(
                 replace(router, features=ensemble.compact(self.features), ensemble=ensemble), scores, evidence
             )
@@ -160,28 +131,46 @@ class _Training:
         }
         return replace(found, figures={**found.figures, **figures, "candidate": winner})
 
+    def _with_advantage(
+        self, policy: Policy, scores: Doubles, evidence: Doubles
+    ) -> tuple[Policy, tuple[float, float]]:
+        """The policy with the lead over the best single model that gains most with cross-fitted scores, and that gain."""
+        gains = {}
+        for advantage in ADVANTAGES:
+            chosen, _ = replace(policy, advantage=advantage).choose(scores, evidence, np.ones(len(scores)))
+            gains[advantage] = self._gain(chosen)
+        best = max(gains, key=lambda value: (round(gains[value][0], 12), value))
+        return replace(policy, advantage=best), gains[best]
+
     def _labels(
         self, table: NDArray[np.float32], folds: NDArray[np.int64]
-    ) -> tuple[MultiRidge, Doubles, tuple[str, ...]] | None:
-        """The classifier of labels, its cross-fitted scores (n, m), and its labels; None without two labels."""
+    ) -> tuple[dict[str, Any], Doubles] | None:
+        """What a router needs to forecast labels, and its cross-fitted scores (n, m); None without two labels."""
         wanted = np.array(self.examples.labels, dtype=object)
         kept = sorted({label for label in self.examples.labels if label in self.categories} - {None}, key=str)
         if len(kept) < 2:
             return None
         names = [str(label) for label in kept]
-        rows = np.isin(wanted, kept)
+        labelled = np.isin(wanted, kept)
         scores = np.zeros_like(self.differences)
-        dimensions, weights = self.features.dimensions, self.examples.weights
         for fold in np.unique(folds):
-            inside, outside = rows & (folds != fold), folds == fold
+            inside, outside = labelled & (folds != fold), folds == fold
             if not inside.any():
                 return None
-            part = label_classifier(table[inside], dimensions, wanted[inside], names, weights[inside])
-            scores[outside] = label_scores(
-                part, names, self.categories, self.means, table[outside], dimensions
-            )
-        classifier = label_classifier(table[rows], dimensions, wanted[rows], names, weights[rows])
-        return classifier, scores, tuple(names)
+            classifier, by_label = self._fitted_labels(table, inside, wanted, names)
+            scores[outside] = label_shares(classifier, table[outside], self.features.dimensions) @ by_label
+        classifier, by_label = self._fitted_labels(table, labelled, wanted, names)
+        return {"classifier": classifier, "labels": tuple(names), "by_label": by_label}, scores
+
+    def _fitted_labels(
+        self, table: NDArray[np.float32], rows: NDArray[np.bool_], wanted: NDArray[Any], names: Sequence[str]
+    ) -> tuple[MultiRidge, Doubles]:
+        """The classifier of labels and the mean scores under each label, of these rows."""
+        weights = self.examples.weights[rows]
+        return (
+            label_classifier(table[rows], self.features.dimensions, wanted[rows], names, weights),
+            scores_by_label(wanted[rows], names, self.differences[rows], self.ease[rows], weights),
+        )
 
     def _gain(self, chosen: NDArray[np.intp]) -> tuple[float, float]:
         """Mean utility over the best single model's, and its standard error; unknown utilities count as no gain."""

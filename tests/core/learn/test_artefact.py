@@ -35,13 +35,15 @@ def test_a_loaded_router_decides_as_the_trained_one(router: Router, folder: Path
     assert load_router(folder).decide_all(prompts) == router.decide_all(prompts)
 
 
-def test_the_best_single_model_and_a_classifier_come_back_too(tmp_path: Path) -> None:
+def test_the_best_single_model_and_classifiers_come_back_too(tmp_path: Path) -> None:
     rows = frame(100)
     small = train(rows, QUICK, version="small", categories=CATEGORIES).router
     labels = train_labels(
         rows["text"].to_list(), rows["label"].to_list(), CATEGORIES, QUICK, version="labels"
     ).router
-    for one in (small, labels):
+    scored = train(frame(250, seed=100), QUICK, version="scored", categories=CATEGORIES).router
+    assert scored.by_label is not None
+    for one in (small, labels, scored):
         again = load_router(publish_router(Layout(tmp_path), one, {}, PROMPTS))
         assert again.decide_all(PROMPTS) == one.decide_all(PROMPTS)
 

@@ -28,11 +28,16 @@ def test_a_router_beats_the_best_single_model_on_new_questions() -> None:
     assert figures["overall"]["calibration_error"][0] < 0.1
 
 
-def test_a_classifier_of_labels_that_wins_says_how_sure_it_is_of_its_own_choices() -> None:
+def test_a_classifier_of_labels_that_wins_forecasts_scores_and_how_sure_it_is() -> None:
     trained = train(frame(250, seed=100), QUICK, version="v", categories=CATEGORIES)
     assert trained.figures["candidate"] == "labels"
-    figures = evaluate(trained.router, read_examples(frame(800, seed=9), QUICK), QUICK)
+    examples = read_examples(frame(800, seed=9), QUICK)
+    figures = evaluate(trained.router, examples, QUICK)
     assert figures["overall"]["calibration_error"][0] < 0.04
+    expected = trained.router.forecast(examples.texts).scores
+    assert expected.mean(axis=0) == pytest.approx(examples.scores.mean(axis=0), abs=0.05)
+    right = np.array(examples.labels) == "code"
+    assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # 0.95 against 0.3 is the truth
 
 
 def test_missing_scores_are_learned_around() -> None:
