@@ -5,7 +5,7 @@ import json
 import math
 from typing import Any, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from flywheel_core.config import Server
 from flywheel_core.errors import REQUEST_CODES
@@ -68,6 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.cycle.keep_alive:
             self.cycle.transport = cast("asyncio.Transport", _LastAnswer(self))
+        if self.scope["http_version"] != "1.1":
+            _leave_out_chunks(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Gather the body in large pieces: the application wakes once per piece."""
@@ -179,6 +181,25 @@ class _LastAnswer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._protocol.transport, name)
+
+
+def _leave_out_chunks(cycle: RequestResponseCycle) -> None:
+    """HTTP/1.0 knows no chunks, in which uvicorn sends every answer without a length: there the end of the connection,
+    which follows anyway, is the end of the answer."""
+    framed = cycle.send
+    open_ended = False
+
+    async def send(message: Any) -> None:
+        nonlocal open_ended
+        if message["type"] == "http.response.start":
+            open_ended = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
+            if open_ended:
+                cycle.chunked_encoding = False
+        elif open_ended:
+            cycle.expected_content_length = len(message.get("body", b""))  # what uvicorn takes is what comes
+        await framed(message)
+
+    cycle.send = send  # type: ignore[method-assign] # uvicorn makes its cycles itself
 
 
 def bounded(settings: Server, metrics: ServerMetrics) -> type[BoundedProtocol]:

@@ -49,6 +49,31 @@ def test_a_stream_passes_byte_for_byte(outside: Outside, start: Start) -> None:
     assert answer.headers["x-flywheel-model"] == "big"
 
 
+def test_a_client_of_http_1_0_gets_the_stream_without_chunks(outside: Outside, start: Start) -> None:
+    """Its end is the end of the connection; an answer with a length keeps it."""
+    events = [event("one"), event("two"), DONE]
+    first = outside.chat
+    outside.chat = lambda asked: streamed(*events) if asked.json.get("stream") else first(asked)
+    gateway = start(outside.config(data_collection__enabled=False))
+
+    def answer(**body: object) -> tuple[bytes, bytes]:
+        content = json.dumps({**BODY, **body}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        host, port = gateway.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(head + content)
+            with client.makefile("rb") as received:
+                headers, _, text = received.read().partition(b"\r\n\r\n")
+        return headers, text
+
+    headers, text = answer()
+    assert text == b"".join(events)
+    assert b"transfer-encoding" not in headers
+    headers, text = answer(stream=False)
+    assert b"content-length: %d\r\n" % len(text) in headers
+    assert json.loads(text)["choices"][0]["message"]["content"] == "I am big"
+
+
 def test_each_piece_goes_out_before_the_next_one_is_there(outside: Outside, start: Start) -> None:
     """The model sends its next event only after the client has seen the one before."""
     seen = threading.Semaphore(0)
