@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 from starlette.types import Send
 
-from flywheel_core.collect.answer import Answer
+from flywheel_core.collect.answer import Answer, observed_answer
 from flywheel_core.collect.point import Served
 from flywheel_core.errors import RequestError
 from flywheel_core.prompt import extract_prompt
 from flywheel_gateway.collection import COLLECTING, Sender
 from flywheel_gateway.gateway import Gateway
-from flywheel_gateway.names import model_list, named_model
+from flywheel_gateway.names import model_list
 from flywheel_gateway.replies import send_json
 from flywheel_gateway.request import chat_of, parse_object
 
@@ -58,13 +58,9 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
         raise RequestError(
             "body_unreadable", "request is not an object: it takes the chat body as it was sent"
         )
-    wanted = observed.get("model")
-    model = named_model(wanted, gateway.setup.config.models)
-    if model is None:
-        raise RequestError(
-            "body_unreadable", "model is missing: it takes the name of the model that answered"
-        )
-    served = Served(model, _answer(observed), _latency(observed.get("latency_ms")))
+    served = Served(
+        _model(gateway, observed.get("model")), _answer(observed), _latency(observed.get("latency_ms"))
+    )
     decision_id = observed.get("decision_id")
     if decision_id is not None and not (
         isinstance(decision_id, str) and 0 < len(decision_id) <= MAX_DECISION_ID
@@ -77,6 +73,20 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
     await send_json(send, 202, {"decision_id": at, "collected": skipped is None, "reason": reason})
 
 
+def _model(gateway: Gateway, wanted: object) -> str:
+    """The model that was observed: one of the configuration's, whether the gateway can ask it or not."""
+    known = gateway.setup.config.models
+    if not isinstance(wanted, str) or wanted == "":
+        raise RequestError(
+            "body_unreadable", "model is missing: it takes the name of the model that answered"
+        )
+    if wanted not in known:
+        raise RequestError(
+            "model_unknown", f"there is no model {wanted[:200]!r}; known are {', '.join(known)}"
+        )
+    return wanted
+
+
 def _answer(observed: dict[str, Any]) -> Answer:
     """The answer that was observed: text, or null together with an `error`."""
     text, error = observed.get("answer"), observed.get("error")
@@ -86,9 +96,7 @@ def _answer(observed: dict[str, Any]) -> Answer:
             raise RequestError("body_unreadable", f"{name} is neither text nor null")
     if usage is not None and not isinstance(usage, dict):
         raise RequestError("body_unreadable", "usage is neither an object nor null")
-    if error is None and not (text or "").strip():
-        error = "empty_answer"
-    return Answer(text, finish_reason, error, msgspec.Raw(msgspec.json.encode(usage)))
+    return observed_answer(text, finish_reason, error, msgspec.Raw(msgspec.json.encode(usage)))
 
 
 def _latency(value: object) -> int | None:

@@ -25,6 +25,7 @@ ANSWER_ERRORS = {
     "connection_lost": "the connection broke before the answer was complete",
     "connect_timeout": "no connection within models.<name>.connect_timeout",
     "timeout": "no whole answer within models.<name>.timeout, or within the time left of point_timeout",
+    "reported": "another gateway asked the model and told of a failure, in words of its own",
 }
 """How a response's `error` begins: code -> meaning. What follows the code after a colon is the particular case."""
 
@@ -92,6 +93,22 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
     called = bool(message.tool_calls or message.function_call)
     failure = failure_of(text, choice.finish_reason, called=called, refused=bool(message.refusal))
     return Answer(text, choice.finish_reason, failure, usage, raw)
+
+
+def observed_answer(
+    text: str | None, finish_reason: str | None, error: str | None, usage: msgspec.Raw = NULL
+) -> Answer:
+    """An answer that was read elsewhere, judged as one of our own: cut off, empty or refused is a failure.
+
+    error: why there is none, in anybody's words. Without one of `ANSWER_ERRORS` in front it becomes `reported`: the code is
+    a label of metrics, of which there has to be a bounded number.
+    """
+    if error is None:
+        called = finish_reason in ("tool_calls", "function_call")
+        error = failure_of(text, finish_reason, called=called, refused=False)
+    elif error.partition(":")[0] not in ANSWER_ERRORS:
+        error = f"reported: {error}"
+    return Answer(text, finish_reason, error and error[:_MAX_DETAIL], usage)
 
 
 def is_json_type(content_type: str | None) -> bool:

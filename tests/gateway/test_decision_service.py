@@ -74,6 +74,40 @@ def test_a_failure_can_be_observed(outside: Outside, start: Start) -> None:
     assert point["scores"]["math"] is None
 
 
+def test_words_of_another_gateway_become_one_code(outside: Outside, start: Start) -> None:
+    """Whatever it says, metrics have one label for it; the point keeps the words."""
+    gateway = start(outside.config())
+    for number in range(3):
+        error = f"request {number} of the man with the red hat failed: quota"
+        observed = {"request": QUESTION, "model": "math", "answer": None, "error": error}
+        gateway.post("/v1/observe", observed)
+    points = until(lambda: len(outside.points) == 3 and outside.points)
+    assert {point["responses"]["math"]["error"] for point in points} == {
+        f"reported: request {number} of the man with the red hat failed: quota" for number in range(3)
+    }
+    assert gateway.metric('flywheel_gateway_collection_failures_total{reason="reported"}') == 3
+    assert "red hat" not in gateway.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish_reason", "code"),
+    [
+        ("half of an ans", "length", "truncated"),
+        ("I may not", "content_filter", "content_filter"),
+        (None, "tool_calls", "tool_call"),
+        (" ", "stop", "empty_answer"),
+    ],
+)
+def test_an_observed_answer_that_is_none_is_a_failure(
+    outside: Outside, start: Start, answer: str | None, finish_reason: str, code: str
+) -> None:
+    observed = {"request": QUESTION, "model": "math", "answer": answer, "finish_reason": finish_reason}
+    start(outside.config()).post("/v1/observe", observed)
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["math"]["error"].partition(":")[0] == code
+    assert point["scores"]["math"] is None
+
+
 @pytest.mark.parametrize(
     ("change", "headers", "reason"),
     [
@@ -106,6 +140,7 @@ def test_observe_says_that_collection_is_off(outside: Outside, start: Start) -> 
         ("/v1/observe", {}, 400, "request is not an object"),
         ("/v1/observe", {"request": QUESTION}, 400, "model is missing"),
         ("/v1/observe", {"request": QUESTION, "model": "gpt-17", "answer": "x"}, 404, "no model 'gpt-17'"),
+        ("/v1/observe", {"request": QUESTION, "model": "auto", "answer": "x"}, 404, "no model 'auto'"),
         ("/v1/observe", {"request": QUESTION, "model": "math", "answer": 7}, 400, "answer is neither"),
         (
             "/v1/observe",
