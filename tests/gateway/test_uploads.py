@@ -1,0 +1,107 @@
+"""One uploader follows another on the same spool: nothing is lost, and nothing counted twice, at any moment of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flywheel_core.config import Config
+from flywheel_core.records import DataPoint, Response
+from flywheel_gateway.uploads import Uploads
+
+COUNTERS = ("offered", "acknowledged", "rejected", "dropped", "uploads")
+
+
+def settings(flush_interval: float) -> Config:
+    """Uploads to a place where nobody listens."""
+    training = {"flush_interval": flush_interval}
+    return Config.model_validate(
+        {"data_collection": {"storage_endpoint": "http://127.0.0.1:1/collect", "training": training}}
+    )
+
+
+def point(number: int) -> DataPoint:
+    return DataPoint(f"p{number}", "q", {"m": Response("m", "a", 1)}, {"m": 0.5}, 1_700_000_000)
+
+
+def with_spooled(spool: Path, act: Callable[[Uploads], Awaitable[None]]) -> Mapping[str, Any]:
+    """Uploads that have three points in the spool and have failed once or more; what they count at the end."""
+
+    async def main() -> Mapping[str, Any]:
+        uploads = Uploads(settings(0.01), spool)
+        await uploads.start()
+        for number in range(3):
+            await uploads.offer(point(number))
+        await spooled(uploads)
+        await act(uploads)
+        await uploads.close(1.0)
+        return uploads.stats()
+
+    return asyncio.run(asyncio.wait_for(main(), 30))
+
+
+async def spooled(uploads: Uploads) -> None:
+    """Wait until the three points are on disk."""
+    while uploads.stats()["spooled"] < 3:  # noqa: ASYNC110 - the counters are what is looked at
+        await asyncio.sleep(0.01)
+
+
+async def exchange(uploads: Uploads) -> None:
+    config = settings(0.02)
+    successor = uploads.prepare(config)
+    assert successor is not None
+    await uploads.exchange(successor, config)
+
+
+def check(stats: Mapping[str, Any]) -> None:
+    parts = ("acknowledged", "rejected", "spooled", "in_memory", "dropped")
+    assert stats["offered"] == sum(stats[name] for name in parts)
+
+
+def test_no_counter_goes_back_or_counts_twice_during_an_exchange(tmp_path: Path) -> None:
+    """Looked at in every turn of the loop."""
+
+    async def watched(uploads: Uploads) -> None:
+        task = asyncio.create_task(exchange(uploads))
+        before = uploads.stats()
+        while not task.done():
+            await asyncio.sleep(0)
+            now = uploads.stats()
+            check(now)
+            assert now["offered"] == 3
+            assert all(now[name] >= before[name] for name in COUNTERS)
+            failed = now["failed_uploads"]
+            assert all(failed[code] >= count for code, count in before["failed_uploads"].items())
+            before = now
+        await task
+
+    check(with_spooled(tmp_path, watched))
+
+
+def test_an_exchange_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
+    """A gateway that is told to end while it takes up a new address; a point comes after that."""
+
+    async def cancelled(uploads: Uploads) -> None:
+        task = asyncio.create_task(exchange(uploads))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await uploads.offer(point(3))
+
+    stats = with_spooled(tmp_path, cancelled)
+    check(stats)
+    assert (stats["offered"], stats["spooled"]) == (4, 4)
+
+
+def test_an_exchange_after_the_end_takes_no_spool(tmp_path: Path) -> None:
+    async def closed(uploads: Uploads) -> None:
+        await uploads.close(1.0)
+        await exchange(uploads)
+        following = Uploads(settings(0.01), tmp_path)
+        await following.start()
+        await following.close(1.0)
+
+    assert with_spooled(tmp_path, closed)["spooled"] == 3
