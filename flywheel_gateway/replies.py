@@ -31,6 +31,8 @@ async def send_error(send: Send, error: RequestError, *, close: bool = False) ->
     headers: RawHeaders = []
     if error.status == 503:
         headers.append((b"retry-after", b"%d" % (error.retry_after or 1)))
+    if error.status == 405:
+        headers.append((b"allow", b"POST"))  # the only method that the gateway insists on
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if close:
