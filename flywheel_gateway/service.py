@@ -123,6 +123,7 @@ class Service:
             "flywheel_gateway_collection_retries_total:model": collected.get("retries", {}),
             "flywheel_gateway_collection_failures_total:reason": _by_reason(collected.get("failures", {})),
             "flywheel_gateway_missing_scores_total:reason": collected.get("missing_scores", {}),
+            "flywheel_gateway_collection_unpriced_total": collected.get("unpriced", 0),
             "flywheel_gateway_collection_spend_today": collected.get("spend_today", 0.0),
             "flywheel_gateway_decision_cache_entries": 0 if cache is None else len(cache),
             "flywheel_gateway_decision_log_written_total": self._decisions.written,

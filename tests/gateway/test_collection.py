@@ -266,6 +266,16 @@ def test_the_cost_limit_stops_collection_and_not_the_users(outside: Outside, sta
     assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
 
 
+def test_answers_whose_cost_nobody_knows_are_shown(outside: Outside, start: Start) -> None:
+    """The cost limit does not see them."""
+    outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
+    gateway = start(outside.config(data_collection__max_cost_per_day=0.00001))
+    gateway.chat()
+    until(lambda: outside.points)
+    assert gateway.metric("flywheel_gateway_collection_unpriced_total") == 2
+    assert gateway.metric("flywheel_gateway_collection_spend_today") == 0
+
+
 def test_decisions_are_logged_without_the_prompts_text(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     before = time.time()
