@@ -87,8 +87,8 @@ class Decider:
         self._router = router
 
     def close(self) -> None:
-        """Give the threads back; a decision under way is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Take no more; the threads go when they have made the decisions that somebody still waits for."""
+        self._threads.shutdown(wait=False)  # what nobody waits for any more was cancelled by its time-out
 
     async def decide(self, prompt: str) -> Decision:
         """The decision for a prompt. Never raises: without a router, and when it fails, the default model answers."""

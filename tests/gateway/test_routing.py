@@ -127,6 +127,30 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     return asyncio.run(go())
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_decisions_that_wait_outlive_a_change_of_the_configuration(cached: bool) -> None:
+    """The old decider is closed while both its threads are busy and others wait for one."""
+
+    async def change() -> list[Decision]:
+        go_on = threading.Event()
+
+        class Waiting(CountingRouter):
+            def decide(self, prompt: str) -> Decision:
+                assert go_on.wait(20)
+                return super().decide(prompt)
+
+        config = Config.model_validate({"cache": {"enabled": cached}})
+        decider = Decider(config, MODELS, Waiting())
+        tasks = [asyncio.create_task(decider.decide(f"question {number}")) for number in range(6)]
+        for _ in range(5):  # turns in which all of them ask for a thread
+            await asyncio.sleep(0)
+        decider.close()
+        go_on.set()
+        return await asyncio.gather(*tasks)
+
+    assert {decision.reason for decision in asyncio.run(change())} == {"router"}
+
+
 async def made(value: int) -> int:
     await asyncio.sleep(0)
     return value
