@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-from flywheel_core.config_file import environment_with
+from flywheel_core.config_file import environment_without_settings
 from flywheel_core.errors import FlywheelError
 
 POLL_SECONDS = 0.1
@@ -61,10 +61,12 @@ class Services:
         *,
         address: str,
         ready: str,
-        environment: Mapping[str, str] | None = None,
         timeout: float = 60.0,
     ) -> Service:
         """Start `command` and wait until `address` + `ready` answers 200.
+
+        Settings of Flywheel's in this process's environment are not handed on: the demo plays with the file that it
+        wrote, and never in the data folder of whoever tries it.
 
         Raises ServiceError with the end of the log when it ends or does not answer within `timeout` s.
         """
@@ -75,7 +77,7 @@ class Services:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment_with(environment or {}),
+                env=environment_without_settings(),
                 start_new_session=True,  # Ctrl-C reaches the demo, which ends its children in order
             )
         service = Service(name, address, log, process)

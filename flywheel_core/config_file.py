@@ -79,6 +79,15 @@ def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def environment_without_settings() -> dict[str, str]:
+    """This process's environment without any setting of Flywheel's, for a child that is to use its file alone."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name != FILE_VARIABLE and not name.startswith(VARIABLE_PREFIX)
+    }
+
+
 def to_yaml(config: Config) -> str:
     """The whole configuration as YAML that `load_config` takes."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

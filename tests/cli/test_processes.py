@@ -40,6 +40,19 @@ def test_a_service_and_its_children_are_ended(tmp_path: Path) -> None:
         assert not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_service_gets_no_setting_of_the_person_who_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLYWHEEL__STORAGE__DATA_DIR", "/srv/flywheel")
+    monkeypatch.setenv("FLYWHEEL_CONFIG", "/etc/flywheel.yaml")
+    monkeypatch.setenv("FLYWHEEL_TEST_KEPT", "kept")
+    with Services(tmp_path) as services:
+        environment = start_server(services, free_port(0)).environ()
+    assert environment["FLYWHEEL_TEST_KEPT"] == "kept"
+    assert "FLYWHEEL__STORAGE__DATA_DIR" not in environment
+    assert "FLYWHEEL_CONFIG" not in environment
+
+
 def test_a_service_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
     with Services(tmp_path) as services, pytest.raises(ServiceError, match="no such setting"):
         services.start(
