@@ -28,7 +28,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "label_distribution": {
         "label_drift": "Warns when the labels' shares are further from those of the week before than operations.max_label_drift "
-        "(total variation distance).",
+        "(total variation distance), or when a table of that week cannot be read.",
     },
     "training_dataset": {
         "enough_examples": "There are at least dataset.min_examples labelled examples with dataset.min_labels different labels.",
@@ -127,15 +127,23 @@ def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
     )
 
 
-def label_drift(*, today: Mapping[str, int], week: Mapping[str, int], limit: float) -> Verdict:
-    """The labels' shares are near those of the week before. Counts per label; nothing to compare with passes."""
+def label_drift(
+    *, today: Mapping[str, int], week: Mapping[str, int], limit: float, unread: str | None = None
+) -> Verdict:
+    """The labels' shares are near those of the week before. Counts per label; nothing to compare with passes.
+
+    unread: days of that week whose table is damaged, in words; they are left out, and the check says so and warns.
+    """
+    left_out = f"; the table of {unread} cannot be read: make it again" if unread else ""
     if not sum(today.values()) or not sum(week.values()):
-        return Verdict("label_drift", True, "nothing to compare with yet", dg.AssetCheckSeverity.WARN)
+        return Verdict(
+            "label_drift", not unread, f"nothing to compare with yet{left_out}", dg.AssetCheckSeverity.WARN
+        )
     distance = total_variation(today, week)
     return Verdict(
         "label_drift",
-        distance <= limit,
-        f"total variation distance to the week before is {distance:.3f}; the limit is {limit:.3f}",
+        distance <= limit and not unread,
+        f"total variation distance to the week before is {distance:.3f}; the limit is {limit:.3f}{left_out}",
         dg.AssetCheckSeverity.WARN,
         {"distance": distance, "limit": limit},
     )

@@ -3,11 +3,13 @@
 How figures look is in `metadata.py`, what a verdict says in `checks.py`, in which order steps run in `days.py`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
 
+from flywheel_core.errors import StorageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.tables import build_table, read_table
 from flywheel_dagster import checks, metadata
@@ -91,8 +93,7 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
     """`training_examples` -> `label_distribution`, compared with the week before."""
     table = build_table(lake.layout, "label_distribution", day, lake.config)
     counts = _label_counts(lake, [day])
-    week = [day - timedelta(days=back) for back in range(1, DRIFT_DAYS + 1)]
-    before = _label_counts(lake, [one for one in week if lake.layout.table(table.name, one).is_file()])
+    before, unread = _week_before(lake, day)
     most = max(counts.values(), default=0)
     rows = [(label, count, metadata.bar(count, most)) for label, count in counts.items()]
     return (
@@ -107,18 +108,36 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
                 **metadata.shares(counts),
                 **metadata.of_table(table),
             },
-            (checks.label_drift(today=counts, week=before, limit=lake.config.operations.max_label_drift),),
+            (
+                checks.label_drift(
+                    today=counts,
+                    week=before,
+                    limit=lake.config.operations.max_label_drift,
+                    unread=metadata.spans(unread) if unread else None,
+                ),
+            ),
         ),
     )
+
+
+def _week_before(lake: Lake, day: date) -> tuple[dict[str, int], list[date]]:
+    """Labelled examples per label of the week before `day`, and its days whose table is damaged: they are those days' trouble."""
+    week: Counter[str] = Counter()
+    unread = []
+    for one in (day - timedelta(days=back) for back in range(DRIFT_DAYS, 0, -1)):
+        try:
+            week.update(_label_counts(lake, [one]))
+        except StorageError:
+            unread.append(one)
+    return dict(week), unread
 
 
 def _label_counts(lake: Lake, days: Sequence[date]) -> dict[str, int]:
     """Labelled examples per label, every category of the configuration included."""
     counts = dict.fromkeys(dict.fromkeys(lake.config.categories().values()), 0)
-    if days:
-        found = read_table(lake.layout, "label_distribution", days)
-        for label, count in found.select("label", "examples").drop_nulls("label").rows():
-            counts[label] = counts.get(label, 0) + count
+    found = read_table(lake.layout, "label_distribution", days)
+    for label, count in found.select("label", "examples").drop_nulls("label").rows():
+        counts[label] = counts.get(label, 0) + count
     return counts
 
 

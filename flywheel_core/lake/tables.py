@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel_core.config import Config
@@ -96,7 +97,7 @@ def table_file(name: str, day: date, path: Path) -> TableFile:
 def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) -> "pl.DataFrame":
     """A table's rows of `days` (all days that have a file unless given), in order of day; days without file are left out.
 
-    Raises UsageError for a name that is no daily table.
+    Raises UsageError for a name that is no daily table, StorageError that names a file that cannot be read.
     """
     import polars as pl  # takes long to load, and nothing else here needs it
 
@@ -105,7 +106,36 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
     present = layout.table_days(name)
     chosen = present if days is None else sorted(set(days) & set(present))
     empty = pl.DataFrame(TABLES[name].empty_table())
-    return pl.concat([empty, *(pl.read_parquet(layout.table(name, day)) for day in chosen)])
+    parts = [empty]
+    for day in chosen:
+        path = layout.table(name, day)
+        try:
+            parts.append(pl.read_parquet(path))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise unreadable(path, day, error) from error
+    return pl.concat(parts)
+
+
+def scan_table(layout: Layout, name: str, days: Sequence[date]) -> "pl.LazyFrame":
+    """A table's rows of `days` as a query still to be run. Raises StorageError that names a file that is missing or damaged."""
+    import polars as pl  # as above
+
+    paths = [layout.table(name, day) for day in days]
+    for day, path in zip(days, paths, strict=True):
+        try:
+            pq.read_metadata(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise unreadable(path, day, error) from error
+    return pl.scan_parquet(paths)
+
+
+def unreadable(path: Path, day: date, error: Exception) -> StorageError:
+    """What to raise when a table's file of a day cannot be read."""
+    says = error.strerror or error if isinstance(error, OSError) else error
+    return StorageError(
+        f"cannot read the table {path}: {says}",
+        hint=f"build the day again: flywheel ingest {day}, then flywheel label {day}",
+    )
 
 
 def _view_of_day(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day: date) -> None:

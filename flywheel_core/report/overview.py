@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import DAILY_TABLES
+from flywheel_core.lake.tables import DAILY_TABLES, unreadable
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def overview(layout: Layout) -> Overview:
         counts, size = {}, 0
         for day in layout.table_days(name):
             path = layout.table(name, day)
-            counts[day] = _rows(path)
+            counts[day] = _rows(path, day)
             size += path.stat().st_size
             rows.setdefault(day, {})[name] = counts[day]
         days = sorted(counts)
@@ -79,14 +79,11 @@ def overview(layout: Layout) -> Overview:
     )
 
 
-def _rows(path: Path) -> int:
+def _rows(path: Path, day: date) -> int:
     try:
         count: int = pq.read_metadata(path).num_rows
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(
-            f"cannot read the table {path}: {error}",
-            hint="build the day again with flywheel ingest and label",
-        ) from error
+        raise unreadable(path, day, error) from error
     return count
 
 

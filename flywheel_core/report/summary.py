@@ -13,7 +13,7 @@ import polars as pl
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import read_table
+from flywheel_core.lake.tables import read_table, scan_table
 
 MARGIN_BINS = 10
 MAX_REJECTS = 20
@@ -228,7 +228,7 @@ def _latencies(layout: Layout, days: Sequence[date]) -> dict[str, tuple[int, int
     def at_rank(percent: int) -> pl.Expr:
         return latency.get((pl.len() * percent + 99) // 100 - 1)
 
-    answered = pl.scan_parquet([layout.table("responses", day) for day in days]).filter(
+    answered = scan_table(layout, "responses", days).filter(
         pl.col("model").is_not_null() & ~pl.col("failed") & pl.col("latency_ms").is_not_null()
     )
     found = answered.group_by("model").agg(at_rank(50).alias("p50"), at_rank(95).alias("p95")).collect()
@@ -236,7 +236,7 @@ def _latencies(layout: Layout, days: Sequence[date]) -> dict[str, tuple[int, int
 
 
 def _margins(layout: Layout, days: Sequence[date]) -> tuple[int, ...]:
-    examples = pl.scan_parquet([layout.table("training_examples", day) for day in days])
+    examples = scan_table(layout, "training_examples", days)
     place = (pl.col("margin") * MARGIN_BINS).floor().clip(0, MARGIN_BINS - 1).cast(pl.Int64).alias("place")
     chosen = examples.filter(pl.col("label").is_not_null() & pl.col("margin").is_not_null()).select(place)
     counts: dict[int, int] = dict(chosen.group_by("place").len().collect().iter_rows())
@@ -245,5 +245,5 @@ def _margins(layout: Layout, days: Sequence[date]) -> tuple[int, ...]:
 
 def _rejects(layout: Layout, days: Sequence[date]) -> tuple[RejectFacts, ...]:
     columns = ("day", "raw_file", "byte_offset", "code", "message")
-    found = pl.scan_parquet([layout.table("rejects", day) for day in days]).select(columns).head(MAX_REJECTS)
+    found = scan_table(layout, "rejects", days).select(columns).head(MAX_REJECTS)
     return tuple(RejectFacts(*row) for row in found.collect().iter_rows())

@@ -293,6 +293,23 @@ def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance
     assert drift.metadata["distance"].value == pytest.approx(0.8)
 
 
+def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """The comparison leaves the damaged day out, says which it is, and the day's tables are made."""
+    bad, good, day = (DAY + timedelta(days=ahead) for ahead in range(3))
+    for one in (bad, good, day):
+        write_day(layout, one)
+    assert _run(config, instance, bad, good).success
+    layout.table("label_distribution", bad).write_bytes(b"no Parquet")
+    ran = _run(config, instance, day)
+    assert ran.success
+    (drift,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "label_drift"]
+    assert not drift.passed
+    assert f"the table of {bad} cannot be read" in str(drift.description)
+    assert drift.metadata["distance"].value == 0.0
+
+
 def test_too_few_examples_are_red_and_stop_nothing(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:

@@ -1,15 +1,16 @@
 """The derived daily tables."""
 
+import re
 from datetime import date
 from importlib.resources import files
 
 import pytest
 
-from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
-from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
+from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table, scan_table
 from tests.core.lake.lakes import CONFIG, DAY, LATER, build_day, contents, point, response, write_raw
 
 NEXT = date(2026, 1, 6)
@@ -206,6 +207,18 @@ def test_days_are_read_in_order_and_absent_ones_left_out(layout: Layout) -> None
     assert read_table(layout, "training_examples")["day"].to_list() == [DAY, NEXT]
     assert read_table(layout, "training_examples", [NEXT, LATER])["day"].to_list() == [NEXT]
     assert len(read_table(layout, "training_examples", [LATER])) == 0
+
+
+def test_a_damaged_file_is_named_with_what_to_do(layout: Layout) -> None:
+    for day in (NEXT, DAY):
+        write_raw(layout, [point(f"{day}", {"big": 0.5, "coder": 0.25})], day)
+        build_day(layout, day)
+    damaged = layout.table("label_distribution", NEXT)
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    for read in (read_table, scan_table):
+        with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
+            read(layout, "label_distribution", [DAY, NEXT])
+        assert told.value.hint == f"build the day again: flywheel ingest {NEXT}, then flywheel label {NEXT}"
 
 
 def test_a_table_that_is_missing_is_named(layout: Layout) -> None:
