@@ -167,7 +167,7 @@ def _newest(
 def _in_words(error: Exception) -> str:
     """An error in one line. A foreign error may quote the data it met, so only its type leaves the log."""
     if isinstance(error, FlywheelError):
-        return f"{error.code}: {' '.join(str(error).split())}"
+        return f"{error.code}: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"
     return f"{type(error).__name__}; the run's log has the details"
 
 

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from dagster._utils.error import SerializableErrorInfo  # the public API has no name for it
 
 from flywheel_core.config_file import secret
 from flywheel_dagster.alarms import post_alarm
@@ -14,6 +15,8 @@ from flywheel_dagster.partitions import range_tags, ranges, utc_now
 from flywheel_dagster.resources import Lake
 
 MAX_MESSAGE_CHARS = 2_000
+OUR_ERRORS = "flywheel_"
+"""How the full names of Flywheel's own errors begin; they quote no prompt and no answer."""
 
 
 def late_days(interval: int) -> dg.SensorDefinition:
@@ -114,5 +117,13 @@ def _why(context: dg.RunFailureSensorContext) -> str:
         if data.user_failure_data is not None and data.user_failure_data.description:
             words.append(data.user_failure_data.description)
         elif data.error is not None:
-            words.append(data.error.message.strip())
+            words.append(f"{event.step_key}: {_in_words(data.error.cause or data.error)}")
     return "; ".join(words) or context.failure_event.message or "the run failed"
+
+
+def _in_words(error: SerializableErrorInfo) -> str:
+    """What an error that Dagster wrapped says, in one line. A foreign one may quote the data it met: its type alone is told."""
+    kind, _, says = error.message.partition(": ")
+    if kind.startswith(OUR_ERRORS):
+        return "; ".join(line.strip() for line in says.splitlines() if line.strip())
+    return f"{error.cls_name or kind}; the run's log has the details"

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from flywheel_core.config import Config, Operations
-from flywheel_core.errors import ConfigIncompleteError, UpstreamError
+from flywheel_core.errors import ConfigIncompleteError, DatasetError, UpstreamError
 from flywheel_dagster import alarms
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.definitions import build_defs
@@ -68,10 +68,15 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def _failed_run(instance: dg.DagsterInstance, config: Config) -> dg.RunFailureSensorContext:
+GONE = dg.Failure("1 of 1 days failed; 2026-01-03: responses: storage_failed: gone")
+
+
+def _failed_run(
+    instance: dg.DagsterInstance, config: Config, error: Exception = GONE
+) -> dg.RunFailureSensorContext:
     @dg.op
     def fails() -> None:
-        raise dg.Failure("1 of 1 days failed; 2026-01-03: responses: storage_failed: gone")
+        raise error
 
     @dg.job(executor_def=dg.in_process_executor)
     def training_set() -> None:
@@ -93,9 +98,9 @@ def _failed_run(instance: dg.DagsterInstance, config: Config) -> dg.RunFailureSe
     ).for_run_failure()
 
 
-def _tick(instance: dg.DagsterInstance, config: Config) -> object:
+def _tick(instance: dg.DagsterInstance, config: Config, error: Exception = GONE) -> object:
     sensor = build_defs(config).resolve_sensor_def("run_failed")
-    return sensor(_failed_run(instance, config))
+    return sensor(_failed_run(instance, config, error))
 
 
 def test_a_failed_run_is_posted(
@@ -113,6 +118,25 @@ def test_a_failed_run_is_posted(
     )
     assert alarm["message"] == "1 of 1 days failed; 2026-01-03: responses: storage_failed: gone"
     assert alarm["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            DatasetError("there is no dataset of 2026-01-03 to train on", hint="make it first"),
+            "fails: there is no dataset of 2026-01-03 to train on; make it first",
+        ),
+        (ValueError("What is the capital of France?"), "fails: ValueError; the run's log has the details"),
+    ],
+)
+def test_an_alarm_says_what_a_step_raised(
+    hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    """Not that Dagster executed an op: our own error's words, of a foreign one, which may quote a prompt, its type."""
+    monkeypatch.setenv(VARIABLE, hook.address)
+    _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)), error)
+    assert [alarm["message"] for alarm in hook.taken] == [message]
 
 
 def test_without_a_webhook_nobody_is_told(hook: Hook, instance: dg.DagsterInstance) -> None:
