@@ -176,8 +176,9 @@ def _failure(failed: dict[date, list[str]], total: int) -> dg.Failure:
         f"| {day} | {problem.replace('|', '/')} |" for day, problems in failed.items() for problem in problems
     )
     named = "; ".join(f"{day}: {problems[0]}" for day, problems in failed.items())
+    others = "; the others are done" if len(failed) < total else ""
     return dg.Failure(
-        f"{len(failed)} of {total} days failed; the others are done. {named}",
+        f"{len(failed)} of {total} days failed{others}. {named}",
         metadata={
             "failed_days": len(failed),
             "what_failed": dg.MetadataValue.md("\n".join(("| day | what |", "| --- | --- |", *rows))),

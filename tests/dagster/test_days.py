@@ -121,10 +121,17 @@ def test_the_failure_names_each_bad_day_and_why(instance: dg.DagsterInstance) ->
     (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None
     told = failure.user_failure_data.description or ""
-    assert told.startswith("2 of 6 days failed")
+    assert told.startswith("2 of 6 days failed; the others are done. 2026-01-03")
     assert "2026-01-03: responses: storage_failed: cannot read training_data_20260103.jsonl: gone" in told
     assert "2026-01-05: responses: points_reconciled: 6 lines: 5 accepted" in told
     assert failure.user_failure_data.metadata["failed_days"].value == 2
+
+
+def test_a_single_day_that_failed_names_no_others(instance: dg.DagsterInstance) -> None:
+    ran = _run(instance, partition_key="2026-01-03")
+    (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert (failure.user_failure_data.description or "").startswith("1 of 1 days failed. 2026-01-03: ")
 
 
 def test_metadata_and_versions_are_kept_per_day(instance: dg.DagsterInstance) -> None:
