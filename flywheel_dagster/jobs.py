@@ -28,3 +28,4 @@ JOBS = (
     ),
 )
 """What trains and judges routers follows the training set of a day: `router_runs.py`."""
+"""The job that trains and judges routers is in `router_runs.py`: it follows the training set of a day."""

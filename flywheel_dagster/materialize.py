@@ -1,4 +1,4 @@
-"""Makes days through Dagster without a Dagster process: what `flywheel backfill` and the demo do.
+"""Makes days through Dagster without a Dagster process: what `flywheel dagster backfill` and the demo do.
 
 The same assets run in this process and report to the instance in DAGSTER_HOME, so that runs, metadata and checks show
 up in the UI. A range costs one run; there is no queue and no process to start.

@@ -19,6 +19,8 @@ from flywheel_dagster.checks import DESCRIPTIONS, newest_is_recent
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import range_tags, utc_now
 from flywheel_dagster.steps import DAILY_STEPS
+from flywheel_dagster.router_assets import ROUTER_ASSETS
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
 from tests.dagster.points import MODELS, point, write_day, write_raw
 
 DAY = date(2026, 1, 5)
@@ -162,7 +164,7 @@ def test_what_is_asked_for_can_be_found() -> None:
 
 
 def test_the_documentation_names_everything() -> None:
-    """Assets, checks, jobs, schedules and sensors of the days stand in docs/dagster.md."""
+    """Assets, jobs, schedules, sensors and the checks of the days stand in docs/dagster.md."""
     text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
     names = [*DAILY_TABLES, "raw_points", TRAINING_DATASET, "dataset_recent"]
     names += [check for checks in DESCRIPTIONS.values() for check in checks]
@@ -173,7 +175,7 @@ def test_the_documentation_names_everything() -> None:
         "nightly_training_set",
         "hourly_dataset_check",
     ]
-    names += ["late_days", "run_failed"]
+    names += ["late_days", "run_failed", "after_training_set", NIGHTLY_RETRAIN.name, *ROUTER_ASSETS]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
