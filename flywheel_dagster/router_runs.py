@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.jobs import JOBS, TRAINING_SET_JOB
 from flywheel_dagster.partitions import RANGE_END_TAG
 from flywheel_dagster.router_assets import ROUTER_ASSETS
@@ -16,7 +17,10 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 
 
 def after_training_set() -> dg.SensorDefinition:
-    """Starts `nightly_retrain` once for each day whose training set was made."""
+    """Starts `nightly_retrain` once for each day whose training set was made.
+
+    A dataset without any example, as every night has before the first data point arrives, is no failure and no alarm.
+    """
 
     @dg.run_status_sensor(
         name="after_training_set",
@@ -25,13 +29,25 @@ def after_training_set() -> dg.SensorDefinition:
         request_job=NIGHTLY_RETRAIN,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts nightly_retrain for the day whose training set was made; of a range, for its last day.",
+        description="Starts nightly_retrain for the day whose training set was made, unless it is empty; of a range, for its last day.",
     )
     def _after_training_set(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         tags = context.dagster_run.tags
         day = tags.get(PARTITION_TAG) or tags.get(RANGE_END_TAG)
         if day is None:
             return dg.SkipReason("the run names no day")
+        if _examples(context.instance, day) == 0:
+            return dg.SkipReason(f"the dataset of {day} has no example: there is nothing to train on yet")
         return dg.RunRequest(run_key=f"{day}:{context.dagster_run.run_id}", partition_key=day)
 
     return _after_training_set
+
+
+def _examples(instance: dg.DagsterInstance, day: str) -> int | None:
+    """How many examples the newest dataset of `day` has, as its materialization says; None when there is none."""
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(TRAINING_DATASET), asset_partitions=[day]), limit=1
+    ).records
+    made = found[0].asset_materialization if found else None
+    count = made.metadata.get("examples") if made else None
+    return count.value if isinstance(count, dg.IntMetadataValue) else None

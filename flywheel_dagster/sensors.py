@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-from dagster._utils.error import SerializableErrorInfo  # the public API has no name for it
+from dagster_shared.error import SerializableErrorInfo  # the public API has no name for it
 
 from flywheel_core.config_file import secret
 from flywheel_dagster.alarms import post_alarm

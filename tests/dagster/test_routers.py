@@ -187,3 +187,32 @@ def test_a_training_set_that_was_made_starts_the_retraining_of_its_day() -> None
             )
             request = sensor(context)
         assert (request.partition_key, request.run_key) == (day, f"{day}:{run.run_id}")  # type: ignore[union-attr] # a request
+
+
+@pytest.mark.parametrize(("examples", "starts"), [(0, False), (1, True)])
+def test_an_empty_training_set_starts_no_retraining(
+    instance: dg.DagsterInstance, examples: int, starts: bool
+) -> None:
+    """Before the first data point arrives there is nothing to train on: no failed run, and nobody is woken."""
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            "training_dataset",
+            partition="2026-01-05",
+            metadata={"examples": examples, "dagster/row_count": 0},
+        )
+    )
+    sensor = build_defs(Config(storage=Storage(first_day="2026-01-01"))).resolve_sensor_def(
+        "after_training_set"
+    )
+    context = dg.build_run_status_sensor_context(
+        sensor_name=sensor.name,
+        dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", "training_set", message=""),
+        dagster_instance=instance,
+        dagster_run=dg.DagsterRun(
+            job_name="training_set", run_id="1" * 8, tags={"dagster/partition": "2026-01-05"}
+        ),
+    )
+    told = sensor(context)
+    assert isinstance(told, dg.RunRequest) is starts
+    if not starts:
+        assert "no example" in str(told.skip_message)  # type: ignore[union-attr] # a skip reason
