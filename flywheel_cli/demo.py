@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from flywheel_cli.demo_setup import (
     start_simulation,
 )
 from flywheel_cli.demo_traffic import Reply, ask_all, questions, stored_today, upload, wait_until_stored
-from flywheel_cli.output import print_table, progress
+from flywheel_cli.output import fitted, print_table, progress
 from flywheel_cli.processes import Services
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.importing import import_files
@@ -39,7 +40,8 @@ SECOND_ROUND = (2_400, 400)
 VALIDATED = 300
 """Questions of the validation set that the router is measured on; no router is trained on them."""
 SHOWN_REPLIES = 6
-QUESTION_WIDTH = 40
+QUESTION_WIDTH = 50
+"""In columns of a terminal."""
 
 
 @click.command()
@@ -182,7 +184,10 @@ def _show_replies(replies: Sequence[Reply]) -> None:
     rows = [(model, reason, count) for (model, reason), count in went.most_common()]
     click.echo()
     print_table(("answered by", "because", "questions"), rows, title="Where the questions went")
-    some = [(_short(reply.question), reply.model, reply.seconds * 1000) for reply in replies[:SHOWN_REPLIES]]
+    some = [
+        (fitted(reply.question, QUESTION_WIDTH), reply.model, reply.seconds * 1000)
+        for reply in replies[:SHOWN_REPLIES]
+    ]
     print_table(("question", "answered by", "ms"), [(text, model, round(ms)) for text, model, ms in some])
 
 
@@ -190,7 +195,7 @@ def _show_addresses(stage: Stage, *, up: bool) -> None:
     """What there is to look at. up: the services stay up; otherwise only what can be opened without them."""
     layout = Layout(stage.config.storage.data_dir)
     champion = read_champion(layout.routers / POINTER)
-    again = f"flywheel dagster dev --config {stage.config_file} --home {stage.dagster_home}"
+    again = f"{sys.argv[0]} dagster dev --config {stage.config_file} --home {stage.dagster_home}"
     rows = [
         ("Dagster", f"{stage.dagster}/assets" if up else again),
         ("report", (layout.reports / REPORT).as_uri()),
@@ -216,11 +221,6 @@ def _step(what: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     click.echo(f"   {time.monotonic() - started:.1f} s")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= QUESTION_WIDTH else line[: QUESTION_WIDTH - 1] + "…"
 
 
 def _as_interrupt(_number: int, _frame: FrameType | None) -> None:

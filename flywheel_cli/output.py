@@ -86,6 +86,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     console.print()
 
 
+def fitted(text: str, width: int) -> str:
+    """`text` on one line of at most `width` columns, with … where it was cut. A Chinese character takes two columns."""
+    from rich.cells import cell_len, set_cell_size
+
+    line = " ".join(text.split())
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
+
+
 def say_rejects(by_code: Mapping[str, int]) -> None:
     """Print how many lines were rejected by code; nothing when none were."""
     if by_code:

@@ -18,28 +18,32 @@ QUIET = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class RawDay:
-    """A day's raw files as they lie there. size: bytes of all; newest: latest change; mark: changes when any file does."""
+    """A day's raw files as they lie there.
+
+    size: bytes of all; newest: latest change; mark: changes when any file does; at_rest: left alone for `QUIET`.
+    """
 
     day: date
     files: tuple[str, ...]
     size: int
     newest: datetime
     mark: str
+    at_rest: bool
 
 
 def look(layout: Layout, now: datetime, first_day: date) -> list[RawDay]:
-    """The closed days from `first_day` on whose raw files are there and at rest, in order."""
+    """The closed days from `first_day` on whose raw files are there, in order."""
     last = (now - NIGHTLY_GRACE).date() - timedelta(days=1)
     found = []
     for day, paths in layout.raw_files_by_day().items():
         if first_day <= day <= last:
-            raw = _raw_day(day, paths)
-            if raw is not None and not now - QUIET < raw.newest <= now:
+            raw = _raw_day(day, paths, now)
+            if raw is not None:
                 found.append(raw)
     return found
 
 
-def _raw_day(day: date, paths: Sequence[Path]) -> RawDay | None:
+def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
     digest, size, newest = hashlib.sha256(), 0, 0
     for path in paths:
         try:
@@ -50,7 +54,8 @@ def _raw_day(day: date, paths: Sequence[Path]) -> RawDay | None:
         size += seen.st_size
         newest = max(newest, seen.st_mtime_ns)
     moment = datetime.fromtimestamp(newest / 1e9, UTC)
-    return RawDay(day, tuple(path.name for path in paths), size, moment, digest.hexdigest()[:16])
+    at_rest = not now - QUIET < moment <= now
+    return RawDay(day, tuple(path.name for path in paths), size, moment, digest.hexdigest()[:16], at_rest)
 
 
 def joined_mark(raws: Sequence[RawDay]) -> str:

@@ -80,10 +80,10 @@ def spans(days: Sequence[date]) -> str:
 
 
 def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table; numbers to the right, cells on one line and at most 80 characters."""
-    numeric = [
-        all(isinstance(row[at], int | float) for row in rows) and bool(rows) for at in range(len(headers))
-    ]
+    """A Markdown table; numbers to the right, cells on one line and at most 80 characters. Without rows: `none`."""
+    if not rows:
+        return dg.MetadataValue.md("none")
+    numeric = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
     lines = [
         "| " + " | ".join(headers) + " |",
         "| " + " | ".join("---:" if right else "---" for right in numeric) + " |",

@@ -10,7 +10,7 @@ from flywheel_core.config_file import secret
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.assets import RAW_POINTS
 from flywheel_dagster.jobs import DAY_TABLES_JOB
-from flywheel_dagster.late import RawDay, is_ingested, joined_mark, look, read_cursor, write_cursor
+from flywheel_dagster.late import QUIET, RawDay, is_ingested, joined_mark, look, read_cursor, write_cursor
 from flywheel_dagster.partitions import range_tags, ranges, utc_now
 from flywheel_dagster.resources import Lake
 
@@ -33,7 +33,8 @@ def late_days(interval: int) -> dg.SensorDefinition:
         first_day = date.fromisoformat(lake.config.storage.first_day)
         before = read_cursor(context.cursor)
         seen = look(lake.layout, utc_now(), first_day)
-        changed = [raw for raw in seen if before.get(raw.day) != raw.mark]
+        new = [raw for raw in seen if before.get(raw.day) != raw.mark]
+        changed = [raw for raw in new if raw.at_rest]
         to_make = [raw for raw in changed if raw.day in before or not is_ingested(lake.layout, raw)]
         there = set(lake.layout.raw_days())
         after = {day: mark for day, mark in before.items() if day in there}
@@ -41,12 +42,18 @@ def late_days(interval: int) -> dg.SensorDefinition:
         requests = _requests(to_make)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else f"{len(seen)} closed days, none changed since it was ingested",
+            skip_reason=None if requests else _nothing_to_make(len(seen), len(new) - len(changed)),
             cursor=write_cursor(after),
             asset_events=[_seen(raw) for raw in changed],
         )
 
     return _late_days
+
+
+def _nothing_to_make(closed: int, waiting: int) -> str:
+    if waiting:
+        return f"{closed} closed days, {waiting} of them changed in the last {QUIET.seconds // 60} minutes: made once left alone"
+    return f"{closed} closed days, none changed since it was ingested"
 
 
 def _requests(days: list[RawDay]) -> list[dg.RunRequest]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_cli.output import print_json, print_table, progress, size
+from flywheel_cli.output import fitted, print_json, print_table, progress, size
 
 
 def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,3 +65,17 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     os.close(ours)
     assert "ingest" in shown
     assert "━" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("short\n enough", "short enough"),
+        ("a question of many words", "a question…"),
+        ("推荐服务里用了全排列", "推荐服务里…"),
+        ("推荐服务里用", "推荐服务里用"),
+    ],
+)
+def test_a_text_is_cut_to_columns_and_not_to_characters(text: str, shown: str) -> None:
+    """Twelve columns are six Chinese characters, or five and the mark of the cut."""
+    assert fitted(text, 12) == shown

@@ -224,6 +224,7 @@ def test_an_empty_day_gives_empty_tables_and_a_warning(
     for name in ("responses", "rejects", "training_examples", "model_leaderboard"):
         assert read_table(layout, name, [DAY]).height == 0
     assert _metadata(ran, "label_distribution")["share_math"] == 0.0
+    assert _metadata(ran, "rejects")["reasons"] == "none", "a heading without rows is no table"
 
 
 def test_a_day_that_cannot_be_read_stops_itself_only(

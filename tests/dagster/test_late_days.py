@@ -123,7 +123,10 @@ def test_unbroken_days_are_one_run(layout: Layout, tick: Tick) -> None:
 def test_a_file_that_is_still_written_is_left_alone(layout: Layout, tick: Tick) -> None:
     """An import under way is not a finished day; once the file rests, its day is made."""
     _raw(layout, DAY, age=timedelta(seconds=20))
-    assert _asked_for(tick()) == []
+    waiting = tick()
+    assert _asked_for(waiting) == []
+    assert waiting.asset_events == []
+    assert "1 closed days, 1 of them changed in the last 5 minutes" in str(waiting.skip_reason)
     _raw(layout, DAY, age=timedelta(minutes=6))
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
