@@ -1,6 +1,5 @@
 """The daily assets: what each is, whose it is, what it is made from. How one is made is in `steps.py`, in what order in `days.py`.
 
-Routers are in `router_assets.py`.
 Routers have a module of their own, `router_assets.py`.
 """
 

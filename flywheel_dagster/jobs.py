@@ -27,5 +27,4 @@ JOBS = (
         description="Checks that a training dataset was made in the last 26 hours.",
     ),
 )
-"""What trains and judges routers follows the training set of a day: `router_runs.py`."""
 """The job that trains and judges routers is in `router_runs.py`: it follows the training set of a day."""

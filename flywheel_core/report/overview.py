@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flywheel_core.errors import StorageError
 from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, unreadable

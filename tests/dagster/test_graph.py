@@ -18,9 +18,9 @@ from flywheel_dagster.assets import TABLES, TRAINING_DATASET, daily_specs
 from flywheel_dagster.checks import DESCRIPTIONS, newest_is_recent
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import range_tags, utc_now
-from flywheel_dagster.steps import DAILY_STEPS
 from flywheel_dagster.router_assets import ROUTER_ASSETS
 from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
+from flywheel_dagster.steps import DAILY_STEPS
 from tests.dagster.points import MODELS, point, write_day, write_raw
 
 DAY = date(2026, 1, 5)
