@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, refused
-from flywheel_core.collect.pool import LARGE_BODY_BYTES, forget_frames, what_broke
+from flywheel_core.collect.pool import CLOSED_MEANWHILE, LARGE_BODY_BYTES, forget_frames, what_broke
 from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
@@ -132,7 +132,7 @@ class Upstream:
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
                     trace_request_ctx=attempt,
                 )
-            except aiohttp.ServerDisconnectedError:
+            except CLOSED_MEANWHILE:
                 # a kept connection that the other side closed meanwhile: the request did not get there
                 if not attempt.reused:
                     raise

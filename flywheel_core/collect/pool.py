@@ -24,6 +24,13 @@ PIECE_BYTES = 65_536
 LARGE_BODY_BYTES = 1_048_576
 """Request bodies from here on are written in pieces, between which others get their turn."""
 
+CLOSED_MEANWHILE = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientOSError,
+    aiohttp.ClientConnectionResetError,
+)
+"""How a kept connection that the other side gave up shows when it is used again: an end, a reset, or a refused write."""
+
 
 class PooledHttp:
     """Sends POSTs over as many connections as there are calls under way; idle ones are used again.
@@ -52,7 +59,7 @@ class PooledHttp:
                     attempt = SimpleNamespace(reused=False)
                     try:
                         return await self._exchange(endpoint, body, max_bytes, attempt)
-                    except aiohttp.ServerDisconnectedError:
+                    except CLOSED_MEANWHILE:
                         # a kept connection that the other side closed meanwhile: the request did not get there
                         if not attempt.reused:
                             raise

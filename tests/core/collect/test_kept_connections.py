@@ -1,0 +1,105 @@
+"""A connection that was kept, and that the other side gave up with a reset: a new one is used, and nobody notices."""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from flywheel_core.collect.http import Endpoint
+from flywheel_core.collect.pool import PooledHttp
+from flywheel_core.errors import UpstreamError
+from flywheel_gateway.upstream import Call, Upstream
+
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+PART = WHOLE.replace(b"length: 2", b"length: 20")
+RESET = struct.pack("ii", 1, 0)
+
+
+class Resetting:
+    """Answers the first request of each connection, and resets the connection when a second one begins to come, after
+    `parting`. requests: how many came, whole or not."""
+
+    def __init__(self) -> None:
+        self.parting = b""
+        self.requests = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/chat/completions"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+        except OSError:
+            return
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65_536)
+            self.requests += 1
+            connection.sendall(WHOLE)
+            if connection.recv(65_536 if self.parting else 1):
+                self.requests += 1
+                connection.sendall(self.parting)
+                if not self.parting:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+@pytest.fixture
+def server() -> Iterator[Resetting]:
+    server = Resetting()
+    yield server
+    server.close()
+
+
+def test_a_reset_costs_collection_no_call(server: Resetting) -> None:
+    async def main() -> list[int]:
+        http = PooledHttp()
+        endpoint = Endpoint(server.url)
+        statuses = [(await http.post(endpoint, b"{}", timeout=5, max_bytes=99)).status for _ in range(4)]
+        await http.close()
+        return statuses
+
+    assert asyncio.run(main()) == [200] * 4
+
+
+async def asked(upstream: Upstream, url: str) -> bytes:
+    async with upstream.open(Call("POST", url, [], b"{}", 2.0, 5.0, streamed=False)) as reply:
+        pieces = []
+        while piece := await reply.read():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+def test_a_reset_costs_the_gateways_users_no_call(server: Resetting) -> None:
+    async def main() -> list[bytes]:
+        upstream = Upstream()
+        bodies = [await asked(upstream, server.url) for _ in range(4)]
+        await upstream.close()
+        return bodies
+
+    assert asyncio.run(main()) == [b"{}"] * 4
+
+
+def test_an_answer_that_has_begun_is_not_asked_for_again(server: Resetting) -> None:
+    server.parting = PART
+
+    async def main() -> None:
+        upstream = Upstream()
+        await asked(upstream, server.url)
+        with pytest.raises(UpstreamError, match="not complete"):
+            await asked(upstream, server.url)
+        await upstream.close()
+
+    asyncio.run(main())
+    assert server.requests == 2
