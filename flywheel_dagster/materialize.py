@@ -61,7 +61,9 @@ def materialize_days(
         if not first <= day <= today:
             raise UsageError(
                 f"{day} is outside {first} .. {today}, the days that Dagster has partitions for",
-                hint="set storage.first_day to the first day of your data",
+                hint="set storage.first_day to the first day of your data"
+                if day < first
+                else "a day can be made once it has begun, by UTC",
             )
     started = time.monotonic()
     failed: dict[date, tuple[str, ...]] = {}

@@ -127,10 +127,10 @@ def test_a_gap_between_days_is_two_runs(folder: Path) -> None:
 
 
 def test_days_without_a_partition_are_refused(folder: Path) -> None:
-    """Before the first day and after today: nothing is made, and the message says what to set."""
+    """Before the first day and after today: nothing is made, and the message says what to do."""
     tomorrow = utc_now().date() + timedelta(days=1)
-    for day in (date(2025, 12, 31), tomorrow):
-        with pytest.raises(UsageError, match=r"set storage\.first_day"):
+    for day, hint in ((date(2025, 12, 31), r"set storage\.first_day"), (tomorrow, "once it has begun")):
+        with pytest.raises(UsageError, match=hint):
             materialize_days([DAYS[0], day], _config(folder), folder / "home")
     assert not (folder / "data" / "tables").exists()
 
