@@ -19,6 +19,7 @@ from flywheel_core.config_fields import (
     Kind,
     Megabytes,
     Milliseconds,
+    ModelUrl,
     Money,
     Name,
     Seconds,
@@ -170,7 +171,9 @@ class Model(Section):
     category: Name | None = Field(
         None, description="The domain the model stands for: the label of questions it answers best."
     )
-    base_url: Url | None = Field(None, description="Address in front of /v1/chat/completions, without /v1.")
+    base_url: ModelUrl | None = Field(
+        None, description="Address in front of /v1/chat/completions, without /v1."
+    )
     upstream_name: Name | None = Field(
         None, description="The model's name at that address; none: the same name."
     )

@@ -43,6 +43,12 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _without_v1(text: str) -> str:
+    if _http_url(text).endswith("/v1"):
+        raise ValueError("/v1 is added to the address of a model: leave it out")
+    return _http_url(text)
+
+
 def _day(text: str) -> str:
     return date.fromisoformat(text).isoformat()
 
@@ -51,6 +57,11 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Url = Annotated[str, AfterValidator(_http_url), Kind("an address that begins with http:// or https://")]
+ModelUrl = Annotated[
+    str,
+    AfterValidator(_without_v1),
+    Kind("an address that begins with http:// or https:// and does not end in /v1"),
+]
 DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 Seconds = Annotated[float, Unit("s")]
 WholeSeconds = Annotated[int, Unit("s")]
