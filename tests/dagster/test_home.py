@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from flywheel_cli.dagster import CODE_LOCATION
 from flywheel_core.errors import StorageError
 from flywheel_dagster.home import SETTINGS_FILE, prepare_home
 
@@ -72,7 +73,8 @@ def test_dagster_takes_the_workspace_from_the_project_folder(tmp_path: Path) -> 
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "flywheel" in ran.stdout + ran.stderr
+    # under this name `flywheel dagster` loads it too: Dagster remembers by it what was switched off
+    assert f"code location {CODE_LOCATION[1]}" in ran.stdout + ran.stderr
     assert "Validation successful" in ran.stdout + ran.stderr
 
 
