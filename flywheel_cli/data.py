@@ -14,6 +14,7 @@ from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import IngestResult, ingest_day
 from flywheel_core.lake.layout import parse_day
 from flywheel_core.lake.tables import DAILY_TABLES, TableFile, build_table, read_table
+from flywheel_core.lake.views import write_views_file
 
 LABEL_TABLES = tuple(name for name in DAILY_TABLES if name not in ("responses", "rejects"))
 
@@ -139,6 +140,8 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
         for day in chosen:
             results.append(build_dataset(settings.layout, day, settings.config))
             tell(len(results), len(chosen))
+    if results:
+        write_views_file(settings.layout)
     if settings.as_json:
         print_json(results)
         return

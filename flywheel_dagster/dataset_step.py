@@ -12,6 +12,7 @@ from flywheel_core.lake.dataset import SPLITS, DatasetResult, build_dataset, ver
 from flywheel_core.lake.layout import sha256_of
 from flywheel_core.lake.leftovers import remove_leftovers
 from flywheel_core.lake.meanings import MEANINGS
+from flywheel_core.lake.views import write_views_file
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.days import Outcome
 from flywheel_dagster.resources import Lake
@@ -27,6 +28,7 @@ def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
     except NoDataError as error:
         nothing = checks.Verdict("enough_examples", False, error.message, dg.AssetCheckSeverity.WARN)
         return (Outcome(NAME, None, verdicts=(nothing,)),)
+    write_views_file(lake.layout)
     examples = pl.scan_parquet(result.path / "examples.parquet")
     used = examples.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
     labels = dict(used.group_by("label").len().sort("label").collect().rows())

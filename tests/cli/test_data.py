@@ -2,9 +2,11 @@
 
 import gzip
 import json
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.cli.conftest import Run, parsed
@@ -110,6 +112,16 @@ def test_a_dataset_is_built_once_and_named(run: Run, data: Path) -> None:
     assert table[1][0] == first["version"]
     assert sum(map(int, table[1][1:4])) == 5
     assert table[1][4:] == ["1", "0"]
+
+
+def test_a_dataset_leaves_the_views_for_other_clients(run: Run, data: Path) -> None:
+    run("ingest", BOTH)
+    run("label", BOTH)
+    (made,) = parsed(run("dataset", "2026-01-06", "--json"))
+    with closing(duckdb.connect()) as connection:
+        connection.execute((data / "views.sql").read_text("utf-8"))
+        versions = connection.execute("select distinct version from training_dataset").fetchall()
+    assert versions == [(made["version"],)]
 
 
 def test_a_dataset_of_nothing_is_no_data(run: Run, data: Path) -> None:

@@ -209,6 +209,7 @@ def test_a_backfill_through_a_range_gives_what_single_days_give(
     assert _run(config, instance, days[0], days[-1]).success
     once = {path: sha256_of(path) for path in sorted(layout.root.rglob("*.parquet"))}
     assert len(once) == 3 * len(DAILY_TABLES) + 3
+    assert "training_dataset" in (layout.root / "views.sql").read_text("utf-8")
     for day in days:
         assert _run(config, instance, day).success
     assert {path: sha256_of(path) for path in sorted(layout.root.rglob("*.parquet"))} == once
