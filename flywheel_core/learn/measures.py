@@ -84,19 +84,26 @@ def pair_figures(expected: Doubles, scores: Doubles, groups: NDArray[np.str_]) -
     """APGR and CPT50 of two models; strong is the one with the better mean.
 
     expected, scores: (n, 2). The performance gap recovered is read at every share of questions that go to the strong model, in
-    order of expected gain: APGR is its mean, CPT50 the smallest share (0..1) at which half of it is recovered.
+    order of expected gain: APGR is its mean, CPT50 the smallest share (0..1) at which half of it is recovered. Questions of
+    equal expected gain count as in the mean of all their orders: a router that knows nothing has an APGR of a half.
     """
     strong = int(scores.mean(axis=0).argmax())
     lead, gain = expected[:, strong] - expected[:, 1 - strong], scores[:, strong] - scores[:, 1 - strong]
     order = np.argsort(-lead, kind="stable")
     gains = gain[order]
-    value = _recovered(gains, np.ones(len(gains)))
-    drawn = np.array([_recovered(gains, draw) for draw in resamples(groups, 0)[:, order]])
+    tied = np.cumsum(np.diff(lead[order], prepend=lead[order[0]]) != 0)
+    value = _recovered(gains, tied, np.ones(len(gains)))
+    drawn = np.array([_recovered(gains, tied, draw) for draw in resamples(groups, 0)[:, order]])
     return {name: bounded(value[at], drawn[:, at]) for at, name in enumerate(("apgr", "cpt50"))}
 
 
-def _recovered(gains: Doubles, weights: Doubles) -> tuple[float, float]:
-    """APGR and CPT50 of gains in order of expected gain, each counted `weights` times; (0.5, 1) when nothing can be gained."""
+def _recovered(gains: Doubles, tied: NDArray[np.intp], weights: Doubles) -> tuple[float, float]:
+    """APGR and CPT50 of gains in order of expected gain, each counted `weights` times; (0.5, 1) when nothing can be gained.
+
+    tied: from 0, the same number for gains between which there is no order.
+    """
+    counted = np.bincount(tied, weights)
+    gains = (np.bincount(tied, gains * weights) / np.maximum(counted, 1e-300))[tied]
     total = float(gains @ weights)
     if total <= 0:
         return 0.5, 1.0

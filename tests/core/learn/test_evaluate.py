@@ -140,6 +140,15 @@ def test_apgr_and_cpt50_of_perfect_and_of_useless_forecasts() -> None:
     assert pair_figures(useless, scores, groups)["apgr"][0] == pytest.approx(0.5, abs=0.1)
 
 
+def test_forecasts_without_an_order_recover_what_chance_does() -> None:
+    """The order of the file is none: here it begins with all that can be gained."""
+    scores = np.column_stack([np.repeat([0.0, 1.0], [500, 500]), np.ones(1_000)])
+    groups = np.array([f"{number}" for number in range(1_000)])
+    figures = pair_figures(np.full((1_000, 2), 0.5), scores, groups)
+    assert figures["apgr"] == pytest.approx([0.5, 0.5, 0.5])
+    assert figures["cpt50"] == pytest.approx([0.5, 0.5, 0.5], abs=0.01)
+
+
 def test_an_interval_of_alike_questions_is_wider() -> None:
     values = np.random.default_rng(0).normal(size=200).repeat(5)
     apart = interval(values, resamples(np.arange(1_000).astype(str), 0))
