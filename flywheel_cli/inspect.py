@@ -11,10 +11,11 @@ import duckdb
 
 from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, shown, size
-from flywheel_core.errors import UsageError
+from flywheel_cli.output import print_json, print_rows, print_table, shown, size
+from flywheel_core.errors import RouterError, UsageError
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.lake.views import connect
+from flywheel_core.learn.champion import POINTER, read_champion
 from flywheel_core.report.overview import overview
 from flywheel_core.report.summary import Summary, summarise
 
@@ -36,9 +37,15 @@ MAX_CELL_CHARS = 300
 def status(settings: Settings, last: int, home: Path) -> None:
     """Show what the data folder holds, by day and by table, and the latest runs of Dagster."""
     facts = overview(settings.layout)
+    try:
+        champion = read_champion(settings.layout.routers / POINTER)
+        in_service = champion.version if champion else None
+        serving = f"in service {in_service or '-'}"
+    except RouterError as error:  # what else there is can be shown all the same
+        in_service, serving = None, error.message
     runs = _latest_runs(home, last)
     if settings.as_json:
-        print_json({"overview": facts, "runs": runs})
+        print_json({"overview": facts, "in_service": in_service, "runs": runs})
         return
     click.echo(f"data folder {facts.data_dir.absolute()}\n")
     days = [
@@ -56,8 +63,9 @@ def status(settings: Settings, last: int, home: Path) -> None:
     )
     tables = [(t.name, t.days, t.rows, size(t.bytes), t.first_day, t.last_day) for t in facts.tables]
     print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
-    for what, versions in (("datasets", facts.datasets), ("routers", facts.routers)):
-        click.echo(f"{what}: {len(versions)}{f', the last {versions[-1]}' if versions else ''}")
+    last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""
+    click.echo(f"datasets: {len(facts.datasets)}{last_dataset}")
+    click.echo(f"routers: {len(facts.routers)}, {serving}")
     if runs:
         click.echo()
         columns = ("started", "job", "partition", "status", "seconds")
@@ -134,7 +142,7 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     if settings.as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    print_table(columns, [[_short(value) for value in row] for row in rows[:limit]])
+    print_rows(columns, [[_short(value) for value in row] for row in rows[:limit]])
     if len(rows) > limit:
         click.echo(f"the first {limit} rows; --limit shows more, --json all", err=True)
 

@@ -162,7 +162,7 @@ def _print_decision(
     if facts["note"]:
         click.echo(facts["note"])
     if line is None:
-        click.echo("no raw line: the request was not collected, or its data point is not here")
+        click.echo("no raw line: the request was not collected, or its data point is not here yet")
         return
     click.echo(f"raw line: {line.file}, byte {line.offset:,}")
     click.echo(line.line if whole else f"question: {line.question[:500]}")

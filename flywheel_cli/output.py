@@ -16,6 +16,9 @@ from flywheel_core.errors import FlywheelError
 PLAIN_WIDTH = 80
 """Columns that tables take when standard output is no terminal."""
 
+READABLE_COLUMNS = 6
+"""Columns of the screen below which a wrapped cell can no longer be read."""
+
 PLAIN_PROGRESS_SECONDS = 5.0
 """How often progress is told in plain lines."""
 
@@ -70,10 +73,9 @@ def size(count: int) -> str:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
     """Print rows under their columns, figures to the right; 80 columns wide where there is no terminal."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    console = _console()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
         figures = any(isinstance(row[index], int | float) for row in rows)
@@ -84,6 +86,29 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         console.print(f"[bold]{title}[/bold]")
     console.print(table)
     console.print()
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as a table, or each on its own, one line a column, when so many columns could not be read side by side."""
+    widths = [max(map(len, (name, *(shown(row[at]) for row in rows)))) for at, name in enumerate(columns)]
+    needed = sum(min(width, READABLE_COLUMNS) for width in widths) + 3 * (len(columns) - 1)
+    if needed <= _console().width:
+        print_table(columns, rows)
+        return
+    for number, row in enumerate(rows, 1):
+        print_table(
+            ("column", "value"),
+            [(name, shown(value)) for name, value in zip(columns, row, strict=True)],
+            title=f"Row {number}",
+        )
+    if not rows:
+        _console().print(f"no rows; columns: {', '.join(columns)}", markup=False)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
 def fitted(text: str, width: int) -> str:

@@ -50,6 +50,21 @@ def test_status_names_the_dataset_that_was_asked_for_last(
         assert f", the last {made['version']}\n" in run("status").stdout
 
 
+def test_status_says_which_router_is_in_service(run: Run, labelled: Path) -> None:
+    assert "routers: 0, in service -\n" in run("status").stdout
+    routers = labelled / "routers"
+    for version in ("20260106-a-router-b", "20260106-a-single-c"):
+        (routers / version).mkdir(parents=True)
+    pointer = {"sequence": 1, "version": "20260106-a-router-b", "digest": "0", "at": 1.0}
+    (routers / "champion.json").write_text(json.dumps(pointer), "utf-8")
+    assert "routers: 2, in service 20260106-a-router-b\n" in run("status").stdout
+    assert parsed(run("status", "--json"))["in_service"] == "20260106-a-router-b"
+    (routers / "champion.json").write_text("{torn", "utf-8")
+    result = run("status")
+    assert result.exit_code == 0
+    assert "champion.json is damaged" in result.stdout
+
+
 def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> None:
     text = run("status", "--last", "1").stdout
     assert "Days, 1 of 2" in text
@@ -121,6 +136,17 @@ def test_a_query_of_nothing_is_an_error_and_not_a_traceback(run: Run, labelled: 
     result = run("sql", "--", nothing)
     assert result.exit_code == 2
     assert result.stderr.startswith("error[query_failed]: the query holds no statement")
+
+
+def test_rows_too_wide_to_be_read_stand_one_below_the_other(run: Run, labelled: Path) -> None:
+    text = run("sql", "select * from training_examples order by data_point_id limit 2").stdout
+    cells = [line.split() for line in text.splitlines()]
+    assert [row for row in cells if row[:1] == ["Row"]] == [["Row", "1"], ["Row", "2"]]
+    assert cells.count(["day", "2026-01-05"]) == 2
+    assert max(map(len, text.splitlines())) <= 80
+    assert run("sql", "select * from training_examples where false").stdout.startswith(
+        "no rows; columns: day, "
+    )
 
 
 def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path) -> None:
