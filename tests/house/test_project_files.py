@@ -87,6 +87,14 @@ def test_compose_runs_commands_that_exist() -> None:
         assert (ROOT / ".venv" / "bin" / program).exists() or program == "flywheel", program
 
 
+def test_all_services_of_the_composition_read_one_configuration() -> None:
+    """Labels need the models' categories, so Dagster has to know what the gateway knows."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    named = {service.get("environment", {}).get("FLYWHEEL_CONFIG") for service in services.values()}
+    assert named == {None}
+    assert {service["working_dir"] for service in services.values()} == {"/data"}
+
+
 def test_the_image_runs_as_a_user_of_its_own() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
