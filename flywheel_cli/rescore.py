@@ -29,3 +29,6 @@ def rescore(settings: Settings, days: tuple[str, ...]) -> None:
         return
     rows = [(day, found.points, found.improved, found.scores, found.missing) for day, found in done.items()]
     print_table(("day", "points without a score", "improved", "scores", "still missing"), rows)
+    improved = " ".join(day for day, found in done.items() if found.improved)
+    if improved:
+        click.echo(f"take the new scores in: flywheel ingest {improved}, then flywheel label {improved}")

@@ -37,12 +37,28 @@ def test_missing_scores_are_asked_for_and_the_next_ingest_takes_them(tmp_path: P
         file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
         arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]
         answer = CliRunner().invoke(main, [*arguments, "--json"])
+        again = CliRunner().invoke(main, arguments)
+    assert "take the new scores in" not in again.stdout, "nothing was missing any more"
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["2026-01-05"]["improved"] == 1
     ingest_day(layout, DAY, load_config(file, {}))
     scores = dict(read_table(layout, "responses", [DAY]).select("model", "score").iter_rows())
     assert scores["qwen-max"] == 0.75
     assert scores["qwen-math-7b"] is not None
+
+
+def test_the_table_says_how_the_new_scores_are_taken_in(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    layout.raw.mkdir(parents=True)
+    layout.raw_file(DAY).write_text(json.dumps(POINT, ensure_ascii=False) + "\n", encoding="utf-8")
+    with running(Service(speed=0)) as address:
+        file = tmp_path / "flywheel.yaml"
+        file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
+        arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]
+        answer = CliRunner().invoke(main, arguments)
+    assert answer.stdout.endswith(
+        "take the new scores in: flywheel ingest 2026-01-05, then flywheel label 2026-01-05\n"
+    )
 
 
 def test_without_a_scorer_the_field_is_named(tmp_path: Path) -> None:
