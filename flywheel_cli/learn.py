@@ -66,9 +66,7 @@ def train(settings: Settings, dataset: str | None, labels: bool, judge: bool) ->
 
 @click.command()
 @click.argument("decision_id")
-@click.option(
-    "--prompt", help="The prompt, where the request was not collected: decisions hold only its hash."
-)
+@click.option("--prompt", help="The prompt, where its data point is not here: decisions hold only its hash.")
 @click.option("--raw", is_flag=True, help="Print the whole raw line.")
 @settings_options
 @json_option
@@ -122,7 +120,7 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
             facts["note"] = "this router asks one model whatever the prompt: no words spoke"
         elif prompt is None:
             facts["note"] = (
-                "the request was not collected, so its words are not known: give them with --prompt"
+                "no data point of the request is here, so its words are not known: give them with --prompt"
             )
         else:
             router = load_router(folder)
@@ -162,7 +160,11 @@ def _print_decision(
     if facts["note"]:
         click.echo(facts["note"])
     if line is None:
-        click.echo("no raw line: the request was not collected, or its data point is not here yet")
+        # the decision of a /v1/route may have been observed later, which its record does not say
+        missing = "the request was not collected, or its data point is not here"
+        click.echo(
+            f"no raw line: {'collected, but its data point is not here yet' if record.collected else missing}"
+        )
         return
     click.echo(f"raw line: {line.file}, byte {line.offset:,}")
     click.echo(line.line if whole else f"question: {line.question[:500]}")

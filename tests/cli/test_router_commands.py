@@ -162,9 +162,17 @@ def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> N
     assert (found["raw_line"], found["words"]) == (None, [])
     assert "--prompt" in found["note"]
     assert parsed(run("why", decision_id, "--prompt", "a secret question", "--json"))["words"]
+    assert "no raw line: the request was not collected" in run("why", decision_id).output
     wrong = run("why", decision_id, "--prompt", "another question")
     assert wrong.exit_code == 2
     assert "not the prompt of that decision" in wrong.stderr
+
+
+def test_why_of_a_decision_whose_point_is_on_its_way(run: Run, layout: Layout) -> None:
+    decision_id = decided(layout, "hello", router_version=publish_learned(layout), collected=True)
+    text = run("why", decision_id).output
+    assert "not collected" not in text
+    assert "no raw line: collected, but its data point is not here yet" in text
 
 
 def test_why_shows_no_words_where_none_spoke(run: Run, layout: Layout) -> None:
