@@ -84,11 +84,32 @@ class CommandGroup(click.Group):
         except FlywheelError as error:
             print_error(error, as_json=settings.as_json)
             ctx.exit(error.exit_status)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # shows the help
         except click.UsageError as error:
-            if not settings.as_json:
-                raise
-            print_error(UsageError(error.format_message()), as_json=True)
+            print_error(_said(error), as_json=settings.as_json)
             ctx.exit(UsageError.exit_status)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The same for what stands before the command's name."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            print_error(_said(error), as_json="--json" in args)
+            raise click.exceptions.Exit(UsageError.exit_status) from None
+
+
+def _said(error: click.UsageError) -> UsageError:
+    """An error of click's as one of ours: with a code, and with how the command is used as what to do."""
+    hint = None
+    if error.ctx is not None:
+        usage = " ".join(error.ctx.get_usage().removeprefix("Usage: ").split())
+        hint = f"{usage}; {error.ctx.command_path} --help says more"
+    return UsageError(error.format_message(), hint=hint)
 
 
 def _is_there(entry: Entry) -> bool:

@@ -67,6 +67,8 @@ def list_(settings: Settings, last: int) -> None:
         print_json({"champion": _as_dict(champion), "versions": versions, "history": history_rows})
         return
     now = champion.version if champion else None
+    if not versions:
+        click.echo("no router yet; train one: flywheel train", err=True)
     print_table(("version", "in service"), [(name, name == now) for name in versions], title="Routers")
     for one in history[-last:]:
         entry = one.entry

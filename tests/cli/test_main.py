@@ -59,6 +59,37 @@ def test_an_unknown_command_suggests_the_nearest(run: Run) -> None:
     assert "ingest" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'.", "flywheel --help says more"),
+        (["--bogus"], "No such option '--bogus'.", "flywheel --help says more"),
+        (
+            ["ingest"],
+            "Missing argument 'DAY...'.",
+            "flywheel ingest [OPTIONS] DAY...; flywheel ingest --help",
+        ),
+        (["router", "shows"], "No such command 'shows'.", "flywheel router --help says more"),
+    ],
+)
+def test_wrong_usage_has_a_code_and_says_how_it_is_meant(
+    run: Run, arguments: list[str], message: str, hint: str
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"error[usage_invalid]: {message}")
+    assert hint in second
+
+
+@pytest.mark.parametrize("arguments", [[], ["router"]])
+def test_a_group_by_itself_shows_its_help(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert "Commands:" in result.output
+
+
 def test_an_error_has_its_code_hint_and_exit_status(run: Run) -> None:
     result = run("ingest", "soon")
     assert result.exit_code == 2

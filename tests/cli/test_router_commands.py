@@ -72,6 +72,12 @@ def test_what_cannot_be_promoted_or_rolled_back_says_why(run: Run, layout: Layou
     assert "no_earlier_champion" in run("router", "rollback").stderr
 
 
+def test_list_without_any_router_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
+    result = run("--data-dir", str(tmp_path / "empty"), "router", "list")
+    assert result.exit_code == 0
+    assert "flywheel train" in result.stderr
+
+
 def test_list_shows_what_can_be_promoted_when_the_pointer_is_damaged(run: Run, layout: Layout) -> None:
     run("router", "promote", "to-big")
     (layout.routers / "champion.json").write_bytes(b"{torn")
