@@ -44,6 +44,10 @@ class FailingDisk(Disk):
         self._step("sync")
         super().sync(file)
 
+    def is_at(self, file: int, path: Path) -> bool:
+        self._step("is_at")
+        return super().is_at(file, path)
+
     def size(self, file: int) -> int:
         self._step("size")
         return super().size(file)
