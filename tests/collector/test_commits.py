@@ -1,124 +1,14 @@
 """Group commit on a disk that fails on purpose, under a clock that is told what time it is."""
 
 import asyncio
-import errno
-import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from collector_api.commits import Committer
-from collector_api.disk import Disk
-from collector_api.metrics import CollectorMetrics
-from flywheel_core.errors import RequestError, StorageError
-from flywheel_core.lake.layout import Layout, day_of
-
-DAY = date(2026, 1, 5)
-NEXT = date(2026, 1, 6)
-NOON = datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()
-
-
-class BadDisk(Disk):
-    """The real disk, until told to fail or to wait."""
-
-    def __init__(self) -> None:
-        self.fail: dict[str, int] = {}
-        self.calls: list[str] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.reached = threading.Event()
-        self.free = 10**12
-
-    def _step(self, call: str) -> None:
-        self.calls.append(call)
-        if self.fail.get(call):
-            self.fail[call] -= 1
-            raise OSError(errno.EIO, "injected")
-
-    def open(self, path: Path, *, create: bool) -> int:
-        self._step("open")
-        return super().open(path, create=create)
-
-    def write(self, file: int, data: memoryview, offset: int) -> None:
-        self.reached.set()
-        self.gate.wait(30)
-        self._step("write")
-        super().write(file, data, offset)
-
-    def sync(self, file: int) -> None:
-        super().sync(file)
-        self._step("sync")
-
-    def sync_folder(self, folder: Path) -> None:
-        super().sync_folder(folder)
-        self._step("sync_folder" if folder.name in ("raw", "rejected") else "sync_parent")
-
-    def free_bytes(self, folder: Path) -> int:
-        return self.free
-
-
-def run(
-    tmp_path: Path,
-    work: Callable[[Committer, BadDisk], Coroutine[Any, Any, None]],
-    *,
-    disk: BadDisk | None = None,
-    now: Callable[[], float] = lambda: NOON,
-    **settings: Any,
-) -> None:
-    """Run `work` on a committer over `tmp_path`."""
-
-    async def main() -> None:
-        used = disk or BadDisk()
-        options = {"commit_bytes": 65_536, "disk_floor_bytes": 0} | settings
-        committer = Committer(
-            Layout(tmp_path), options.pop("writer", None), CollectorMetrics(), clock=now, disk=used, **options
-        )
-        await committer.start()
-        used.calls.clear()
-        try:
-            await work(committer, used)
-        finally:
-            used.gate.set()
-            await committer.stop()
-
-    asyncio.run(main())
-
-
-async def held(committer: Committer, disk: BadDisk, line: bytes = b"held\n") -> asyncio.Task[None]:
-    """A request whose commit has begun and waits at the gate of the disk."""
-    disk.gate.clear()
-    disk.reached.clear()
-    task = asyncio.create_task(committer.store(DAY, line))
-    assert await asyncio.to_thread(disk.reached.wait, 30)
-    return task
-
-
-async def waiting(*stored: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Requests that wait for their commit."""
-    tasks = [asyncio.create_task(one) for one in stored]
-    await asyncio.sleep(0)
-    return tasks
-
-
-async def until(true: Callable[[], bool]) -> None:
-    for _ in range(3_000):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never became true")
-
-
-def names(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "raw").iterdir())
-
-
-async def code_of(stored: Awaitable[None]) -> str:
-    with pytest.raises(RequestError) as caught:
-        await stored
-    return caught.value.code
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.layout import day_of
+from tests.collector.committing import DAY, NEXT, NOON, BadDisk, code_of, held, names, run, until, waiting
 
 
 def test_requests_that_wait_together_share_one_write_and_one_sync(tmp_path: Path) -> None:
@@ -183,40 +73,6 @@ def test_a_disk_that_stays_broken_does_not_pile_up_files(tmp_path: Path) -> None
 
     run(tmp_path, work)
     assert names(tmp_path) == ["training_data_20260105.jsonl"]
-
-
-def test_a_file_that_is_moved_away_is_not_written_on(tmp_path: Path) -> None:
-    path = tmp_path / "raw" / "training_data_20260105.jsonl"
-
-    async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"first\n")
-        path.rename(tmp_path / "moved")
-        await committer.store(DAY, b"second\n")
-        path.unlink()
-        await committer.store(DAY, b"third\n")
-
-    run(tmp_path, work)
-    assert (tmp_path / "moved").read_bytes() == b"first\n"
-    assert path.read_bytes() == b"third\n"
-
-
-@pytest.mark.parametrize("before", [b"first\n", None])
-def test_a_file_that_goes_during_a_commit_acknowledges_nothing(tmp_path: Path, before: bytes | None) -> None:
-    path = tmp_path / "raw" / "training_data_20260105.jsonl"
-
-    async def work(committer: Committer, disk: BadDisk) -> None:
-        if before:
-            await committer.store(DAY, before)
-        task = await held(committer, disk)
-        path.unlink()
-        path.write_bytes(b"another's\n")
-        disk.gate.set()
-        assert await code_of(task) == "storage_unavailable"
-        await committer.store(DAY, b"again\n")
-
-    run(tmp_path, work)
-    assert path.read_bytes() == b"another's\n"
-    assert path.with_name("training_data_20260105.1.jsonl").read_bytes() == b"again\n"
 
 
 @pytest.mark.parametrize("call", ["open", "sync_folder"])

@@ -1,0 +1,63 @@
+"""What the assets say of themselves, without a run: names, owners, documents, what they are made from."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Config
+from flywheel_core.lake.tables import DAILY_TABLES, SOURCES
+from flywheel_dagster.assets import TABLES, TRAINING_DATASET, daily_specs
+from flywheel_dagster.checks import DESCRIPTIONS
+from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.router_assets import ROUTER_ASSETS
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
+from flywheel_dagster.steps import DAILY_STEPS
+
+
+def test_what_is_asked_for_can_be_found() -> None:
+    """Every asset says what it is, whose, of which kind and group; the daily ones know their days."""
+    specs = {spec.key.to_user_string(): spec for spec in build_defs(Config()).resolve_all_asset_specs()}
+    daily = {"raw_points", *DAILY_TABLES, TRAINING_DATASET}
+    assert daily <= specs.keys()
+    for name, spec in specs.items():
+        assert spec.description and len(spec.description) > 40, name
+        assert spec.owners and spec.kinds, name
+        assert spec.group_name and spec.group_name != "default", name
+        assert spec.partitions_def is not None or name not in daily, name
+
+
+def test_the_documentation_names_everything() -> None:
+    """Assets, jobs, schedules, sensors and the checks of the days stand in docs/dagster.md."""
+    text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
+    names = [*DAILY_TABLES, "raw_points", TRAINING_DATASET, "dataset_recent"]
+    names += [check for checks in DESCRIPTIONS.values() for check in checks]
+    names += [
+        "day_tables",
+        "training_set",
+        "dataset_freshness",
+        "nightly_training_set",
+        "hourly_dataset_check",
+    ]
+    names += ["late_days", "run_failed", "after_training_set", NIGHTLY_RETRAIN.name, *ROUTER_ASSETS]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_tables_are_made_in_the_lakes_order() -> None:
+    """The assets are the tables of the lake, no more and no fewer."""
+    assert TABLES == DAILY_TABLES
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_table_depends_on_all_that_it_is_made_from(name: str) -> None:
+    (spec,) = [one for one in daily_specs() if one.key == dg.AssetKey(name)]
+    said = [dep.asset_key.to_user_string() for dep in spec.deps]
+    assert said == list(SOURCES[name])
+    documented = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
+    assert f"| `{name}` | {', '.join(f'`{one}`' for one in said)} |" in documented
+    (step,) = [one for one in DAILY_STEPS if name in one.assets]
+    held_up_by = set(step.needs)
+    for earlier in reversed(DAILY_STEPS):
+        if held_up_by.intersection(earlier.assets):
+            held_up_by.update(earlier.assets, earlier.needs)
+    assert set(SOURCES[name]) <= held_up_by, "it would be made from what an earlier run left"
