@@ -44,9 +44,10 @@ def _http_url(text: str) -> str:
 
 
 def _without_v1(text: str) -> str:
-    if _http_url(text).endswith("/v1"):
+    address = _http_url(text)
+    if address.endswith("/v1"):
         raise ValueError("/v1 is added to the address of a model: leave it out")
-    return _http_url(text)
+    return address
 
 
 def _day(text: str) -> str:

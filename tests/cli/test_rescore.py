@@ -4,7 +4,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from flywheel_cli.main import main
 from flywheel_core.config_file import load_config
@@ -28,16 +28,25 @@ POINT = {
 }
 
 
-def test_missing_scores_are_asked_for_and_the_next_ingest_takes_them(tmp_path: Path) -> None:
+def stored(tmp_path: Path) -> Layout:
+    """A data folder with the point in its raw day."""
     layout = Layout(tmp_path / "data")
     layout.raw.mkdir(parents=True)
     layout.raw_file(DAY).write_text(json.dumps(POINT, ensure_ascii=False) + "\n", encoding="utf-8")
+    return layout
+
+
+def rescored(layout: Layout, file: Path, *calls: list[str]) -> list[Result]:
+    """What `flywheel rescore` of the day answers to each call's further options, with a scorer that is back."""
     with running(Service(speed=0)) as address:
-        file = tmp_path / "flywheel.yaml"
         file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
         arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]
-        answer = CliRunner().invoke(main, [*arguments, "--json"])
-        again = CliRunner().invoke(main, arguments)
+        return [CliRunner().invoke(main, [*arguments, *further]) for further in calls]
+
+
+def test_missing_scores_are_asked_for_and_the_next_ingest_takes_them(tmp_path: Path) -> None:
+    layout, file = stored(tmp_path), tmp_path / "flywheel.yaml"
+    answer, again = rescored(layout, file, ["--json"], [])
     assert "take the new scores in" not in again.stdout, "nothing was missing any more"
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["2026-01-05"]["improved"] == 1
@@ -48,23 +57,14 @@ def test_missing_scores_are_asked_for_and_the_next_ingest_takes_them(tmp_path: P
 
 
 def test_the_table_says_how_the_new_scores_are_taken_in(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "data")
-    layout.raw.mkdir(parents=True)
-    layout.raw_file(DAY).write_text(json.dumps(POINT, ensure_ascii=False) + "\n", encoding="utf-8")
-    with running(Service(speed=0)) as address:
-        file = tmp_path / "flywheel.yaml"
-        file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
-        arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]
-        answer = CliRunner().invoke(main, arguments)
+    (answer,) = rescored(stored(tmp_path), tmp_path / "flywheel.yaml", [])
     assert answer.stdout.endswith(
         "take the new scores in: flywheel ingest 2026-01-05, then flywheel label 2026-01-05\n"
     )
 
 
 def test_without_a_scorer_the_field_is_named(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "data")
-    layout.raw.mkdir(parents=True)
-    layout.raw_file(DAY).write_text(json.dumps(POINT) + "\n", encoding="utf-8")
+    layout = stored(tmp_path)
     answer = CliRunner().invoke(main, ["--data-dir", str(layout.root), "rescore", "2026-01-05"])
     assert answer.exit_code == 2
     assert "data_collection.training.evaluate_endpoint" in answer.stderr
