@@ -90,7 +90,7 @@ def test_fault_25_the_check_reads_the_files_waits_for_the_flush_and_leaves_no_pr
         trees += [child for process in trees for child in process.children(recursive=True)]
         assert ask(stage).status_code == httpx.codes.OK
         with pytest.raises(AssertionError, match="no data point was stored"):
-            wait_for_line(layout, seconds=1.0)
+            wait_for_line(layout, seconds=4.0)  # in which a flush of each second would be over
         started[-1].terminate()
         assert started[-1].wait(30) == 0
         assert decode_point(wait_for_line(layout)).question == QUESTION
