@@ -28,8 +28,10 @@ METADATA = frozenset(
 )
 """Metadata services of clouds that are not on link-local addresses: AWS and Google by IPv6, Alibaba, Azure, Oracle."""
 
-_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
-"""IPv6 addresses that a translator (NAT64) turns into the IPv4 address in their last 32 bits."""
+_TRANSLATED = tuple(
+    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96"))
+)
+"""IPv6 addresses that a translator (NAT64, SIIT) or a tunnel turns into the IPv4 address in their last 32 bits."""
 
 
 class BlockedAddressError(OSError):
@@ -108,6 +110,6 @@ def _effective(ip: IPAddress) -> IPAddress:
     """The IPv4 address that an IPv6 one stands for, where it does."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
-    if ip in _TRANSLATED:
+    if any(ip in network for network in _TRANSLATED):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or ip
