@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any, ClassVar, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from flywheel_core.config import Server
@@ -13,6 +14,10 @@ from flywheel_core.serve.gather import GatheringTransport
 from flywheel_core.serve.metrics import ServerMetrics
 
 MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADERS = 256
+"""Lines of headers of one request: each takes far more memory than its text."""
+MAX_AHEAD = 16
+"""Requests that a client may send ahead while one before them is answered."""
 _GATHER_BYTES = 64 * 1024
 
 
@@ -32,7 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waits_for = "header"
         self._due = math.inf
         self._write_due = math.inf
-        self._header_bytes = 0
+        self._framing_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take the connection, or refuse it when too many are open."""
@@ -49,11 +54,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self.metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; headers that do not end are refused."""
-        super().data_received(data)
-        if self._waits_for == "header" or self._waits_for == "idle":
-            self._header_bytes += len(data)
-            if self._header_bytes > MAX_HEADER_BYTES:
+        """Feed the parser; heads, chunk extensions and trailers that do not end are refused."""
+        self._framing_bytes += len(data)  # since the last whole head or piece of a body, which begin it anew
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse("request_malformed")
+        else:
+            if self._framing_bytes > MAX_HEADER_BYTES or len(self.headers or ()) > MAX_HEADERS:
                 self._refuse("headers_too_large")
 
     def on_message_begin(self) -> None:
@@ -63,9 +73,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The headers are there; what follows is the body."""
-        self._header_bytes = 0
+        if self.parser.should_upgrade():
+            return  # the parser takes no body now: see `_decline_upgrade`
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse("headers_too_large")
+        if len(self.pipeline) >= MAX_AHEAD:
+            self.transport.close()
+        if self.transport.is_closing():
+            raise httptools.HttpParserError  # what else came with this is not looked at
+        self._framing_bytes = 0
         self._wait("body", self.settings.body_timeout)
         super().on_headers_complete()
+        self.headers = []  # trailers end here: as headers of the request they would say what nobody in front of us has seen
         if not self.cycle.keep_alive:
             self.cycle.transport = cast("asyncio.Transport", _LastAnswer(self))
         if self.scope["http_version"] != "1.1":
@@ -73,6 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Gather the body in large pieces: the application wakes once per piece."""
+        self._framing_bytes = 0
         cycle = self.cycle
         if cycle.response_complete:
             return
@@ -88,6 +108,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is there; from now on the client waits for us, unless it has its answer already."""
+        if self.parser.should_upgrade():
+            return
         if self.cycle.response_complete:
             self._wait("idle", self.settings.idle_timeout)
             if not self.cycle.keep_alive:
@@ -100,15 +122,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """The answer is out; the next request may come, or what is left of the body.
 
         As in uvicorn, but for its timer of idle connections: the sweep ends those, and a timer would cost every request.
+        And nothing is read while requests that were sent ahead wait: they would be there without end.
         """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         if self._waits_for == "answer" and not self.pipeline:
             self._wait("idle", self.settings.idle_timeout)
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """The client does not read its answer."""
@@ -127,15 +151,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif now > self._due:
             self.metrics.deadlines.labels(self._waits_for).inc()
-            answered = self.cycle is not None and self.cycle.response_started
-            if self._waits_for == "body" and not answered:
+            if self._waits_for == "body":
                 self._refuse("body_timeout")
             else:
                 self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, in the shape of all refusals."""
-        self._refuse("request_malformed")
 
     @property
     def body_is_coming(self) -> bool:
@@ -146,10 +165,32 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waits_for = waits_for
         self._due = self.loop.time() + seconds
 
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Take a request that asks for another protocol for what it is without that: read its head again, and `rest` behind it.
+
+        The parser takes what follows such a head for that protocol, and whoever stands in front of us for the body: it would
+        become a request of its own.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse("request_malformed")
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.data_received(b"\r\n".join((*lines, b"", rest)))
+
     def _refuse(self, code: str) -> None:
-        """Answer without the application and close; nothing that is under way is answered any more."""
+        """Answer without the application and close. While another answer is under way, or where this request has one, close
+        only: a second one would be taken for that of another request."""
         self._due = math.inf
         if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        answering = cycle is not None and (
+            cycle.response_started if self.body_is_coming else not cycle.response_complete
+        )
+        if answering or self.pipeline:
+            self.transport.close()
             return
         self.metrics.requests.labels(code).inc()
         status, meaning = REQUEST_CODES[code]

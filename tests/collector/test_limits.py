@@ -78,18 +78,16 @@ def test_a_connection_is_closed_when_it_stays_idle_after_an_answer(hasty: Proces
 
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: Process) -> None:
-    with hasty.connect() as connection:
-        connection.setblocking(False)
-        name = 'flywheel_collector_deadlines_total{deadline="write"}'
-        for _ in range(3_000):
-            with contextlib.suppress(BlockingIOError):
-                try:
-                    connection.send(b"GET /openapi.json HTTP/1.1\r\n\r\n" * 1_000)
-                except ConnectionError:
-                    break
+    name = 'flywheel_collector_deadlines_total{deadline="write"}'
+    with contextlib.ExitStack() as held:
+        for _ in range(10):  # together more than the system takes off the server's hands
+            connection = held.enter_context(hasty.connect())
+            connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\n\r\n" * 16)
+        for _ in range(300):
             if hasty.metric(name):
                 break
-        assert hasty.metric(name) == 1
+            time.sleep(0.05)
+        assert hasty.metric(name) >= 1
 
 
 def test_many_requests_share_one_connection(collector: Process) -> None:

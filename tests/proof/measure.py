@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +45,14 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def exchange(port: int, sent: bytes, seconds: float = 20.0) -> bytes:
-    """Send bytes and give all that comes until the server closes; TimeoutError when it never does."""
+def exchange(port: int, *packets: bytes, seconds: float = 20.0) -> bytes:
+    """Send bytes, in one packet or in several, and give all that comes until the server closes; TimeoutError when it never does."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
         with contextlib.suppress(OSError):  # refused while this was still sending
-            connection.sendall(sent)
+            for packet in packets:
+                connection.sendall(packet)
+                time.sleep(0.02)
         with contextlib.suppress(ConnectionResetError):
             while piece := connection.recv(65_536):
                 received += piece

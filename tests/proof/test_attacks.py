@@ -65,6 +65,7 @@ def lies(path: bytes, hidden: bytes) -> dict[str, bytes]:
         "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + hidden,
         "HTTP/0.9": b"POST %b\r\n\r\n" % path + hidden,
         "HTTP/9.9": head.replace(b"1.1", b"9.9") + b"Content-Length: 2\r\n\r\n{}" + hidden,
+        "an upgrade": head + b"Connection: upgrade, close\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(hidden) + hidden,
         "a body for GET": b"GET /health HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 9\r\n\r\n" + hidden,
     }  # fmt: skip
 
@@ -75,10 +76,14 @@ def hidden_request(path: bytes, content: bytes) -> bytes:
 
 
 def tell_lies(port: int, path: bytes, content: bytes) -> int:
-    """Each lie on a connection of its own: one answer at most, a refusal, and the end of the connection."""
-    told = lies(path, hidden_request(path, content))
+    """Each lie on a connection of its own: one answer at most, a refusal, and the end of the connection.
+
+    What is hidden comes in a packet of its own, as it does behind a proxy: what comes at once may be dropped at once.
+    """
+    hidden = hidden_request(path, content)
+    told = lies(path, hidden)
     for name, sent in told.items():
-        answer = exchange(port, sent)
+        answer = exchange(port, sent.removesuffix(hidden), *([hidden] if sent.endswith(hidden) else []))
         assert len(re.findall(rb"HTTP/1\.1 \d", answer)) <= 1, f"{name}: {answer!r}"
         assert answer == b"" or answer.split(b" ")[1] in (b"400", b"431", b"501", b"505"), (
             f"{name}: {answer!r}"
@@ -104,11 +109,12 @@ def test_smuggling(proof: Proof, launch: StartCollector, outside: Outside, start
 
 @pytest.mark.proof(
     "Header floods are cut off within bounded memory",
-    "one endless header, endless headers, an endless request line; many at once at full size",
+    "an endless header, headers, request line, trailer, trailers or chunk extension; many after one another at full size",
 )
 def test_header_floods(proof: Proof, launch: StartCollector, outside: Outside, start: Start) -> None:
     collector, gateway = launch(), start(outside.config())
     line = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    chunk = line + b"Transfer-Encoding: chunked\r\n\r\n2"
     floods = [
         line + b"X-A: " + b"a" * 4_000_000,
         line + b"X-A: b\r\n" * 500_000,
@@ -116,6 +122,9 @@ def test_header_floods(proof: Proof, launch: StartCollector, outside: Outside, s
         b"GET /" + b"a" * 4_000_000,
         b"A" * 4_000_000,
         line + b"\r\n".join(b"X-%d: b" % number for number in range(300_000)),
+        chunk + b"\r\n{}\r\n0\r\n" + b"X-A: bc\r\n" * 4_000_000,
+        chunk + b"\r\n{}\r\n0\r\nX-A: " + b"ab" * 16_000_000,
+        chunk + b";x=" + b"ab" * 2_000_000,
     ]
     peak = 0.0
     for pid, port in (
@@ -125,7 +134,10 @@ def test_header_floods(proof: Proof, launch: StartCollector, outside: Outside, s
         with memory_of(pid) as growth:
             for flood in floods * proof.size(1, 20):
                 answer = exchange(port, flood)
-                assert answer == b"" or answer.split(b" ")[1] in (b"400", b"431"), answer[:200]
+                # behind a whole head its answer may be out already; then there is no second one
+                expected = (b"200", b"431") if flood.startswith(chunk) else (b"400", b"431")
+                assert answer == b"" or answer.split(b" ")[1] in expected, answer[:200]
+                assert len(re.findall(rb"HTTP/1\.1 \d", answer)) <= 1
         peak = max(peak, growth.peak_mib)
         assert growth.peak <= MOST_GROWTH
     proof.note(floods=2 * len(floods) * proof.size(1, 20), memory_peak_MiB=peak)
