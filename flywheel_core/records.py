@@ -11,6 +11,8 @@ from msgspec import Meta
 
 SCHEMA_VERSION = 1
 MAX_ID_CHARS = 128
+MAX_MODELS = 256
+"""Models that one data point may name in a field."""
 MAX_TIMESTAMP = 4_102_444_800
 """2100-01-01 UTC: no event is later."""
 
@@ -54,8 +56,8 @@ class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
     question: str
-    responses: dict[str, Response]
-    scores: dict[str, Share | None]
+    responses: Annotated[dict[str, Response], Meta(max_length=MAX_MODELS)]
+    scores: Annotated[dict[str, Share | None], Meta(max_length=MAX_MODELS)]
     timestamp: Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
     classification: msgspec.Raw = NULL
     messages: msgspec.Raw = NULL
@@ -64,9 +66,9 @@ class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
     served_model: str | None = None
     mode: str | None = None
     sampling_rate: Share | None = None
-    asked: dict[str, Share] | None = None
-    score_reasons: dict[str, str] | None = None
-    score_spreads: dict[str, Share] | None = None
+    asked: Annotated[dict[str, Share], Meta(max_length=MAX_MODELS)] | None = None
+    score_reasons: Annotated[dict[str, str], Meta(max_length=MAX_MODELS)] | None = None
+    score_spreads: Annotated[dict[str, Share], Meta(max_length=MAX_MODELS)] | None = None
     tenant: str | None = None
     user: str | None = None
     source: str | None = None

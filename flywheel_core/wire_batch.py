@@ -28,7 +28,7 @@ MAX_TOKENS = 1_000_000
 """Brackets, commas and strings that a batch may have when its points must be judged one by one."""
 
 _SURELY_FEW_BYTES = 1_048_576
-_BRACES_PER_POINT = 64
+_VALUES_PER_POINT = 64
 _LOOK_BACK = 64 * 1024
 _NOT_SPACE = re.compile(rb"\S")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
@@ -62,7 +62,7 @@ def decode_parts(body: bytes, max_points: int) -> Iterator[Batch]:
     Raises RequestError before the first part: `body_unreadable` when the envelope cannot be read, `batch_too_large` beyond
     `max_points`.
     """
-    few = _has_few_braces(body, max_points)
+    few = _has_few_values(body, max_points)
     if len(body) > PART_BYTES:
         pieces = cut_batch_shortly(body) if few else None
         if pieces is None:
@@ -137,7 +137,7 @@ def _decode_group(group: Sequence[memoryview], first: int, max_points: int) -> B
     """The points of some texts that stand together in a batch, the first of them at the place `first`."""
     if len(group[0]) <= MAX_POINT_BYTES:
         text = b"".join((b'{"data_points":[', b",".join(group), b"]}"))
-        points = decode_batch_shortly(text) if _has_few_braces(text, max_points) else None
+        points = decode_batch_shortly(text) if _has_few_values(text, max_points) else None
         if points is not None:
             return Batch(points, [])
         del text  # not to be there beside what follows
@@ -154,9 +154,12 @@ def _judge_each(texts: Sequence[memoryview], first: int) -> Batch:
     return Batch(points, rejected)
 
 
-def _has_few_braces(text: bytes, max_points: int) -> bool:
-    """Whether decoding it at once is bounded: decoded, every object takes far more memory than its text."""
-    return len(text) <= _SURELY_FEW_BYTES or text.count(b"{") <= max_points * _BRACES_PER_POINT
+def _has_few_values(text: bytes, max_points: int) -> bool:
+    """Whether decoding it at once is bounded: decoded, every object and list takes far more memory than its text."""
+    return (
+        len(text) <= _SURELY_FEW_BYTES
+        or text.count(b"{") + text.count(b"[") <= max_points * _VALUES_PER_POINT
+    )
 
 
 def _stripped(body: bytes, start: int, end: int) -> memoryview:

@@ -18,6 +18,7 @@ from flywheel_core.wire_values import (
     MAX_DEPTH,
     NotFinite,
     depth_of,
+    few_models,
     kind_of,
     number,
     raw_json,
@@ -180,7 +181,8 @@ def _responses(fields: dict[str, Any]) -> dict[str, Response]:
         raise PointError("responses_missing")
     if not isinstance(value, dict):
         raise PointError("responses_invalid", f"responses is {kind_of(value)}, not an object")
-    return {model: _response(model, response) for model, response in value.items()}
+    named = few_models(value, "responses", "responses_invalid")
+    return {model: _response(model, response) for model, response in named.items()}
 
 
 def _response(model: str, value: Any) -> Response:
@@ -233,7 +235,8 @@ def _scores(fields: dict[str, Any]) -> dict[str, float | None]:
         return {}
     if not isinstance(value, dict):
         raise PointError("scores_invalid", f"scores is {kind_of(value)}, not an object")
-    return {model: _score(model, score) for model, score in value.items()}
+    named = few_models(value, "scores", "scores_invalid")
+    return {model: _score(model, score) for model, score in named.items()}
 
 
 def _score(model: str, value: Any) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from msgspec import Meta
 
-from flywheel_core.records import MAX_TIMESTAMP, NULL, DataPoint, Response, content_id
+from flywheel_core.records import MAX_MODELS, MAX_TIMESTAMP, NULL, DataPoint, Response, content_id
 from flywheel_core.wire_fields import error_text, go_latency, question_code
 from flywheel_core.wire_values import MAX_DEPTH, depth_of
 
@@ -52,7 +52,7 @@ class _KeptResponse(Response):
 class _KeptPoint(DataPoint):
     """The canonical point on its way to disk."""
 
-    responses: dict[str, _KeptResponse]  # type: ignore[assignment] # encodes to the same
+    responses: Annotated[dict[str, _KeptResponse], Meta(max_length=MAX_MODELS)]  # type: ignore[assignment] # encodes to the same
 
 
 class _GoResponse(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, gc=False):
@@ -65,8 +65,8 @@ class _GoResponse(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, g
 
 class _GoPoint(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
     question: str
-    responses: dict[str, _GoResponse]
-    scores: dict[str, Annotated[float, Meta(ge=-1.0, le=1.0)]] | None
+    responses: Annotated[dict[str, _GoResponse], Meta(max_length=MAX_MODELS)]
+    scores: Annotated[dict[str, Annotated[float, Meta(ge=-1.0, le=1.0)]], Meta(max_length=MAX_MODELS)] | None
     timestamp: Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
     classification: msgspec.Raw = NULL
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from flywheel_core.errors import PointError
-from flywheel_core.records import NULL
+from flywheel_core.records import MAX_MODELS, NULL
 
 MAX_DEPTH = 32
 
@@ -63,6 +63,13 @@ def number(value: Any, where: str, code: str) -> float | None:
     return found
 
 
+def few_models(value: dict[str, Any], name: str, code: str) -> dict[str, Any]:
+    """`value`, an object from model to something, when it names at most `MAX_MODELS` models."""
+    if len(value) > MAX_MODELS:
+        raise PointError(code, f"{name} has {len(value)} models; at most {MAX_MODELS} are taken")
+    return value
+
+
 def share(value: Any, where: str) -> float | None:
     """`value` as a share, 0..1."""
     found = number(value, where, "field_invalid")
@@ -78,7 +85,7 @@ def shares(value: Any, name: str, meaning: str) -> dict[str, float] | None:
     if not isinstance(value, dict):
         raise PointError("field_invalid", f"{name} is {kind_of(value)}, not an object from model to number")
     found = {}
-    for model, item in value.items():
+    for model, item in few_models(value, name, "field_invalid").items():
         one = share(item, f"{meaning} {model!r}")
         if one is None:
             raise PointError("field_invalid", f"{meaning} {model!r} is null, not in 0..1")
@@ -100,7 +107,7 @@ def texts(value: Any, name: str) -> dict[str, str] | None:
         return None
     if not isinstance(value, dict):
         raise PointError("field_invalid", f"{name} is {kind_of(value)}, not an object from model to string")
-    for model, text in value.items():
+    for model, text in few_models(value, name, "field_invalid").items():
         if not isinstance(text, str):
             raise PointError("field_invalid", f"{name} of {model!r} is {kind_of(text)}, not a string")
     return value

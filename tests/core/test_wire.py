@@ -175,12 +175,14 @@ REFUSED: list[tuple[str, bytes]] = [
     ("question_invalid", text(CANONICAL, question=5)),
     ("responses_missing", text({"question": "a"})),
     ("responses_invalid", text(CANONICAL, responses=[])),
+    ("responses_invalid", text(CANONICAL, responses={f"m{at}": {"model": f"m{at}"} for at in range(257)})),
     ("response_invalid", text(CANONICAL, responses={"m": None})),
     ("response_invalid", text(CANONICAL, responses=response(answer=5))),
     ("response_invalid", text(CANONICAL, responses=response(latency_ms=-1))),
     ("response_invalid", text(CANONICAL, responses=response(raw_response=[1]))),
     ("response_invalid", text(CANONICAL, responses=response(raw_response={"a": float("nan")}))),
     ("scores_invalid", text(CANONICAL, scores=[1])),
+    ("scores_invalid", text(CANONICAL, scores={f"m{at}": 0.5 for at in range(257)})),
     *[("score_invalid", text(CANONICAL, scores={"qwen-max": score})) for score in NOT_SCORES],
     ("score_invalid", text(CANONICAL).replace(b"0.5", b"1e999")),
     ("timestamp_invalid", text(CANONICAL, timestamp=-1)),
@@ -192,6 +194,8 @@ REFUSED: list[tuple[str, bytes]] = [
     ("id_invalid", text(CANONICAL, id="i" * 129)),
     ("field_invalid", text(CANONICAL, tenant=5)),
     ("field_invalid", text(CANONICAL, asked={"m": 1.5})),
+    ("field_invalid", text(CANONICAL, asked={f"m{at}": 0.5 for at in range(257)})),
+    ("field_invalid", text(CANONICAL, score_reasons={f"m{at}": "a" for at in range(257)})),
     ("field_invalid", text(CANONICAL, messages={})),
 ]
 

@@ -47,6 +47,8 @@ def largest_bodies(size: int) -> dict[str, bytes]:
     strange = filled(
         b'{"question": "q", "responses": {}, "scores": {}, "new": "', EMOJI + b'"}', MAX_POINT_BYTES
     )
+    lists = b'{"id": "p-1", "question": "q", "timestamp": 1, "scores": {}, "responses": {}, "messages": ['
+    models = b",".join(b'"%x":{}' % number for number in range(200_000))
     return {
         "one text": filled(b'"', b'"', size),
         "one question": filled(head, tail, size),
@@ -57,6 +59,8 @@ def largest_bodies(size: int) -> dict[str, bytes]:
         "large points, the last of them bad": large_points(size, b"x", b"5"),
         "large points that are no UTF-8": large_points(size, b"\xff", b"5"),
         "a large field that nobody knows": large_points(size, b"x", strange),
+        "a point of lists": filled(b'{"data_points": [' + lists, b"[]]}]}", MAX_POINT_BYTES, b"[],"),
+        "a point of models": b'{"data_points": [{"question": "q", "responses": {%b}}]}' % models,
         "a large point with NaN": large_points(size, b"x", strange.replace(b'{}, "new', b'{"m": NaN}, "new')),
     }
 
@@ -74,7 +78,7 @@ def largest_questions(size: int) -> dict[str, bytes]:
 
 @pytest.mark.proof(
     "No body within the bounds takes more than 64 MiB, and none of it stays",
-    "the largest bodies, packed: one text, texts with an emoji or without UTF-8, points of 3 MiB; in fresh processes",
+    "the largest bodies, packed: one text, texts with an emoji or without UTF-8, points of 3 MiB, of lists alone or of 200,000 models; in fresh processes",
 )
 @pytest.mark.parametrize("server", ["collector", "gateway"])
 def test_largest_bodies(
