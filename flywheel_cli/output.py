@@ -60,6 +60,10 @@ def shown(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
+_COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""Control characters, which a terminal would obey; questions and models' names come from strangers."""
+
+
 def size(count: int) -> str:
     """Bytes for people: `18.4 MB`."""
     amount = float(count)
@@ -128,7 +132,7 @@ def say_rejects(by_code: Mapping[str, int]) -> None:
 def _cell(value: Any) -> Any:
     from rich.text import Text
 
-    return Text(shown(value))
+    return Text(shown(value).translate(_COMMANDS))
 
 
 @contextmanager

@@ -28,6 +28,15 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
     assert "".join(lines).count("y") == 200 + len("dayday") // 3 + 1
 
 
+def test_what_strangers_wrote_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Clears screens, sets titles, fills clipboards: a question or a model's name may have all of that in it."""
+    print_table(("question",), [("a\x1b[2Jb\x1b]0;title\x07c\x9b2Jd\x7f\x00",), ("two\nlines",)])
+    out = capsys.readouterr().out
+    assert [char for char in out if not char.isprintable() and char != "\n"] == []
+    assert "\\x1b[2Jb\\x1b]0;title\\x07c\\x9b2Jd\\x7f\\x00" in out
+    assert [line.rstrip() for line in out.splitlines()][-3:] == ["two", "lines", ""]
+
+
 def test_json_takes_days_paths_and_numbers_that_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"day": date(2026, 1, 5), "path": Path("a/b"), "score": math.nan, "text": "解"})
     out = capsys.readouterr().out
