@@ -10,6 +10,7 @@ import click
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table, progress, say_rejects, size
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
+from flywheel_core.lake.first_day import days_before_first
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import IngestResult, ingest_day
 from flywheel_core.lake.layout import parse_day
@@ -47,6 +48,7 @@ def import_(settings: Settings, files: tuple[Path, ...], last_day: str | None) -
     if result.days:
         click.echo(f"days {min(result.days)} to {max(result.days)}; raw files in {settings.layout.raw}")
     say_rejects(result.rejected_by_code)
+    _say_early(result.days, settings)
 
 
 @click.command()
@@ -87,6 +89,7 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
     empty = [result.day for result in results if not result.files]
     if empty:
         click.echo(f"days without a raw file: {_listed(empty)}", err=True)
+    _say_early((result.day for result in results if result.files), settings)
 
 
 @click.command()
@@ -157,6 +160,12 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
                 f"{cap['label']}; {cap['kept']} were kept (dataset.max_group_share)"
             )
     click.echo(f"datasets in {settings.layout.datasets}")
+
+
+def _say_early(days: Iterable[date], settings: Settings) -> None:
+    early = days_before_first(days, settings.config)
+    if early:
+        click.echo(early, err=True)
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

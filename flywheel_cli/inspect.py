@@ -13,6 +13,7 @@ from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_rows, print_table, shown, size
 from flywheel_core.errors import RouterError, UsageError
+from flywheel_core.lake.first_day import days_before_first
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.lake.views import connect
 from flywheel_core.learn.champion import POINTER, read_champion
@@ -61,6 +62,9 @@ def status(settings: Settings, last: int, home: Path) -> None:
         days,
         title=f"Days, {len(days)} of {len(facts.days)}",
     )
+    early = days_before_first((day.day for day in facts.days if day.raw_files), settings.config)
+    if early:
+        click.echo(f"{early}\n")
     tables = [(t.name, t.days, t.rows, size(t.bytes), t.first_day, t.last_day) for t in facts.tables]
     print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
     last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""

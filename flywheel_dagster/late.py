@@ -2,18 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import DAILY_TABLES
 
 NIGHTLY_GRACE = timedelta(hours=3)
 """A day is looked at from 03:00 UTC of the next day on: the nightly run at 01:30 comes first."""
 QUIET = timedelta(minutes=5)
 """A file must have been left alone for so long: an import or a copy under way is not a finished day."""
+MOST_TRIES = 3
+"""How often a day is asked for while its files stay as they are: what fails so often needs a person."""
+TRY_AGAIN_AFTER = timedelta(hours=1)
+"""A day that was asked for and is not made is asked for again so long afterwards."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,19 @@ class RawDay:
     newest: datetime
     mark: str
     at_rest: bool
+
+
+class Asked(NamedTuple):
+    """What the sensor remembers of a day. mark: of its files; tries: how often it was asked for with these files, 0 once it is
+    made; at: unix seconds of the last time."""
+
+    mark: str
+    tries: int = 0
+    at: int = 0
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether a day that is not made should be by now."""
+        return self.tries > 0 and now.timestamp() >= self.at + TRY_AGAIN_AFTER.total_seconds()
 
 
 def look(layout: Layout, now: datetime, first_day: date) -> list[RawDay]:
@@ -58,30 +77,58 @@ def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
     return RawDay(day, tuple(path.name for path in paths), size, moment, digest.hexdigest()[:16], at_rest)
 
 
-def joined_mark(raws: Sequence[RawDay]) -> str:
-    """One mark for several days: changes when any of them does."""
-    return hashlib.sha256("\n".join(raw.mark for raw in raws).encode()).hexdigest()[:16]
+def next_asked(
+    layout: Layout, raw: RawDay, before: Asked | None, now: datetime, under_way: Callable[[], bool]
+) -> Asked | None:
+    """What to remember of a day from now on; with another try than before, it is to be asked for now.
+
+    None of a new day whose files do not rest yet. under_way: tells whether days that were asked for may still be waiting.
+    """
+    if before is None or before.mark != raw.mark:
+        if not raw.at_rest:
+            return before
+        if before is None and is_made(layout, raw):
+            return Asked(raw.mark)
+        return Asked(raw.mark, 1, int(now.timestamp()))
+    if before.tries and is_made(layout, raw):
+        return Asked(raw.mark)
+    if before.tries < MOST_TRIES and before.is_overdue(now) and not under_way():
+        return Asked(raw.mark, before.tries + 1, int(now.timestamp()))
+    return before
 
 
-def is_ingested(layout: Layout, raw: RawDay) -> bool:
-    """Whether the day's table `responses` is there and younger than every raw file of the day."""
-    table = layout.table("responses", raw.day)
+def joined_mark(asked: Sequence[Asked]) -> str:
+    """One mark for several days: changes when the files of any of them do, and from try to try."""
+    text = "\n".join(f"{one.mark} {one.tries}" for one in asked)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_made(layout: Layout, raw: RawDay) -> bool:
+    """Whether the last of the day's tables is there and younger than every raw file of the day."""
+    table = layout.table(DAILY_TABLES[-1], raw.day)
     return table.is_file() and datetime.fromtimestamp(table.stat().st_mtime, UTC) >= raw.newest
 
 
-def read_cursor(text: str | None) -> dict[date, str]:
-    """Day -> mark as of the last look. Raises UsageError when the text is not a cursor of ours."""
+def read_cursor(text: str | None) -> dict[date, Asked]:
+    """Day -> what was remembered of it. Raises UsageError when the text is not a cursor of ours."""
     if not text:
         return {}
     try:
-        return {date.fromisoformat(day): str(mark) for day, mark in json.loads(text).items()}
-    except (ValueError, AttributeError):
+        found = {date.fromisoformat(day): value for day, value in json.loads(text).items()}
+        return {
+            day: Asked(value)
+            if isinstance(value, str)
+            else Asked(str(value[0]), int(value[1]), int(value[2]))
+            for day, value in found.items()
+        }
+    except (ValueError, AttributeError, TypeError, LookupError):
         raise UsageError(
             "the cursor of the sensor late_days is not what it wrote",
             hint="reset the cursor in the Dagster UI",
         ) from None
 
 
-def write_cursor(marks: dict[date, str]) -> str:
-    """The text that `read_cursor` takes."""
-    return json.dumps({day.isoformat(): marks[day] for day in sorted(marks)}, separators=(",", ":"))
+def write_cursor(days: Mapping[date, Asked]) -> str:
+    """The text that `read_cursor` takes. Of a day that is made the mark alone: there are many of them."""
+    values = {day.isoformat(): days[day] if days[day].tries else days[day].mark for day in sorted(days)}
+    return json.dumps(values, separators=(",", ":"))

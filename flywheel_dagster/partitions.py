@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+PARTITION_TAG = "dagster/partition"
+"""The tag of a run that works on one partition."""
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 """The two tags that make one run work on a range of partitions."""

@@ -4,10 +4,8 @@ import dagster as dg
 
 from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.jobs import JOBS, TRAINING_SET_JOB
-from flywheel_dagster.partitions import RANGE_END_TAG
+from flywheel_dagster.partitions import PARTITION_TAG, RANGE_END_TAG
 from flywheel_dagster.router_assets import ROUTER_ASSETS
-
-PARTITION_TAG = "dagster/partition"
 
 NIGHTLY_RETRAIN = dg.define_asset_job(
     "nightly_retrain",

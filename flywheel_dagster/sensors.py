@@ -1,5 +1,6 @@
 """What runs because something happened: raw files that changed late, and runs that failed."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -7,11 +8,30 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo  # the public API has no name for it
 
 from flywheel_core.config_file import secret
+from flywheel_core.lake.first_day import days_before_first
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.assets import RAW_POINTS
 from flywheel_dagster.jobs import DAY_TABLES_JOB
-from flywheel_dagster.late import QUIET, RawDay, is_ingested, joined_mark, look, read_cursor, write_cursor
-from flywheel_dagster.partitions import range_tags, ranges, utc_now
+from flywheel_dagster.late import (
+    MOST_TRIES,
+    QUIET,
+    Asked,
+    RawDay,
+    joined_mark,
+    look,
+    next_asked,
+    read_cursor,
+    write_cursor,
+)
+from flywheel_dagster.metadata import spans
+from flywheel_dagster.partitions import (
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    range_tags,
+    ranges,
+    utc_now,
+)
 from flywheel_dagster.resources import Lake
 
 MAX_MESSAGE_CHARS = 2_000
@@ -20,29 +40,44 @@ OUR_ERRORS = "flywheel_"
 
 
 def late_days(interval: int) -> dg.SensorDefinition:
-    """Makes the tables of closed days whose raw files are new or changed; looks every `interval` seconds."""
+    """Makes the tables of closed days whose raw files are new or changed; looks every `interval` seconds.
+
+    A day that is still not made an hour after it was asked for, because its run failed, is asked for again, three times in all.
+    """
 
     @dg.sensor(
         name="late_days",
         job_name=DAY_TABLES_JOB,
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Makes a closed day's tables when its raw files are new, late or rewritten. Unbroken ranges are one run.",
+        description="Makes a closed day's tables when its raw files are new, late or rewritten, and again when that failed. "
+        "Unbroken ranges are one run.",
     )
     def _late_days(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.SensorResult:
-        first_day = date.fromisoformat(lake.config.storage.first_day)
+        now, first_day = utc_now(), date.fromisoformat(lake.config.storage.first_day)
         before = read_cursor(context.cursor)
-        seen = look(lake.layout, utc_now(), first_day)
-        new = [raw for raw in seen if before.get(raw.day) != raw.mark]
-        changed = [raw for raw in new if raw.at_rest]
-        to_make = [raw for raw in changed if raw.day in before or not is_ingested(lake.layout, raw)]
-        there = set(lake.layout.raw_days())
-        after = {day: mark for day, mark in before.items() if day in there}
-        after.update((raw.day, raw.mark) for raw in changed)
-        requests = _requests(to_make)
+        there = lake.layout.raw_days()
+        after = {day: asked for day, asked in before.items() if day in set(there)}
+        seen = look(lake.layout, now, first_day)
+        changed, to_make, failed = [], [], []
+        for raw in seen:
+            known = before.get(raw.day)
+            asked = next_asked(lake.layout, raw, known, now, lambda: _is_under_way(context.instance))
+            if asked is None:
+                continue
+            after[raw.day] = asked
+            if known is None or known.mark != asked.mark:
+                changed.append(raw)
+            if asked.tries and asked != known:
+                to_make.append(raw.day)
+            elif asked.tries == MOST_TRIES and asked.is_overdue(now):
+                failed.append(raw.day)
+        requests = _requests({day: after[day] for day in to_make})
+        waiting = sum(raw.day not in after or after[raw.day].mark != raw.mark for raw in seen)
+        early = days_before_first(there, lake.config)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else _nothing_to_make(len(seen), len(new) - len(changed)),
+            skip_reason=None if requests else _nothing_to_make(len(seen), waiting, failed, early),
             cursor=write_cursor(after),
             asset_events=[_seen(raw) for raw in changed],
         )
@@ -50,18 +85,31 @@ def late_days(interval: int) -> dg.SensorDefinition:
     return _late_days
 
 
-def _nothing_to_make(closed: int, waiting: int) -> str:
-    if waiting:
-        return f"{closed} closed days, {waiting} of them changed in the last {QUIET.seconds // 60} minutes: made once left alone"
-    return f"{closed} closed days, none changed since it was ingested"
-
-
-def _requests(days: list[RawDay]) -> list[dg.RunRequest]:
+def _requests(days: Mapping[date, Asked]) -> list[dg.RunRequest]:
     requests = []
-    for first, last in ranges(raw.day for raw in days):
-        mark = joined_mark([raw for raw in days if first <= raw.day <= last])
+    for first, last in ranges(days):
+        mark = joined_mark([days[day] for day in sorted(days) if first <= day <= last])
         requests.append(dg.RunRequest(run_key=f"{first}..{last}:{mark}", tags=range_tags(first, last)))
     return requests
+
+
+def _is_under_way(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of the job is not over: a day that it has not come to is no failed one."""
+    over = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+    unfinished = [status for status in dg.DagsterRunStatus if status not in over]
+    return instance.get_runs_count(dg.RunsFilter(job_name=DAY_TABLES_JOB, statuses=unfinished)) > 0
+
+
+def _nothing_to_make(closed: int, waiting: int, failed: Sequence[date], early: str | None) -> str:
+    says = f"{closed} closed days, none changed since it was asked for"
+    if waiting:
+        minutes = QUIET.seconds // 60
+        says = f"{closed} closed days, {waiting} of them changed in the last {minutes} minutes: made once left alone"
+    if failed:
+        says += f"; asked for {MOST_TRIES} times and not made: {spans(failed)}; look at the runs of {DAY_TABLES_JOB}"
+    if early:
+        says += f"; {early}"
+    return says
 
 
 def _seen(raw: RawDay) -> dg.AssetMaterialization:
@@ -109,8 +157,8 @@ def alarm(context: dg.RunFailureSensorContext) -> dict[str, Any]:
         "event": "run_failed",
         "run_id": run.run_id,
         "job": run.job_name,
-        "first_day": tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start"),
-        "last_day": tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end"),
+        "first_day": tags.get(PARTITION_TAG) or tags.get(RANGE_START_TAG),
+        "last_day": tags.get(PARTITION_TAG) or tags.get(RANGE_END_TAG),
         "message": _why(context)[:MAX_MESSAGE_CHARS],
         "at": utc_now().isoformat(timespec="seconds"),
     }

@@ -83,6 +83,18 @@ def test_label_before_ingest_says_what_to_do(run: Run, data: Path) -> None:
     assert "flywheel ingest 2026-01-05" in result.stderr
 
 
+def test_import_and_ingest_name_days_that_dagster_never_makes(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outcomes of last year go into raw days that no schedule looks at: it is said when they come."""
+    monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-01-06")
+    said = "1 day before storage.first_day (2026-01-06), which Dagster never makes: set storage.first_day to 2026-01-05"
+    assert said in run("ingest", BOTH).stderr
+    assert said in run("import", str(data / "raw" / "training_data_20260105.jsonl")).stderr
+    monkeypatch.delenv("FLYWHEEL__STORAGE__FIRST_DAY")
+    assert "first_day" not in run("ingest", BOTH).stderr
+
+
 def test_label_as_json_names_the_files_that_were_written(run: Run, data: Path) -> None:
     run("ingest", "2026-01-05")
     built = parsed(run("label", "2026-01-05", "--json"))

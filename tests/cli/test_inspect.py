@@ -71,6 +71,19 @@ def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> No
     assert "2026-01-05 " not in text.partition("Tables")[0]
 
 
+def test_status_names_raw_days_that_dagster_never_makes(
+    run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days before the first partition are no run's: what to set is said, where nothing else would tell."""
+    assert "storage.first_day" not in run("status").stdout
+    monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-01-06")
+    assert "1 day before storage.first_day (2026-01-06)" in run("status").stdout
+    monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-02-01")
+    text = run("status").stdout
+    assert "2 days before storage.first_day (2026-02-01)" in text
+    assert "set storage.first_day to 2026-01-05" in text
+
+
 def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_path: Path) -> None:
     @dg.op
     def nothing() -> None:

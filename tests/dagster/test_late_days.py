@@ -12,7 +12,8 @@ from flywheel_core.config import Config, Storage
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.layout import Layout
 from flywheel_dagster.definitions import build_defs
-from flywheel_dagster.late import look, read_cursor, write_cursor
+from flywheel_dagster.jobs import DAY_TABLES_JOB
+from flywheel_dagster.late import Asked, look, read_cursor, write_cursor
 from flywheel_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG, utc_now
 from flywheel_dagster.resources import Lake
 
@@ -32,25 +33,34 @@ def layout(config: Config) -> Layout:
     return Layout(config.storage.data_dir)
 
 
-Tick = Callable[[], dg.SensorResult]
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Where runs are."""
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+Tick = Callable[..., dg.SensorResult]
 
 
 @pytest.fixture
-def tick(config: Config) -> Iterator[Tick]:
-    """Ticks the sensor as Dagster's daemon does, each tick with the cursor that the one before left."""
+def tick(config: Config, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Tick:
+    """Ticks the sensor as Dagster's daemon does, each tick with the cursor that the one before left, and at a later time."""
     defs = build_defs(config)
     sensor = defs.resolve_sensor_def("late_days")
     cursor: list[str | None] = [None]
-    with dg.DagsterInstance.ephemeral() as instance:
+    time = [utc_now()]
+    monkeypatch.setattr("flywheel_dagster.sensors.utc_now", lambda: time[0])
 
-        def run() -> dg.SensorResult:
-            context = dg.build_sensor_context(instance, cursor=cursor[0], resources={"lake": Lake(config)})
-            result = sensor(context)
-            assert isinstance(result, dg.SensorResult)
-            cursor[0] = result.cursor
-            return result
+    def run(later: timedelta = timedelta(0)) -> dg.SensorResult:
+        time[0] += later
+        context = dg.build_sensor_context(instance, cursor=cursor[0], resources={"lake": Lake(config)})
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        cursor[0] = result.cursor
+        return result
 
-        yield run
+    return run
 
 
 def _raw(layout: Layout, day: date, text: str = "{}\n", *, age: timedelta = HOUR_AGO) -> Path:
@@ -63,7 +73,7 @@ def _raw(layout: Layout, day: date, text: str = "{}\n", *, age: timedelta = HOUR
 
 
 def _table(layout: Layout, day: date) -> None:
-    path = layout.table("responses", day)
+    path = layout.table("quality_report", day)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"the sensor looks at the time alone")
 
@@ -93,6 +103,66 @@ def test_a_rewritten_day_is_asked_for_again(layout: Layout, tick: Tick) -> None:
     assert _asked_for(second) == [("2026-01-05", "2026-01-05")]
     assert (first.run_requests or [])[0].run_key != (second.run_requests or [])[0].run_key
     assert _asked_for(tick()) == []
+
+
+def test_a_day_whose_run_failed_is_asked_for_again_and_then_named(layout: Layout, tick: Tick) -> None:
+    """A full disk at night must not leave a day unmade for good; what fails three times is left to a person, and said."""
+    _raw(layout, DAY)
+    day = ("2026-01-05", "2026-01-05")
+    keys = [(tick().run_requests or [])[0].run_key]
+    assert _asked_for(tick(timedelta(minutes=59))) == []
+    for _ in range(2):
+        (request,) = tick(timedelta(minutes=61)).run_requests or []
+        keys.append(request.run_key)
+        assert (request.tags[RANGE_START_TAG], request.tags[RANGE_END_TAG]) == day
+    assert len(set(keys)) == 3
+    assert "not made" not in str(tick(timedelta(minutes=30)).skip_reason)
+    given_up = tick(timedelta(hours=2))
+    assert _asked_for(given_up) == []
+    assert "asked for 3 times and not made: 2026-01-05" in str(given_up.skip_reason)
+    _raw(layout, DAY, "{}\n{}\n")
+    assert _asked_for(tick()) == [day]
+
+
+def test_of_a_range_only_the_days_that_were_not_made_are_asked_for_again(layout: Layout, tick: Tick) -> None:
+    """One bad day of five fails the run of all of them; the others are done."""
+    for day in range(1, 6):
+        _raw(layout, date(2026, 1, day))
+    assert _asked_for(tick()) == [("2026-01-01", "2026-01-05")]
+    for day in (1, 2, 4, 5):
+        _table(layout, date(2026, 1, day))
+    assert _asked_for(tick(timedelta(hours=2))) == [("2026-01-03", "2026-01-03")]
+
+
+def test_while_a_run_goes_on_nothing_is_asked_for_again(
+    layout: Layout, tick: Tick, instance: dg.DagsterInstance
+) -> None:
+    """A long range takes more than an hour: days that its run has not come to are no failed ones."""
+    _raw(layout, DAY)
+    tick()
+    run = instance.create_run_for_job(
+        build_defs(Config()).resolve_job_def(DAY_TABLES_JOB), status=dg.DagsterRunStatus.STARTED
+    )
+    assert _asked_for(tick(timedelta(hours=2))) == []
+    instance.report_run_failed(run)
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+
+
+def test_a_day_that_its_night_left_half_made_is_made(layout: Layout, tick: Tick) -> None:
+    """The nightly run broke off after `responses`: the day has no labels yet."""
+    _raw(layout, DAY)
+    responses = layout.table("responses", DAY)
+    responses.parent.mkdir(parents=True)
+    responses.write_bytes(b"the sensor looks at the time alone")
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+
+
+def test_days_before_the_first_partition_are_named(layout: Layout, tick: Tick) -> None:
+    """Nobody makes them, and without a word nobody would know."""
+    _raw(layout, date(2025, 12, 30))
+    says = str(tick().skip_reason)
+    assert "1 day before storage.first_day (2026-01-01)" in says
+    assert "set storage.first_day to 2025-12-30" in says
 
 
 def test_a_late_second_writer_is_noticed(layout: Layout, tick: Tick) -> None:
@@ -162,9 +232,10 @@ def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: L
 
 def test_the_cursor_comes_back_as_it_went() -> None:
     """What a tick writes the next one reads; what somebody typed is refused with a way on."""
-    marks = {date(2026, 1, 5): "aa", date(2026, 1, 4): "bb"}
-    assert read_cursor(write_cursor(marks)) == marks
+    days = {date(2026, 1, 5): Asked("aa"), date(2026, 1, 4): Asked("bb", 2, 1_767_700_000)}
+    assert read_cursor(write_cursor(days)) == days
+    assert read_cursor('{"2026-01-05":"aa"}') == {date(2026, 1, 5): Asked("aa")}
     assert read_cursor(None) == {}
-    for wrong in ("7", "[]", '{"monday": "x"}', "{"):
+    for wrong in ("7", "[]", '{"monday": "x"}', "{", '{"2026-01-05": 7}', '{"2026-01-05": ["aa"]}'):
         with pytest.raises(UsageError, match="reset the cursor"):
             read_cursor(wrong)
