@@ -15,6 +15,7 @@ import click
 
 from flywheel_cli.options import Settings, expand_days, pass_settings, settings_options
 from flywheel_cli.output import progress
+from flywheel_core.errors import UsageError
 
 CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
 """The same module that workspace.yaml names, so that these commands run from any folder."""
@@ -34,35 +35,41 @@ def home_option(command: _Command) -> _Command:
     )(command)
 
 
+def address_options(command: _Command) -> _Command:
+    """The options --host and --port of the UI."""
+    command = click.option(
+        "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI."
+    )(command)
+    return click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")(
+        command
+    )
+
+
 @click.group()
 def dagster() -> None:
     """Start the Dagster UI and daemon of the project, or make days again."""
 
 
 @dagster.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI."
-)
+@address_options
 @home_option
 @settings_options
 @pass_settings
 def dev(settings: Settings, host: str, port: int, home: Path) -> None:
     """UI, daemon and code in one: schedules and sensors run until Ctrl-C."""
+    _refuse_taken(host, port)
     command = ["dagster", "dev", "--host", host, "--port", str(port), *CODE_LOCATION]
     _become(settings, home, command, PYTHONWARNINGS="ignore:Function `dev_command` is superseded")
 
 
 @dagster.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI."
-)
+@address_options
 @home_option
 @settings_options
 @pass_settings
 def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
     """The UI alone."""
+    _refuse_taken(host, port)
     _become(settings, home, ["dagster-webserver", "--host", host, "--port", str(port), *CODE_LOCATION])
 
 
@@ -123,6 +130,16 @@ def dagster_environment(settings: Settings, home: Path) -> dict[str, str]:
         changes["FLYWHEEL_CONFIG"] = str(settings.config_file.absolute())
     changes["FLYWHEEL__STORAGE__DATA_DIR"] = str(settings.config.storage.data_dir.absolute())
     return changes
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Dagster notices a taken address when its other services run already. Raises UsageError before anything starts."""
+    from flywheel_core.serve.lifecycle import listen
+
+    try:
+        listen(host, port).close()
+    except UsageError as error:
+        raise UsageError(error.message, hint="end what listens there, or choose another --port") from None
 
 
 def _become(settings: Settings, home: Path, command: Sequence[str], **further: str) -> NoReturn:
