@@ -80,18 +80,24 @@ def _where(at: Place, places: Mapping[Place, str], origin: str) -> str:
 
 
 def _unknown_models(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> list[Problem]:
+    """One problem a name that was given; of names that are there by default one for each setting."""
     context = detail["ctx"]
+    known = f"known are {', '.join(context['known'])}"
     problems = []
+    defaults: dict[Place, list[str]] = {}
     for path, name in context["unknown"]:
         at: Place = tuple(int(part) if part.isdigit() else part for part in path.split("."))
-        given = (
-            "" if any(at[:size] in places for size in (len(at), len(at) - 1) if size > 1) else "the default "
-        )
+        setting = at[:-1] if isinstance(at[-1], int) else at
+        if at not in places and setting not in places:
+            defaults.setdefault(setting, []).append(repr(name))
+            continue
         nearest = difflib.get_close_matches(name, context["known"], n=1)
-        way_on = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(context['known'])}"
-        problems.append(
-            Problem(path, _where(at, places, origin), f"{given}{name!r} is not in models; {way_on}")
-        )
+        way_on = f"did you mean {nearest[0]}?" if nearest else known
+        problems.append(Problem(path, _where(at, places, origin), f"{name!r} is not in models; {way_on}"))
+    for setting, names in defaults.items():
+        said = f"the default{'s' * (len(names) > 1)} {', '.join(names)} {'is' if len(names) == 1 else 'are'} not in models"
+        path = ".".join(map(str, setting))
+        problems.append(Problem(path, _where(setting, places, origin), f"{said}; {known}"))
     return problems
 
 

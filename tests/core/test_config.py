@@ -174,6 +174,16 @@ def test_models_that_are_not_in_the_table_are_all_named_beside_other_mistakes(tm
     ]
 
 
+def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) -> None:
+    """Whoever names models of their own left five candidates out by one omission, not by five mistakes."""
+    defaults = "'qwen-max', 'qwen-math-7b', 'qwen-code-7b', 'qwen-medicine-7b', 'qwen-writing-7b'"
+    assert refusal(tmp_path, "models: {big: {category: general}, small: {}}") == [
+        "flywheel.yaml:1: data_collection.training.candidate_models: "
+        f"the defaults {defaults} are not in models; known are big, small",
+        "flywheel.yaml:1: routing.default_model: the default 'qwen-max' is not in models; known are big, small",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
