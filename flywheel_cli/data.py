@@ -159,6 +159,12 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
                 f"{result.version}: {cap['group']} {cap['name']} gave {cap['examples']} training examples of "
                 f"{cap['label']}; {cap['kept']} were kept (dataset.max_group_share)"
             )
+        capped = result.manifest["counts"]["weight_capped"]
+        if capped:
+            click.echo(
+                f"{result.version}: {capped} questions were asked more than {settings.config.dataset.max_weight} times, and count "
+                "for so many (dataset.max_weight)"
+            )
     click.echo(f"datasets in {settings.layout.datasets}")
 
 

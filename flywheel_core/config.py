@@ -223,6 +223,11 @@ class Dataset(Section):
         ge=0,
         description="Training examples of a label that every source and tenant may give whatever its share.",
     )
+    max_weight: int = Field(
+        10,
+        ge=1,
+        description="How often a repeated question counts in training, at most: one that is asked on and on outweighs no other.",
+    )
 
 
 class Storage(Section):

@@ -139,7 +139,8 @@ def _settings(config: Config) -> dict[str, Any]:
     return {
         "labelling": config.labelling.model_dump(mode="json"),
         "dataset": config.dataset.model_dump(
-            mode="json", include={"window_days", "balance", "seed", "max_group_share", "group_floor"}
+            mode="json",
+            include={"window_days", "balance", "seed", "max_group_share", "group_floor", "max_weight"},
         ),
         "categories": config.categories(),
         "declared_order": config.declared_order(),
@@ -162,15 +163,28 @@ def _fill(
         caps = select_examples(connection, config.dataset)
         points = _count(connection, "window_examples")
         members = _count(connection, "members")
+        weight_capped = _asked_too_often(connection, config.dataset.max_weight)
         examples = connection.sql(sql("dataset_examples")).to_arrow_reader(_BATCH_ROWS)
         written = write_files(folder, examples or ())
     except duckdb.Error as error:
         raise StorageError(f"cannot build dataset {head['version']}: {error}") from error
     repeats = members - written["counts"]["examples"]
-    counts = {"points": points, "duplicates": points - members, "repeats": repeats, **written.pop("counts")}
+    counts = {
+        "points": points,
+        "duplicates": points - members,
+        "repeats": repeats,
+        "weight_capped": weight_capped,
+        **written.pop("counts"),
+    }
     manifest = {**head, "counts": counts, "group_caps": caps, **written}
     text = json.dumps(manifest, ensure_ascii=False, indent=2)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _asked_too_often(connection: duckdb.DuckDBPyConnection, most: int) -> int:
+    """How many questions have more repeats than count."""
+    query = "select count(*) from (select example from members group by example having count(*) > ?) as often"
+    return int(connection.execute(query, [most]).fetchall()[0][0])
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:

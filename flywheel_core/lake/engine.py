@@ -68,5 +68,6 @@ def _settings(config: Config) -> dict[str, float | str | None]:
         "preference_1": preferences[0],
         "preference_2": preferences[1],
         "preference_3": preferences[2],
+        "max_weight": config.dataset.max_weight,
         "score_cost": config.data_collection.score_cost * config.data_collection.score_repeats,
     }

@@ -142,7 +142,7 @@ _EXAMPLES = {
     "best_model": "the best model by mean score; null without any score",
     "score": "the best model's mean score, 0..1",
     "margin": "highest mean score minus the next one, 0..1; null with fewer than two",
-    "weight": "how many data points are merged in it, from 1",
+    "weight": "what it counts for in training: how many data points are merged in it, at most `dataset.max_weight`",
     "copies": "how often it stands in its split's file, from 0",
     "left_out": "why it stands in none: `unlabelled`, `group_cap`, `balance`, or null",
     "n_models": "how many models were asked, from 0",

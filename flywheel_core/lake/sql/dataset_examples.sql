@@ -1,9 +1,9 @@
 -- The examples of a dataset, in order of their first points. Outcomes are sorted as structs, which is by model.
--- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out)
+-- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out), settings
 with points as (
     select
         m.example,
-        count(*) as weight,
+        count(*) as repeats,
         max(w.received_at) as last_received_at,
         list_sort(array_agg(w.data_point_id)) as data_point_ids
     from members as m
@@ -42,7 +42,7 @@ select
     l.score,
     l.margin,
     w.split,
-    p.weight,
+    least(p.repeats, t.max_weight) as weight,
     s.copies,
     s.left_out,
     w.question_key,
@@ -60,6 +60,7 @@ from members as m
 inner join window_examples as w on m.day = w.day and m.point = w.point
 inner join points as p on m.example = p.example
 inner join selection as s on m.example = s.example
+cross join settings as t
 left join labels as l on m.example = l.example
 left join lists as o on m.example = o.example
 where m.repeat = 1

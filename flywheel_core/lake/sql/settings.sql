@@ -1,4 +1,4 @@
--- One row: what the configuration says about labels and spend. A tie preference that is not set is null.
+-- One row: what the configuration says about labels, weights and spend. A tie preference that is not set is null.
 create table settings as
 select
     cast($min_score as double) as min_score,
@@ -6,4 +6,5 @@ select
     cast($preference_1 as varchar) as preference_1,
     cast($preference_2 as varchar) as preference_2,
     cast($preference_3 as varchar) as preference_3,
+    cast($max_weight as bigint) as max_weight,
     cast($score_cost as double) as score_cost

@@ -101,6 +101,24 @@ def test_the_same_point_on_two_days_counts_once(layout: Layout) -> None:
     assert (built.manifest["counts"]["points"], built.manifest["counts"]["duplicates"]) == (3, 1)
 
 
+def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layout) -> None:
+    """The cap on groups counts questions: by repeating one, a client would otherwise outweigh all others in training."""
+    lines = [point(f"r{number}", {"big": 0.9, "coder": 0.25}, question="again?") for number in range(25)]
+    lines += [point(f"o{number}", {"big": 0.9, "coder": 0.25}, question="often?") for number in range(10)]
+    write_raw(layout, [*lines, point("once", {"big": 0.9, "coder": 0.25}, question="once?")])
+    build_day(layout, DAY)
+    built = build_dataset(layout, DAY, CONFIG)
+    rows = {row["text"]: row for row in examples_of(layout, built.version)}
+    assert {text: row["weight"] for text, row in rows.items()} == {"again?": 10, "often?": 10, "once?": 1}
+    assert len(rows["again?"]["data_point_ids"]) == 25
+    assert built.manifest["counts"]["weight_capped"] == 1
+    assert built.manifest["counts"]["repeats"] == 24 + 9
+    free = build_dataset(layout, DAY, with_dataset(max_weight=100))
+    assert free.version != built.version
+    assert {row["weight"] for row in examples_of(layout, free.version)} == {25, 10, 1}
+    assert free.manifest["counts"]["weight_capped"] == 0
+
+
 def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layout: Layout) -> None:
     failing = point("c", {"big": None, "coder": 0.5}, question="what IS it ?")
     failing["responses"]["big"] |= {"answer": None, "error": "timeout", "latency_ms": None, "cost": None}

@@ -1,5 +1,7 @@
 """Damaged artefacts never come into service, and no question of the test split ever reaches a training."""
 
+import itertools
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -67,19 +69,11 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
     assert (layout.router(version) / MANIFEST).is_file()
 
 
-def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Path) -> None:
-    """The coder leads in training and validation together; in training alone and in all three splits the other model does."""
+def _best_single_of(tmp_path: Path, questions: Sequence[tuple[str, int]]) -> str:
+    """The best single model of a day of questions, each with the number of the one model that answers it well."""
     layout, config = Layout(tmp_path), toy.config(tmp_path)
-    wins = {"train": [6, 5], "validation": [0, 3], "test": [9, 0]}
-    lines, number = [], 0
-    while any(map(any, wins.values())):
-        number += 1
-        text = " ".join("abcdefghijklmnop"[digit] for digit in map(int, str(number)))
-        left = wins[split_of(text)]
-        if not any(left):
-            continue
-        winner = 0 if left[0] else 1
-        left[winner] -= 1
+    lines = []
+    for number, (text, winner) in enumerate(questions):
         moment = (toy.FIRST.toordinal() - 719_163) * 86_400 + number
         point = DataPoint(
             str(number),
@@ -95,7 +89,37 @@ def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Pat
     for name in DAILY_TABLES[2:]:
         build_table(layout, name, toy.FIRST, config)
     version = best_single_version(layout, build_dataset(layout, toy.FIRST, config).version, config)
-    assert load_router(layout.router(version)).best_single == "coder"
+    return load_router(layout.router(version)).best_single
+
+
+def _texts() -> Iterator[str]:
+    """Questions without end, no two of them alike."""
+    for number in itertools.count(1):
+        yield " ".join("abcdefghijklmnop"[digit] for digit in map(int, str(number)))
+
+
+def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Path) -> None:
+    """The coder leads in training and validation together; in training alone and in all three splits the other model does."""
+    wins = {"train": [6, 5], "validation": [0, 3], "test": [9, 0]}
+    questions, texts = [], _texts()
+    while any(map(any, wins.values())):
+        text = next(texts)
+        left = wins[split_of(text)]
+        if not any(left):
+            continue
+        winner = 0 if left[0] else 1
+        left[winner] -= 1
+        questions.append((text, winner))
+    assert _best_single_of(tmp_path, questions) == "coder"
+
+
+def test_one_question_asked_a_thousand_times_decides_no_model(tmp_path: Path) -> None:
+    """A client that repeats itself, by mistake or on purpose, outweighs twelve other questions no more than ten of them would."""
+    texts = [text for text in itertools.islice(_texts(), 40) if split_of(text) == "train"][:13]
+    assert (
+        _best_single_of(tmp_path, [*((text, 0) for text in texts[1:]), *[(texts[0], 1)] * 1_000])
+        == "all-round"
+    )
 
 
 @pytest.mark.parametrize("gone", [False, True])
