@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 MARK_HEADER = "x-flywheel-collect"
 """Header on Flywheel's own calls, which are not to be collected again."""
 
+_PASSED_ON = ("x-request-id", "x-training-mode")
+"""Headers by which a client says whether its request is collected."""
+
 _CHAT = frozenset(("completion", "acompletion"))
 
 
@@ -63,7 +66,8 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
         """Show an answered chat completion to Flywheel; LiteLLM calls this after its client has the answer."""
         log = kwargs.get("standard_logging_object") or {}
         parameters = kwargs.get("litellm_params") or {}
-        if log.get("call_type") not in _CHAT or MARK_HEADER in _headers_of(parameters):
+        headers = _headers_of(parameters)
+        if log.get("call_type") not in _CHAT or MARK_HEADER in headers:
             return
         message = response_obj.choices[0].message
         observed = {
@@ -77,14 +81,17 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
         usage = getattr(response_obj, "usage", None)
         if usage is not None:
             observed["usage"] = usage.model_dump(mode="json")
-        await self._post("/v1/observe", observed)
+        passed_on = {name: headers[name] for name in _PASSED_ON if name in headers}
+        await self._post("/v1/observe", observed, passed_on)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(
+        self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """The gateway's answer, empty when there is none."""
         if self._client is None:
             self._client = httpx.AsyncClient(headers=self._headers, timeout=self._timeout, trust_env=False)
         try:
-            answer = await self._client.post(self._address + path, json=body)
+            answer = await self._client.post(self._address + path, json=body, headers=headers)
             answer.raise_for_status()
             value: dict[str, Any] = answer.json()
             return value

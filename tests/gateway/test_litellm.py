@@ -182,6 +182,14 @@ def test_a_streamed_answer_is_collected_whole(
     assert collected()["responses"]["big"]["answer"] == "two it is"
 
 
+def test_what_a_client_asks_of_collection_gets_there(
+    proxy: LiteLLMProxy, collected: Callable[[], dict[str, Any]]
+) -> None:
+    """A request that wants to be collected says so in a header, behind LiteLLM as in front of the gateway."""
+    proxy.chat("code", headers={"X-Training-Mode": "true", "X-Request-Id": "of-the-client"})
+    assert collected()["mode"] == "header"
+
+
 def test_flywheels_own_calls_are_not_collected_again(
     proxy: LiteLLMProxy, gateway: RunningGateway, collected: Callable[[], dict[str, Any]]
 ) -> None:
