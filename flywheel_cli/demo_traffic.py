@@ -19,6 +19,7 @@ from flywheel_core.lake.layout import Layout
 BATCH_POINTS = 10
 ASKED_AT_ONCE = 16
 POLL_SECONDS = 0.2
+STORED_SECONDS = 60.0
 
 Tell = Callable[[int, int], None]
 """Hears how many are done, and of how many."""
@@ -109,13 +110,13 @@ def stored_today(layout: Layout) -> int:
     return sum(1 for path in layout.raw_files(today) for line in path.read_bytes().split(b"\n") if line)
 
 
-def wait_until_stored(layout: Layout, count: int, tell: Tell, *, seconds: float = 60.0) -> None:
+def wait_until_stored(layout: Layout, count: int, tell: Tell) -> None:
     """Wait until today's raw files hold `count` data points. Raises FlywheelError when that takes too long."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + STORED_SECONDS
     while (stored := stored_today(layout)) < count:
         if time.monotonic() > deadline:
             raise FlywheelError(
-                f"after {seconds:.0f} s only {stored} of {count} data points are stored",
+                f"after {STORED_SECONDS:.0f} s only {stored} of {count} data points are stored",
                 hint="look at the gateway's and the collector's log",
                 code="upload_incomplete",
             )

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 import msgspec
-import numpy as np
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table
@@ -19,7 +18,7 @@ from flywheel_core.learn.craft import train_labels_version, trained_craft
 from flywheel_core.learn.nightly import run_night
 from flywheel_core.learn.why import RawLine, Spoke, find_raw_line, words_that_spoke
 from flywheel_core.prompt import PROMPT_RULE
-from flywheel_gateway.decisions import DecisionRecord, find_decision
+from flywheel_gateway.decisions import DecisionRecord, find_decision, prompt_hash
 from flywheel_gateway.routing import REASONS
 
 
@@ -86,7 +85,7 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
     line = find_raw_line(layout, decision_id, datetime.fromtimestamp(record.at, UTC).date())
     if prompt is None and line is not None:
         prompt = line.question
-    if prompt is not None and not _is_prompt(record, prompt):
+    if prompt is not None and prompt_hash(prompt) != record.prompt:
         raise UsageError(
             "this is not the prompt of that decision: its hash is another one",
             hint=f"it is the text that prompt rule {PROMPT_RULE} takes from the request",
@@ -98,12 +97,6 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
     _print_decision(record, facts, line, whole=raw)
 
 
-def _is_prompt(record: DecisionRecord, prompt: str) -> bool:
-    import hashlib
-
-    return hashlib.sha256(prompt.encode()).hexdigest()[:32] == record.prompt
-
-
 def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None) -> dict[str, Any]:
     """The router's manifest, its dataset and the words that spoke, as far as they can be had, and why not."""
     if record.router_version is None:
@@ -112,7 +105,7 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
     try:
         folder: Path = version_folder(settings.layout, record.router_version)
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
-        facts["router"] = {name: value for name, value in manifest.items() if name != "files"}
+        facts["router"] = manifest
         facts["dataset"] = manifest.get("dataset")
         if not record.scores:
             facts["note"] = "the router gave no scores: no words spoke"
@@ -124,10 +117,7 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
             )
         else:
             router = load_router(folder)
-            prices = np.asarray(router.policy.prices)
-            facts["words"] = words_that_spoke(
-                lambda texts: router.forecast(texts).scores - prices, router.models, prompt, record.model
-            )
+            facts["words"] = words_that_spoke(router.utilities, router.models, prompt, record.model)
     except (RouterError, msgspec.MsgspecError) as error:
         facts["note"] = f"router {record.router_version} cannot be asked: {error}"
     return facts

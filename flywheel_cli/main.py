@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -84,11 +84,8 @@ class CommandGroup(click.Group):
         except FlywheelError as error:
             print_error(error, as_json=settings.as_json)
             ctx.exit(error.exit_status)
-        except click.exceptions.NoArgsIsHelpError:
-            raise  # shows the help
         except click.UsageError as error:
-            print_error(_said(error), as_json=settings.as_json)
-            ctx.exit(UsageError.exit_status)
+            _refuse(error, as_json=settings.as_json)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -96,20 +93,20 @@ class CommandGroup(click.Group):
         """The same for what stands before the command's name."""
         try:
             return super().make_context(info_name, args, parent, **extra)
-        except click.exceptions.NoArgsIsHelpError:
-            raise
         except click.UsageError as error:
-            print_error(_said(error), as_json="--json" in args)
-            raise click.exceptions.Exit(UsageError.exit_status) from None
+            _refuse(error, as_json="--json" in args)
 
 
-def _said(error: click.UsageError) -> UsageError:
-    """An error of click's as one of ours: with a code, and with how the command is used as what to do."""
+def _refuse(error: click.UsageError, *, as_json: bool) -> NoReturn:
+    """End with an error of click's as one of ours: with a code, and with how the command is used as what to do."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error  # shows the help
     hint = None
     if error.ctx is not None:
         usage = " ".join(error.ctx.get_usage().removeprefix("Usage: ").split())
         hint = f"{usage}; {error.ctx.command_path} --help says more"
-    return UsageError(error.format_message(), hint=hint)
+    print_error(UsageError(error.format_message(), hint=hint), as_json=as_json)
+    raise click.exceptions.Exit(UsageError.exit_status) from None
 
 
 def _is_there(entry: Entry) -> bool:

@@ -98,7 +98,7 @@ def show(settings: Settings, version: str | None) -> None:
         return
     click.echo(f"router {version}, {folder}\n{'whole' if found['whole'] else found['problem']}\n")
     manifest = found.get("manifest") or {}
-    rows = [(name, _short(value)) for name, value in manifest.items() if name != "files"]
+    rows = [(name, _short(value)) for name, value in manifest.items()]
     print_table(("field", "value"), rows, title="Manifest")
     for one in found["history"]:
         click.echo(f"{one['when']} {one['kind']} by {one['by']}: {one['reason']}")

@@ -7,7 +7,7 @@ FlywheelError
 ├── PointError             a data point that is not acceptable (one code per reason, see `POINT_CODES`)
 ├── RequestError           an HTTP request that is refused (status and code, see `REQUEST_CODES`)
 ├── StorageError           a file could not be read, written or synced, or is not what it says it is
-├── NoDataError                 there is nothing to work on
+├── NoDataError            there is nothing to work on
 ├── UpstreamError          a model, the scorer or the collector did not answer as its contract says
 ├── SkippedError           a request is not collected (one code per reason, see `SKIP_CODES`)
 ├── DatasetError           a dataset is missing, damaged or cannot be built

@@ -8,7 +8,8 @@ import dagster as dg
 import polars as pl
 
 from flywheel_core.errors import DatasetError, NoDataError
-from flywheel_core.lake.dataset import SPLITS, DatasetResult, build_dataset, verify_dataset
+from flywheel_core.lake.dataset import MANIFEST, SPLITS, DatasetResult, build_dataset, verify_dataset
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import sha256_of
 from flywheel_core.lake.leftovers import remove_leftovers
 from flywheel_core.lake.meanings import MEANINGS
@@ -29,7 +30,7 @@ def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
         nothing = checks.Verdict("enough_examples", False, error.message, dg.AssetCheckSeverity.WARN)
         return (Outcome(NAME, None, verdicts=(nothing,)),)
     write_views_file(lake.layout)
-    examples = pl.scan_parquet(result.path / "examples.parquet")
+    examples = pl.scan_parquet(result.path / EXAMPLES_FILE)
     used = examples.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
     labels = dict(used.group_by("label").len().sort("label").collect().rows())
     needed = lake.config.dataset
@@ -44,7 +45,7 @@ def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
     return (
         Outcome(
             NAME,
-            sha256_of(result.path / "dataset.json"),
+            sha256_of(result.path / MANIFEST),
             {**_shown(result, labels, preview), "leftovers_removed": remove_leftovers(lake.layout)},
             verdicts,
         ),
@@ -70,7 +71,7 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
         "chart": metadata.chart(list(labels.items()), title=title, unit="examples"),
         "version": result.version,
         "folder": dg.MetadataValue.path(str(result.path.absolute())),
-        "sha256": sha256_of(result.path / "dataset.json"),
+        "sha256": sha256_of(result.path / MANIFEST),
         "bytes": sum(file["bytes"] for file in manifest["files"].values()),
         "dagster/row_count": counts["examples"],
         **{name: count for name, count in counts.items() if isinstance(count, int)},
@@ -81,9 +82,7 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
         "days_in_window": len(manifest["inputs"]),
         "days_missing": metadata.spans([date.fromisoformat(day) for day in manifest["days_missing"]]),
         **metadata.shares(labels),
-        "dagster/column_schema": metadata.columns(
-            result.path / "examples.parquet", MEANINGS["training_dataset"]
-        ),
+        "dagster/column_schema": metadata.columns(result.path / EXAMPLES_FILE, MEANINGS["training_dataset"]),
         "manifest": dg.MetadataValue.json(manifest),
         **metadata.open_mark(result.last_day),
     }

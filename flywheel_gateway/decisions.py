@@ -5,6 +5,7 @@ request was collected. Lines are written about twice a second: a killed process 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -51,12 +52,17 @@ def new_decision_id(now: float | None = None) -> str:
     return f"{int(time.time() if now is None else now):08x}{os.urandom(12).hex()}"
 
 
+def prompt_hash(prompt: str) -> str:
+    """What stands for a prompt in the log."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:32]
+
+
 def record_of(decision_id: str, decision: Decision, prompt: str, tenant: str | None) -> DecisionRecord:
     """The record of a decision, before it is known who answers."""
     return DecisionRecord(
         decision_id,
         time.time(),
-        hashlib.sha256(prompt.encode()).hexdigest()[:32],
+        prompt_hash(prompt),
         decision.model,
         decision.category,
         decision.confidence,
@@ -165,5 +171,8 @@ def find_decision(folder: Path, decision_id: str) -> DecisionRecord | None:
             with path.open("rb") as file:
                 for line in file:
                     if wanted in line:
-                        return msgspec.json.decode(line, type=DecisionRecord)
+                        with contextlib.suppress(
+                            msgspec.MsgspecError
+                        ):  # a line that a killed process left torn
+                            return msgspec.json.decode(line, type=DecisionRecord)
     return None

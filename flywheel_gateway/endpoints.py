@@ -13,7 +13,7 @@ from flywheel_gateway.collection import COLLECTING, Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.names import model_list
 from flywheel_gateway.replies import send_json
-from flywheel_gateway.request import chat_of, parse_object
+from flywheel_gateway.request import parse_chat, parse_object
 
 MAX_DECISION_ID = 128
 
@@ -21,7 +21,7 @@ MAX_DECISION_ID = 128
 async def chat(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
     """POST /v1/chat/completions."""
     conversation = gateway.setup.config.data_collection.multi_turn
-    request = chat_of(body, parse_object(body), conversation=conversation)
+    request = parse_chat(body, conversation=conversation)
     await gateway.chat(request, sender, send)
 
 

@@ -43,11 +43,7 @@ class ChatRequest:
 
 def parse_chat(raw: bytes, *, conversation: bool) -> ChatRequest:
     """The request in a body. conversation: as in `extract_prompt`. Raises RequestError `body_unreadable`."""
-    return chat_of(raw, parse_object(raw), conversation=conversation)
-
-
-def chat_of(raw: bytes, body: dict[str, Any], *, conversation: bool) -> ChatRequest:
-    """The same for a body that is decoded already."""
+    body = parse_object(raw)
     prompt = extract_prompt(body, conversation=conversation).text
     return ChatRequest(raw, body, prompt, body.get("stream") is True)
 

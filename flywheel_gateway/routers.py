@@ -20,13 +20,11 @@ LOOK_SECONDS = 0.5
 
 
 class Follower:
-    """Keeps a gateway's decider on the champion. decider: gives the one in force; load: see `RouterWatch`."""
+    """Keeps a gateway's decider on the champion. decider: gives the one in force."""
 
-    def __init__(
-        self, layout: Layout, decider: Callable[[], Decider], load: Callable[[Path], Router] | None = None
-    ) -> None:
+    def __init__(self, layout: Layout, decider: Callable[[], Decider]) -> None:
         self._decider = decider
-        self.watch = RouterWatch[Router](layout, load or load_trained)
+        self.watch = RouterWatch[Router](layout, load_trained)
 
     async def look(self) -> None:
         """Take up what is in service now. A changed configuration brings a new decider, which gets the router too."""

@@ -14,6 +14,8 @@ from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
 from flywheel_gateway.routing import Decider, Decision, Router
 
+EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -46,10 +48,8 @@ class Setup:
         return [self.targets[name] for name in dict.fromkeys(names)]
 
 
-def make_setup(
-    config: Config, router: Router | None = None, environment: Mapping[str, str] | None = None
-) -> Setup:
-    """The setup of a configuration. `environment` is os.environ unless given.
+def make_setup(config: Config, router: Router | None = None) -> Setup:
+    """The setup of a configuration.
 
     Raises ConfigIncompleteError when a model that is asked, or the scorer, has no address or a named variable is not
     set, ConfigError for an address that models may not have.
@@ -59,28 +59,26 @@ def make_setup(
     asked = collection.training.candidate_models if collection.enabled else []
     needed = [f"models.{name}.base_url" for name in (routing.default_model, *routing.fallback_models, *asked)]
     if collection.enabled:
-        needed.append("data_collection.training.evaluate_endpoint")
+        needed.append(EVALUATE_ENDPOINT)
     config.require_all(needed)
     guard = Guard(config.network.allow_link_local, config.gateway.allow_private_upstreams)
     if collection.enabled:
-        check_address("data_collection.storage_endpoint", collection.storage_endpoint, guard_of(config))
-        if collection.training.evaluate_endpoint is not None:
-            where = "data_collection.training.evaluate_endpoint"
-            check_address(where, collection.training.evaluate_endpoint, guard_of(config))
+        for where in ("data_collection.storage_endpoint", EVALUATE_ENDPOINT):
+            check_address(where, config.require(where), guard_of(config))
     targets = {}
     for name, model in config.models.items():
         if model.base_url is None:
             continue
         check_address(f"models.{name}.base_url", model.base_url, guard)
         _check_plain(name, model.base_url)
-        key = model.api_key_env and secret(model.api_key_env, f"models.{name}.api_key_env", environment)
+        key = model.api_key_env and secret(model.api_key_env, f"models.{name}.api_key_env")
         if key and not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {model.api_key_env} has characters that no header can have")
         targets[name] = Target(
             name, model.base_url, model.upstream_name or name, key, model.connect_timeout, model.timeout
         )
     variable = config.gateway.user_secret_env
-    user_secret = secret(variable, "gateway.user_secret_env", environment).encode() if variable else None
+    user_secret = secret(variable, "gateway.user_secret_env").encode() if variable else None
     return Setup(config, targets, Decider(config, targets, router), user_secret, guard)
 
 

@@ -5,7 +5,6 @@ Leaving the block of `Upstream.open` before the end, also by cancellation, ends 
 
 import asyncio
 import io
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,12 +70,10 @@ class Reply:
 
 
 class Upstream:
-    """The connections to all models. certificates: what to trust for https; None for the system's authorities. guard: which
-    addresses are taken; another one holds for the connections from then on."""
+    """The connections to all models. guard: which addresses are taken; another one holds for the connections from then on."""
 
-    def __init__(self, certificates: ssl.SSLContext | None = None, guard: Guard | None = None) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
         self.guard = guard or Guard()
-        self._certificates = certificates
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -145,7 +142,6 @@ class Upstream:
                 connector=aiohttp.TCPConnector(
                     limit=0,  # the server bounds its connections, and with them the calls
                     keepalive_timeout=IDLE_SECONDS,
-                    ssl=self._certificates or True,
                     socket_factory=lambda info: self.guard.open_socket(info),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),

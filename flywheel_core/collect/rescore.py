@@ -6,8 +6,7 @@ the earlier ones as duplicates. Raw files as they were received stay as they are
 """
 
 import asyncio
-import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -16,9 +15,10 @@ import msgspec
 
 from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.config import Config
-from flywheel_core.errors import NoDataError, PointError, StorageError
+from flywheel_core.errors import NoDataError, PointError
 from flywheel_core.lake.layout import Layout, replacing
 from flywheel_core.lake.points import BYTE_ORDER_MARK
+from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
@@ -70,13 +70,11 @@ async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[Da
     return [task.result() for task in tasks]
 
 
-def rescore_day(
-    layout: Layout, day: date, config: Config, *, on_progress: Callable[[int], None] | None = None
-) -> RescoreResult:
+def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
     """Score the stored answers of a day that have no score, and write the points that gained one.
 
-    on_progress: called with how many points were tried so far. Runs an event loop of its own. Repeating it asks only
-    for what is still missing; without a new score the file is left alone.
+    Runs an event loop of its own. Repeating it asks only for what is still missing; without a new score the file is left
+    alone.
 
     Raises NoDataError when the day has no raw file, StorageError, ConfigIncompleteError without a scorer.
     """
@@ -94,8 +92,6 @@ def rescore_day(
                         scored = runner.run(rescore_points(lacking, scorer))
                         file.write(_kept(window, {point.id: point for point in scored}, result))
                         result.points += len(lacking)
-                        if on_progress is not None:
-                            on_progress(result.points)
                 if not result.improved:
                     raise _NothingNewError
         except _NothingNewError:
@@ -123,7 +119,7 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
     seen: set[str] = set()
     midnight = int(datetime.combine(day, time(), UTC).timestamp())
     for path in layout.raw_files(day):
-        for line in _lines(path):
+        for _, line in whole_lines(path):
             try:
                 # as ingest takes a point without any time
                 text = line.removeprefix(BYTE_ORDER_MARK)
@@ -139,15 +135,6 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
                 window = []
     if window:
         yield window
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for line in file:
-                yield line.rstrip(b"\n")
-    except (OSError, EOFError) as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
 
 
 def _kept(window: Sequence[_Stored], scored: dict[str, DataPoint], result: RescoreResult) -> bytes:

@@ -57,7 +57,7 @@ def full_jitter(retry: int, first: float = FIRST_DELAY, longest: float = LONGEST
     return _RANDOM.uniform(0.0, min(longest, first * 2.0 ** min(retry, 30)))
 
 
-def retry_after(reply: Reply | None, now: float | None = None) -> float:
+def retry_after(reply: Reply | None) -> float:
     """The seconds that a reply's Retry-After header asks to wait, 0 without one; takes seconds and dates."""
     text = "" if reply is None else reply.headers.get("retry-after", "").strip()
     if text.isdecimal():
@@ -68,7 +68,7 @@ def retry_after(reply: Reply | None, now: float | None = None) -> float:
         moment = email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, moment - (time.time() if now is None else now))
+    return max(0.0, moment - time.time())
 
 
 def is_temporary(reply: Reply | None, error: Exception | None) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from flywheel_core.collect.addresses import guard_of
 from flywheel_core.collect.answer import is_json_type
-from flywheel_core.collect.http import Endpoint, Http, HttpxHttp, Reply
+from flywheel_core.collect.http import Endpoint, Http, Reply
 from flywheel_core.collect.pool import PooledHttp
 from flywheel_core.collect.retries import RetryBudget, post_with_retries
 from flywheel_core.collect.sampling import MARK_HEADER
@@ -68,7 +68,7 @@ class Scorer:
         async with Scorer(config) as scorer:
             scored = await scorer.score("1 + 1?", "2")
 
-    client: an httpx client to use instead of our own. Raises ConfigIncompleteError when
+    http, stats, budget: those of a fan-out that the scorer is part of. Raises ConfigIncompleteError when
     `data_collection.training.evaluate_endpoint` is open.
     """
 
@@ -76,7 +76,6 @@ class Scorer:
         self,
         config: Config,
         *,
-        client: httpx.AsyncClient | None = None,
         http: Http | None = None,
         stats: CollectStats | None = None,
         budget: RetryBudget | None = None,
@@ -88,7 +87,7 @@ class Scorer:
         self._point_timeout = settings.point_timeout
         self._repeats = settings.score_repeats
         self._owns_http = http is None
-        self._http = http or (HttpxHttp(client) if client is not None else PooledHttp(guard=guard_of(config)))
+        self._http = http or PooledHttp(guard=guard_of(config))
         self._stats = stats or CollectStats()
         self._budget = budget or RetryBudget(settings.retry_budget)
 
@@ -122,14 +121,11 @@ class Scorer:
             self._stats.missing_scores[code_of(scored.reason)] += 1
         return scored
 
-    async def score_many(
-        self, question: str, answers: Mapping[str, str], *, ends: float | None = None
-    ) -> dict[str, Scored]:
+    async def score_many(self, question: str, answers: Mapping[str, str]) -> dict[str, Scored]:
         """The scores of several models' answers to one question, all asked for at once: model -> score."""
         async with asyncio.TaskGroup() as group:
             tasks = {
-                model: group.create_task(self.score(question, answer, ends=ends))
-                for model, answer in answers.items()
+                model: group.create_task(self.score(question, answer)) for model, answer in answers.items()
             }
         return {model: task.result() for model, task in tasks.items()}
 

@@ -1,5 +1,6 @@
 """Raw files cut into chunks of whole lines, plain or compressed, never a whole file in memory."""
 
+import gzip
 import os
 import zlib
 from collections.abc import Iterator
@@ -105,6 +106,21 @@ def unpacked_chunks(path: Path) -> Iterator[Text]:
         yield Text(str(path), start, bytes(pending[:whole]))
     if damage:
         yield Text(str(path), start + whole, bytes(pending[whole:]), damage=damage)
+
+
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a raw file, plain or packed, without their newlines, each with its offset in unpacked bytes.
+
+    For looking at points one by one: a line is held whole, however long. Raises StorageError when the file cannot be read on.
+    """
+    offset = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                yield offset, line.removesuffix(b"\n")
+                offset += len(line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
 
 
 def _cut(handle: int, start: int, total: int) -> tuple[int, bool]:

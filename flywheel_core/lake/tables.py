@@ -112,7 +112,7 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
         try:
             parts.append(pl.read_parquet(path))
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise unreadable(path, day, error) from error
+            raise _unreadable(path, day, error) from error
     return pl.concat(parts)
 
 
@@ -122,14 +122,20 @@ def scan_table(layout: Layout, name: str, days: Sequence[date]) -> "pl.LazyFrame
 
     paths = [layout.table(name, day) for day in days]
     for day, path in zip(days, paths, strict=True):
-        try:
-            pq.read_metadata(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise unreadable(path, day, error) from error
+        row_count(path, day)
     return pl.scan_parquet(paths)
 
 
-def unreadable(path: Path, day: date, error: Exception) -> StorageError:
+def row_count(path: Path, day: date) -> int:
+    """Rows of a table's file of a day, by its footer. Raises StorageError when it is missing or damaged."""
+    try:
+        count: int = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, day, error) from error
+    return count
+
+
+def _unreadable(path: Path, day: date, error: Exception) -> StorageError:
     """What to raise when a table's file of a day cannot be read."""
     says = error.strerror or error if isinstance(error, OSError) else error
     return StorageError(

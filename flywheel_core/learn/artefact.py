@@ -137,12 +137,6 @@ def load_router(folder: Path) -> Router:
     return router
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """The router.json of a folder whose hashes were checked. Raises RouterError."""
-    facts: dict[str, Any] = json.loads(verify_router(folder)[MANIFEST])
-    return facts
-
-
 def _assembled(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Router:
     parts: dict[str, dict[str, NDArray[Any]]] = {}
     for name, array in arrays.items():

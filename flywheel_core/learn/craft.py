@@ -13,6 +13,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import verify_dataset
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
 from flywheel_core.lake.tables import read_table
 from flywheel_core.learn.answers import digest_of, newest_answers
@@ -23,7 +24,6 @@ from flywheel_core.learn.settings import Learning
 if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it
 
-EXAMPLES = "examples.parquet"
 CANARY_PROMPTS = 24
 RECIPE = 5
 """Counts up when the same dataset and settings would give another router."""
@@ -142,7 +142,7 @@ def _read(layout: Layout, dataset: str) -> pl.DataFrame:
     """The examples of a dataset whose hashes were checked."""
     verify_dataset(layout, dataset)
     try:
-        return pl.read_parquet(layout.dataset(dataset) / EXAMPLES)
+        return pl.read_parquet(layout.dataset(dataset) / EXAMPLES_FILE)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
 

@@ -1,7 +1,6 @@
 """Recorded outcomes laid out for a replay: staged once, then handed out day by day, so that no day knows a later one."""
 
-import gzip
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from flywheel_core.config import Config, Model
 from flywheel_core.errors import NoDataError, PointError, UsageError
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
@@ -129,9 +129,6 @@ def _models_of(source: Layout, day: date) -> set[str]:
     return names
 
 
-def _lines(source: Layout, day: date) -> list[bytes]:
-    lines: list[bytes] = []
+def _lines(source: Layout, day: date) -> Iterator[bytes]:
     for path in source.raw_files(day):
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines.extend(line for line in content.split(b"\n") if line)
-    return lines
+        yield from (line for _, line in whole_lines(path) if line)

@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
 from flywheel_core.learn.ensemble import fit_ensemble
-from flywheel_core.learn.examples import Examples, column_means, read_examples, trainable
+from flywheel_core.learn.examples import Examples, column_means, trainable
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.labels import Trained, label_classifier, least_known, scores_by_label
 from flywheel_core.learn.linear import MultiRidge
@@ -27,24 +26,6 @@ ADVANTAGES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04)
 """Leads over the best single model that the policy may ask for, in utility."""
 
 
-def train(
-    frame: pl.DataFrame,
-    settings: Learning,
-    *,
-    version: str,
-    categories: Mapping[str, str] | None = None,
-    models: Sequence[str] | None = None,
-    split: str | None = "train",
-) -> Trained:
-    """A router from the rows of one split; see `read_examples` for the columns.
-
-    categories: model -> category; models: those that may be chosen, all that were asked if None. Deterministic for the same
-    frame and settings. Raises NoDataError when no model has an answer, DatasetError when columns are missing.
-    """
-    examples = read_examples(frame, settings, split=split)
-    return train_examples(examples, settings, version=version, categories=categories, models=models)
-
-
 def train_examples(
     examples: Examples,
     settings: Learning,
@@ -54,7 +35,11 @@ def train_examples(
     models: Sequence[str] | None = None,
     single: bool = False,
 ) -> Trained:
-    """As `train`. single: always the best single model."""
+    """A router from examples. Deterministic for the same examples and settings.
+
+    categories: model -> category; models: those that may be chosen, all that were asked if None; single: always the best
+    single model. Raises NoDataError when no model has an answer.
+    """
     examples = trainable(examples, settings, models)
     with threadpool_limits(limits=1):  # sums in another order would give other bytes
         return _Training(examples, settings, version, dict(categories or {})).run(single)

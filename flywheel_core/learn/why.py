@@ -1,6 +1,5 @@
 """Why a question went to its model: the words that spoke for it, and the data point that was collected of it."""
 
-import gzip
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -13,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.raw_lines import whole_lines
 
 MAX_WORDS = 200
 """Words of a prompt that are tried, from its beginning."""
+SHOWN_WORDS = 10
 _WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W_]+", re.UNICODE)
 
 
@@ -41,9 +42,7 @@ class RawLine:
     question: str
 
 
-def words_that_spoke(
-    utilities_of: Utilities, models: Sequence[str], prompt: str, model: str, most: int = 10
-) -> list[Spoke]:
+def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str, model: str) -> list[Spoke]:
     """The words that changed the lead of `model` over the best other model most, each left out by itself.
 
     Chinese text is tried by two characters at a time. Empty for a prompt of one word or a model that is not among `models`.
@@ -61,11 +60,14 @@ def words_that_spoke(
     others = np.delete(utilities, at, axis=1)
     lead = utilities[:, at] - (others.max(axis=1) if others.shape[1] else 0.0)
     found = [Spoke(word, float(lead[0] - lead[number])) for number, word in enumerate(words, start=1)]
-    return sorted(found, key=lambda one: -abs(one.lead))[:most]
+    return sorted(found, key=lambda one: -abs(one.lead))[:SHOWN_WORDS]
 
 
 def find_raw_line(layout: Layout, decision_id: str, day: date) -> RawLine | None:
-    """The raw line of a decision made on `day`, if it was collected: looked for in that day's and the next day's files."""
+    """The raw line of a decision made on `day`, if it was collected: looked for in that day's and the next day's files.
+
+    Raises StorageError when one of them cannot be read.
+    """
     wanted = msgspec.json.encode(decision_id)
     for at in (day, day + timedelta(days=1)):
         for path in layout.raw_files(at):
@@ -76,16 +78,12 @@ def find_raw_line(layout: Layout, decision_id: str, day: date) -> RawLine | None
 
 
 def _in_file(path: Path, wanted: bytes, decision_id: str) -> RawLine | None:
-    offset = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for line in file:
-            if wanted in line:
-                try:
-                    point = json.loads(line)
-                except ValueError:
-                    point = None  # a torn line: ingest keeps it with its reason
-                if isinstance(point, dict) and point.get("decision_id") == decision_id:
-                    text = line.decode(errors="replace").rstrip("\n")
-                    return RawLine(path, offset, text, str(point.get("question", "")))
-            offset += len(line)
+    for offset, line in whole_lines(path):
+        if wanted in line:
+            try:
+                point = json.loads(line)
+            except ValueError:
+                continue  # a torn line: ingest keeps it with its reason
+            if isinstance(point, dict) and point.get("decision_id") == decision_id:
+                return RawLine(path, offset, line.decode(errors="replace"), str(point.get("question", "")))
     return None

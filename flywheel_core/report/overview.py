@@ -4,12 +4,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import DAILY_TABLES, unreadable
+from flywheel_core.lake.tables import DAILY_TABLES, row_count
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,14 @@ class Overview:
 
 def overview(layout: Layout) -> Overview:
     """What is there now. Raises StorageError, naming the file, for a table that cannot be read."""
-    raw = {day: layout.raw_files(day) for day in layout.raw_days()}
+    raw = layout.raw_files_by_day()
     rows: dict[date, dict[str, int]] = {day: {} for day in raw}
     tables = []
     for name in DAILY_TABLES:
         counts, size = {}, 0
         for day in layout.table_days(name):
             path = layout.table(name, day)
-            counts[day] = _rows(path, day)
+            counts[day] = row_count(path, day)
             size += path.stat().st_size
             rows.setdefault(day, {})[name] = counts[day]
         days = sorted(counts)
@@ -76,14 +73,6 @@ def overview(layout: Layout) -> Overview:
         tuple(dataset_versions(layout)),
         _versions(layout.routers),
     )
-
-
-def _rows(path: Path, day: date) -> int:
-    try:
-        count: int = pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowInvalid) as error:
-        raise unreadable(path, day, error) from error
-    return count
 
 
 def _versions(folder: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pythonjsonlogger.json import JsonFormatter
 _FIELDS = "{asctime}{levelname}{name}{message}"
 
 
-def log_as_json(level: int = logging.INFO) -> None:
+def log_as_json() -> None:
     """Send all logs of this process to standard error as JSON: `time`, `level`, `logger`, `event` and what is particular."""
     handler = logging.StreamHandler(sys.stderr)
     formatter = JsonFormatter(
@@ -23,5 +23,5 @@ def log_as_json(level: int = logging.INFO) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,6 +1,8 @@
 """Routers from the command line: train, list, show, promote, roll back, compare, explain, replay."""
 
+import gzip
 import hashlib
+import os
 import re
 import time
 from pathlib import Path
@@ -13,13 +15,12 @@ from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.learn.artefact import publish_router, verify_router
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.train import train
 from flywheel_core.learn.why import words_that_spoke
 from flywheel_core.records import DataPoint, Response, encode_point
 from flywheel_gateway.decisions import DecisionRecord, decision_file, new_decision_id
 from tests.cli.conftest import Run, parsed
 from tests.core.learn import toy
-from tests.core.learn.questions import CATEGORIES, frame
+from tests.core.learn.questions import CATEGORIES, frame, train
 from tests.core.learn.small import publish_single
 
 MODELS = ("big", "math")
@@ -172,6 +173,19 @@ def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> N
     wrong = run("why", decision_id, "--prompt", "another question")
     assert wrong.exit_code == 2
     assert "not the prompt of that decision" in wrong.stderr
+
+
+def test_why_names_a_packed_raw_file_that_is_damaged(run: Run, layout: Layout) -> None:
+    """The raw line may be in it: that is an error with a code, and no traceback of zlib's."""
+    decision_id = decided(layout, "hello you", router_version=None, reason="no_router")
+    raw = layout.raw_file(day_of(time.time()))
+    packed = bytearray(gzip.compress(b'{"question": "one"}\n' * 500 + os.urandom(1_000)))
+    packed[30:60] = bytes(30)
+    raw.parent.mkdir(parents=True)
+    raw.with_name(raw.name + ".gz").write_bytes(packed)
+    result = run("why", decision_id)
+    assert result.exit_code == 1
+    assert f"error[storage_failed]: cannot read data/raw/{raw.name}.gz" in result.stderr
 
 
 def test_why_of_a_decision_whose_point_is_on_its_way(run: Run, layout: Layout) -> None:

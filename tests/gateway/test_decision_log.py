@@ -5,6 +5,9 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
+from flywheel_core.lake.layout import day_of
 from flywheel_gateway.decisions import (
     DecisionLog,
     DecisionRecord,
@@ -52,6 +55,16 @@ def test_a_request_that_ended_after_midnight_is_found(tmp_path: Path) -> None:
     write(DecisionLog(tmp_path, 1_000_000, 30), late)
     assert decision_file(tmp_path, date(2026, 3, 1)).exists()
     assert find_decision(tmp_path, late.decision_id) == late
+
+
+def test_a_line_that_a_kill_left_torn_hides_no_other(tmp_path: Path) -> None:
+    """What comes after a kill is appended to the torn line; whoever looks for it gets no traceback."""
+    torn, whole = record("one"), record("two")
+    file = decision_file(tmp_path, day_of(torn.at))
+    file.write_bytes(msgspec.json.encode(torn)[:-9])
+    write(DecisionLog(tmp_path, 1_000_000, 30), record("three"), whole)
+    assert find_decision(tmp_path, torn.decision_id) is None
+    assert find_decision(tmp_path, whole.decision_id) == whole
 
 
 def test_a_days_file_is_bounded_and_what_is_beyond_is_counted(tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
 """Made-up questions about three subjects, and models that are each good at one of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.labels import Trained
+from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.train import train_examples
 
 WORDS = {
     "math": ["integral", "matrix", "prime", "equation", "vector", "theorem", "sum", "root"],
@@ -21,6 +27,19 @@ OUTCOME = pl.Struct(
         "latency_ms": pl.Float64,
     }
 )
+
+
+def train(
+    rows: pl.DataFrame,
+    settings: Learning,
+    *,
+    version: str,
+    categories: Mapping[str, str] | None = None,
+    models: Sequence[str] | None = None,
+) -> Trained:
+    """A router from the training rows of a frame."""
+    examples = read_examples(rows, settings, split="train")
+    return train_examples(examples, settings, version=version, categories=categories, models=models)
 
 
 def chance(model: str, subject: str) -> float:

@@ -13,8 +13,7 @@ from flywheel_core.learn.artefact import FILES, SUMS, load_router, publish_route
 from flywheel_core.learn.labels import train_labels
 from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.train import train
-from tests.core.learn.questions import CATEGORIES, frame
+from tests.core.learn.questions import CATEGORIES, frame, train
 
 QUICK = Learning(trees=10, dimensions=16, folds=2, jobs=1)
 PROMPTS = frame(8, seed=4)["text"].to_list()

@@ -19,9 +19,9 @@ from flywheel_core.learn.measures import (
 )
 from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.train import train, train_examples
+from flywheel_core.learn.train import train_examples
 from flywheel_core.report.evaluation import evaluation_page, summary_of
-from tests.core.learn.questions import CATEGORIES, frame
+from tests.core.learn.questions import CATEGORIES, frame, train
 
 QUICK = Learning(trees=10, dimensions=16, folds=2, jobs=1)
 

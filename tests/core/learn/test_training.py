@@ -12,8 +12,8 @@ from flywheel_core.learn.evaluate import evaluate
 from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.labels import train_labels
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.train import train, train_examples
-from tests.core.learn.questions import CATEGORIES, OUTCOME, frame
+from flywheel_core.learn.train import train_examples
+from tests.core.learn.questions import CATEGORIES, OUTCOME, frame, train
 
 QUICK = Learning(trees=20, dimensions=32, folds=3, jobs=1)
 NONE = frame(0)
