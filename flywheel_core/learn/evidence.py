@@ -15,7 +15,7 @@ from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.promote import Gains
 from flywheel_core.learn.settings import Learning
 
-COLUMNS = ("received_at", "question_key", "text", "outcomes")
+COLUMNS = ("received_at", "text", "outcomes")
 
 
 class Choice(Protocol):
@@ -37,7 +37,7 @@ class Chooser(Protocol):
 def fresh_questions(layout: Layout, since: float | None, last_day: date) -> pl.DataFrame:
     """The test-split data points received after `since` (unix seconds; all when None) on days up to `last_day`, in order.
 
-    Columns: received_at, question_key, text, outcomes (list of struct: model, score, failed, cost, latency_ms).
+    Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms).
     """
     first = date.min if since is None else day_of(since)
     days = [day for day in layout.table_days("training_examples") if first <= day <= last_day]
@@ -49,17 +49,18 @@ def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, se
     """What the challenger gains on each question over the champion, in utility.
 
     A question counts where both chosen models were asked and scored or failed by themselves; a score that the scorer
-    owes is missing. Repeats of a question, case, white space and digits folded, are one entry with their mean.
+    owes is missing. Repeats of a question, case, white space and digits folded, are one entry with their mean: entries have to
+    be independent of each other, and questions made from one template are not.
     """
     examples = read_examples(questions, settings)
     utilities = examples.utilities(settings)
     old, new = champion.decide_all(examples.texts), challenger.decide_all(examples.texts)
     gains = chosen_values(utilities, examples.models, new) - chosen_values(utilities, examples.models, old)
     sums: dict[str, tuple[float, int, str]] = {}
-    for key, gain, before in zip(questions["question_key"], gains.tolist(), old, strict=True):
+    for group, gain, before in zip(examples.groups.tolist(), gains.tolist(), old, strict=True):
         if gain == gain:  # a number: both are known
-            total, count, category = sums.get(key, (0.0, 0, before.category))
-            sums[key] = (total + gain, count + 1, category)
+            total, count, category = sums.get(group, (0.0, 0, before.category))
+            sums[group] = (total + gain, count + 1, category)
     means = np.array([total / count for total, count, _ in sums.values()], dtype=float)
     return Gains(means, [category for _, _, category in sums.values()])
 

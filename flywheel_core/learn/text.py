@@ -97,7 +97,8 @@ class Counts(NamedTuple):
 
 
 def question_group(text: str) -> str:
-    """The same for questions that differ in case, white space or digits only, as in the dataset's split."""
+    """The same for questions that differ in case, white space or digits only. The dataset's split takes more for alike: there
+    numbers may also have another count of digits."""
     folded = _DIGITS.sub("0", "".join(text.casefold().split()))
     return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -90,7 +90,7 @@ def test_a_better_challenger_replaces_the_first_champion_once_there_are_enough_q
     assert 200 <= second.figures["questions"] < 2 * PER_DAY * 0.3
 
 
-def fresh_questions_from_before_the_promotion_judge_no_later_challenger(
+def test_questions_from_before_the_promotion_judge_no_later_challenger(
     layout: Layout, settings: Config
 ) -> None:
     night(layout, settings, 0)
@@ -148,15 +148,31 @@ def test_without_automatic_promotion_a_challenger_is_only_judged(layout: Layout,
     assert judged.champion.version.startswith("single-")
 
 
-def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(layout: Layout) -> None:
-    def row(key: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, object]:
-        fields = ("model", "score", "failed", "cost", "latency_ms")
-        return {
-            "question_key": key,
-            "text": "story",
-            "outcomes": [dict(zip(fields, (*one, 2.0, 500.0), strict=True)) for one in outcomes],
-        }
+def row(text: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, object]:
+    """A question with the (model, score, failed) of those who were asked."""
+    fields = ("model", "score", "failed", "cost", "latency_ms")
+    return {
+        "text": text,
+        "outcomes": [dict(zip(fields, (*one, 2.0, 500.0), strict=True)) for one in outcomes],
+    }
 
+
+def test_questions_that_differ_in_case_white_space_and_digits_are_one_entry() -> None:
+    """The bound takes entries for independent; questions made from one template are not."""
+    texts = ["Solve x + 12 = 40", "solve  x + 70 = 99", "SOLVE X+10=21", "another"]
+    gained = [0.3, 0.6, 0.0, 0.2]
+    questions = pl.DataFrame(
+        [
+            row(text, ("a", 0.1, False), ("b", 0.1 + gain, False))
+            for text, gain in zip(texts, gained, strict=True)
+        ]
+    )
+    found = gains_of(questions, toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "b", {}), Learning())
+    assert found.gains == pytest.approx([0.3, 0.2])
+    assert list(found.slices) == ["of a", "of a"]
+
+
+def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(layout: Layout) -> None:
     questions = pl.DataFrame(
         [
             row("gave up", ("a", None, True), ("b", 0.6, False)),
