@@ -17,6 +17,7 @@ from flywheel_core.collect.sampling import MARK_HEADER
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import UpstreamError
+from flywheel_core.lake.layout import sync_folder
 from flywheel_core.records import NULL, DataPoint, encode_point
 
 UPLOAD_TIMEOUT = 30.0
@@ -157,12 +158,13 @@ def encode_line(point: DataPoint) -> bytes:
 
 
 def keep_rejected(path: Path, batch: Sequence[bytes], rejected: Sequence[Rejection]) -> None:
-    """Append rejected points to a file, each with the collector's answer, and sync it. Raises OSError.
+    """Append rejected points to a file, each with the collector's answer, and sync it and its name. Raises OSError.
 
     A file that has grown beyond `MAX_REJECTED_BYTES` becomes `.old` and is followed by a new one.
     """
     if path.exists() and path.stat().st_size > MAX_REJECTED_BYTES:
         path.replace(path.with_name(path.name + ".old"))
+    created = not path.exists()
     lines = b"".join(
         b'{"status":%d,"code":%b,"message":%b,"point":%b}\n'
         % (one.status, msgspec.json.encode(one.code), msgspec.json.encode(one.message), batch[one.index])
@@ -175,3 +177,5 @@ def keep_rejected(path: Path, batch: Sequence[bytes], rejected: Sequence[Rejecti
         os.fsync(handle)
     finally:
         os.close(handle)
+    if created:
+        sync_folder(path.parent)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flywheel_core.collect import Uploader, delivery
-from flywheel_core.collect.delivery import judge
+from flywheel_core.collect.delivery import Rejection, judge, keep_rejected
 from flywheel_core.collect.http import Reply as HttpReply
 from tests.core.collect.outside import Outside, Reply, as_json, until
 from tests.core.collect.uploading import Collector, check, ids, offer, point, run, success
@@ -122,6 +122,18 @@ def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pyt
     ]
     assert all(path.stat().st_size < 3_000 for path in tmp_path.glob("rejected*"))
     assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
+
+
+def test_a_rejected_point_and_the_name_of_its_file_are_durable(
+    tmp_path: Path, steps: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in no other place from then on."""
+    monkeypatch.setattr(delivery, "MAX_REJECTED_BYTES", 100)
+    path = tmp_path / "rejected.jsonl"
+    for synced in ([path, tmp_path], [path], [path, tmp_path]):
+        steps.clear()
+        keep_rejected(path, [b"{}"], [Rejection(0, 422, "question_empty", "there is none")])
+        assert [one for one in steps if one[0] == "sync"] == [("sync", path) for path in synced]
 
 
 @pytest.mark.parametrize("status", [400, 413])
