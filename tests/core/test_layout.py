@@ -104,6 +104,32 @@ def test_a_folder_that_fails_to_fill_does_not_appear(tmp_path: Path) -> None:
     assert list((tmp_path / "versions").iterdir()) == []
 
 
+def test_a_file_is_durable_before_it_takes_its_place_and_its_name_after(
+    tmp_path: Path, steps: list[tuple[str, Path]]
+) -> None:
+    path = tmp_path / "table.parquet"
+    write_atomically(path, b"new")
+    (content, temporary), *others = steps
+    assert (content, temporary.parent, temporary == path) == ("sync", tmp_path, False)
+    assert others == [("rename", path), ("sync", tmp_path)]
+
+
+def test_a_folder_is_durable_with_its_files_before_it_appears_and_its_name_after(
+    tmp_path: Path, steps: list[tuple[str, Path]]
+) -> None:
+    target = tmp_path / "v1"
+
+    def fill(folder: Path) -> None:
+        _write(folder / "a", "first")
+        _write(folder / "b", "second")
+
+    publish_folder(target, fill)
+    *first, last, name = steps
+    assert [(step, path.name) for step, path in first[:2]] == [("sync", "a"), ("sync", "b")]
+    assert first[2:] == [("sync", first[0][1].parent)]
+    assert (last, name) == (("rename", target), ("sync", tmp_path))
+
+
 def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
     _write(tmp_path / "a", "abc")
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

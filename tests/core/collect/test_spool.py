@@ -41,6 +41,18 @@ def test_lines_come_out_in_order(tmp_path: Path) -> None:
     assert list(tmp_path.glob("segment-*")) == []
 
 
+def test_lines_and_the_names_of_their_files_are_durable_when_append_returns(
+    tmp_path: Path, steps: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    spool = opened(tmp_path)
+    first, second = tmp_path / "segment-0000000001.jsonl", tmp_path / "segment-0000000002.jsonl"
+    for synced in ([tmp_path, first], [first], [tmp_path, second]):
+        steps.clear()
+        spool.append([b"12345"])
+        assert steps == [("sync", path) for path in synced]
+
+
 def test_a_batch_ends_at_its_size_but_has_one_line_at_least(tmp_path: Path) -> None:
     """A line larger than the bound still comes out."""
     spool = opened(tmp_path)

@@ -45,6 +45,19 @@ def test_a_promotion_swaps_the_pointer_and_is_written_down(tmp_path: Path) -> No
     assert [record.took_effect for record in found.history()] == [True, True]
 
 
+def test_a_promotion_is_durably_written_down_before_the_pointer_is_swapped(
+    tmp_path: Path, steps: list[tuple[str, Path]]
+) -> None:
+    found = registry(tmp_path, "a", "b")
+    for version, of_the_log in (("a", [found.log, found.log.parent]), ("b", [found.log])):
+        steps.clear()
+        promote(found, version)
+        before = steps[
+            : steps.index(("rename", found.pointer)) - 1
+        ]  # the last one is the pointer's own content
+        assert before == [("sync", path) for path in of_the_log]
+
+
 def test_a_missing_version_is_not_promoted(tmp_path: Path) -> None:
     found = registry(tmp_path, "a")
     promote(found, "a")
