@@ -1,5 +1,6 @@
 """The file of lines: what an append leaves on disk, and what a new start makes of any end."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_a_file_that_exists_is_not_created_again(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(FileExistsError):
         opened(path, create=True)
+
+
+def test_a_write_that_the_system_cuts_short_is_an_error(tmp_path: Path) -> None:
+    """It takes a part where a limit, or the end of the disk, lies in the middle; what it took is not kept."""
+    path = tmp_path / "lines"
+    file = opened(path, create=True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (BLOCK, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"only {BLOCK} of {2 * BLOCK} bytes"):
+            file.append([b"x" * BLOCK + b"\n"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    file.close(cut=True)
+    assert path.read_bytes() == b""
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system")

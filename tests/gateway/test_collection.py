@@ -154,14 +154,18 @@ def test_production_with_a_baseline_asks_one_other_model(outside: Outside, start
 def test_fault_09_sampling_follows_its_rate_by_the_requests_id(outside: Outside, start: Start) -> None:
     """The rate is read, and the same id is always decided the same way."""
     gateway = start(outside.config(data_collection__sampling_rate=0.5))
-    ids = [f"request-{number}" for number in range(40)]
-    for request_id in ids * 2:
-        gateway.chat(headers={"x-request-id": request_id})
-    sampled_out = skipped(gateway, "sampled_out")
+    sent = {}
+    for request_id in [f"request-{number}" for number in range(40)] * 2:
+        answer = gateway.chat(headers={"x-request-id": request_id})
+        sent[answer.headers["x-flywheel-decision"]] = request_id
+    sampled_out = int(skipped(gateway, "sampled_out"))
     assert 10 < sampled_out / 2 < 30
     until(lambda: len(outside.points) == 80 - sampled_out)
-    assert sampled_out % 2 == 0
     assert outside.points[0]["sampling_rate"] == 0.5
+    gateway.stop()
+    decided = {(sent[one["decision_id"]], one.get("collected", False)) for one in gateway.decisions()}
+    assert len(decided) == 40, "both requests of an id are collected, or none"
+    assert sum(not collected for _, collected in decided) == sampled_out / 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from flywheel_core.collect import Answer, Fanout, Served, Uploader, plan_collection
+from flywheel_core.collect.upload import MAX_UPLOADS
 from flywheel_core.config_file import load_config
 from flywheel_core.errors import ConfigError, SkippedError, UsageError
 from flywheel_core.records import encode_point
@@ -149,6 +150,35 @@ def test_fault_06_concurrency_is_bounded_and_temporary_failures_are_retried() ->
         assert stats["skipped"] == {"busy": 15}
         assert stats["retries"] == {"general": 1}
         assert world.most["/general/v1/chat/completions"] <= 5
+
+    run(act)
+
+
+def test_fault_06_calls_to_one_model_and_uploads_are_bounded(tmp_path: Path) -> None:
+    """Of twenty at once as many as `max_concurrency` reach a model, and as many as `MAX_UPLOADS` the collector."""
+
+    async def act(world: Outside) -> None:
+        opened = asyncio.Event()
+
+        async def take(request: Any) -> Reply:
+            await opened.wait()
+            return taking([])(request)
+
+        world.collector(take)
+        world.model("general", lambda _: Reply(**{**vars(chat("42")), "delay": 0.05}))
+        config = world.config(["general"], model={"max_concurrency": 2}, training={"batch_size": 1})
+        async with Fanout(config) as fanout, Uploader(config, tmp_path) as uploader:
+            calls = [fanout.collect(f"q{number}") for number in range(20)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert fanout.stats()["skipped"] == {"model_busy": 18}
+            assert world.most["/general/v1/chat/completions"] == 2
+            (point, _) = [one for one in results if not isinstance(one, BaseException)]
+            for _ in range(20):
+                await uploader.offer(point)
+            await until(lambda: world.under_way["/collect"] >= MAX_UPLOADS)
+            assert uploader.stats()["uploads"] == MAX_UPLOADS
+            opened.set()
+            await until(lambda: uploader.acknowledged == 20)
 
     run(act)
 

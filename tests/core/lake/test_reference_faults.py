@@ -77,7 +77,8 @@ def test_fault_22_an_unknown_model_is_reported_and_never_general(layout: Layout,
 
 
 def test_fault_23_encoding_is_not_the_locales_and_provenance_is_kept(layout: Layout, tmp_path: Path) -> None:
-    path = write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}, question="求解方程 → ∑")])
+    scores = {"big": 0.9, "coder": 0.5}
+    path = write_raw(layout, [point("a", scores, question="求解方程 → ∑"), point("b", scores, question="∑")])
     script = (
         "import sys; from pathlib import Path; from flywheel_core.config import Config;"
         "from flywheel_core.lake.generate import generate;"
@@ -89,10 +90,16 @@ def test_fault_23_encoding_is_not_the_locales_and_provenance_is_kept(layout: Lay
         env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         check=True,
     )
-    assert json.loads(output.read_bytes()) == {"text": "求解方程 → ∑", "label": "general"}
+    written = [json.loads(text) for text in output.read_bytes().splitlines()]
+    assert written == [
+        {"text": "求解方程 → ∑", "label": "general"},
+        {"text": "∑", "label": "general"},
+    ]
     build_day(layout)
-    (row,) = read_table(layout, "training_examples").to_dicts()
-    assert (row["data_point_id"], row["raw_file"], row["byte_offset"]) == ("a", path.name, 0)
+    for row in read_table(layout, "training_examples").to_dicts():
+        assert row["raw_file"] == path.name
+        raw = path.read_bytes()[row["byte_offset"] :].split(b"\n")[0]
+        assert json.loads(raw)["id"] == row["data_point_id"]
 
 
 def test_fault_23_an_output_is_replaced_whole_or_not_at_all(
