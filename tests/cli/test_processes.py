@@ -27,7 +27,7 @@ def start_server(services: Services, port: int) -> psutil.Process:
     return psutil.Process(service.process.pid)
 
 
-def test_a_service_and_its_children_are_ended(tmp_path: Path) -> None:
+def test_fault_25_a_service_and_its_children_are_ended(tmp_path: Path) -> None:
     with Services(tmp_path) as services:
         process = start_server(services, free_port(0))
         family = [process, *process.children(recursive=True)]

@@ -116,6 +116,30 @@ def test_a_day_s_cost_stops_collection_in_every_mode() -> None:
     run(act)
 
 
+def test_repeated_scorings_are_paid_each_and_a_changed_limit_holds_at_once() -> None:
+    async def act(world: Outside) -> None:
+        async with Fanout(world.config(["general"], score_cost=0.1, score_repeats=3)) as fanout:
+            await fanout.collect("q1")
+            assert fanout.spend.today == pytest.approx(0.3 + 50 / 1e6)
+            fanout.use(world.config(["general"], max_cost_per_day=0.2))
+            with pytest.raises(SkippedError, match="max_cost_per_day"):
+                await fanout.collect("q2")
+
+    run(act)
+
+
+def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    spend = Spend(0.5, tmp_path / "spend.json", now=lambda: now[0])
+    spend.add(0.25)
+    assert not spend.exhausted
+    spend.add(0.25)
+    assert spend.exhausted
+    spend.save()
+    now[0] += 86_400
+    assert (spend.today, Spend(0.5, tmp_path / "spend.json", now=lambda: now[0]).today) == (0.0, 0.0)
+
+
 def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
     """The count of the day is kept in a file."""
 

@@ -70,16 +70,17 @@ def test_production_has_a_rate_of_its_own() -> None:
 
 def test_predicted_and_one_random_baseline() -> None:
     """Two models; every other one is the baseline equally often, and its probability says so."""
-    settings = config(mode="production", production={"sampling_rate": 1.0, "baseline": True})
+    settings = config(mode="production", production={"sampling_rate": 0.5, "baseline": True})
     chosen: Counter[str] = Counter()
-    for number in range(2_000):
+    for number in range(4_000):
         found = plan(settings, f"r{number}")
-        assert isinstance(found, Plan)
+        if not isinstance(found, Plan):
+            continue
         assert len(found.models) == 2
         assert found.asked == {name: 1.0 if name == "qwen-max" else 0.25 for name in ALL}
         chosen.update(name for name in found.models if name != "qwen-max")
     assert set(chosen) == set(ALL) - {"qwen-max"}
-    assert all(400 < count < 600 for count in chosen.values())
+    assert all(400 < count < 600 for count in chosen.values()), "whatever the rate lets through"
 
 
 def test_a_request_can_ask_to_be_collected() -> None:

@@ -225,6 +225,10 @@ def test_a_version_that_is_there_is_not_written_again(layout: Layout) -> None:
         {"dataset": {"seed": 1, "balance": "downsample"}},
         {"labelling": {"min_score": 0.25}},
         {"dataset": {"window_days": 7}},
+        {"dataset": {"max_group_share": 0.5}},
+        {"dataset": {"group_floor": 5}},
+        {"models": {**CONFIG.model_dump(mode="json")["models"], "nameless": {"category": "new"}}},
+        {"data_collection": {"training": {"candidate_models": ["coder", "algebra", "big"]}}},
     ],
 )
 def test_other_settings_are_another_version(layout: Layout, changed: dict[str, Any]) -> None:

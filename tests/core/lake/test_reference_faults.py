@@ -60,10 +60,11 @@ def test_fault_21_ties_do_not_go_to_the_first_key_and_a_lone_survivor_is_no_labe
     alone["responses"]["coder"] = failed
     one = point("one", {"big": 0.9, "algebra": 0.9})
     other = point("other", {"algebra": 0.9, "big": 0.9})
-    write_raw(layout, [one, other, alone])
+    third = point("third", {"coder": 0.9, "algebra": 0.9})
+    write_raw(layout, [one, other, third, alone])
     build_day(layout)
     rows = {row["data_point_id"]: row["label"] for row in read_table(layout, "training_examples").to_dicts()}
-    assert rows == {"one": "general", "other": "general", "alone": None}
+    assert rows == {"one": "general", "other": "general", "third": "math", "alone": None}
 
 
 def test_fault_22_an_unknown_model_is_reported_and_never_general(layout: Layout, tmp_path: Path) -> None:

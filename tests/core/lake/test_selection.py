@@ -114,6 +114,17 @@ def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, grou
     assert kept(capped, "label", split="test") == kept(plain, "label", split="test")
 
 
+def test_what_a_cap_left_out_comes_back_by_no_balance(layout: Layout) -> None:
+    write_labelled(
+        layout, {("math", "flood", None): 200, ("math", "calm", None): 25, ("general", "calm", None): 60}
+    )
+    caps = {"max_group_share": 0.5, "group_floor": 0}
+    capped, even = build(layout, **caps), build(layout, **caps, balance="upsample")
+    assert capped.manifest["counts"]["left_out"]["group_cap"] > 100
+    assert even.manifest["counts"]["left_out"] == capped.manifest["counts"]["left_out"]
+    assert set(kept(even, "id")) == set(kept(capped, "id"))
+
+
 def test_a_label_that_one_group_gives_alone_is_left_as_it_is(layout: Layout) -> None:
     write_labelled(layout, {("math", "only", None): 30, ("general", "only", None): 20})
     assert kept(build(layout, max_group_share=0.1, group_floor=0), "label") == kept(build(layout), "label")

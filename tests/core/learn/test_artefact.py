@@ -100,6 +100,19 @@ def test_a_router_that_answers_otherwise_than_at_its_training_is_refused(folder:
     assert refused.value.code == "canary_failed"
 
 
+def test_a_router_that_chooses_otherwise_than_at_its_training_is_refused(
+    router: Router, folder: Path
+) -> None:
+    """Also where the scores it expects are the same."""
+    canary = json.loads((folder / "canary.json").read_bytes())
+    first = canary["decisions"][-1]
+    first["model"] = next(model for model in router.models if model != first["model"])
+    _rewrite(folder, "canary.json", json.dumps(canary).encode())
+    with pytest.raises(RouterError, match=f"canary prompt {len(canary['decisions']) - 1}") as refused:
+        load_router(folder)
+    assert refused.value.code == "canary_failed"
+
+
 def test_parameters_with_objects_in_them_are_not_unpacked(folder: Path) -> None:
     with (folder / "parameters.npz").open("wb") as file:
         np.savez(file, means=np.array([{"an": "object"}], dtype=object))

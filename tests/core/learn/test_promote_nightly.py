@@ -7,7 +7,7 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.config_promotion import Promotion
-from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.learn.evidence import fresh_questions, gains_of
 from flywheel_core.learn.nightly import Night, best_single_champion, run_night
 from flywheel_core.learn.registry import Registry
@@ -102,6 +102,32 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
     assert after["received_at"].min() > newest  # type: ignore[operator]  # a column of floats
     assert later.verdict == "not_yet"
     assert later.figures["questions"] == after.height < 200
+
+
+def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
+    layout: Layout, settings: Config
+) -> None:
+    for day in toy.days(3):
+        toy.make_day(layout, settings, day, 60)
+    first, second, _ = toy.days(3)
+    found = fresh_questions(layout, None, second)
+    assert {day_of(moment) for moment in found["received_at"]} == {first, second}
+
+
+def test_a_champion_grows_old_with_the_questions_since_those_that_it_rests_on(
+    layout: Layout, settings: Config
+) -> None:
+    """With a margin of 1 anybody replaces it from then on, and nobody before."""
+    short = Promotion(max_age_days=3, age_margin=1.0, max_slice_loss=1.0, min_questions=20)
+    aging = settings.model_copy(update={"promotion": short})
+    champion = night(layout, aging, 0).champion
+    assert champion.since is not None  # 20 test questions were enough for the first challenger
+    worse = toy.publish(layout, "worse", "coder", {})
+    young = night(layout, aging, 2, challenger=worse)
+    assert (young.verdict, young.figures["aged"]) == ("rejected", False)
+    old = night(layout, aging, 4, challenger=worse)
+    assert (old.verdict, old.figures["aged"], old.champion.version) == ("promoted", True, "worse")
+    assert old.figures["champion_age_days"] == (old.figures["newest"] - champion.since) / 86_400
 
 
 def test_a_night_that_runs_again_spends_no_further_look(layout: Layout, settings: Config) -> None:
