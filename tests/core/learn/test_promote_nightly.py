@@ -9,7 +9,7 @@ from flywheel_core.config import Config
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.learn.evidence import fresh_questions, gains_of
-from flywheel_core.learn.nightly import Night, best_single_champion, run_night
+from flywheel_core.learn.nightly import Night, best_single_champion, promote_passed, run_night
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
 from tests.core.learn import toy
@@ -104,6 +104,15 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
     assert later.figures["questions"] == after.height < 200
 
 
+def test_what_was_rejected_is_promoted_by_no_later_step(layout: Layout, settings: Config) -> None:
+    """Dagster judges in one step and promotes in another."""
+    night(layout, settings, 0)
+    judged = night(layout, settings, 1, challenger=toy.publish(layout, "worse", "coder", {}))
+    assert judged.verdict == "rejected"
+    assert promote_passed(layout, settings, toy.CRAFT, by="tests") is None
+    assert Registry(layout, toy.verify).champion() == judged.champion
+
+
 def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
     layout: Layout, settings: Config
 ) -> None:
@@ -111,7 +120,11 @@ def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
         toy.make_day(layout, settings, day, 60)
     first, second, _ = toy.days(3)
     found = fresh_questions(layout, None, second)
-    assert {day_of(moment) for moment in found["received_at"]} == {first, second}
+    moments = found["received_at"].to_list()
+    assert {day_of(moment) for moment in moments} == {first, second}
+    for since in moments:  # what came later on the same day is as fresh as what came the day after
+        fresh = fresh_questions(layout, since, second)["received_at"].to_list()
+        assert fresh == [moment for moment in moments if moment > since]
 
 
 def test_a_champion_grows_old_with_the_questions_since_those_that_it_rests_on(
