@@ -187,17 +187,18 @@ def test_fault_17_bodies_times_and_access_are_bounded_and_a_full_disk_is_told(
     for refused in (full.client.get("/ready"), full.collect(point(1))):
         assert (refused.status_code, refused.json()["code"]) == (503, "disk_full")
     assert full.client.get("/health").text == "OK"
+    key = KeyStore(Layout(tmp_path / "bounded").keys).create("east")
     bounded = launch(tmp_path / "bounded", header_timeout=0.5, max_body_bytes=1_024)
     with bounded.connect() as silent:
         assert silent.recv(1) == b""
-    large = bounded.collect(point(1, question="large " * 200))
+    known = {"authorization": f"Bearer {key}"}
+    assert bounded.collect(point(1), headers=known).status_code == 200
+    large = bounded.collect(point(2, question="large " * 200), headers=known)
     assert large.status_code == 413
     assert large.json()["code"] == "body_too_large"
-    assert bounded.collect(point(2)).status_code == 200
-    KeyStore(Layout(tmp_path / "bounded").keys).create("east")
-    while bounded.collect(point(3)).status_code == 200:
-        pass  # it looks at the keys once a second
-    assert bounded.collect(point(3)).json()["code"] == "key_missing"
+    stranger = bounded.collect(point(3))
+    assert stranger.status_code == 401
+    assert stranger.json()["code"] == "key_missing"
     assert bounded.stop() == 0
 
 
