@@ -41,6 +41,27 @@ def test_the_best_single_model_gains_nothing_and_closes_no_gap() -> None:
     assert shares == {"m-code": [0.0] * 3, "m-general": [1.0] * 3, "m-math": [0.0] * 3}
 
 
+def test_regret_is_lost_utility_and_not_lost_score() -> None:
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    priced = QUICK.model_copy(update={"lambda_cost": 10.0})
+    utilities, asked = examples.utilities(priced), router.models.index(router.best_single)
+    overall = evaluate(router, examples, priced)["overall"]
+    assert overall["regret"][0] == pytest.approx((utilities.max(axis=1) - utilities[:, asked]).mean())
+    assert overall["regret"][0] > overall["oracle"][0] - overall["routed"][0] + 0.01
+
+
+def test_a_choice_comes_true_when_it_is_within_tolerance_of_the_best() -> None:
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    scores = np.full_like(examples.scores, 1.0)
+    scores[:, router.models.index(router.best_single)] = 0.96
+    for tolerance, came_true in ((0.05, 1.0), (0.03, 0.0)):
+        settings = QUICK.model_copy(update={"confidence_tolerance": tolerance})
+        bins = evaluate(router, replace(examples, scores=scores), settings)["calibration"]
+        assert {share for _, share, _ in bins} == {came_true}
+
+
 def test_figures_of_a_trained_router_hang_together() -> None:
     router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
