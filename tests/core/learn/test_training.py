@@ -126,6 +126,11 @@ def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
     assert router.models == ("m-general",)
 
 
+def test_an_example_weighs_as_many_data_points_as_are_merged_in_it() -> None:
+    rows = frame(2).with_columns(weight=pl.Series([3, 1]))
+    assert read_examples(rows, QUICK).weights.tolist() == [3.0, 1.0]
+
+
 def test_recent_days_weigh_more_with_a_half_life() -> None:
     rows = frame(2).with_columns(day=pl.Series([date(2026, 1, 1), date(2026, 1, 11)]))
     assert read_examples(rows, Learning(half_life_days=10)).weights.tolist() == [0.5, 1.0]
