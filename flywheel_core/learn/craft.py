@@ -88,9 +88,10 @@ def questions_of(dataset: str) -> str:
 def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
     """The figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`.
 
+    Questions without a label count too: those that no model answers well would otherwise flatter every policy.
     Raises NoDataError when no question of it has an outcome of each of the router's models.
     """
-    return _figures(layout, version, _read(layout, dataset), config)
+    return _figures(layout, version, _read(layout, dataset).drop("left_out"), config)
 
 
 def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: Config) -> Mapping[str, Any]:

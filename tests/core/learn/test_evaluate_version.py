@@ -1,0 +1,37 @@
+"""A published version's figures on a dataset: they are of every test question whose outcomes are known."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.layout import Layout
+from flywheel_core.learn.craft import figures_on_dataset, figures_on_days
+from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
+from tests.core.learn.small import publish_single
+
+
+def test_questions_that_no_model_answers_well_enough_for_a_label_count(tmp_path: Path) -> None:
+    """Left out, they would flatter every policy: a label is known only afterwards."""
+    layout = Layout(tmp_path / "data")
+    easy = [
+        point(f"easy {number}", {"big": 0.9, "coder": 0.7}, question=f"easy {'x' * number}")
+        for number in range(40)
+    ]
+    hard = [
+        point(f"hard {number}", {"big": 0.1, "coder": 0.2}, question=f"hard {'x' * number}")
+        for number in range(40)
+    ]
+    write_raw(layout, [*easy, *hard])
+    build_day(layout)
+    dataset = build_dataset(layout, DAY, CONFIG)
+    tested = pl.read_parquet(dataset.path / "examples.parquet").filter(pl.col("split") == "test")
+    hard_ones = tested.filter(pl.col("rule") == "below_min_score").height
+    assert 0 < hard_ones < tested.height, "the test split holds questions of both kinds"
+    version = publish_single(layout, "single", "big", ["big", "coder"])
+    found = figures_on_dataset(layout, version, dataset.version, CONFIG)
+    assert found["questions"] == tested.height
+    expected = 0.9 - 0.8 * hard_ones / tested.height
+    assert found["overall"]["routed"][0] == pytest.approx(expected)
+    assert found["overall"] == figures_on_days(layout, version, [DAY], CONFIG)["overall"]
