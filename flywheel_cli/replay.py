@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, progress
+from flywheel_cli.output import print_json, print_table, progress, shown
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.replay import replay as play
@@ -95,5 +95,10 @@ def _print(result: Replay) -> None:
     )
     click.echo(
         f"gain over best single {summary.gain:+.4f} (95 %: {summary.gain_low:+.4f} to "
-        f"{summary.gain_high:+.4f}), {summary.promotions} promotions"
+        f"{summary.gain_high:+.4f}), {summary.promotions} promotion{'s' * (summary.promotions != 1)}"
     )
+    if summary.cost is not None and summary.cost_single is not None:
+        click.echo(
+            f"cost of 1,000 questions: flywheel {shown(1_000 * summary.cost)}, "
+            f"best single {shown(1_000 * summary.cost_single)}"
+        )

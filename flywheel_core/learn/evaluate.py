@@ -20,7 +20,7 @@ from flywheel_core.learn.measures import (
     macro_f1,
     pair_figures,
 )
-from flywheel_core.learn.resampling import bounded, interval, means_in, resamples
+from flywheel_core.learn.resampling import bounded, interval, means_in, resamples, saved
 from flywheel_core.learn.router import Decision, Router
 from flywheel_core.learn.settings import Learning
 
@@ -35,7 +35,7 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     `calibration`, `confusion`, `worst`.
 
     The first two hold figures as [value, lower, upper] with 95 % bounds; `apgr` and `cpt50` are among them for two models,
-    `curve_area` where models differ in cost. An unknown cost or wait counts as the model's mean; `cost` or `seconds` is left out
+    `curve_area` where models differ in cost, `cost_saved` and `seconds_saved` (shares) beside the best single model. An unknown cost or wait counts as the model's mean; `cost` or `seconds` is left out
     when nothing is known of it at all. Raises NoDataError when no question has all models' outcomes.
     """
     examples = examples.pick(np.arange(len(examples)), router.models)
@@ -108,6 +108,10 @@ class _Judged:
         columns |= {name: paid[rows][own, chosen] for name, paid in self.paid.items()}
         draws = resamples(examples.groups[rows], self.settings.seed)
         found: dict[str, Any] = {name: interval(column, draws) for name, column in columns.items()}
+        for name, paid in self.paid.items():
+            less = saved(columns[name], paid[rows][:, best], draws)
+            if less is not None:
+                found[f"{name}_saved"] = less
         gaps = [means_in(columns[name], draws) for name in ("gain", "oracle", "best_single")]
         gap = columns["oracle"].mean() - columns["best_single"].mean()
         spread = gaps[1] - gaps[2]

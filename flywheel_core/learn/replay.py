@@ -88,17 +88,20 @@ def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Confi
     scores = examples.scores
     best = _best_so_far(before)
     asked = (~np.isnan(scores)).any(axis=1)
-    routed = single = np.full(len(scores), np.nan)
+    routed = single = paid = paid_single = np.full(len(scores), np.nan)
     if champion is not None and best is not None:
-        router = craft.load(version_folder(layout, champion.version))
-        routed = chosen_values(scores, examples.models, router.decide_all(examples.texts))
+        decisions = craft.load(version_folder(layout, champion.version)).decide_all(examples.texts)
+        routed = chosen_values(scores, examples.models, decisions)
+        paid = chosen_values(examples.costs, examples.models, decisions)
         if best in examples.models:
-            single = scores[:, examples.models.index(best)]
+            at = examples.models.index(best)
+            single, paid_single = scores[:, at], examples.costs[:, at]
         together = ~np.isnan(routed) & ~np.isnan(single)
     else:
         together = asked
     gains = (routed - single)[together]
     served = champion is not None and together.any()
+    priced = together & ~np.isnan(paid) & ~np.isnan(paid_single)
     return DayResult(
         day=day,
         questions=int(together.sum()),
@@ -110,6 +113,9 @@ def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Confi
         oracle=float(np.nanmax(scores[together], axis=1).mean()) if together.any() else None,
         gain_sum=float(gains.sum()) if served else 0.0,
         gain_squares=float((gains**2).sum()) if served else 0.0,
+        priced=int(priced.sum()),
+        paid=float(paid[priced].sum()),
+        paid_single=float(paid_single[priced].sum()),
         seen=_sums(scores, examples.models),
     )
 

@@ -11,7 +11,9 @@ class DayResult(msgspec.Struct, kw_only=True):
     """One day. questions: those on which all policies are compared; the scores are means over them, 0..1.
 
     router: the version that served the day, none on the first; verdict: what became of the day's challenger, none until
-    it was judged; gain_sum, gain_squares: sum of the score's differences, routed minus best single, and of their squares.
+    it was judged; gain_sum, gain_squares: sum of the score's differences, routed minus best single, and of their squares;
+    priced: questions of which the cost of both choices is known; paid, paid_single: what they cost, in the currency of the
+    prices.
     """
 
     day: date
@@ -24,6 +26,9 @@ class DayResult(msgspec.Struct, kw_only=True):
     oracle: float | None
     gain_sum: float = 0.0
     gain_squares: float = 0.0
+    priced: int = 0
+    paid: float = 0.0
+    paid_single: float = 0.0
     verdict: str | None = None
     reason: str = ""
     seen: dict[str, tuple[float, int]] = {}
@@ -31,7 +36,7 @@ class DayResult(msgspec.Struct, kw_only=True):
 
 class Summary(msgspec.Struct, kw_only=True):
     """All days on which a router served. Scores are means over their questions; gain: routed minus best single, with its
-    95 % interval."""
+    95 % interval; cost, cost_single: mean cost of a question, routed and of the best single model, None where none is known."""
 
     days: int
     questions: int
@@ -42,6 +47,8 @@ class Summary(msgspec.Struct, kw_only=True):
     gain: float
     gain_low: float
     gain_high: float
+    cost: float | None
+    cost_single: float | None
     promotions: int
 
 
@@ -63,6 +70,7 @@ class Replay(msgspec.Struct, kw_only=True):
             return sum((of(day) or 0.0) * day.questions for day in served) / total
 
         gain = sum(day.gain_sum for day in served) / total
+        priced = sum(day.priced for day in served)
         spread = max(0.0, sum(day.gain_squares for day in served) / total - gain**2)
         margin = 1.96 * math.sqrt(spread / total)
         return Summary(
@@ -75,5 +83,7 @@ class Replay(msgspec.Struct, kw_only=True):
             gain=gain,
             gain_low=gain - margin,
             gain_high=gain + margin,
+            cost=sum(day.paid for day in served) / priced if priced else None,
+            cost_single=sum(day.paid_single for day in served) / priced if priced else None,
             promotions=sum(day.verdict == "promoted" for day in self.days),
         )

@@ -33,3 +33,15 @@ def bounded(value: float, drawn: Doubles) -> list[float]:
     if not len(drawn):
         return [float(value)] * 3
     return [float(value), *np.quantile(drawn, [0.025, 0.975]).tolist()]
+
+
+def saved(paid: Doubles, alone: Doubles, draws: NDArray[np.float64]) -> list[float] | None:
+    """How much less is paid than another way would cost, as a share of that, with 95 % bounds; below 0 where it is more.
+
+    paid, alone: (n,), what each question costs either way. None where the other way costs nothing.
+    """
+    if not alone.mean() > 0:
+        return None
+    base = means_in(alone, draws)
+    shares = 1 - means_in(paid, draws)[base > 0] / base[base > 0]
+    return bounded(float(1 - paid.mean() / alone.mean()), shares)

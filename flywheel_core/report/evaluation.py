@@ -6,11 +6,11 @@ from typing import Any
 
 from flywheel_core.report.charts import bar_chart
 from flywheel_core.report.curves import curve_chart
+from flywheel_core.report.intervals import interval_chart
 from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, render
 from flywheel_core.report.svg import number
+from flywheel_core.report.verdict import PER, sentence, tiles
 
-PER = 1_000
-"""Costs are shown for so many questions: those of one are too small to read."""
 COST_UNIT = f"cost per {PER:,} questions, in the currency of the prices"
 
 POLICIES = ("routed", "best_single", "random", "oracle")
@@ -38,6 +38,8 @@ def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
         evaluation_charts(figures),
         found=figures,
         questions=questions,
+        verdict=sentence(figures),
+        tiles=tiles(figures),
         summary=summary_of(figures),
         models=_models(figures),
         guesses=sorted({guess for row in confusion.values() for guess in row}),
@@ -94,7 +96,14 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
             "questions that have to go to the stronger model for half of the gap",
         ),
         "cost": (f"cost of {PER:,}", PER, "", COST_UNIT),
+        "cost_saved": (
+            "cost saved",
+            100,
+            "%",
+            f"share of what {best} alone would cost; below 0 routing costs more",
+        ),
         "seconds": ("latency", 1_000, " ms", "mean time until the chosen model's answer was whole"),
+        "seconds_saved": ("time saved", 100, "%", f"share of the time that {best} alone would take"),
     }
     return [
         _row(name, overall[key], scale, unit, meaning)
@@ -104,7 +113,7 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
 
 
 def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> SVG: `scores`, `shares`, `curve` and `calibration`."""
+    """Name -> SVG: `scores`, `shares`, `gains`, `curve` and `calibration`."""
     overall, singles = figures["overall"], figures["singles"]
     curve = [(cost * PER, score) for cost, score, _ in figures["curve"]]
     said = [(100 * confidence, 100 * came) for confidence, came, _ in figures["calibration"]]
@@ -120,6 +129,15 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
             title="Questions by chosen model",
             unit="% of the questions",
             width=CHART_WIDTH,
+        ),
+        "gains": interval_chart(
+            [
+                ("all questions", overall["gain"]),
+                *((name, found["gain"]) for name, found in figures["categories"].items()),
+            ],
+            title="Gain over the best single model, with 95 % bounds",
+            unit="difference of mean scores",
+            width=WIDE_CHART,
         ),
         "curve": curve_chart(
             {"router, the more cost weighs the further left": sorted(set(curve))} if curve else {},

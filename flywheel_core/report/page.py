@@ -26,7 +26,13 @@ def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "share": _share, "score": _score, "signed": _signed}
+    environment.filters |= {
+        "number": _number,
+        "share": _share,
+        "score": _score,
+        "signed": _signed,
+        "change": change,
+    }
     drawn = {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704  # charts escape their texts
     return environment.get_template(template).render(charts=drawn, **values)
 
@@ -45,3 +51,8 @@ def _score(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.3f}"
+
+
+def change(share: float) -> str:
+    """A relative change with its sign, such as -66.8%."""
+    return f"{share + 0.0:+.1%}"  # a sum with 0.0 is never -0.0

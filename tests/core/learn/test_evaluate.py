@@ -17,7 +17,7 @@ from flywheel_core.learn.measures import (
     macro_f1,
     pair_figures,
 )
-from flywheel_core.learn.resampling import interval, resamples
+from flywheel_core.learn.resampling import interval, resamples, saved
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples
 from flywheel_core.report.evaluation import evaluation_page, summary_of
@@ -175,3 +175,32 @@ def test_an_interval_of_alike_questions_is_wider() -> None:
     apart = interval(values, resamples(np.arange(1_000).astype(str), 0))
     alike = interval(values, resamples(np.arange(200).repeat(5).astype(str), 0))
     assert alike[2] - alike[1] > 1.8 * (apart[2] - apart[1])
+
+
+def test_what_routing_saves_is_a_share_of_what_the_best_single_model_costs() -> None:
+    examples = read_examples(frame(300), QUICK)
+    single = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    alone = evaluate(single, examples, QUICK)["overall"]
+    assert alone["cost_saved"] == alone["seconds_saved"] == [0.0, 0.0, 0.0]
+    router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
+    figures = evaluate(router, examples, QUICK)
+    for name in ("cost", "seconds"):
+        value, lower, upper = figures["overall"][f"{name}_saved"]
+        best = figures["singles"][router.best_single][name]
+        assert value == pytest.approx(1 - figures["overall"][name][0] / best)
+        assert lower <= value <= upper
+    assert figures["overall"]["cost_saved"][1] > 0
+
+
+def test_bounds_of_a_saving_are_those_of_the_share_in_each_resample() -> None:
+    random = np.random.default_rng(2)
+    paid, alone = random.random(50), random.random(50) + 1
+    draws = resamples(np.arange(50).astype(str), 0, 40)
+    each = [
+        1 - np.repeat(paid, draw.astype(int)).sum() / np.repeat(alone, draw.astype(int)).sum()
+        for draw in draws
+    ]
+    found = saved(paid, alone, draws)
+    assert found is not None
+    assert found[1:] == pytest.approx(np.quantile(each, [0.025, 0.975]))
+    assert saved(paid, np.zeros(50), draws) is None, "there is no share of nothing"

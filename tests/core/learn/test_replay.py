@@ -68,6 +68,20 @@ def test_the_summary_counts_the_days_that_a_router_served(played: tuple[Path, Re
     assert summary.gain_low < summary.gain < summary.gain_high
 
 
+def test_costs_are_of_the_same_questions_as_the_scores(played: tuple[Path, Replay]) -> None:
+    _, result = played
+    summary = result.summary()
+    assert summary is not None
+    assert summary.cost is not None and summary.cost_single is not None
+    served = result.days[1:]
+    assert [day.priced for day in served] == [day.questions for day in served]
+    assert summary.cost == pytest.approx(sum(day.paid for day in served) / (PER_DAY * len(served)))
+    assert served[0].paid == pytest.approx(served[0].paid_single), (
+        "the best single model serves the first day"
+    )
+    assert summary.cost != summary.cost_single
+
+
 def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
 

@@ -23,6 +23,7 @@ from flywheel_core.records import DataPoint, Response, encode_point
 
 FIRST = date(2026, 1, 5)
 MODELS = ("all-round", "coder")
+COSTS = {"all-round": 0.01, "coder": 0.002}
 KINDS = ("story", "code")
 SKILL = {
     ("all-round", "story"): 0.8,
@@ -147,7 +148,10 @@ def points(day: date, count: int, seed: int = 0) -> list[bytes]:
                 DataPoint(
                     id=f"{day}-{seed}-{number}",
                     question=f"{kind} about {name}",
-                    responses={model: Response(model, answer="an answer", latency_ms=10) for model in MODELS},
+                    responses={
+                        model: Response(model, answer="an answer", latency_ms=10, cost=COSTS[model])
+                        for model in MODELS
+                    },
                     scores=dict(scores),
                     timestamp=moment,
                     source="tests",

@@ -13,6 +13,7 @@ from flywheel_core.learn.train import train_examples
 from flywheel_core.report.curves import curve_chart
 from flywheel_core.report.evaluation import evaluation_page, summary_of
 from flywheel_core.report.svg import text_width
+from flywheel_core.report.verdict import sentence, tiles
 from tests.core.learn.questions import CATEGORIES, frame
 from tests.core.report.reader import Reader
 from tests.core.report.test_charts import SVG, texts, tips
@@ -68,7 +69,10 @@ def test_the_page_shows_summary_shares_curve_calibration_confusion_categories_an
     assert SPLIT in words
     for heading in ("Cost and quality", "Calibration", "Categories", "Confusion", "Largest regrets"):
         assert heading in words
-    assert reader.tags.count("svg") == 4
+    assert sentence(three) in words
+    for figure, name in tiles(three):
+        assert f"{figure} {name}" in words
+    assert reader.tags.count("svg") == 5
 
 
 def test_figures_carry_their_units(three: dict[str, Any]) -> None:
@@ -113,7 +117,7 @@ def test_without_costs_labels_and_regrets_the_page_says_so(three: dict[str, Any]
     assert "no category has enough questions" in words
     assert "No choice was worse" in words
     assert "Confusion" not in words
-    assert reader.tags.count("svg") == 3
+    assert reader.tags.count("svg") == 4
 
 
 def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None:
@@ -121,6 +125,7 @@ def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None
     hostile = {
         **three,
         "router": evil,
+        "best_single": evil,
         "overall": {**three["overall"], "share": {evil: [1.0, 1.0, 1.0]}},
         "singles": {evil: three["singles"]["m-math"]},
         "confusion": {evil: {evil: 1}},

@@ -1,0 +1,65 @@
+"""What a router's evaluation says first: in one sentence, and in a few figures, what it gains and saves beside one model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flywheel_core.report.page import change
+from flywheel_core.report.svg import number
+
+PER = 1_000
+"""Costs are shown for so many questions: those of one are too small to read."""
+
+Bounds = Sequence[float]
+"""Value, lower and upper 95 % bound."""
+
+
+def sentence(figures: Mapping[str, Any]) -> str:
+    """The router beside its best single model. What the bounds cannot tell from chance is not called a difference."""
+    overall, best = figures["overall"], figures["best_single"]
+    if overall["share"].get(best, [0.0])[0] == 1:
+        return f"The router gives every question to {best}: nothing is gained by it, and nothing saved."
+    said = [f"the answers are {_better(overall['gain'], figures['questions'])}"]
+    if "cost_saved" in overall:
+        said.append(f"they cost {_less(overall['cost_saved'], 'less', 'more')}")
+    if "seconds_saved" in overall:
+        said.append(f"they take {_less(overall['seconds_saved'], 'less time', 'more time')}")
+    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"Beside {best} for every question: {listed}."
+
+
+def tiles(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(figure, what it is), the most telling first."""
+    overall, alone = figures["overall"], figures["singles"].get(figures["best_single"], {})
+    gain = overall["gain"]
+    shown = [
+        (
+            f"{gain[0]:+.3f}",
+            f"mean score, {overall['best_single'][0]:.3f} → {overall['routed'][0]:.3f}"
+            f" (95 %: {gain[1]:+.3f} to {gain[2]:+.3f})",
+        )
+    ]
+    if "cost_saved" in overall:
+        value, lower, upper = overall["cost_saved"]
+        paid = f"{number(alone['cost'] * PER)} → {number(overall['cost'][0] * PER)}"
+        told = f"cost of {PER:,} questions, {paid} (95 %: {change(-upper)} to {change(-lower)})"
+        shown.append((change(-value), told))
+    if "seconds_saved" in overall:
+        waited = f"{alone['seconds'] * 1_000:,.0f} → {overall['seconds'][0] * 1_000:,.0f} ms"
+        shown.append((change(-overall["seconds_saved"][0]), f"waiting, {waited}"))
+    shown.append((f"{overall['gap_closed'][0]:.1%}", "of what an oracle would gain"))
+    shown.append((f"{overall['calibration_error'][0] * 100:.1f} points", "calibration error, of 100"))
+    return shown
+
+
+def _better(gain: Bounds, questions: int) -> str:
+    _, lower, upper = gain
+    if lower > 0:
+        return "better"
+    return "worse" if upper < 0 else f"neither better nor worse as far as {questions:,} questions can tell"
+
+
+def _less(share: Bounds, less: str, more: str) -> str:
+    value, lower, upper = share
+    if lower > 0:
+        return f"{value:.0%} {less}"
+    return f"{-value:.0%} {more}" if upper < 0 else "about the same"
