@@ -16,6 +16,7 @@ from flywheel_core.report.svg import (
     line,
     number,
     path,
+    shown_marks,
     text,
     text_width,
     ticks,
@@ -26,6 +27,8 @@ TITLE_HEIGHT = 40
 AXIS_HEIGHT = 44
 ROW_HEIGHT = 26
 PLANE_HEIGHT = 180
+CROWDED = 8
+"""Px between neighbouring names below which dots of the usual size would hide their line."""
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str, width: int = 640) -> str:
@@ -68,6 +71,7 @@ def grouped_bar_chart(
     bottom = top + row_height * len(names)
     for mark in marks:
         parts.append(line(x(mark), top, x(mark), bottom))
+    for mark in shown_marks(marks, x(marks[1]) - x(marks[0])):
         parts.append(text(x(mark), bottom + 16, number(mark), anchor="middle"))
     for row, name in enumerate(names):
         middle = top + row_height * (row + 0.5) + 4
@@ -156,9 +160,10 @@ def line_chart(
     for index, (of, numbers) in enumerate(series.items()):
         for run in _runs(numbers):
             plane.parts.append(path([(plane.x(at), plane.y(value)) for at, value in run], index))
+            radius = 1 if plane.step < CROWDED and len(run) > 1 else 3
             for at, value in run:
                 tip = f"{names[at]}{f', {of}' if of else ''}: {number(value)} {unit}"
-                plane.parts.append(dot(plane.x(at), plane.y(value), index, tip))
+                plane.parts.append(dot(plane.x(at), plane.y(value), index, tip, radius))
     return plane.drawn(title)
 
 

@@ -12,6 +12,7 @@ from flywheel_core.report.svg import (
     line,
     number,
     path,
+    shown_marks,
     text,
     text_width,
     ticks,
@@ -99,6 +100,8 @@ class _Plane:
         for mark in self.x_marks:
             x = self.at((mark, self.y_marks[0]))[0]
             parts.append(line(x, self.top, x, self.bottom, "axis" if mark == self.x_marks[0] else "grid"))
+        for mark in shown_marks(self.x_marks, (self.right - self.left) / (len(self.x_marks) - 1)):
+            x = self.at((mark, self.y_marks[0]))[0]
             parts.append(text(x, self.bottom + 16, number(mark), anchor="middle"))
         parts.append(text((self.left + self.right) / 2, self.bottom + 34, unit, anchor="middle"))
         return parts

@@ -179,5 +179,5 @@ def _text(value: float, scale: float, unit: str) -> str:
     if unit == "+":
         return f"{value * scale:+.3f}"
     if unit or scale != 1:
-        return f"{value * scale:.1f}{unit}" if unit else number(value * scale)
+        return f"{value * scale:,.1f}{unit}" if unit else number(value * scale)
     return f"{value * scale:.3f}"

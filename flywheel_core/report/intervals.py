@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 
 from flywheel_core.report.charts import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, nothing
-from flywheel_core.report.svg import dot, drawing, fitted, line, number, path, text, text_width, ticks
+from flywheel_core.report.svg import (
+    dot,
+    drawing,
+    fitted,
+    line,
+    number,
+    path,
+    shown_marks,
+    text,
+    text_width,
+    ticks,
+)
 
 Bounds = Sequence[float]
 """Value, lower and upper bound."""
@@ -29,6 +40,7 @@ def interval_chart(rows: Sequence[tuple[str, Bounds]], *, title: str, unit: str,
     parts = []
     for mark in marks:
         parts.append(line(x(mark), TITLE_HEIGHT, x(mark), bottom, "axis" if mark == 0 else "grid"))
+    for mark in shown_marks(marks, x(marks[1]) - x(marks[0])):
         parts.append(text(x(mark), bottom + 16, number(mark), anchor="middle"))
     for row, (name, (value, lower, upper)) in enumerate(rows):
         y = TITLE_HEIGHT + ROW_HEIGHT * (row + 0.5)

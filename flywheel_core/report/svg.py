@@ -6,7 +6,7 @@ put into a page as it is, or into an image address.
 
 import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 SERIES_LIGHT: tuple[str, ...] = ("#2b7bc4", "#d97900", "#26235e", "#45989c", "#a63d52", "#4a3b12")
@@ -44,13 +44,20 @@ def text_width(text: str, size: float = FONT_SIZE) -> float:
 
 
 def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
-    """`text` on one line, cut with an ellipsis where it is wider than `width` px."""
+    """`text` on one line, cut in its middle where it is wider than `width` px: names of models differ at their ends."""
     line = " ".join(text.split())
     if text_width(line, size) <= width:
         return line
-    while line and text_width(line + "…", size) > width:
-        line = line[:-1]
-    return line.rstrip() + "…"
+    head, tail = line[: len(line) // 2], line[len(line) // 2 :]
+    while (head or tail) and text_width(f"{head}…{tail}", size) > width:
+        head, tail = (head, tail[1:]) if len(tail) > len(head) else (head[:-1], tail)
+    return f"{head.rstrip()}…{tail.lstrip()}"
+
+
+def shown_marks(marks: Sequence[float], step: float) -> Sequence[float]:
+    """Those of evenly spaced figures, `step` px apart, whose texts do not touch: all, every second, ..."""
+    widest = max(text_width(number(mark)) for mark in marks) + 10
+    return marks[:: max(1, math.ceil(widest / step))]
 
 
 def number(value: float) -> str:
@@ -102,10 +109,10 @@ def path(points: Iterable[tuple[float, float]], index: int) -> str:
     return f'<polyline points="{steps}" class="path {series_class(index)}"/>'
 
 
-def dot(x: float, y: float, index: int, tip: str) -> str:
-    """A point of a line; `tip` shows when the pointer rests on it."""
+def dot(x: float, y: float, index: int, tip: str, radius: int = 3) -> str:
+    """A point of a line; `tip` shows when the pointer rests on it. radius: px."""
     return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="{series_class(index)}">'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="{series_class(index)}">'
         f"<title>{clean(tip)}</title></circle>"
     )
 

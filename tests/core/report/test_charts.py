@@ -1,5 +1,6 @@
 """Charts: what they show, that they stand alone, and that everyone can read them."""
 
+import itertools
 import math
 import re
 from itertools import combinations
@@ -230,3 +231,35 @@ def perceived(colour: str, sight: str) -> Colour:
 def test_any_two_colours_differ_for_everyone(series: tuple[str, ...], sight: str) -> None:
     for first, second in combinations(series, 2):
         assert math.dist(perceived(first, sight), perceived(second, sight)) > 0.08, (first, second)
+
+
+def test_long_names_that_begin_alike_are_told_apart() -> None:
+    names = [f"openrouter/meta-llama/llama-3.1-{size}b-instruct" for size in (8, 70, 405)]
+    chart = bar_chart([(name, 1.0) for name in names], title="t", unit="u", width=460)
+    cut = [shown for shown in texts(chart) if "…" in shown]
+    assert len(set(cut)) == len(cut) == 3
+    assert all(shown.startswith("open") and shown.endswith("b-instruct") for shown in cut)
+
+
+def test_figures_below_an_axis_never_lie_on_one_another() -> None:
+    chart = bar_chart([("a category of a long name", 12_345_678.0)], title="t", unit="examples", width=460)
+    marks = [
+        (float(item.attrib["x"]), text_width(item.text or ""))
+        for item in ElementTree.fromstring(chart).iter(f"{SVG}text")
+        if item.attrib["text-anchor"] == "middle" and item.text != "examples"
+    ]
+    assert len(marks) >= 2
+    for (x, width), (after, after_width) in itertools.pairwise(marks):
+        assert x + width / 2 < after - after_width / 2
+
+
+def test_dots_of_many_days_leave_their_lines_in_view() -> None:
+    def radius(count: int) -> set[str]:
+        days = [str(day) for day in range(count)]
+        chart = line_chart(
+            days, {"a": [0.5] * count, "b": [None, 0.5, *[None] * (count - 2)]}, title="t", unit="u"
+        )
+        return {dot.attrib["r"] for dot in ElementTree.fromstring(chart).iter(f"{SVG}circle")}
+
+    assert radius(7) == {"3"}
+    assert radius(400) == {"1", "3"}, "a value that stands alone, such as a promotion, is seen all the same"
