@@ -167,15 +167,18 @@ def _learn(stage: Stage, layout: Layout) -> None:
         ways = {"routed by the gateway": learning.models_of(replies)}
         if night.challenger != night.champion.version:
             ways["the new router, not in service"] = learning.decided(layout, night.challenger, validation)
-        rows = [
-            (way.name, way.score, way.cost, round(way.latency_ms))
-            for way in learning.compare(stage, points, ways)
-        ]
+        compared = learning.compare(stage, points, ways)
+        rows = [(way.name, way.score, way.cost, round(way.latency_ms)) for way in compared]
         click.echo()
         print_table(
             ("way of choosing", "score", "cost per 1,000", "ms"),
             rows,
             title="Questions that no router was trained on",
+        )
+        routed, alone = compared[0], compared[len(ways)]
+        click.echo(
+            f"   {routed.name}, beside {alone.name}: score {routed.score - alone.score:+.3f}, "
+            f"cost {routed.cost / alone.cost - 1:+.0%}, time {routed.latency_ms / alone.latency_ms - 1:+.0%}\n"
         )
 
 

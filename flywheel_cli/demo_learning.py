@@ -100,7 +100,7 @@ def compare(stage: Stage, points: Sequence[DataPoint], chosen: Mapping[str, Sequ
     ways = {
         **chosen,
         f"always {default}": [default] * len(points),
-        f"best single ({single})": [single] * len(points),
+        **({f"best single ({single})": [single] * len(points)} if single != default else {}),
         "oracle": best,
     }
     rows = [_policy(name, points, picked) for name, picked in ways.items()]

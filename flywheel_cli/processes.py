@@ -39,7 +39,10 @@ class Service:
 
 
 class Services:
-    """Starts services and ends them, the last first, when the block ends for whatever reason."""
+    """Starts services and ends them, the last first, when the block ends for whatever reason.
+
+    A call that a service did not answer within the block becomes a ServiceError: a laptop that sleeps meanwhile is enough.
+    """
 
     def __init__(self, log_folder: Path) -> None:
         self._log_folder = log_folder
@@ -53,6 +56,11 @@ class Services:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+        if isinstance(error, httpx.HTTPError):
+            raise ServiceError(
+                f"a service no longer answers: {type(error).__name__} {error}".rstrip(),
+                hint=f"what the services said is in {self._log_folder}",
+            ) from error
 
     def start(
         self,

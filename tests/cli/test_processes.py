@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -89,3 +90,10 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert free_port(port) != port
+
+
+def test_a_call_that_is_not_answered_is_an_error_of_ours(tmp_path: Path) -> None:
+    """The demo showed the inside of its HTTP client, 200 lines of it."""
+    with pytest.raises(ServiceError, match="no longer answers: ConnectError") as raised, Services(tmp_path):
+        httpx.get(f"http://127.0.0.1:{free_port(0)}")
+    assert str(tmp_path) in (raised.value.hint or "")
