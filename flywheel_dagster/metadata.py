@@ -42,8 +42,14 @@ def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
     """The columns of a Parquet file, their types and what they mean; each must have its meaning."""
     schema = pl.read_parquet_schema(path)
     return dg.TableSchema(
-        columns=[dg.TableColumn(name, str(kind), meanings[name]) for name, kind in schema.items()]
+        columns=[dg.TableColumn(name, _kind(kind), meanings[name]) for name, kind in schema.items()]
     )
+
+
+def _kind(kind: pl.DataType) -> str:
+    """A type without its fields, which the meaning names: listed, they leave the meaning a column one word wide."""
+    name, fields, _ = str(kind).partition("({")
+    return name + ")" * bool(fields)
 
 
 def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:

@@ -119,6 +119,7 @@ def test_every_column_says_what_it_means(
     for asset in (*DAILY_TABLES, TRAINING_DATASET):
         shown = _metadata(ran, asset)["dagster/column_schema"].columns
         assert {column.name: column.description for column in shown} == MEANINGS[asset]
+        assert max(len(column.type) for column in shown) <= 20, "a longer type leaves its meaning no room"
 
 
 def test_what_a_killed_run_left_goes_with_the_next_dataset(
