@@ -18,6 +18,7 @@ from flywheel_core.learn.nightly import Craft, best_single_champion, judge_chall
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
 from flywheel_core.report.evaluation import evaluation_charts, summary_of
+from flywheel_core.report.verdict import sentence
 from flywheel_dagster import metadata
 from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
 from flywheel_dagster.resources import Lake
@@ -208,6 +209,7 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
     rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(evaluation)]
     charts = evaluation_charts(evaluation)
     return {
+        "in_short": sentence(evaluation),
         **{
             f"test_{name}": metadata.short(value[0])
             for name, value in overall.items()
@@ -217,6 +219,7 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
         "test_questions": evaluation["questions"],
         "test_figures": metadata.rows_of(("figure", "value", "lower", "upper"), rows),
         "test_scores": metadata.picture(charts["scores"], title="Mean score on the test split"),
+        "test_gains": metadata.picture(charts["gains"], title="Gain by category on the test split"),
         "test_curve": metadata.picture(charts["curve"], title="Cost and quality on the test split"),
         "page": dg.MetadataValue.path(str(lake.layout.evaluation(challenger, "html").absolute())),
     }

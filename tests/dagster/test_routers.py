@@ -163,6 +163,8 @@ def test_a_real_router_goes_the_same_way_and_shows_its_figures(
     assert all(isinstance(judged[name], float) for name in plotted)
     assert "data:image/svg+xml" in str(judged["test_scores"])
     assert "data:image/svg+xml" in str(judged["test_curve"])
+    assert "data:image/svg+xml" in str(judged["test_gains"])
+    assert "the answers are better" in judged["in_short"]
     assert re.search(r"\| latency \| [\d.]+ ms \|", judged["test_figures"]), "figures carry their units"
     assert judged["newest"] > 1_767_000_000
     assert lake.layout.evaluation(judged["challenger"], "json").is_file()
