@@ -99,8 +99,8 @@ def compare(stage: Stage, points: Sequence[DataPoint], chosen: Mapping[str, Sequ
     best = [max(models, key=lambda model, point=point: _score(point, model)) for point in points]  # type: ignore[misc]  # mypy cannot infer a lambda's default
     ways = {
         **chosen,
-        f"always {default}": [default] * len(points),
-        **({f"best single ({single})": [single] * len(points)} if single != default else {}),
+        **({f"always {default}": [default] * len(points)} if default != single else {}),
+        f"best single ({single})": [single] * len(points),
         "oracle": best,
     }
     rows = [_policy(name, points, picked) for name, picked in ways.items()]
