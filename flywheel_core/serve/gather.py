@@ -31,7 +31,7 @@ class GatheringTransport:
     def flush(self) -> None:
         """Hand on what is held."""
         held, self._held, self._size = self._held, [], 0
-        if held:
+        if held and not self._transport.is_closing():  # nobody is there any more
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def close(self) -> None:

@@ -68,3 +68,14 @@ def test_what_is_held_is_out_before_the_connection_closes() -> None:
         assert below.calls == [b"last words"]
 
     asyncio.run(main())
+
+
+def test_what_is_held_is_dropped_quietly_once_the_connection_is_lost() -> None:
+    async def main() -> None:
+        below, transport = await made()
+        transport.write(b"too late")
+        below.close()  # as a client does that resets the connection
+        await asyncio.sleep(0)
+        assert below.calls == []
+
+    asyncio.run(main())
