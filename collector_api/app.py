@@ -54,10 +54,6 @@ class CollectorApp:
             self._metrics.requests.labels("internal_error").inc()
             await send_refusal(send, RequestError("internal_error"))
         else:
-            if status == 200:
-                self._metrics.note_ok()
-            else:
-                self._metrics.requests.labels("nothing_acceptable").inc()
             await send_json(send, status, body)
 
 

@@ -29,6 +29,9 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _JOIN_BYTES = 262_144
 """Many small lines are joined before they are copied into the write buffer; of large ones a copy would cost more."""
+_DECODE_SECONDS = 0.005
+_TURNS_TO_DECODE = 2
+"""Turns of the event loop from a request's bytes to its place in the queue."""
 _TIDY_SECONDS = 0.25
 _FREE_SECONDS = 1.0
 
@@ -108,7 +111,11 @@ class Committer:
         await self._on_thread(self._close)
         self._thread.shutdown()
 
-    async def store(
+    async def store(self, day: date, raw: bytes, rejected: Iterable[bytes] = (), points: int = 0) -> None:
+        """Return once the lines are on disk. Raises RequestError as `begin` does and what it gives."""
+        await self.begin(day, raw, rejected, points)
+
+    def begin(
         self,
         day: date,
         raw: bytes,
@@ -116,23 +123,26 @@ class Committer:
         points: int = 0,
         *,
         size: int | None = None,
-    ) -> None:
-        """Return once the lines, which hold `points` data points, are on disk.
+    ) -> "asyncio.Future[None]":
+        """What is done once the lines, which hold `points` data points, are on disk.
 
         The pieces of `rejected` are asked for when they are written, on the committer's thread. size: bytes of all lines,
         about, by which requests are grouped into commits; that of `raw` unless given.
 
-        Raises RequestError: `storage_unavailable` when that failed, `disk_full` below the disk floor, `shutting_down`
-        once the server stops.
+        Raises RequestError `disk_full` below the disk floor, `shutting_down` once the server stops; the future
+        `storage_unavailable` when storing failed.
         """
         if self._stopping:
             raise RequestError("shutting_down", retry_after=RETRY_AFTER)
         self.check_room()
         size = len(raw) if size is None else size
         entry = _Entry(day, raw, rejected, points, size, self._loop.create_future())
-        self._waiting.append(entry)
-        self._more.set()
-        await entry.done
+        if raw or rejected:
+            self._waiting.append(entry)
+            self._more.set()
+        else:
+            entry.done.set_result(None)
+        return entry.done
 
     def check_room(self) -> None:
         """Raise RequestError `disk_full` while the disk has less free space than the floor; looks once a second."""
@@ -180,6 +190,7 @@ class Committer:
                 self._more.clear()
                 await self._more.wait()
                 continue
+            await self._let_decode()
             entries = self._take()
             code = await self._commit(entries)
             self._note(code is not None)
@@ -192,6 +203,19 @@ class Committer:
                     entry.done.set_result(None)
                 else:
                     entry.done.set_exception(RequestError(code, retry_after=RETRY_AFTER))
+
+    async def _let_decode(self) -> None:
+        """Let requests that have come already join the next commit, for at most `_DECODE_SECONDS`.
+
+        To decode beside a commit is slower: at each of its steps the thread that commits would wait for the interpreter,
+        and then this one for that thread.
+        """
+        until = self._loop.time() + _DECODE_SECONDS
+        waiting, turns = 0, 0
+        while turns < _TURNS_TO_DECODE and self._loop.time() < until:
+            await asyncio.sleep(0)
+            turns = turns + 1 if len(self._waiting) == waiting else 0
+            waiting = len(self._waiting)
 
     async def _commit(self, entries: list[_Entry]) -> str | None:
         """Write and sync; the code of the failure, if any."""

@@ -11,6 +11,7 @@ from collector_api.collect import Collect
 from collector_api.commits import Committer
 from collector_api.lock import only_writer
 from collector_api.metrics import CollectorMetrics
+from collector_api.uploads import uploading
 from flywheel_core.config import Config
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.layout import Layout
@@ -56,7 +57,7 @@ def run(
         )
         collect = Collect(settings, access, committer, metrics)
         app = CollectorApp(collect, committer, metrics, settings.max_batch_points)
-        serve(app, settings, metrics, _committing(committer))
+        serve(app, settings, metrics, _committing(committer), uploading(collect))
 
 
 @asynccontextmanager

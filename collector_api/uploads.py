@@ -21,7 +21,7 @@ from flywheel_core.wire_batch import Rejected
 
 MAX_PLAIN_BYTES = 1024 * 1024
 
-_OTHER_WAY = frozenset((b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"))
+_OTHER_WAY = frozenset((b"content-encoding", b"transfer-encoding", b"expect"))
 """Headers of which the application makes something."""
 
 
@@ -67,15 +67,13 @@ class UploadProtocol(BoundedProtocol):
     _upload: _Upload | None = None
     """The plain upload whose body is coming."""
 
-    def on_headers_complete(self) -> None:
+    def _begin_request(self) -> None:
         """The headers are there: of a plain upload, or of something for the application."""
         self._upload = upload = self._plain_upload()
         if upload is None:
-            super().on_headers_complete()
-            return
-        self._header_bytes = 0
-        self._wait("body", self.settings.body_timeout)
-        self.cycle = cast(RequestResponseCycle, upload)
+            super()._begin_request()
+        else:
+            self.cycle = cast(RequestResponseCycle, upload)
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of a plain upload within the bounds of all bodies together."""
@@ -83,6 +81,7 @@ class UploadProtocol(BoundedProtocol):
         if upload is None:
             super().on_body(body)
             return
+        self._framing_bytes = 0
         upload.add(body)
         try:
             upload.hold.take(len(body))
@@ -143,7 +142,7 @@ class UploadProtocol(BoundedProtocol):
         upload.hold.give_back()
         self._upload = None
         self.cycle = cast(RequestResponseCycle, None)  # as before the first request
-        super().on_headers_complete()
+        super()._begin_request()
         super().on_body(bytes(upload.body))
 
     def _stored(

@@ -52,7 +52,12 @@ class Hold:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Hold nothing any more."""
         self._budget.give_back(self._size)
+        self._size = 0
 
     def take(self, size: int) -> None:
         """Hold `size` bytes more. Raises RequestError `queue_full`."""
@@ -71,7 +76,9 @@ async def read_body(
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding not in (b"identity", b"gzip", b"x-gzip"):
         raise RequestError("media_type_unsupported", "of all Content-Encodings only gzip is taken")
-    declared = headers.get(b"content-length", b"")
+    declared = headers.get(b"content-length", b"").lstrip(
+        b"0"
+    )  # Python reads no number of thousands of digits
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(f"{int(declared)} bytes", max_bytes)
     pieces = []

@@ -32,6 +32,7 @@ def serve(
     settings: Server,
     metrics: ServerMetrics,
     running: AbstractAsyncContextManager[object],
+    protocol: type[BoundedProtocol] = BoundedProtocol,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain: no new connection, answers under way are finished.
 
@@ -40,7 +41,7 @@ def serve(
     `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
     """
     give_large_buffers_back()
-    server = _server(application, settings, metrics)
+    server = _server(application, settings, bounded(protocol, settings, metrics))
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with contextlib.closing(listener), signals_end_the_server_only(server), runner:
@@ -71,11 +72,11 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(application: Application, settings: Server, metrics: ServerMetrics) -> uvicorn.Server:
+def _server(application: Application, settings: Server, protocol: type[BoundedProtocol]) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             application,
-            http=bounded(settings, metrics),
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -83,8 +83,12 @@ class BoundedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError  # what else came with this is not looked at
         self._framing_bytes = 0
         self._wait("body", self.settings.body_timeout)
-        super().on_headers_complete()
+        self._begin_request()
         self.headers = []  # trailers end here: as headers of the request they would say what nobody in front of us has seen
+
+    def _begin_request(self) -> None:
+        """Let the application have the request whose headers are there."""
+        super().on_headers_complete()
         if not self.cycle.keep_alive:
             self.cycle.transport = cast("asyncio.Transport", _LastAnswer(self))
         if self.scope["http_version"] != "1.1":
@@ -243,6 +247,8 @@ def _leave_out_chunks(cycle: RequestResponseCycle) -> None:
     cycle.send = send  # type: ignore[method-assign] # uvicorn makes its cycles itself
 
 
-def bounded(settings: Server, metrics: ServerMetrics) -> type[BoundedProtocol]:
+def bounded(
+    protocol: type[BoundedProtocol], settings: Server, metrics: ServerMetrics
+) -> type[BoundedProtocol]:
     """The protocol class for one server."""
-    return type("Protocol", (BoundedProtocol,), {"settings": settings, "metrics": metrics})
+    return type("Protocol", (protocol,), {"settings": settings, "metrics": metrics})

@@ -10,7 +10,7 @@ from flywheel_core.errors import RequestError
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-_JSON = (b"content-type", b"application/json")
+JSON_TYPE = (b"content-type", b"application/json")
 
 
 def refusal(error: RequestError) -> tuple[int, bytes, list[Header]]:
@@ -30,7 +30,7 @@ async def send_json(send: Send, status: int, body: bytes, headers: list[Header] 
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [_JSON, (b"content-length", b"%d" % len(body)), *(headers or ())],
+            "headers": [JSON_TYPE, (b"content-length", b"%d" % len(body)), *(headers or ())],
         }
     )
     await send({"type": "http.response.body", "body": body})
