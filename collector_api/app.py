@@ -85,4 +85,6 @@ def _other_routes(committer: Committer, metrics: CollectorMetrics, max_batch_poi
         Route("/metrics", counted),
         *docs_routes(describe(max_batch_points)),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: refuse, RequestError: refuse})
+    others = Starlette(routes=routes, exception_handlers={HTTPException: refuse, RequestError: refuse})
+    others.router.redirect_slashes = False  # a redirect would lead to whatever host the client claims to have asked
+    return others

@@ -24,8 +24,8 @@ _SWITCH_SECONDS = 0.0005
 """How long the thread that commits waits for the interpreter while requests are decoded. At Python's 5 ms small points
 take twice as long."""
 
-_WRITER = re.compile(r"(?=.*[A-Za-z_-])[A-Za-z0-9_-]{1,64}")
-"""A writer's name; digits alone would read like the number of a fresh file."""
+_WRITER = re.compile(r"(?!-)(?=.*[A-Za-z_-])[A-Za-z0-9_-]{1,64}")
+"""A writer's name; digits alone would read like the number of a fresh file, and "-" begins the name that `rescore` writes under."""
 
 
 def run(
@@ -39,7 +39,7 @@ def run(
     if writer is not None and not _WRITER.fullmatch(writer):
         raise UsageError(
             f"{writer!r} cannot name a writer",
-            hint="use 1 to 64 letters, digits, '_' or '-', not digits alone",
+            hint="use 1 to 64 letters, digits, '_' or '-', not digits alone and not '-' first",
         )
     log_as_json()
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}

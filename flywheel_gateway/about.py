@@ -41,4 +41,6 @@ def about_routes(gateway: Gateway) -> Starlette:
         Route("/metrics", counted),
         *docs_routes(describe()),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: refuse})
+    about = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
+    about.router.redirect_slashes = False  # a redirect would lead to whatever host the client claims to have asked
+    return about

@@ -165,8 +165,9 @@ def test_other_methods_and_addresses_are_refused(collector: Process) -> None:
     )
     wrong = collector.client.post("/health")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
-    wrong = collector.client.get("/nothing")
-    assert (wrong.status_code, wrong.json()["code"]) == (404, "not_found")
+    for path in ("/nothing", "/health/"):
+        wrong = collector.client.get(path)
+        assert (wrong.status_code, wrong.json()["code"]) == (404, "not_found")
 
 
 def test_metrics_count_points_bytes_and_rejects(collector: Process) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flywheel_core.collect.rescore import RESCORED_WRITER
 from flywheel_core.errors import PointError
 from flywheel_core.wire import decode_point
 
@@ -43,10 +44,10 @@ def test_a_second_process_on_the_same_files_is_refused(launch: Start, tmp_path: 
     }
 
 
-@pytest.mark.parametrize("writer", ["", "7", "a/b", "a.b", "x" * 65])
+@pytest.mark.parametrize("writer", ["", "7", "a/b", "a.b", "x" * 65, RESCORED_WRITER])
 def test_what_cannot_name_a_writer_is_refused(launch: Start, writer: str) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*cannot name a writer"):
-        launch(arguments=("--writer", writer))
+        launch(arguments=(f"--writer={writer}",))
 
 
 def test_an_address_that_is_taken_is_told(launch: Start) -> None:
