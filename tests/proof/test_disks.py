@@ -219,7 +219,9 @@ def test_system_calls_fail(tmp_path: Path, proof: Proof, serve: Callable[..., Se
                 break
         assert done == 30
         assert server.ready()
-        assert server.codes or call == "fsync", f"{call} never failed"  # every batch is written and synced, few names are
+        assert server.codes or call == "fsync", (
+            f"{call} never failed"
+        )  # every batch is written and synced, few names are
         seen["answered_503"] += server.codes.total()
         seen["acknowledged"] += len(server.acknowledged)
         server.check()

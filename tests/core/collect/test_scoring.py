@@ -81,7 +81,8 @@ def test_a_scorer_that_fails_gives_no_score(reply: Reply, reason: str) -> None:
     async def act(world: Outside) -> None:
         world.scorer(lambda _: reply)
         stats = CollectStats()
-        config = world.config(training={"evaluate_timeout": 300}, point_timeout=20, retry_budget=0.0)
+        patience = 300 if reason == "timeout" else 20_000
+        config = world.config(training={"evaluate_timeout": patience}, point_timeout=20, retry_budget=0.0)
         async with Scorer(config, stats=stats) as scorer:
             scored = await scorer.score("q", "a")
         assert scored.value is None
