@@ -117,6 +117,7 @@ class UploadProtocol(BoundedProtocol):
         if (
             self.url != b"/collect"
             or (self.cycle is not None and not self.cycle.response_complete)
+            or self.flow.write_paused  # the client does not read its answers: the application waits for it
             or self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
             or not self.parser.should_keep_alive()

@@ -100,6 +100,22 @@ def test_a_plain_upload_may_come_byte_by_byte(collector: Process) -> None:
     assert "p-77" in [line["id"] for line in collector.raw()]
 
 
+def test_answers_that_nobody_reads_do_not_pile_up(launch: Start) -> None:
+    one = launch()
+    upload = request(b'{"data_points":[' + b",".join([b"null"] * 1_000) + b"]}")
+    name = 'flywheel_collector_requests_total{code="nothing_acceptable"}'
+    answered = 0
+    with one.connect() as connection:
+        for sent in range(1, 401):
+            connection.sendall(upload)
+            looks = 0
+            while (answered := int(one.metric(name))) < sent and looks < 20:
+                looks += 1
+            if answered < sent:
+                break
+    assert 0 < answered < 400  # answers of 80 KB each, of which the system itself holds some megabytes
+
+
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_uploads_around_the_bound_are_stored(launch: Start, beyond: int) -> None:
     one = launch()
