@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -13,10 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar, TypeVarTuple
 
-from collector_api.dayfiles import DayFiles
-from collector_api.disk import BLOCK, Disk
-from collector_api.linefile import LineFile, write_buffer
+from collector_api.disk import Disk
 from collector_api.metrics import CollectorMetrics
+from collector_api.storing import WriterFiles
 from flywheel_core.errors import RequestError, StorageError
 from flywheel_core.lake.layout import Layout, day_of
 
@@ -27,8 +24,6 @@ RETRY_AFTER = 2
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-_JOIN_BYTES = 262_144
-"""Many small lines are joined before they are copied into the write buffer; of large ones a copy would cost more."""
 _DECODE_SECONDS = 0.005
 _TURNS_TO_DECODE = 2
 """Turns of the event loop from a request's bytes to its place in the queue."""
@@ -67,17 +62,12 @@ class Committer:
         disk: Disk | None = None,
     ) -> None:
         self._layout = layout
-        self._writer = writer
         self._metrics = metrics
         self._commit_bytes = commit_bytes
         self._floor = disk_floor_bytes
         self._clock = clock
         self._disk = disk or Disk()
-        self._buffer = write_buffer(commit_bytes + BLOCK)
-        self._raw = DayFiles(self._disk, lambda day, part: layout.raw_file(day, writer, part), self._buffer)
-        self._rejected = DayFiles(
-            self._disk, lambda day, part: layout.rejected_file(day, writer, part), self._buffer
-        )
+        self._files = WriterFiles(layout, writer, self._disk, commit_bytes)
         self._waiting: deque[_Entry] = deque()
         metrics.queue_requests.set_function(lambda: len(self._waiting))
         self._more = asyncio.Event()
@@ -93,7 +83,7 @@ class Committer:
     async def start(self) -> None:
         """Mend what an earlier run left behind, and begin to commit. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
-        await self._on_thread(self._mend)
+        await self._on_thread(self._files.mend)
         self._tasks = [asyncio.create_task(self._commit_forever()), asyncio.create_task(self._tidy_forever())]
 
     async def stop(self) -> None:
@@ -108,7 +98,7 @@ class Committer:
             await commit
             with contextlib.suppress(asyncio.CancelledError):
                 await tidy
-        await self._on_thread(self._close)
+        await self._on_thread(self._files.close)
         self._thread.shutdown()
 
     async def store(self, day: date, raw: bytes, rejected: Iterable[bytes] = (), points: int = 0) -> None:
@@ -175,7 +165,7 @@ class Committer:
         if self._failing and time.monotonic() >= self._next_probe:
             self._next_probe = time.monotonic() + 1.0
             try:
-                await self._on_thread(self._probe)
+                await self._on_thread(self._files.probe)
                 self._note(False)
             except OSError as error:
                 log.warning("probe_failed", extra={"error": str(error)})
@@ -260,49 +250,11 @@ class Committer:
 
     def _write(self, entries: list[_Entry]) -> None:
         started = time.perf_counter()
-        day = entries[0].day
         raw = [entry.raw for entry in entries if entry.raw]
         rejected = [entry.rejected for entry in entries if entry.rejected]
-        size = sum(map(len, raw))
-        if raw:
-            self._raw.append(day, [b"".join(raw)] if size <= _JOIN_BYTES else raw)
-        if rejected:
-            self._rejected.append(day, itertools.chain.from_iterable(rejected))
+        size = self._files.write(entries[0].day, raw, rejected)
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._metrics.stored_bytes.inc(size)
 
-    def _mend(self) -> None:
-        for files, folder in ((self._raw, self._layout.raw), (self._rejected, self._layout.rejected)):
-            own = re.compile(
-                r"(training_data|rejected)_\d{8}"
-                + re.escape(f".{self._writer}" if self._writer else "")
-                + r"(\.\d+)?\.jsonl"
-            )
-            try:
-                self._disk.make_folder(folder)
-                names = self._disk.names(folder)
-            except OSError as error:
-                raise StorageError(f"cannot read {folder}: {error}") from error
-            for name in filter(own.fullmatch, names):
-                files.seal(folder / name)
-
     def _tidy(self) -> None:
-        today = day_of(self._clock())
-        self._raw.tidy(today)
-        self._rejected.tidy(today)
-
-    def _close(self) -> None:
-        self._raw.close()
-        self._rejected.close()
-
-    def _probe(self) -> None:
-        """Write, sync and remove a file beside the raw files. Raises OSError."""
-        path = self._layout.raw / (f".probe.{self._writer}" if self._writer else ".probe")
-        if path.name in self._disk.names(path.parent):
-            self._disk.remove(path)
-        file = LineFile(self._disk, path, self._buffer, create=True)
-        try:
-            file.append([b"probe\n"])
-        finally:
-            file.close()
-            self._disk.remove(path)
+        self._files.tidy(day_of(self._clock()))

@@ -154,7 +154,7 @@ def test_a_quiet_collector_leaves_plain_lines_and_closes_the_past_day(tmp_path: 
         await committer.store(day_of(times[0]), b"line\n")
         await until(lambda: path.read_bytes() == b"line\n")
         times[0] += 86_400
-        await until(lambda: committer._raw._file is None)
+        await until(lambda: committer._files.raw._file is None)
 
     run(tmp_path, work, now=lambda: times[0])
 

@@ -1,0 +1,76 @@
+"""The files of one writer, raw and rejected: everything that the committer's thread does with them."""
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from collector_api.dayfiles import DayFiles
+from collector_api.disk import BLOCK, Disk
+from collector_api.linefile import LineFile, write_buffer
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.layout import Layout
+
+_JOIN_BYTES = 262_144
+"""Many small lines are joined before they are copied into the write buffer; of large ones a copy would cost more."""
+
+
+class WriterFiles:
+    """Stores lines under their days. Used by one thread at a time."""
+
+    def __init__(self, layout: Layout, writer: str | None, disk: Disk, commit_bytes: int) -> None:
+        self._layout = layout
+        self._writer = writer
+        self._disk = disk
+        self._buffer = write_buffer(commit_bytes + BLOCK)
+        self.raw = DayFiles(disk, lambda day, part: layout.raw_file(day, writer, part), self._buffer)
+        self.rejected = DayFiles(
+            disk, lambda day, part: layout.rejected_file(day, writer, part), self._buffer
+        )
+
+    def write(self, day: date, raw: Sequence[bytes], rejected: Sequence[Iterable[bytes]]) -> int:
+        """Store whole lines durably and give the bytes of the raw ones. Raises StorageError: none of them counts as stored."""
+        size = sum(map(len, raw))
+        if raw:
+            self.raw.append(day, [b"".join(raw)] if size <= _JOIN_BYTES else raw)
+        if rejected:
+            self.rejected.append(day, itertools.chain.from_iterable(rejected))
+        return size
+
+    def mend(self) -> None:
+        """Seal what an earlier run left torn or filled up. Raises StorageError."""
+        for files, folder in ((self.raw, self._layout.raw), (self.rejected, self._layout.rejected)):
+            own = re.compile(
+                r"(training_data|rejected)_\d{8}"
+                + re.escape(f".{self._writer}" if self._writer else "")
+                + r"(\.\d+)?\.jsonl"
+            )
+            try:
+                self._disk.make_folder(folder)
+                names = self._disk.names(folder)
+            except OSError as error:
+                raise StorageError(f"cannot read {folder}: {error}") from error
+            for name in filter(own.fullmatch, names):
+                files.seal(folder / name)
+
+    def tidy(self, today: date) -> None:
+        """While nothing is to be stored: cut off what fills up last blocks; close files whose day is over."""
+        self.raw.tidy(today)
+        self.rejected.tidy(today)
+
+    def close(self) -> None:
+        """Close all files."""
+        self.raw.close()
+        self.rejected.close()
+
+    def probe(self) -> None:
+        """Write, sync and remove a file beside the raw files. Raises OSError."""
+        path = self._layout.raw / (f".probe.{self._writer}" if self._writer else ".probe")
+        if path.name in self._disk.names(path.parent):
+            self._disk.remove(path)
+        file = LineFile(self._disk, path, self._buffer, create=True)
+        try:
+            file.append([b"probe\n"])
+        finally:
+            file.close()
+            self._disk.remove(path)
