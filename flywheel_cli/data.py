@@ -157,7 +157,7 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
         for cap in result.manifest["group_caps"]:
             click.echo(
                 f"{result.version}: {cap['group']} {cap['name']} gave {cap['examples']} training examples of "
-                f"{cap['label']}; {cap['kept']} were kept (dataset.max_group_share)"
+                f"{cap['label'] or 'no label'}; {cap['kept']} were kept (dataset.max_group_share)"
             )
         capped = result.manifest["counts"]["weight_capped"]
         if capped:

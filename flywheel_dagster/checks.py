@@ -170,7 +170,7 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
 def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> Verdict:
     """No source or tenant had to be capped. caps: group, name, label, examples, kept of each that was."""
     says = "; ".join(
-        f"{cap['group']} {cap['name']} gave {cap['examples']} examples of {cap['label']}, {cap['kept']} were kept"
+        f"{cap['group']} {cap['name']} gave {cap['examples']} examples of {cap['label'] or 'no label'}, {cap['kept']} were kept"
         for cap in caps
     )
     left_out = sum(cap["examples"] - cap["kept"] for cap in caps)

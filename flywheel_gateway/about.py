@@ -42,5 +42,6 @@ def about_routes(gateway: Gateway) -> Starlette:
         *docs_routes(describe()),
     ]
     about = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
-    about.router.redirect_slashes = False  # a redirect would lead to whatever host the client claims to have asked
+    # a redirect would lead to whatever host the client claims to have asked
+    about.router.redirect_slashes = False
     return about

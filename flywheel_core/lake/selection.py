@@ -1,4 +1,4 @@
-"""Which labelled examples stand in a dataset's files, and how often: caps on groups, and balance between labels.
+"""Which examples a dataset trains on, and how often the labelled ones stand in its files: caps on groups, balance between labels.
 
 Only the training part is touched; validation and test stay as they came. Which examples go is drawn by a hash of seed
 and question, so it is the same in every build.
@@ -18,11 +18,12 @@ GROUPS = ("source", "tenant")
 
 @dataclass(frozen=True)
 class Cap:
-    """One group whose share of a label's training examples was too large: had `examples`, kept `kept`."""
+    """One group whose share of a label's training examples was too large: had `examples`, kept `kept`. label: null for those
+    without one, of which scores are learned."""
 
     group: str
     name: str
-    label: str
+    label: str | None
     examples: int
     kept: int
 
@@ -30,7 +31,8 @@ class Cap:
 def select_examples(connection: duckdb.DuckDBPyConnection, settings: Dataset) -> list[dict[str, Any]]:
     """Make the table `selection` (example, copies, left_out); gives the caps that took effect, as mappings.
 
-    copies: how often an example stands in its file; left_out: unlabelled, group_cap, balance or null.
+    copies: how often an example stands in its file; left_out: unlabelled, group_cap, balance or null. Scores are learned of
+    the unlabelled too.
     """
     connection.execute(f"create temp table selection as {sql('dataset_candidates')}", {"seed": settings.seed})
     caps = [cap for group in GROUPS for cap in _cap(connection, group, settings)]
@@ -62,10 +64,14 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -
         return []
     connection.execute(f"alter table selection rename column {group} to group_name")
     found = connection.execute(
-        "select label, group_name, count(*) from selection where copies > 0 and split = 'train' group by all"
+        """
+        select label, group_name, count(*) from selection
+        where split = 'train' and (copies > 0 or left_out = 'unlabelled')
+        group by all
+        """
     ).fetchall()
     caps = []
-    for label in sorted({row[0] for row in found}):
+    for label in sorted({row[0] for row in found}, key=lambda label: (label is None, label)):
         counts = {name: count for found_label, name, count in found if found_label == label}
         ungrouped = counts.pop(None, 0)
         # what the operator imported came through no key: it is not a source that could flood
@@ -83,7 +89,7 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -
             update selection set copies = 0, left_out = 'group_cap'
             where example in (
                 select example from selection
-                where copies > 0 and split = 'train' and label = ? and group_name = ?
+                where split = 'train' and (copies > 0 or left_out = 'unlabelled') and label is not distinct from ? and group_name = ?
                 order by lot, example
                 offset ?
             )

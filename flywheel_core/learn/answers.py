@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from flywheel_core.errors import DatasetError
+from flywheel_core.lake.dataset_files import IN_USE
 from flywheel_core.lake.layout import Layout
 
 ANSWER_CHARS = 400
@@ -30,7 +31,7 @@ def newest_answers(layout: Layout, examples: pl.DataFrame, most: int) -> pl.Data
     examples: with `id`, `day` and `left_out`. Examples without answers are left out, as are days whose table is gone.
     Raises DatasetError when a table cannot be read.
     """
-    used = examples.filter(pl.col("left_out").is_null()).sort("day", "id", descending=True).head(most)
+    used = examples.filter(IN_USE).sort("day", "id", descending=True).head(most)
     parts = [
         _of_day(layout, day, rows["id"]) for (day,), rows in sorted(used.select("id", "day").group_by("day"))
     ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it
 
 CANARY_PROMPTS = 24
-RECIPE = 5
+RECIPE = 6
 """Counts up when the same dataset and settings would give another router."""
 
 
@@ -88,10 +88,9 @@ def questions_of(dataset: str) -> str:
 def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
     """The figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`.
 
-    Questions without a label count too: those that no model answers well would otherwise flatter every policy.
     Raises NoDataError when no question of it has an outcome of each of the router's models.
     """
-    return _figures(layout, version, _read(layout, dataset).drop("left_out"), config)
+    return _figures(layout, version, _read(layout, dataset), config)
 
 
 def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: Config) -> Mapping[str, Any]:

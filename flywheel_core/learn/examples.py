@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.lake.dataset_files import IN_USE
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
 from flywheel_core.learn.text import question_group
@@ -76,8 +77,8 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     """Examples of a frame with `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms and perhaps
     failures, scored), and perhaps `label`, `split`, `weight`, `day`, `left_out` and `answers` (text).
 
-    Only rows of `split`, if given; rows that are left out of the dataset, and outcomes with neither a score nor a failure,
-    are left out. Raises DatasetError when a needed column is missing.
+    Only rows of `split`, if given; outcomes with neither a score nor a failure are left out, and rows that the dataset has
+    left out, but not for want of a label: a model's failures would not count where too few others have a score. Raises DatasetError when a needed column is missing.
     """
     missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
     if missing:
@@ -85,7 +86,7 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     if split is not None:
         frame = frame.filter(pl.col("split") == split)
     if "left_out" in frame.columns:
-        frame = frame.filter(pl.col("left_out").is_null())
+        frame = frame.filter(IN_USE)
     flat = _outcomes(frame, settings)
     models = tuple(sorted(flat["model"].unique().to_list()))
     number = {model: at for at, model in enumerate(models)}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flywheel_core.config import Config
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE, IN_USE
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.selection import largest_even_limit
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
@@ -112,6 +113,26 @@ def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, grou
     ]
     assert capped.manifest["counts"]["left_out"]["group_cap"] == before[("math", "flood")] - limit
     assert kept(capped, "label", split="test") == kept(plain, "label", split="test")
+
+
+def test_a_flood_of_questions_without_a_label_is_capped_too(layout: Layout) -> None:
+    """Scores are learned of them: a source could talk a model down with questions that nobody answers well."""
+    values = [
+        point(
+            f"p{number}",
+            {"big": 0.1, "coder": 0.4},
+            question=f"question {'x' * number}",
+            source="flood" if number < 200 else "calm",
+        )
+        for number in range(240)
+    ]
+    write_raw(layout, values)
+    build_day(layout)
+    capped = build(layout, max_group_share=0.5, group_floor=0)
+    (cap,) = capped.manifest["group_caps"]
+    assert (cap["name"], cap["label"]) == ("flood", None)
+    used = pl.read_parquet(capped.path / EXAMPLES_FILE).filter(IN_USE & (pl.col("split") == "train")).height
+    assert used == 2 * cap["kept"]
 
 
 def test_what_a_cap_left_out_comes_back_by_no_balance(layout: Layout) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
-from flywheel_core.learn.craft import figures_on_dataset, figures_on_days
-from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
+from flywheel_core.learn.artefact import load_router
+from flywheel_core.learn.craft import best_single_version, figures_on_dataset, figures_on_days
+from tests.core.lake.lakes import CONFIG, DAY, build_day, point, response, write_raw
 from tests.core.learn.small import publish_single
 
 
@@ -35,3 +36,25 @@ def test_questions_that_no_model_answers_well_enough_for_a_label_count(tmp_path:
     expected = 0.9 - 0.8 * hard_ones / tested.height
     assert found["overall"]["routed"][0] == pytest.approx(expected)
     assert found["overall"] == figures_on_days(layout, version, [DAY], CONFIG)["overall"]
+
+
+def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_label(tmp_path: Path) -> None:
+    """With two models a question that one of them failed at has one score, and so no label."""
+    layout = Layout(tmp_path / "data")
+    answered = [
+        point(f"a{number}", {"big": 0.7, "coder": 0.9}, question="a" * number) for number in range(1, 41)
+    ]
+    failed = [
+        point(
+            f"b{number}",
+            {"big": 0.7},
+            question="b" * number,
+            responses={"big": response("big"), "coder": response("coder", answer="", error="gave up")},
+        )
+        for number in range(1, 41)
+    ]
+    write_raw(layout, [*answered, *failed])
+    build_day(layout)
+    dataset = build_dataset(layout, DAY, CONFIG)
+    router = load_router(layout.router(best_single_version(layout, dataset.version, CONFIG)))
+    assert router.decide("a question").model == "big"
