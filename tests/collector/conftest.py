@@ -33,11 +33,12 @@ def body_of(*points: Any, **more: Any) -> bytes:
 
 
 def lines_of(folder: Path, pattern: str = "*.jsonl") -> list[dict[str, Any]]:
-    """Every line of the files in a folder; empty lines are what fills up the last block."""
+    """Every whole line of the files in a folder; empty lines are what fills up the last block, and a last line without
+    newline is being written at this moment."""
     return [
         json.loads(line)
         for path in sorted(folder.glob(pattern))
-        for line in path.read_bytes().split(b"\n")
+        for line in path.read_bytes().split(b"\n")[:-1]
         if line
     ]
 
