@@ -106,6 +106,7 @@ def test_answers_that_nobody_reads_do_not_pile_up(launch: Start) -> None:
     name = 'flywheel_collector_requests_total{code="nothing_acceptable"}'
     answered = 0
     with one.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         for sent in range(1, 401):
             connection.sendall(upload)
             looks = 0
