@@ -144,6 +144,7 @@ class UploadProtocol(BoundedProtocol):
         self._upload = None
         self.cycle = cast(RequestResponseCycle, None)  # as before the first request
         super()._begin_request()
+        self.cycle.keep_alive = upload.keep_alive  # not any more once the server stops
         super().on_body(bytes(upload.body))
 
     def _stored(
