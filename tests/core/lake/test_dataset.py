@@ -13,9 +13,11 @@ from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake import dataset, parquet
 from flywheel_core.lake.dataset import (
+    SPLITS,
     build_dataset,
     latest_dataset,
     load_manifest,
+    split_of,
     verify_dataset,
 )
 from flywheel_core.lake.layout import Layout, sha256_of
