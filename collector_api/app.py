@@ -86,7 +86,6 @@ def _other_routes(committer: Committer, metrics: CollectorMetrics, max_batch_poi
         *docs_routes(describe(max_batch_points)),
     ]
     others = Starlette(routes=routes, exception_handlers={HTTPException: refuse, RequestError: refuse})
-    others.router.redirect_slashes = (
-        False  # a redirect would lead to whatever host the client claims to have asked
-    )
+    # a redirect would lead to whatever host the client claims to have asked
+    others.router.redirect_slashes = False
     return others

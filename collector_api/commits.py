@@ -102,7 +102,7 @@ class Committer:
         self._thread.shutdown()
 
     async def store(self, day: date, raw: bytes, rejected: Iterable[bytes] = (), points: int = 0) -> None:
-        """Return once the lines are on disk. Raises RequestError as `begin` does and what it gives."""
+        """Return once the lines are on disk: `begin` for those who wait. Raises RequestError, as `begin` and its future do."""
         await self.begin(day, raw, rejected, points)
 
     def begin(

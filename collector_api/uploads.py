@@ -2,7 +2,7 @@
 
 A plain upload is a `POST /collect` in HTTP/1.1 whose body is not packed, has a Content-Length of at most MAX_PLAIN_BYTES,
 and comes while nothing else is under way on its connection. Everything else goes through the application, and so does a
-plain upload as soon as there is something to refuse: the application meets the same again, and says so.
+plain upload that is refused before anything of it is stored: the application meets the same again, and says so.
 """
 
 import asyncio
