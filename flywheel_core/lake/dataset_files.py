@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-import polars as pl
 import pyarrow as pa
 
 from flywheel_core.lake.columns import Split
@@ -17,9 +16,6 @@ from flywheel_core.lake.schemas import EXAMPLES
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 EXAMPLES_FILE = "examples.parquet"
-
-IN_USE = pl.col("left_out").is_null() | (pl.col("left_out") == "unlabelled")
-"""Of the examples those that scores are learned of."""
 
 _ENCODER = msgspec.json.Encoder()
 

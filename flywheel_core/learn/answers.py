@@ -7,8 +7,8 @@ from datetime import date
 import polars as pl
 
 from flywheel_core.errors import DatasetError
-from flywheel_core.lake.dataset_files import IN_USE
 from flywheel_core.lake.layout import Layout
+from flywheel_core.learn.examples import IN_USE
 
 ANSWER_CHARS = 400
 ALL_CHARS = 3_000

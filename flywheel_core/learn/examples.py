@@ -10,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flywheel_core.errors import DatasetError, NoDataError
-from flywheel_core.lake.dataset_files import IN_USE
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
 from flywheel_core.learn.text import question_group
@@ -18,6 +17,9 @@ from flywheel_core.learn.text import question_group
 COLUMNS = ("text", "outcomes")
 FEWEST_ANSWERS = 20
 """A model with fewer answers in the window is no candidate."""
+
+IN_USE = pl.col("left_out").is_null() | (pl.col("left_out") == "unlabelled")
+"""Rows of a dataset's `examples.parquet` that scores are learned of."""
 
 
 @dataclass(frozen=True)

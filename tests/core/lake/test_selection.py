@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from flywheel_core.config import Config
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
-from flywheel_core.lake.dataset_files import EXAMPLES_FILE, IN_USE
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.selection import largest_even_limit
+from flywheel_core.learn.examples import IN_USE
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
 
 WINNERS = {"general": "big", "math": "algebra", "code": "coder"}
