@@ -37,6 +37,18 @@ def test_chunks_are_whole_lines_and_together_the_file(
     assert all(chunk.read().endswith(b"\n") for chunk in chunks[:-1])
     assert all(text.read().endswith(b"\n") for text in texts[:-1])
     assert not any(chunk.oversized for chunk in chunks) and not any(text.oversized for text in texts)
+    assert all(chunk.end - chunk.start <= 100 for chunk in chunks)
+
+
+def test_a_file_that_packs_well_is_unpacked_a_little_at_a_time(tmp_path: Path) -> None:
+    content = b"the same line again\n" * 5_000
+    packed = tmp_path / "lines.jsonl.gz"
+    packed.write_bytes(gzip.compress(content))
+    texts = list(unpacked_chunks(packed))
+    assert b"".join(text.data for text in texts) == content
+    assert (
+        max(len(text.data) for text in texts) <= 200
+    )  # what was left of the last, and what was unpacked at once
 
 
 def test_a_line_longer_than_a_chunk_is_set_apart_and_not_held(tmp_path: Path) -> None:
