@@ -123,6 +123,14 @@ def test_below_the_disk_floor_nothing_is_taken(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_at_the_disk_floor_there_is_room(tmp_path: Path) -> None:
+    async def work(committer: Committer, disk: BadDisk) -> None:
+        disk.free = 1_000
+        await committer.store(DAY, b"good\n")
+
+    run(tmp_path, work, disk_floor_bytes=1_000)
+
+
 def test_midnight_under_a_commit_in_flight_starts_the_next_days_file(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         first = await held(committer, disk)

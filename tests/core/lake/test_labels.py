@@ -233,7 +233,9 @@ def test_labels_are_what_the_rules_say(
         by_model = {outcome.model: outcome for outcome in example}
         assert row["rule"] in RULES
         assert (row["label"] is None) == (row["rule"] in WITHOUT_LABEL)
-        assert row["n_scored"] == sum(o.score is not None and not o.failed for o in example)
+        scores = sorted((o.score for o in example if o.score is not None and not o.failed), reverse=True)
+        assert row["n_scored"] == len(scores)
+        assert row["margin"] == (pytest.approx(scores[0] - scores[1]) if len(scores) > 1 else None)
         if row["best_model"] is not None:
             best = by_model[row["best_model"]]
             assert not best.failed and best.score == row["score"]

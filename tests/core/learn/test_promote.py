@@ -100,6 +100,7 @@ def test_a_small_slice_is_shown_and_stops_nothing() -> None:
     verdict = judge(with_losing_slice(99), Looks(), SETTINGS)
     assert verdict.outcome == "promoted"
     assert [one.counts for one in verdict.slices] == [True, False]
+    assert judge(with_losing_slice(100), Looks(), SETTINGS).outcome == "rejected"
 
 
 def test_a_champion_past_its_age_is_replaced_by_one_that_is_not_worse_and_the_reason_says_so() -> None:

@@ -1,5 +1,6 @@
 """Which router is in service: swapped at once, written down before, gone back from, whole whatever is killed."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ import pytest
 from flywheel_core.errors import RouterError
 from flywheel_core.learn.champion import Champion, read_champion
 from flywheel_core.learn.promotion_log import Looks, append_entry
-from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.registry import LOCK, Registry
 from tests.core.learn.folders import load, registry
 
 DAY = "2026-01-06"
@@ -218,6 +219,25 @@ def _promote_often(root: Path, versions: list[str], times: int) -> None:
     found = registry(root)
     for turn in range(times):
         promote(found, versions[turn % len(versions)])
+
+
+def test_nobody_else_promotes_meanwhile(tmp_path: Path) -> None:
+    found = registry(tmp_path, "a", "b")
+    refused = []
+
+    def verify_while_another_one_tries(folder: Path) -> None:
+        load(folder)
+        with (found.layout.routers / LOCK).open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                refused.append(folder.name)
+
+    busy = Registry(found.layout, verify_while_another_one_tries)
+    promote(busy, "a")
+    promote(busy, "b")
+    busy.rollback(by="tests", reason="worse", since=SINCE)
+    assert refused == ["a", "b", "a"]
 
 
 def test_two_promoters_at_once_leave_one_unbroken_history(tmp_path: Path) -> None:
