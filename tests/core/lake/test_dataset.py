@@ -75,6 +75,7 @@ def test_a_dataset_is_three_files_for_trainers_and_one_with_everything(layout: L
     }
     examples = examples_of(layout, built.version)
     assert list(examples[0]) == EXAMPLES.names
+    assert [row["id"] for row in examples] == [f"{DAY}-{number}" for number in range(120)]
     for split in SPLITS:
         assert lines_of(layout, built.version, split) == [
             {"text": row["text"], "label": row["label"]} for row in examples if row["split"] == split

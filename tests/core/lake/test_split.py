@@ -15,6 +15,10 @@ from flywheel_core.lake.dataset import SPLITS, split_of
         ("求解方程 x^2 + 2x - 3 = 0", "test"),
         ("explain d", "validation"),
         ("b", "test"),
+        ("bs", "train"),  # these four lie next to where the sides meet
+        ("ao", "validation"),
+        ("ip", "validation"),
+        ("cc", "test"),
     ],
 )
 def test_the_split_is_settled_for_ever(question: str, side: str) -> None:
