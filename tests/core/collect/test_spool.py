@@ -105,6 +105,8 @@ def test_the_bound_is_kept(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.glob("segment-*")) <= 20
     assert len(everything(spool)) == 2
     assert spool.append([b"d"]) == 1
+    newline_too_many = opened(tmp_path / "other", 20)
+    assert newline_too_many.append([b"a" * 9, b"b" * 10]) == 1
 
 
 def test_one_spool_has_one_owner(tmp_path: Path) -> None:
