@@ -157,6 +157,20 @@ def test_a_refused_batch_is_halved_down_to_the_point_at_fault(tmp_path: Path, st
     run(act)
 
 
+def test_a_half_that_was_stored_is_not_sent_again(tmp_path: Path) -> None:
+    """Of a batch that is halved the first half is stored; then the collector asks for later: the other half waits alone."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        answers = [Reply(413), None, Reply(503)]
+        collector.verdict = lambda _: answers.pop(0) if answers else None
+        async with Uploader(world.config(training={"batch_size": 4}), tmp_path) as uploader:
+            await offer(uploader, range(4))
+            await until(lambda: check(uploader)["acknowledged"] == 4)
+        assert collector.stored == ids(range(4))
+
+    run(act)
+
+
 def test_a_413_from_the_spool_is_halved_too(tmp_path: Path) -> None:
     """What waited on disk may be more than the collector takes at once."""
 
