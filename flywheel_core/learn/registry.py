@@ -164,7 +164,9 @@ class Registry:
             }
             current = by_sequence.get(champion.sequence) if champion else None
             origin = _origin(current, by_sequence)
-            target = _origin(by_sequence.get(origin.previous or 0) if origin else None, by_sequence)
+            target = _before(origin, by_sequence)
+            while target is not None and champion is not None and target.version == champion.version:
+                target = _before(target, by_sequence)  # promoted again while it served: that replaced nothing
             if target is None:
                 raise RouterError(
                     "there is no earlier champion to go back to",
@@ -268,3 +270,8 @@ def _origin(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | No
     while entry is not None and entry.restores is not None:
         entry = by_sequence.get(entry.restores)
     return entry
+
+
+def _before(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | None:
+    """What an entry replaced, itself no rollback."""
+    return _origin(by_sequence.get(entry.previous or 0) if entry else None, by_sequence)

@@ -107,6 +107,18 @@ def test_rollback_after_a_promotion_that_followed_a_rollback(tmp_path: Path) -> 
     assert found.rollback(by="tests", reason="", since=SINCE).version == "a"
 
 
+def test_rollback_of_a_version_that_was_promoted_again_leaves_it(tmp_path: Path) -> None:
+    """Whoever promotes the present champion once more still gets rid of it with one command."""
+    found = registry(tmp_path, "a", "b", "c")
+    for version in ("a", "b", "c", "c", "c"):
+        promote(found, version)
+    assert [found.rollback(by="tests", reason="", since=SINCE).version for _ in range(2)] == ["b", "a"]
+    promote(found, "a")
+    with pytest.raises(RouterError) as caught:
+        found.rollback(by="tests", reason="", since=SINCE)
+    assert caught.value.code == "no_earlier_champion"
+
+
 def test_rollback_refuses_a_version_that_was_exchanged(tmp_path: Path) -> None:
     found = registry(tmp_path, "a", "b")
     promote(found, "a")
