@@ -91,15 +91,24 @@ def reason_names(codes: NDArray[np.intp]) -> list[str]:
 def fit_confidence(
     scores: Doubles, truth: Doubles, chosen: NDArray[np.intp], weights: Doubles, tolerance: float
 ) -> tuple[float, float, float]:
-    """The logistic model of `Policy.confidences`, from cross-fitted scores (n, m) and true ones (n, m), NaN for missing."""
-    picked = truth[np.arange(len(truth)), chosen]
-    known = ~np.isnan(picked)
+    """The logistic model of `Policy.confidences`, from cross-fitted scores (n, m) and true ones (n, m), NaN for missing.
+
+    A choice is the easier within tolerance the fewer of the others are known, so their missing share is a sign beside those
+    that a decision has: confidence is what is foretold where none is missing. The more of them are, the less a row weighs.
+    """
+    rows, missing = np.arange(len(truth)), np.isnan(truth)
+    gone = (missing.sum(axis=1) - missing[rows, chosen]) / max(truth.shape[1] - 1, 1)
+    known = ~missing[rows, chosen] & (gone < 1)
+    gone, weights = gone[known], (weights * (1 - gone))[known]
     best = np.nan_to_num(truth[known], nan=-np.inf).max(axis=1)
-    within = picked[known] >= best - tolerance
-    share = (float((within * weights[known]).sum()) + 0.5) / (float(weights[known].sum()) + 1.0)
+    within = truth[rows, chosen][known] >= best - tolerance
+    share = (float((within * weights).sum()) + 0.5) / (float(weights.sum()) + 1.0)
     if within.all() or not within.any():
         return float(np.log(share / (1 - share))), 0.0, 0.0
-    model = LogisticRegression(C=1.0).fit(_signs(scores, chosen)[known], within, sample_weight=weights[known])
+    signs = _signs(scores, chosen)[known]
+    if gone.any():
+        signs = np.column_stack([signs, gone])
+    model = LogisticRegression(C=1.0).fit(signs, within, sample_weight=weights)
     return float(model.intercept_[0]), float(model.coef_[0, 0]), float(model.coef_[0, 1])
 
 

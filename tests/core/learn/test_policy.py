@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from flywheel_core.learn.policy import Policy, fit_confidence, reason_names
 
@@ -62,6 +63,25 @@ def test_confidence_comes_true() -> None:
     for low, high in np.quantile(said, [[0.0, 0.3], [0.3, 0.7], [0.7, 1.0]]):
         bin_ = (said >= low) & (said <= high)
         assert abs(said[bin_].mean() - came[bin_].mean()) < 0.05
+
+
+@pytest.mark.parametrize("models", [4, 6])
+def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int) -> None:
+    """The fewer of the other models are known, the seldomer one of them is seen to be better."""
+    random = np.random.default_rng(0)
+    scores = random.random((6_000, models))
+    truth = (random.random(scores.shape) < scores).astype(float)
+    chosen = scores.argmax(axis=1)
+    told = np.where(random.random(scores.shape) < 0.5, np.nan, truth)
+    policy = replace(POLICY, confidence=fit_confidence(scores, told, chosen, np.ones(6_000), 0.05))
+    came = truth[np.arange(6_000), chosen] >= truth.max(axis=1)
+    assert abs(policy.confidences(scores, chosen).mean() - came.mean()) < 0.03
+
+
+def test_where_no_other_model_is_known_nothing_says_how_good_a_choice_is() -> None:
+    told = np.where(np.eye(3)[np.zeros(90, dtype=np.intp)] == 1, 0.9, np.nan)
+    found = fit_confidence(np.full((90, 3), 0.5), told, np.zeros(90, dtype=np.intp), np.ones(90), 0.05)
+    assert found == (0.0, 0.0, 0.0)
 
 
 def test_confidence_of_what_always_comes_true_is_high_but_not_certain() -> None:
