@@ -27,7 +27,7 @@ _CHUNK = 256
 _MOST_COLUMNS = (60_000, 20_000)
 """How many buckets of character n-grams and of words are kept at most."""
 _SURFACE_LIMIT = 4.0
-_SEEN_TWICE_FROM = 50
+SEEN_TWICE_FROM = 50
 """Texts from which on an n-gram must occur in two of them to count."""
 TAUGHT = 60
 """Directions that are learned from answers, if there are any; they come first."""
@@ -78,8 +78,7 @@ class TextFeatures:
         """
         if not texts:
             raise NoDataError("there is no text to learn features from")
-        drawn = np.sort(np.random.default_rng(seed).permutation(len(texts))[:rows])
-        sample = [texts[at] for at in drawn]
+        sample = [texts[at] for at in sample_of(len(texts), rows, seed)]
         index, rarity, weighted = _learned(sample)
         rank = max(1, min(dimensions, min(weighted.shape) // 2))
         directions = _main_directions(weighted, rank, seed)
@@ -157,6 +156,11 @@ class TextFeatures:
         return cls(*(arrays[name] for name in ARRAYS))
 
 
+def sample_of(count: int, rows: int, seed: int) -> NDArray[np.intp]:
+    """Which of `count` texts features are learned from, in order: at most `rows`, drawn by `seed`."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:rows])
+
+
 def _weighted(
     pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats
 ) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
@@ -197,7 +201,7 @@ def _learned(texts: Sequence[str]) -> tuple[NDArray[np.int32], Floats, sparse.cs
     columns = 0
     for block, most in enumerate(_MOST_COLUMNS):
         found = np.sum([np.bincount(pair[block].buckets, minlength=BUCKETS) for pair in pairs], axis=0)
-        often = int((found >= (2 if len(texts) > _SEEN_TWICE_FROM else 1)).sum())
+        often = int((found >= (2 if len(texts) > SEEN_TWICE_FROM else 1)).sum())
         kept = np.sort(np.argsort(-found, kind="stable")[: min(most, often)])
         index[block, kept] = np.arange(columns, columns + len(kept))
         rarities.append((np.log((1 + len(texts)) / (1 + found[kept])) + 1).astype(np.float32))

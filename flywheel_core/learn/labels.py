@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.ensemble import ridge_table
+from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
@@ -17,8 +18,6 @@ from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles, means_of, shrunken_table
 
-FAMILIAR = 0.75
-"""Share of what the 1 % strangest training texts have in known n-grams, below which a text is unfamiliar."""
 SHRINKAGE = 20.0
 """Examples of a label that a model's mean over all labels weighs, as in the cluster tables."""
 
@@ -58,7 +57,7 @@ def train_labels(
         features = TextFeatures.fit(
             used, dimensions=settings.dimensions, rows=settings.feature_rows, seed=settings.seed
         )
-        table, known = features.transform(used, jobs=settings.jobs)
+        table, _ = features.transform(used, jobs=settings.jobs)
         classifier = label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
     shares = np.array([(wanted == label).mean() for label in kept])
     policy = Policy(
@@ -68,7 +67,7 @@ def train_labels(
         0.0,
         0.0,
         0.0,
-        least_known(known),
+        least_known(features, used, rows=settings.feature_rows, seed=settings.seed),
         len(kept) == 1,
     )
     router = Router(
@@ -119,7 +118,3 @@ def scores_by_label(
     means = means_of(targets, weights)
     found = means + shrunken_table(membership, targets, weights, means, SHRINKAGE)[0]
     return np.clip(found[:, :-1] + found[:, -1:], 0.0, 1.0)
-
-
-def least_known(known: NDArray[np.float32]) -> float:
-    return round(FAMILIAR * float(np.quantile(known, 0.01)), 6)

@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it
 
 from flywheel_core.learn.ensemble import fit_ensemble
 from flywheel_core.learn.examples import Examples, column_means, trainable
+from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
-from flywheel_core.learn.labels import Trained, label_classifier, least_known, scores_by_label
+from flywheel_core.learn.labels import Trained, label_classifier, scores_by_label
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
 from flywheel_core.learn.router import GENERAL, Router, label_shares
@@ -73,7 +74,7 @@ class _Training:
             seed=settings.seed,
             answers=self.examples.answers,
         )
-        table, known = self.features.transform(texts, jobs=settings.jobs)
+        table, _ = self.features.transform(texts, jobs=settings.jobs)
         folds = self.examples.folds(_fold_count(len(texts), settings))
         if len(np.unique(folds)) < 2:
             return self._best_single("all questions are alike")
@@ -87,7 +88,8 @@ class _Training:
             settings,
         )
         scores = np.clip(crossed["blend"] + ease[:, None], 0.0, 1.0)
-        policy = self._policy(always_single=False, known_share=least_known(known))
+        familiar = least_known(self.features, texts, rows=settings.feature_rows, seed=settings.seed)
+        policy = self._policy(always_single=False, known_share=familiar)
         blended, gain = self._with_advantage(policy, scores, evidence)
         candidates = {"best_single": (0.0, 0.0), "blend": gain}
         labelled = self._labels(table, folds)

@@ -1,0 +1,45 @@
+"""From what share of known n-grams on a text is like those that a router was trained on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flywheel_core.learn.features import SEEN_TWICE_FROM, TextFeatures, sample_of
+from flywheel_core.learn.text import BUCKETS, Counts, count_grams, question_group
+
+FAMILIAR = 0.75
+"""Share of what the 1 % strangest texts have in known n-grams, below which a text is unfamiliar."""
+PARTS = 10
+"""Each tenth of the texts is read as a router would read it that had learned from the other nine."""
+_LEAST = 1e-6
+"""A text without one known n-gram is unfamiliar to every router."""
+_CHUNK = 256
+
+
+def least_known(features: TextFeatures, texts: Sequence[str], *, rows: int, seed: int) -> float:
+    """Share (0..1) of known n-grams below which a text is unfamiliar. All arguments as `features` were learned from.
+
+    A training text knows its own n-grams, which a fresh question does not: in short Chinese texts that is every second one.
+    So those count that texts of other parts have; questions that are alike are in one part.
+    """
+    drawn = [texts[at] for at in sample_of(len(texts), rows, seed)]
+    parts = np.array([int(question_group(text)[:12], 16) % PARTS for text in drawn])
+    read: list[tuple[Counts, np.ndarray]] = []
+    found = np.zeros((PARTS, BUCKETS), dtype=np.int64)
+    for start in range(0, len(drawn), _CHUNK):
+        counts = count_grams(drawn[start : start + _CHUNK])[0]
+        part = parts[start : start + _CHUNK][counts.owners]
+        found += np.bincount(part * BUCKETS + counts.buckets, minlength=found.size).reshape(found.shape)
+        read.append((counts, part))
+    elsewhere = found.sum(axis=0) - found
+    least = 2 if len(drawn) > SEEN_TWICE_FROM else 1
+    shares = [
+        np.bincount(
+            counts.owners,
+            (features.index[0, counts.buckets] >= 0) & (elsewhere[part, counts.buckets] >= least),
+            minlength=counts.texts,
+        )
+        / np.maximum(np.bincount(counts.owners, minlength=counts.texts), 1)
+        for counts, part in read
+    ]
+    return max(_LEAST, round(FAMILIAR * float(np.quantile(np.concatenate(shares), 0.01)), 6))
