@@ -35,8 +35,9 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     `calibration`, `confusion`, `worst`.
 
     The first two hold figures as [value, lower, upper] with 95 % bounds; `apgr` and `cpt50` are among them for two models,
-    `curve_area` where models differ in cost, `cost_saved` and `seconds_saved` (shares) beside the best single model. An unknown cost or wait counts as the model's mean; `cost` or `seconds` is left out
-    when nothing is known of it at all. Raises NoDataError when no question has all models' outcomes.
+    `curve_area` where models differ in cost, `cost_saved` and `seconds_saved` (shares) beside the best single model. An
+    unknown cost or wait counts as the model's mean, a model of which none is known as the dearest; `cost` or `seconds` is left
+    out when nothing is known of it at all. Raises NoDataError when no question has all models' outcomes.
     """
     examples = examples.pick(np.arange(len(examples)), router.models)
     whole = np.flatnonzero(~np.isnan(examples.scores).any(axis=1))
@@ -85,7 +86,8 @@ class _Judged:
         self.truth = np.array(examples.labels, dtype=object)
         self.costs = filled(examples.costs)
         known = {"cost": examples.costs, "seconds": examples.waits}
-        self.paid = {name: filled(table) for name, table in known.items() if not np.isnan(table).all()}
+        self.told = {name: (~np.isnan(table)).sum(axis=0) > 0 for name, table in known.items()}
+        self.paid = {name: filled(table) for name, table in known.items() if self.told[name].any()}
         picked = examples.scores[np.arange(len(examples)), self.chosen]
         self.within = picked >= examples.scores.max(axis=1) - settings.confidence_tolerance
         self.factors, self.along = curve_choices(self.expected, self.costs)
@@ -109,7 +111,7 @@ class _Judged:
         draws = resamples(examples.groups[rows], self.settings.seed)
         found: dict[str, Any] = {name: interval(column, draws) for name, column in columns.items()}
         for name, paid in self.paid.items():
-            less = saved(columns[name], paid[rows][:, best], draws)
+            less = saved(columns[name], paid[rows][:, best], draws) if self.told[name][best] else None
             if less is not None:
                 found[f"{name}_saved"] = less
         gaps = [means_in(columns[name], draws) for name in ("gain", "oracle", "best_single")]
@@ -140,7 +142,11 @@ class _Judged:
         columns = {"score": self.examples.scores, **self.paid}
         means = {name: values.mean(axis=0) for name, values in columns.items()}
         return {
-            model: {name: float(values[at]) for name, values in means.items()}
+            model: {
+                name: float(values[at])
+                for name, values in means.items()
+                if name == "score" or self.told[name][at]
+            }
             for at, model in enumerate(self.router.models)
         }
 

@@ -51,7 +51,8 @@ class Examples:
         return np.array([int(group[:12], 16) % count for group in self.groups], dtype=np.int64)
 
     def utilities(self, settings: Learning) -> Doubles:
-        """Utility of each answer, (n, m), NaN where its score is; an unknown cost or wait counts as the model's mean."""
+        """Utility of each answer, (n, m), NaN where its score is; an unknown cost or wait counts as the model's mean, that of
+        a model of which none is known as the dearest model's."""
         utilities = self.scores.copy()
         for factor, paid in ((settings.lambda_cost, self.costs), (settings.lambda_latency, self.waits)):
             if factor:
@@ -140,16 +141,16 @@ def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | N
     return kept.pick(rows)
 
 
-def column_means(table: Doubles) -> Doubles:
-    """Mean of each column over what is known, 0 where nothing is."""
+def usual(table: Doubles) -> Doubles:
+    """Mean of each column over what is known; where nothing of it is, the largest of them: the unknown is not cheap."""
     seen = ~np.isnan(table)
     means: Doubles = np.nan_to_num(table).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    return means
+    return np.where(seen.any(axis=0), means, means.max(initial=0.0))
 
 
 def filled(table: Doubles) -> Doubles:
-    """The same with each column's mean where it is unknown, 0 where nothing of it is known."""
-    return np.where(np.isnan(table), column_means(table), table)
+    """The same with what is `usual` of its column where it is unknown, 0 where nothing is known at all."""
+    return np.where(np.isnan(table), usual(table), table)
 
 
 def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
 from flywheel_core.learn.ensemble import fit_ensemble
-from flywheel_core.learn.examples import Examples, column_means, trainable
+from flywheel_core.learn.examples import Examples, trainable, usual
 from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.labels import Trained, label_classifier, scores_by_label
@@ -56,10 +56,8 @@ class _Training:
         self.categories = tuple(categories.get(model, GENERAL) for model in examples.models)
         self.utilities = examples.utilities(settings)
         self.means, self.ease, self.differences = split_scores(examples.scores, examples.weights)
-        self.costs = _known_costs(examples.costs)
-        self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * _known_costs(
-            examples.waits
-        )
+        self.costs = usual(examples.costs)
+        self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * usual(examples.waits)
         self.best = int(np.argmax(self.means - self.prices))
 
     def run(self, single: bool) -> Trained:
@@ -212,13 +210,6 @@ class _Training:
         )
         figures = {"examples": len(self.examples), "best_single": router.best_single}
         return Trained(replace(router, policy=replace(router.policy, confidence=confidence)), figures)
-
-
-def _known_costs(table: Doubles) -> Doubles:
-    """Mean per model; a model of which nothing is known counts as the dearest."""
-    known = ~np.isnan(table).all(axis=0)
-    means = column_means(table)
-    return np.where(known, means, means[known].max(initial=0.0))
 
 
 def _fold_count(examples: int, settings: Learning) -> int:

@@ -143,7 +143,11 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
             {"router, the more cost weighs the further left": sorted(set(curve))} if curve else {},
             named={
                 **({"as configured": (overall["cost"][0] * PER, overall["routed"][0])} if curve else {}),
-                **{model: (one["cost"] * PER, one["score"]) for model, one in singles.items() if curve},
+                **{
+                    model: (one["cost"] * PER, one["score"])
+                    for model, one in singles.items()
+                    if curve and "cost" in one
+                },
             },
             title="Cost and quality",
             x_unit=COST_UNIT,

@@ -109,6 +109,24 @@ def test_a_cost_of_which_nothing_is_known_is_in_no_figure_and_not_0() -> None:
     assert '<td class="n">–</td>' in evaluation_page(figures, questions="made up")
 
 
+def test_a_model_whose_cost_nobody_knows_is_the_dearest_and_not_free() -> None:
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    best, priced = router.models.index(router.best_single), QUICK.model_copy(update={"lambda_cost": 10.0})
+    costs = examples.costs.copy()
+    costs[:, best], costs[:, best - 1] = np.nan, 0.05
+    examples = replace(examples, costs=costs)
+    figures = evaluate(router, examples, priced)
+    assert figures["overall"]["cost"][0] == pytest.approx(0.05)
+    assert figures["overall"]["utility"][0] == pytest.approx(examples.scores[:, best].mean() - 0.5)
+    assert "cost_saved" not in figures["overall"]
+    assert set(figures["singles"][router.best_single]) == {"score", "seconds"}
+    assert figures["curve"][-1][0] < 0.05
+    assert '<td class="n">–</td>' in evaluation_page(figures, questions="made up")
+    retrained = train_examples(examples, priced, version="v", categories=CATEGORIES).router
+    assert retrained.policy.prices[best] == max(retrained.policy.prices)
+
+
 def test_bounds_are_those_of_the_figure_worked_out_in_each_resample() -> None:
     random = np.random.default_rng(1)
     truth, guess = random.choice(["a", "b", "c"], 90), random.choice(["a", "b"], 90)
