@@ -109,14 +109,21 @@ class Registry:
         """Judge once and for all: `decide` gets the looks so far and gives reason and figures, which are written down.
 
         The same champion, challenger and last day give the entry that is there already: a night that runs again spends
-        no further look. Raises RouterError when another champion is in service by now.
+        no further look. One without a look is judged again, by the settings of now. Raises RouterError when another
+        champion is in service by now.
         """
         with self._locked():
             self._expect(champion.sequence)
-            for entry in self.judgements(champion):
-                if (entry.version, entry.last_day) == (version, last_day):
-                    return entry
+            same = [
+                entry
+                for entry in self.judgements(champion)
+                if (entry.version, entry.last_day) == (version, last_day)
+            ]
+            if same and same[-1].figures.get("look") is not None:
+                return same[-1]
             reason, figures = decide(self.looks(champion))
+            if same and (same[-1].reason, same[-1].figures) == (reason, figures):
+                return same[-1]
             entry = Entry(
                 kind="judged",
                 version=version,

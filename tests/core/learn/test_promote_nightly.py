@@ -155,6 +155,18 @@ def test_a_night_that_runs_again_spends_no_further_look(layout: Layout, settings
     assert len(registry.history()) == 3
 
 
+def test_a_night_that_was_not_yet_is_judged_by_the_settings_of_now_when_it_runs_again(
+    layout: Layout, settings: Config
+) -> None:
+    patient = settings.model_copy(update={"promotion": Promotion(min_questions=10_000)})
+    first, again = (night(layout, patient, 0) for _ in range(2))
+    assert (first.verdict, again.verdict, again.figures) == ("not_yet", "not_yet", first.figures)
+    registry = Registry(layout, toy.verify)
+    assert len(registry.judgements(first.champion)) == 1
+    hasty = night(layout, settings.model_copy(update={"promotion": Promotion(min_questions=20)}), 0)
+    assert (hasty.verdict, hasty.figures["look"]) == ("promoted", 1)
+
+
 def test_a_promotion_that_was_killed_after_the_judgement_is_finished_by_the_next_run(
     layout: Layout, settings: Config
 ) -> None:
