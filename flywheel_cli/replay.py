@@ -86,7 +86,7 @@ def _print(result: Replay) -> None:
     print_table(columns, rows, title=f"Mean score per day, {len(result.models)} models")
     summary = result.summary()
     if summary is None:
-        click.echo("no day was served by a router: a replay needs two days or more")
+        click.echo(_why_no_summary(result))
         return
     click.echo(
         f"{summary.questions:,} questions on {summary.days} days, mean scores:\n"
@@ -102,3 +102,13 @@ def _print(result: Replay) -> None:
             f"cost of 1,000 questions: flywheel {shown(1_000 * summary.cost)}, "
             f"best single {shown(1_000 * summary.cost_single)}"
         )
+
+
+def _why_no_summary(result: Replay) -> str:
+    if any(day.router for day in result.days):
+        return (
+            "no question of a served day has a score of both the router's choice and the best single model's"
+        )
+    if len(result.days) < 2:
+        return "no day was served by a router: a replay needs two days or more"
+    return f"no day was served by a router: {result.days[-1].reason}"

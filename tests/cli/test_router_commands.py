@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import os
 import re
 import time
@@ -19,6 +20,7 @@ from flywheel_core.learn.why import words_that_spoke
 from flywheel_core.records import DataPoint, Response, encode_point
 from flywheel_gateway.decisions import DecisionRecord, decision_file, new_decision_id
 from tests.cli.conftest import Run, parsed
+from tests.cli.recorded import point
 from tests.core.learn import toy
 from tests.core.learn.questions import CATEGORIES, frame, train
 from tests.core.learn.small import publish_single
@@ -306,3 +308,11 @@ def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> N
     page = (tmp_path / "page.html").read_text()
     assert page.count("<svg") == 2
     assert "<script" not in page
+
+
+def test_a_replay_that_no_router_served_says_why(run: Run, tmp_path: Path) -> None:
+    lines = [json.dumps(point(f"p{day.day}", "why?", day, coder=None, all_round=None)) for day in toy.days(2)]
+    (tmp_path / "unscored.jsonl").write_text("".join(line + "\n" for line in lines))
+    (tmp_path / "one-day.jsonl").write_text(lines[0] + "\n")
+    assert "nothing to train on" in run("replay", "unscored.jsonl", "--folder", "unscored").stdout
+    assert "two days or more" in run("replay", "one-day.jsonl", "--folder", "one-day").stdout
