@@ -14,10 +14,13 @@ from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
-from flywheel_core.learn.router import Router
+from flywheel_core.learn.router import Router, label_shares
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles, means_of, shrunken_table
+from flywheel_core.learn.text import question_group
 
+FOLDS = 5
+"""Folds of the cross-validation that confidence is set by."""
 SHRINKAGE = 20.0
 """Examples of a label that a model's mean over all labels weighs, as in the cluster tables."""
 
@@ -59,6 +62,7 @@ def train_labels(
         )
         table, _ = features.transform(used, jobs=settings.jobs)
         classifier = label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
+        unseen = _unseen_shares(used, table, features.dimensions, wanted, kept)
     shares = np.array([(wanted == label).mean() for label in kept])
     policy = Policy(
         int(shares.argmax()),
@@ -83,10 +87,10 @@ def train_labels(
         classifier,
         tuple(kept),
     )
-    scores = router.forecast(used).scores
     truth = (wanted[:, None] == np.array(kept, dtype=object)).astype(float)
-    chosen = scores.argmax(axis=1)
-    confidence = fit_confidence(scores, truth, chosen, np.ones(len(used)), settings.confidence_tolerance)
+    confidence = fit_confidence(
+        unseen, truth, unseen.argmax(axis=1), np.ones(len(used)), settings.confidence_tolerance
+    )
     router = replace(router, policy=replace(policy, confidence=confidence))
     return Trained(
         router,
@@ -104,6 +108,25 @@ def label_classifier(
     """Least squares on one column a label: its forecasts are the labels' shares, near enough."""
     target = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
     return MultiRidge().fit(ridge_table(table, dimensions), target, weights)
+
+
+def _unseen_shares(
+    texts: Sequence[str],
+    table: NDArray[np.float32],
+    dimensions: int,
+    wanted: NDArray[Any],
+    labels: Sequence[str],
+) -> Doubles:
+    """Shares of the labels, (n, l), each row's by a classifier that has not seen it nor a text that is alike."""
+    folds = np.array([int(question_group(text)[:12], 16) % FOLDS for text in texts])
+    shares = np.full((len(texts), len(labels)), 1 / len(labels))
+    for fold in np.unique(folds):
+        inside, outside = folds != fold, folds == fold
+        if inside.any():
+            weights = np.ones(int(inside.sum()))
+            classifier = label_classifier(table[inside], dimensions, wanted[inside], labels, weights)
+            shares[outside] = label_shares(classifier, table[outside], dimensions)
+    return shares
 
 
 def scores_by_label(

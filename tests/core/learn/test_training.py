@@ -152,6 +152,18 @@ def test_labels_alone_make_a_classifier() -> None:
     assert np.mean([one == two for one, two in zip(found, fresh["label"], strict=True)]) > 0.9
 
 
+def test_confidence_of_a_classifier_of_labels_comes_true_on_new_texts() -> None:
+    """Labels drawn by lot: a classifier that is asked about its own training texts remembers some of them."""
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdefghij"), 6)) for _ in range(1_000)]
+    texts = [" ".join(random.choice(words, 12)) for _ in range(1_200)]
+    labels = random.choice(list(CATEGORIES.values()), 1_200).tolist()
+    router = train_labels(texts[:600], labels[:600], CATEGORIES, QUICK, version="v").router
+    decisions = router.decide_all(texts[600:])
+    came = np.mean([one.category == label for one, label in zip(decisions, labels[600:], strict=True)])
+    assert abs(np.mean([one.confidence for one in decisions]) - came) < 0.05
+
+
 def test_labels_of_no_model_are_refused() -> None:
     with pytest.raises(NoDataError, match="no text whose label"):
         train_labels(["a"], ["law"], {"m-math": "math"}, QUICK, version="v")
