@@ -25,6 +25,8 @@ from flywheel_core.learn.targets import Doubles, means_of, split_scores
 
 ADVANTAGES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04)
 """Leads over the best single model that the policy may ask for, in utility."""
+SELDOM, SELDOM_ERRORS = 0.5, 2.0
+"""Share of the answers of the model with most, below which a model was seldom asked; and how far ahead it then has to be."""
 
 
 def train_examples(
@@ -58,7 +60,19 @@ class _Training:
         self.means, self.ease, self.differences = split_scores(examples.scores, examples.weights)
         self.costs = usual(examples.costs)
         self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * usual(examples.waits)
-        self.best = int(np.argmax(self.means - self.prices))
+        self.best = self._steadiest()
+
+    def _steadiest(self) -> int:
+        """Number of the best single model. All questions go there when in doubt, so a model that was asked too seldom to be
+        compared has to be ahead by `SELDOM_ERRORS` standard errors of its mean."""
+        known = ~np.isnan(self.examples.scores)
+        answers = known.sum(axis=0)
+        off = np.nan_to_num(self.examples.scores - self.means)
+        spread = float(np.sqrt((off**2).sum() / answers.sum()))
+        doubt = np.where(
+            answers < SELDOM * answers.max(), SELDOM_ERRORS * spread / np.sqrt(np.maximum(answers, 1)), 0.0
+        )
+        return int(np.argmax(self.means - self.prices - doubt))
 
     def run(self, single: bool) -> Trained:
         """The router; the best single model's when there is too little to learn from, or nothing to choose."""

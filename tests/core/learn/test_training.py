@@ -126,6 +126,18 @@ def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
     assert router.models == ("m-general",)
 
 
+def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None:
+    """Its first answers may all be good ones; everything would go there."""
+    examples = read_examples(frame(600), QUICK)
+    for lead, best in ((0.05, "m-general"), (0.5, "m-code")):
+        scores = np.full_like(examples.scores, np.nan)
+        scores[:, 1:] = np.arange(600)[:, None] % 2 * 0.8
+        scores[:25, 0] = scores[:25, 1] + lead
+        told = replace(examples, scores=scores)
+        router = train_examples(told, QUICK, version="v", categories=CATEGORIES, single=True).router
+        assert router.best_single == best
+
+
 def test_an_example_weighs_as_many_data_points_as_are_merged_in_it() -> None:
     rows = frame(2).with_columns(weight=pl.Series([3, 1]))
     assert read_examples(rows, QUICK).weights.tolist() == [3.0, 1.0]
