@@ -69,6 +69,12 @@ def list_(settings: Settings, last: int) -> None:
     now = champion.version if champion else None
     if not versions:
         click.echo("no router yet; train one: flywheel train", err=True)
+    elif now is not None and now not in versions:
+        click.echo(
+            f"{now} is in service, and its folder is gone: put another one into service:"
+            " flywheel router promote VERSION",
+            err=True,
+        )
     print_table(("version", "in service"), [(name, name == now) for name in versions], title="Routers")
     for one in history[-last:]:
         entry = one.entry

@@ -92,7 +92,7 @@ def verify_router(folder: Path) -> dict[str, bytes]:
     except OSError as error:
         raise RouterError(
             f"router {folder.name} is not whole: {folder / str(error.filename or '')}: {error.strerror}",
-            hint="train it again, or roll back: flywheel router rollback",
+            hint="train it again, or put another one into service: flywheel router promote VERSION",
             code="router_damaged",
         ) from None
     if matched is None:
@@ -102,7 +102,7 @@ def verify_router(folder: Path) -> dict[str, bytes]:
         if found != said:
             raise RouterError(
                 f"{folder / name} is damaged: its SHA-256 is {found}, {SUMS} says {said}",
-                hint="train it again, or roll back: flywheel router rollback",
+                hint="train it again, or put another one into service: flywheel router promote VERSION",
                 code="router_damaged",
             )
     return content

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ def test_list_shows_what_can_be_promoted_when_the_pointer_is_damaged(run: Run, l
     assert "router promote VERSION" in found.stderr
     assert run("router", "promote", "to-math").exit_code == 0
     assert "in service" in run("router", "list").output
+
+
+def test_list_tells_when_the_folder_of_the_one_in_service_is_gone(run: Run, layout: Layout) -> None:
+    run("router", "promote", "to-big")
+    assert "gone" not in run("router", "list").stderr
+    shutil.rmtree(layout.router("to-big"))
+    found = run("router", "list")
+    assert found.exit_code == 0
+    assert "to-big is in service, and its folder is gone" in found.stderr
+    assert "router promote VERSION" in found.stderr
 
 
 def test_show_says_what_a_version_is_and_whether_it_is_whole(run: Run, layout: Layout) -> None:
