@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +41,9 @@ def _http_url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme not in ("http", "https") or not rest or any(mark.isspace() for mark in text):
         raise ValueError("an address begins with http:// or https:// and has no white space")
+    address = urlsplit(text)
+    if not address.hostname or address.port == 0:  # asking for the port refuses what is no port
+        raise ValueError("an address names a host, and a port only from 1 to 65535")
     return text.rstrip("/")
 
 
@@ -57,11 +61,13 @@ def _day(text: str) -> str:
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Url = Annotated[str, AfterValidator(_http_url), Kind("an address that begins with http:// or https://")]
+Url = Annotated[
+    str, AfterValidator(_http_url), Kind("an address that begins with http:// or https:// and names a host")
+]
 ModelUrl = Annotated[
     str,
     AfterValidator(_without_v1),
-    Kind("an address that begins with http:// or https:// and does not end in /v1"),
+    Kind("an address that begins with http:// or https://, names a host and does not end in /v1"),
 ]
 DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 Seconds = Annotated[float, Unit("s")]

@@ -42,7 +42,7 @@ def find_problems(
     """
     details = error.errors(include_url=False)
     paths = [tuple(detail["loc"]) for detail in details]
-    if all(path and not _decides_models(path) for path in paths):
+    if all(path and not (path[0] == "models" and len(path) < 3) for path in paths):
         try:
             Config.model_validate(_without(values, paths))
         except ValidationError as rest:
@@ -52,44 +52,59 @@ def find_problems(
     problems: list[Problem] = []
     for detail in details:
         if detail["type"] == "unknown_models":
-            problems += _unknown_models(detail, places, origin)
+            problems += _unknown_models(detail, paths, places, origin)
         else:
             problems.append(_problem(detail, places, origin))
     return problems
 
 
-def _decides_models(path: Place) -> bool:
-    """Whether the setting at `path` has a say in which models there are or are named."""
-    return (path[0] == "models" and len(path) < 3) or "candidate_models" in path or path[0] == "routing"
+def _names_models(path: Place) -> bool:
+    """Whether the setting at `path` has a say in which models are named."""
+    return "candidate_models" in path or path[0] == "routing"
 
 
 def _without(values: dict[str, Any], paths: list[Place]) -> dict[str, Any]:
-    """A copy of `values` without what stands at `paths`."""
+    """A copy of `values` without the settings at `paths`; a list goes as a whole, so that its entries keep their places."""
     kept = deepcopy(values)
     for path in paths:
         node: Any = kept
-        for part in path[:-1]:
-            node = node.get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict):
-            node.pop(path[-1], None)
+        for place, part in enumerate(path, 1):
+            if not isinstance(node.get(part), dict) or place == len(path):
+                node.pop(part, None)
+                break
+            node = node[part]
     return kept
 
 
 def _where(at: Place, places: Mapping[Place, str], origin: str) -> str:
+    if at not in places:
+        # a variable that reaches too deep made a section here: the place below is its own
+        below = next((places[place] for place in places if place[: len(at)] == at), None)
+        if below is not None:
+            return below
     return next((places[at[:size]] for size in range(len(at), -1, -1) if at[:size] in places), origin)
 
 
-def _unknown_models(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> list[Problem]:
-    """One problem a name that was given; of names that are there by default one for each setting."""
+def _unknown_models(
+    detail: ErrorDetails, malformed: list[Place], places: Mapping[Place, str], origin: str
+) -> list[Problem]:
+    """One problem a name that was given; of names that are there by default one for each setting.
+
+    Of `malformed` settings nothing is said again, and nothing of defaults that may stand there for want of what was meant.
+    """
     context = detail["ctx"]
     known = f"known are {', '.join(context['known'])}"
+    defaults_are_meant = not any(map(_names_models, filter(None, malformed)))
     problems = []
     defaults: dict[Place, list[str]] = {}
     for path, name in context["unknown"]:
         at: Place = tuple(int(part) if part.isdigit() else part for part in path.split("."))
         setting = at[:-1] if isinstance(at[-1], int) else at
+        if any(bad and bad[: len(setting)] == setting[: len(bad)] for bad in malformed):
+            continue
         if at not in places and setting not in places:
-            defaults.setdefault(setting, []).append(repr(name))
+            if defaults_are_meant:
+                defaults.setdefault(setting, []).append(repr(name))
             continue
         nearest = difflib.get_close_matches(name, context["known"], n=1)
         way_on = f"did you mean {nearest[0]}?" if nearest else known

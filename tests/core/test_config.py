@@ -143,6 +143,25 @@ def test_a_bad_variable_is_named_as_such(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        ("FLYWHEEL__COLLECTOR__PORT__X", "collector.port: must be a whole number, 0..65535"),
+        (
+            "FLYWHEEL__DATA_COLLECTION__TRAINING__CANDIDATE_MODELS__0",
+            "data_collection.training.candidate_models: must be a list of names, 1..64 entries",
+        ),
+    ],
+)
+def test_a_variable_that_makes_a_section_of_a_value_is_named(
+    tmp_path: Path, variable: str, setting: str
+) -> None:
+    last = variable.rpartition("__")[2].lower()
+    assert refusal(tmp_path, "", **{variable: "a"}) == [
+        f"environment variable {variable}: {setting}; the variable has {{'{last}': 'a'}}"
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("data_colection: {}", "1: data_colection: there is no such setting; did you mean data_collection?"),
@@ -172,6 +191,32 @@ def test_models_that_are_not_in_the_table_are_all_named_beside_other_mistakes(tm
         "flywheel.yaml:4: data_collection.training.candidate_models.1: 'smal' is not in models; did you mean small?",
         "flywheel.yaml:1: routing.default_model: the default 'qwen-max' is not in models; known are big, small",
     ]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "is_malformed"),
+    [("[]", True), ("[qwen-max, 5]", True), ("5", True), ("[qwen-max]", False)],
+)
+def test_a_name_that_is_no_model_is_named_beside_malformed_lists_of_models(
+    tmp_path: Path, candidates: str, is_malformed: bool
+) -> None:
+    found = refusal(
+        tmp_path,
+        f"data_collection:\n  training:\n    candidate_models: {candidates}\n"
+        "routing:\n  default_model: qwen-maxx\n  fallback_models: 7\n",
+    )
+    assert found[-1] == (
+        "flywheel.yaml:5: routing.default_model: 'qwen-maxx' is not in models; did you mean qwen-max?"
+    )
+    assert len(found) == 2 + is_malformed
+
+
+def test_a_misspelt_setting_is_not_taken_for_a_default_that_is_missing(tmp_path: Path) -> None:
+    (found,) = refusal(
+        tmp_path,
+        "models: {big: {}}\nrouting: {default_modl: big}\ndata_collection: {training: {candidate_models: [big]}}\n",
+    )
+    assert "did you mean default_model?" in found
 
 
 def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) -> None:
@@ -228,6 +273,20 @@ def test_an_address_that_would_get_v1_twice_is_refused(tmp_path: Path, address: 
         load_config(file, {})
     assert (
         Model(base_url=address.removesuffix("/").removesuffix("v1")).base_url == address.partition("/v1")[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http:///v1/evaluate", "http://:8090", "http://?a", "http://h:99999/c", "http://h:x", "http://[::1"],
+)
+def test_an_address_without_a_host_or_with_a_port_that_is_none_is_refused(
+    tmp_path: Path, address: str
+) -> None:
+    (found,) = refusal(tmp_path, f"data_collection: {{storage_endpoint: '{address}'}}")
+    assert found == (
+        "flywheel.yaml:1: data_collection.storage_endpoint: must be an address that begins with http:// or https:// "
+        f"and names a host; the file has '{address}'"
     )
 
 
