@@ -8,7 +8,7 @@ import click
 
 from flywheel_cli.options import Settings, settings_options
 from flywheel_cli.output import print_error
-from flywheel_core.errors import FlywheelError, UsageError
+from flywheel_core.errors import FlywheelError, StorageError, UsageError
 
 
 class Entry(NamedTuple):
@@ -86,6 +86,12 @@ class CommandGroup(click.Group):
             ctx.exit(error.exit_status)
         except click.UsageError as error:
             _refuse(error, as_json=settings.as_json)
+        except OSError as error:
+            if error.filename is None:
+                raise  # nobody could say of what
+            refused = StorageError(f"cannot use {error.filename}: {error.strerror}")
+            print_error(refused, as_json=settings.as_json)
+            ctx.exit(refused.exit_status)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flywheel_core.errors import StorageError, UsageError
@@ -152,7 +153,9 @@ class Layout:
         folder = self.tables / name
         if not folder.is_dir():
             return []
-        return sorted(date.fromisoformat(path.stem) for path in folder.glob("????-??-??.parquet"))
+        # not glob, for which a folder that may not be read is an empty one
+        named = [path for path in folder.iterdir() if fnmatchcase(path.name, "????-??-??.parquet")]
+        return sorted(date.fromisoformat(path.stem) for path in named)
 
     def dataset(self, version: str) -> Path:
         """The folder of a dataset version."""
@@ -200,18 +203,23 @@ def sync_file(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; what was written there replaces `path` when the block ends well.
 
-    Raises StorageError, naming the path, when the system refuses. Nothing is left behind on failure.
+    Where `path` is a link, the file that it leads to is replaced. Raises StorageError, naming the path, when the system
+    refuses, and for what is there and no file: a device such as /dev/null would be one afterwards. Nothing is left
+    behind on failure.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise StorageError(f"cannot write {path}: it is there and no file", hint="name a file")
+        target = path.resolve() if path.is_symlink() else path
+        target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
     try:
         yield temporary
         sync_file(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        temporary.replace(target)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -229,10 +237,10 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
     An existing `path` is left as it is: versions are immutable. Raises StorageError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-    temporary.mkdir()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
         fill(temporary)
         for entry in sorted(temporary.rglob("*")):
             if entry.is_file():

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from flywheel_cli.main import COMMANDS, Entry, main
-from flywheel_core.errors import NoDataError
+from flywheel_core.errors import NoDataError, StorageError
 from tests.cli.conftest import Run
 
 
@@ -121,6 +121,17 @@ def test_all_days_of_an_empty_folder_is_no_data(run: Run) -> None:
     result = run("ingest", "all")
     assert result.exit_code == NoDataError.exit_status
     assert result.stderr.startswith("error[no_data]: there are no days yet\n")
+
+
+def test_a_file_that_the_system_refuses_is_named_and_no_traceback(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / ".keys.json.lock").mkdir()
+    result = run("--data-dir", str(tmp_path / "data"), "keys", "create", "east")
+    assert result.exit_code == StorageError.exit_status
+    assert (
+        result.stderr
+        == f"error[storage_failed]: cannot use {tmp_path}/data/.keys.json.lock: Is a directory\n"
+    )
 
 
 def test_an_unexpected_exception_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

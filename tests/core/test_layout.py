@@ -1,5 +1,6 @@
 """Where everything lies, and that a reader never meets half a file."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -78,6 +79,49 @@ def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path: Path) ->
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "there" / "file")
+    for content in (b"first", b"second"):
+        write_atomically(link, content)
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "file").read_bytes() == b"second"
+
+
+def test_what_is_there_and_no_file_is_never_replaced(tmp_path: Path) -> None:
+    """As /dev/null would be, by whoever may write there."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    linked = tmp_path / "linked"
+    linked.symlink_to(pipe)
+    for path in (pipe, linked, tmp_path):
+        with pytest.raises(StorageError, match=f"cannot write {path}: it is there and no file"):
+            write_atomically(path, b"content")
+    assert pipe.is_fifo()
+
+
+def test_a_version_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "versions").write_text("no folder")
+    with pytest.raises(StorageError, match=r"cannot write .*versions/v1: "):
+        publish_folder(tmp_path / "versions" / "v1", lambda folder: None)
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    (layout.tables / "responses").mkdir(parents=True)
+
+    def refuse(_path: object) -> None:
+        raise PermissionError(13, "Permission denied", "responses")
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(PermissionError):
+        layout.table_days("responses")
 
 
 def test_a_write_that_the_system_refuses_names_the_file(tmp_path: Path) -> None:
