@@ -119,9 +119,10 @@ def _raw_lines(points: list[DataPoint], source: str, received_at: float) -> byte
 def _check_media_type(content_type: bytes | None) -> None:
     if content_type is None or content_type == b"application/json":
         return
-    kind, _, parameters = content_type.decode("latin-1").partition(";")
-    charset = parameters.lower().partition("charset=")[2].strip(' "')
-    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+    kind, *parameters = (part.strip().lower() for part in content_type.decode("latin-1").split(";"))
+    named = (parameter.partition("=")[::2] for parameter in parameters)
+    charsets = {value.strip('"') for name, value in named if name == "charset"}
+    if kind != "application/json" or not charsets <= {"", "utf-8", "utf8"}:
         raise RequestError("media_type_unsupported", "the Content-Type is not application/json in UTF-8")
 
 

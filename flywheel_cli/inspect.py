@@ -1,8 +1,9 @@
 """Looking at what is there: `status`, `sql` and `report`."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def sql(settings: Settings, query: str, limit: int) -> None:
         answer = connection.execute(text)
         if answer is None:  # what DuckDB's types say cannot be: there was nothing but blanks or comments
             raise UsageError("the query holds no statement", code="query_failed")
-        columns = [column[0] for column in answer.description or ()]
+        columns = _told_apart([column[0] for column in answer.description or ()])
         rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
     except duckdb.Error as error:
         raise UsageError(
@@ -149,6 +150,15 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     print_rows(columns, [[_short(value) for value in row] for row in rows[:limit]])
     if len(rows) > limit:
         click.echo(f"the first {limit} rows; --limit shows more, --json all", err=True)
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, a second `a` as `a_2`: under one name a JSON object would hold the last column alone."""
+    found: list[str] = []
+    for name in names:
+        fitting = chain([name], (f"{name}_{number}" for number in count(2)))
+        found.append(next(one for one in fitting if one not in found and (one == name or one not in names)))
+    return found
 
 
 def _short(value: Any) -> Any:

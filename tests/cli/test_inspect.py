@@ -127,6 +127,11 @@ def test_sql_sees_every_table(run: Run, labelled: Path) -> None:
     ]
 
 
+def test_sql_tells_columns_of_one_name_apart(run: Run, labelled: Path) -> None:
+    result = run("sql", "--json", "select 1 as a, 2 as a, 3 as a_2, 4 as a")
+    assert json.loads(result.stdout) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
+
+
 def test_sql_reads_a_query_from_standard_input(labelled: Path) -> None:
     result = CliRunner().invoke(main, ["sql", "-", "--json"], input="select 1 + 1 as two")
     assert json.loads(result.stdout) == [{"two": 2}]

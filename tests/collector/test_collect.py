@@ -83,7 +83,14 @@ def test_a_gzip_body_is_taken(collector: Process) -> None:
 
 @pytest.mark.parametrize(
     "media_type",
-    ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8", None],
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        'application/json; charset="utf-8"; profile=points',
+        "application/json;",
+        None,
+    ],
 )
 def test_json_media_types_and_none_at_all_are_taken(collector: Process, media_type: str | None) -> None:
     headers = {} if media_type is None else {"content-type": media_type}
