@@ -32,7 +32,7 @@ __all__ = [
     "verify_dataset",
 ]
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when the same inputs and settings would give other files."""
 
 MANIFEST = "dataset.json"

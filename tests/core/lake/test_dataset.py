@@ -22,7 +22,7 @@ from flywheel_core.lake.dataset import (
 )
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.schemas import EXAMPLES
-from tests.core.lake.lakes import CONFIG, DAY, build_day, contents, line, point, write_raw
+from tests.core.lake.lakes import CONFIG, DAY, build_day, contents, line, point, response, write_raw
 
 NEXT = DAY + timedelta(days=1)
 
@@ -116,6 +116,30 @@ def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layo
     assert free.version != built.version
     assert {row["weight"] for row in examples_of(layout, free.version)} == {25, 10, 1}
     assert free.manifest["counts"]["weight_capped"] == 0
+
+
+def test_a_mean_that_is_exactly_the_least_score_gives_its_label(layout: Layout) -> None:
+    """As floats 2.4 / 3 is a little less than 0.8."""
+    scores = (0.7, 0.8, 0.9)
+    write_raw(
+        layout, [point(f"p{score}", {"big": score, "coder": 0.1}, question="What?") for score in scores]
+    )
+    build_day(layout, DAY)
+    labelling = CONFIG.labelling.model_copy(update={"min_score": 0.8})
+    built = build_dataset(layout, DAY, CONFIG.model_copy(update={"labelling": labelling}))
+    (row,) = examples_of(layout, built.version)
+    assert (row["rule"], row["label"], row["score"]) == ("single_best", "general", 0.8)
+
+
+def test_equal_mean_costs_are_a_tie_that_the_declared_order_decides(layout: Layout) -> None:
+    """As floats 0.3 / 3 is a little less than 0.1."""
+    points = [point(f"p{cost}", {"big": 0.9, "coder": 0.9}, question="What?") for cost in (0.0, 0.1, 0.2)]
+    for made, cost in zip(points, (0.0, 0.1, 0.2), strict=True):
+        made["responses"] = {"big": response("big", cost=0.1), "coder": response("coder", cost=cost)}
+    write_raw(layout, points)
+    build_day(layout, DAY)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert (row["rule"], row["best_model"]) == ("tie_declared", "big")
 
 
 def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layout: Layout) -> None:
