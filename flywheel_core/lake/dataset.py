@@ -19,6 +19,7 @@ from flywheel_core.lake.engine import engine, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
 from flywheel_core.lake.selection import select_examples
+from flywheel_core.lake.tables import row_count
 
 __all__ = [
     "SPLITS",
@@ -56,7 +57,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     Its version is `YYYYMMDD-` and a hash of settings and inputs, so the same ones give the same version and bytes.
     What it costs depends on the window's `training_examples`, never on raw files or on days before the window.
     Raises NoDataError when no day of the window has `training_examples`, StorageError when files cannot be read
-    or written.
+    (it says of which day) or written.
     """
     window = [last_day - timedelta(days=back) for back in reversed(range(config.dataset.window_days))]
     present = set(layout.table_days("training_examples"))
@@ -80,6 +81,8 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     if (path / MANIFEST).is_file():
         os.utime(path)  # the version that was asked for last is the latest one
     else:
+        for day, table in files.items():
+            row_count(table, day)
         missing = [day.isoformat() for day in window if day not in present]
         head = {"version": version, **plan, "days_missing": missing}
         with engine(layout, config) as connection:

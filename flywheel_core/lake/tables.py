@@ -150,6 +150,7 @@ def _view_of_day(connection: duckdb.DuckDBPyConnection, layout: Layout, name: st
         raise NoDataError(
             f"there is no table {name} for {day}", hint=f"build it first: flywheel ingest {day}, then label"
         )
+    row_count(path, day)  # DuckDB would name a damaged file, and not what to do
     connection.read_parquet(str(path)).create_view(name)
 
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from flywheel_core.errors import NoDataError, StorageError, UsageError
+from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
@@ -219,6 +220,20 @@ def test_a_damaged_file_is_named_with_what_to_do(layout: Layout) -> None:
         with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
             read(layout, "label_distribution", [DAY, NEXT])
         assert told.value.hint == f"build the day again: flywheel ingest {NEXT}, then flywheel label {NEXT}"
+
+
+def test_a_damaged_table_that_another_is_made_from_is_named_with_what_to_do(layout: Layout) -> None:
+    write_raw(layout, [point("a", {"big": 0.5, "coder": 0.25})])
+    build_day(layout, DAY)
+    for name in ("training_examples", "responses"):
+        damaged = layout.table(name, DAY)
+        damaged.write_bytes(damaged.read_bytes()[:-8])
+        with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
+            if name == "responses":
+                build_table(layout, "training_examples", DAY, CONFIG)
+            else:
+                build_dataset(layout, DAY, CONFIG)
+        assert told.value.hint == f"build the day again: flywheel ingest {DAY}, then flywheel label {DAY}"
 
 
 def test_a_table_that_is_missing_is_named(layout: Layout) -> None:
