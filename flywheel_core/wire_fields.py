@@ -34,6 +34,8 @@ NANOSECOND_LATENCY = 10_000_000
 """A CamelCase latency from here on is a Go duration in nanoseconds, not milliseconds (2.8 hours)."""
 NO_TIME = "0001-01-01T00:00:00Z"
 """What Go writes for a time that nobody set; it counts as none."""
+NO_TIME_SECONDS = -62_135_596_800
+"""The same in unix seconds."""
 
 _NAMED_BYTES = 1024 * 1024
 """The largest text in which the field with a number that is not finite is looked for: decoded by Python's own decoder,
@@ -251,7 +253,7 @@ def _score(model: str, value: Any) -> float | None:
 
 
 def _timestamp(value: Any) -> int | None:
-    if value == NO_TIME:
+    if value in (NO_TIME, NO_TIME_SECONDS):
         return None
     if isinstance(value, str):
         try:

@@ -8,7 +8,7 @@ import pytest
 from flywheel_core.errors import POINT_CODES, PointError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import MAX_POINT_BYTES, decode_point
-from flywheel_core.wire_fields import NO_TIME
+from flywheel_core.wire_fields import NO_TIME, NO_TIME_SECONDS
 
 CANONICAL: dict[str, Any] = {
     "id": "p-1",
@@ -119,10 +119,9 @@ def test_times_of_other_zones_are_taken() -> None:
     assert decode_point(text(CANONICAL, timestamp="2026-01-01T08:00:00+08:00")).timestamp == 1_767_225_600
 
 
-def test_a_time_that_go_never_set_is_none() -> None:
-    unset, absent = (
-        text(CANONICAL, timestamp=value, received_at=1_767_225_700.5) for value in (NO_TIME, None)
-    )
+@pytest.mark.parametrize("never", [NO_TIME, NO_TIME_SECONDS])
+def test_a_time_that_go_never_set_is_none(never: str | int) -> None:
+    unset, absent = (text(CANONICAL, timestamp=value, received_at=1_767_225_700.5) for value in (never, None))
     assert decode_point(unset) == decode_point(absent)
     assert decode_point(unset).timestamp == 1_767_225_700
 
