@@ -13,8 +13,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 import click
 
-from flywheel_cli.options import Settings, expand_days, pass_settings, settings_options
-from flywheel_cli.output import progress
+from flywheel_cli.options import GET_RAW_DAYS, Settings, expand_days, pass_settings, settings_options
+from flywheel_cli.output import progress, say_empty
 from flywheel_core.errors import UsageError
 
 CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
@@ -104,7 +104,9 @@ def backfill(
     """
     from flywheel_dagster.materialize import materialize_days
 
-    wanted = expand_days(days, settings.layout.raw_days())
+    layout = settings.layout
+    there = set(layout.raw_days())
+    wanted = expand_days(days, there, where=layout.raw, before=GET_RAW_DAYS)
     with progress("backfill") as tell:
         result = materialize_days(
             wanted,
@@ -114,6 +116,7 @@ def backfill(
             on_day=lambda report: tell(report.done, report.total),
         )
     click.echo(f"{result.days - len(result.failed)} of {result.days} days made in {result.seconds:.1f} s")
+    say_empty([day for day in wanted if day not in there and day not in result.failed])
     for day, problems in sorted(result.failed.items()):
         for problem in problems:
             click.echo(f"{day}: {problem}", err=True)

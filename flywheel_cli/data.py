@@ -2,13 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 
-from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, progress, say_rejects, size
+from flywheel_cli.options import (
+    GET_RAW_DAYS,
+    Settings,
+    expand_days,
+    json_option,
+    pass_settings,
+    settings_options,
+)
+from flywheel_cli.output import print_json, print_table, progress, say_empty, say_rejects, size
+from flywheel_core.errors import UsageError
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.first_day import days_before_first
 from flywheel_core.lake.importing import import_files
@@ -61,10 +69,14 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
 
     DAY is 2026-01-05, today, yesterday, a range 2026-01-01..2026-01-30, or all. The open day may be read while it grows.
     """
+    layout = settings.layout
+    raw_days = layout.raw_days()
+    chosen = expand_days(days, raw_days, where=layout.raw, before=GET_RAW_DAYS)
+    _refuse_future(chosen, raw_days)
     results: list[IngestResult] = []
-    for day in expand_days(days, settings.layout.raw_days()):
+    for day in chosen:
         with progress(f"ingest {day}") as tell:
-            results.append(ingest_day(settings.layout, day, settings.config, tell))
+            results.append(ingest_day(layout, day, settings.config, tell))
     if settings.as_json:
         print_json(results)
         return
@@ -86,9 +98,7 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
     unknown = sorted({model for result in results for model in result.unknown_models})
     if unknown:
         click.echo(f"models that the configuration does not know: {', '.join(unknown)}")
-    empty = [result.day for result in results if not result.files]
-    if empty:
-        click.echo(f"days without a raw file: {_listed(empty)}", err=True)
+    say_empty([result.day for result in results if not result.files])
     _say_early((result.day for result in results if result.files), settings)
 
 
@@ -103,7 +113,12 @@ def label(settings: Settings, days: tuple[str, ...]) -> None:
     DAY is as for `ingest`; `all` means every day that was ingested.
     """
     layout = settings.layout
-    chosen = expand_days(days, layout.table_days("responses"))
+    chosen = expand_days(
+        days,
+        layout.table_days("responses"),
+        where=layout.tables / "responses",
+        before="run flywheel ingest all",
+    )
     built: list[TableFile] = []
     with progress("label") as tell:
         for day in chosen:
@@ -137,14 +152,20 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
 
     DAY is as for `ingest`; `all` means every day that was labelled. A dataset that is there already stays as it is.
     """
-    chosen = expand_days(days, settings.layout.table_days("training_examples"))
+    layout = settings.layout
+    chosen = expand_days(
+        days,
+        layout.table_days("training_examples"),
+        where=layout.tables / "training_examples",
+        before="run flywheel ingest all, then flywheel label all,",
+    )
     results: list[DatasetResult] = []
     with progress("dataset") as tell:
         for day in chosen:
-            results.append(build_dataset(settings.layout, day, settings.config))
+            results.append(build_dataset(layout, day, settings.config))
             tell(len(results), len(chosen))
     if results:
-        write_views_file(settings.layout)
+        write_views_file(layout)
     if settings.as_json:
         print_json(results)
         return
@@ -165,7 +186,18 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
                 f"{result.version}: {capped} questions were asked more than {settings.config.dataset.max_weight} times, and count "
                 "for so many (dataset.max_weight)"
             )
-    click.echo(f"datasets in {settings.layout.datasets}")
+    click.echo(f"datasets in {layout.datasets}")
+
+
+def _refuse_future(days: Sequence[date], raw_days: Iterable[date]) -> None:
+    """A mistyped year must not leave empty tables of days to come, which reports would then end with."""
+    today, there = datetime.now(UTC).date(), set(raw_days)
+    future = [day for day in days if day > today and day not in there]
+    if future:
+        raise UsageError(
+            f"{future[0]} has not begun yet and has no raw file",
+            hint=f"today is {today}, by UTC: name days up to that one",
+        )
 
 
 def _say_early(days: Iterable[date], settings: Settings) -> None:
@@ -179,8 +211,3 @@ def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for found in counts:
         total.update(found)
     return dict(total)
-
-
-def _listed(days: Sequence[date]) -> str:
-    shown = ", ".join(str(day) for day in days[:5])
-    return shown if len(days) <= 5 else f"{shown} and {len(days) - 5} more"

@@ -185,8 +185,15 @@ def report(settings: Settings, days: tuple[str, ...], file: Path | None) -> None
 
     DAY is 2026-01-05, today, yesterday, a range 2026-01-01..2026-01-30, or all.
     """
-    labelled = settings.layout.table_days("quality_report")
-    summary = summarise(settings.layout, expand_days(days, labelled) if days else labelled[-REPORT_DAYS:])
+    layout = settings.layout
+    labelled = layout.table_days("quality_report")
+    named = expand_days(
+        days,
+        labelled,
+        where=layout.tables / "quality_report",
+        before="run flywheel ingest all, then flywheel label all,",
+    )
+    summary = summarise(layout, named if days else labelled[-REPORT_DAYS:])
     if file is not None:
         from flywheel_core.report.html import page
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_RANGE_DAYS = 3_660
 """Longest range of days that one argument may name."""
 
+GET_RAW_DAYS = "import or collect something"
+"""What has to come before anything that reads raw files."""
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -89,18 +92,22 @@ def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None
     return keep
 
 
-def expand_days(words: Sequence[str], known: Iterable[date]) -> list[date]:
+def expand_days(words: Sequence[str], known: Iterable[date], *, where: Path, before: str) -> list[date]:
     """The days that arguments name, each once, in order.
 
     A word is a day (see `parse_day`), a range `FIRST..LAST` with both ends included, or `all` for the days of
-    `known`. Raises UsageError for anything else, NoDataError when `all` names no day.
+    `known`. Raises UsageError for anything else, NoDataError when `all` names no day: it says that there is none in
+    `where`, and to do what `before` says first.
     """
     days: set[date] = set()
     for word in words:
         if word == "all":
             found = list(known)
             if not found:
-                raise NoDataError("there are no days yet", hint="import or collect something first")
+                raise NoDataError(
+                    f"there are no days yet in {where.absolute()}",
+                    hint=f"{before} first; --data-dir names another data folder",
+                )
             days.update(found)
         elif ".." in word:
             days.update(_range(word))

@@ -19,6 +19,9 @@ PLAIN_WIDTH = 80
 READABLE_COLUMNS = 6
 """Columns of the screen below which a wrapped cell can no longer be read."""
 
+NAMED_DAYS = 5
+"""How many days a message names one by one."""
+
 PLAIN_PROGRESS_SECONDS = 5.0
 """How often progress is told in plain lines."""
 
@@ -127,6 +130,14 @@ def say_rejects(by_code: Mapping[str, int]) -> None:
     """Print how many lines were rejected by code; nothing when none were."""
     if by_code:
         click.echo("rejected: " + ", ".join(f"{code} {count:,}" for code, count in sorted(by_code.items())))
+
+
+def say_empty(days: Sequence[date]) -> None:
+    """Name the days that were made without any raw file, at most five of them; nothing when there is none."""
+    if days:
+        further = f" and {len(days) - NAMED_DAYS} more" if len(days) > NAMED_DAYS else ""
+        named = ", ".join(str(day) for day in days[:NAMED_DAYS])
+        click.echo(f"days without a raw file: {named}{further}", err=True)
 
 
 def _cell(value: Any) -> Any:

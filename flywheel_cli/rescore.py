@@ -4,7 +4,14 @@ from dataclasses import asdict
 
 import click
 
-from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
+from flywheel_cli.options import (
+    GET_RAW_DAYS,
+    Settings,
+    expand_days,
+    json_option,
+    pass_settings,
+    settings_options,
+)
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.collect.rescore import RescoreResult, rescore_day
 
@@ -21,9 +28,10 @@ def rescore(settings: Settings, days: tuple[str, ...]) -> None:
     received stays as it is: ingest the day again to take the new scores in.
     """
     done: dict[str, RescoreResult] = {}
-    for day in expand_days(days, settings.layout.raw_days()):
+    layout = settings.layout
+    for day in expand_days(days, layout.raw_days(), where=layout.raw, before=GET_RAW_DAYS):
         click.echo(f"rescore {day}", err=True)
-        done[day.isoformat()] = rescore_day(settings.layout, day, settings.config)
+        done[day.isoformat()] = rescore_day(layout, day, settings.config)
     if settings.as_json:
         print_json({day: asdict(result) for day, result in done.items()})
         return

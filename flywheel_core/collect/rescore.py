@@ -79,7 +79,10 @@ def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
     Raises NoDataError when the day has no raw file, StorageError, ConfigIncompleteError without a scorer.
     """
     if not layout.raw_files(day):
-        raise NoDataError(f"there are no raw files of {day}")
+        raise NoDataError(
+            f"there are no raw files of {day} in {layout.raw.absolute()}",
+            hint="flywheel status shows which days have some",
+        )
     target = layout.raw_file(day, RESCORED_WRITER)
     result = RescoreResult(target)
     with asyncio.Runner() as runner:

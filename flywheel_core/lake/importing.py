@@ -65,7 +65,13 @@ def import_files(
     """
     for path in files:
         if not path.is_file():
-            raise NoDataError(f"there is no file {path}")
+            folder = path.is_dir()
+            raise NoDataError(
+                f"{path} is a folder" if folder else f"there is no file {path}",
+                hint=f"name its files: {path / '*'}"
+                if folder
+                else "name files of recorded data points, plain or .gz",
+            )
     passes = 1 if last_day is None else 2
     meter = _Meter(progress, passes * sum(path.stat().st_size for path in files))
     shift = 0

@@ -104,7 +104,8 @@ def summarise(layout: Layout, days: Sequence[date]) -> Summary:
     labelled_days = sorted(set(days) & set(layout.table_days("quality_report")))
     if not labelled_days:
         raise NoDataError(
-            "none of these days was labelled", hint="run flywheel ingest and flywheel label first"
+            f"none of these days was labelled in {layout.tables.absolute()}",
+            hint="run flywheel ingest and flywheel label first; --data-dir names another data folder",
         )
     quality = read_table(layout, "quality_report", labelled_days)
     distribution = read_table(layout, "label_distribution", labelled_days)

@@ -1,4 +1,4 @@
-"""`flywheel dagster dev|webserver` on an address that is taken. What they start is tested in `tests/system/`."""
+"""`flywheel dagster dev|webserver` on an address that is taken, and `backfill`. What they start is tested in `tests/system/`."""
 
 import socket
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.cli.recorded import DAY_ONE, point, write_lines
 
 
 @pytest.mark.parametrize("command", ["dev", "webserver"])
@@ -24,3 +25,19 @@ def test_a_taken_port_is_said_before_anything_starts(
     assert "choose another --port" in result.stderr
     assert started == []
     assert not (tmp_path / ".dagster").exists()
+
+
+def test_a_backfill_names_the_days_without_a_raw_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six green days of a mistyped month would look like six days of data."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    write_lines(
+        tmp_path / "data" / "raw" / "training_data_20260105.jsonl", point("x", "q", DAY_ONE, qwen_max=0.1)
+    )
+    result = run("dagster", "backfill", "--datasets", "none", "2026-01-05", "2026-02-01..2026-02-06")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("7 of 7 days made in ")
+    assert result.stderr.endswith(  # behind what is told of progress on a slow machine
+        "days without a raw file: 2026-02-01, 2026-02-02, 2026-02-03, 2026-02-04, 2026-02-05 and 1 more\n"
+    )

@@ -3,7 +3,7 @@
 import gzip
 import json
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -49,6 +49,24 @@ def test_a_day_without_raw_files_is_ingested_empty_and_said_to_be(run: Run, data
     assert result.exit_code == 0
     assert result.stderr == "days without a raw file: 2026-02-01\n"
     assert (data / "tables" / "responses" / "2026-02-01.parquet").is_file()
+
+
+def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path) -> None:
+    """A mistyped year leaves no empty tables behind; a collector whose clock runs ahead is read."""
+    today = datetime.now(UTC).date()
+    ahead, further = today + timedelta(days=3), today + timedelta(days=400)
+    write_lines(
+        data / "raw" / f"training_data_{ahead:%Y%m%d}.jsonl",
+        point("x", "q", today, qwen_max=0.1),
+    )
+    refused = run("ingest", f"2026-01-05..{further}")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        f"error[usage_invalid]: {today + timedelta(days=1)} has not begun yet and has no raw file\n"
+        f"  today is {today}, by UTC: name days up to that one\n"
+    )
+    assert not (data / "tables").exists()
+    assert run("ingest", str(ahead)).exit_code == 0
 
 
 def test_the_open_day_is_marked(run: Run, tmp_path: Path) -> None:
@@ -192,6 +210,13 @@ def test_generate_of_a_file_that_is_not_there_leaves_the_output_alone(run: Run, 
     assert result.exit_code == 1
     assert result.stderr.startswith("error[no_data]: there is no file nowhere.jsonl")
     assert (tmp_path / "new.jsonl").read_text() == "kept"
+
+
+def test_importing_a_folder_says_what_to_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "outcomes").mkdir()
+    result = run("import", "outcomes")
+    assert result.exit_code == 1
+    assert result.stderr == "error[no_data]: outcomes is a folder\n  name its files: outcomes/*\n"
 
 
 def test_generate_of_an_empty_file_is_an_empty_training_file(run: Run, tmp_path: Path) -> None:

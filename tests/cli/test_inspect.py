@@ -206,9 +206,10 @@ def test_a_page_that_cannot_be_written_says_where(run: Run, labelled: Path, tmp_
     assert result.stderr.startswith("error[storage_failed]: ")
 
 
-def test_a_report_of_unlabelled_days_says_what_to_do(run: Run) -> None:
+def test_a_report_of_unlabelled_days_says_what_to_do(run: Run, tmp_path: Path) -> None:
     result = run("report")
     assert result.exit_code == 1
     assert result.stderr == (
-        "error[no_data]: none of these days was labelled\n  run flywheel ingest and flywheel label first\n"
+        f"error[no_data]: none of these days was labelled in {tmp_path / 'data' / 'tables'}\n"
+        "  run flywheel ingest and flywheel label first; --data-dir names another data folder\n"
     )

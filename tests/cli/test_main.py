@@ -117,10 +117,27 @@ def test_wrong_arguments_of_a_json_command_are_a_json_object_too(run: Run) -> No
     assert (error["code"], "DAY" in error["message"]) == ("usage_invalid", True)
 
 
-def test_all_days_of_an_empty_folder_is_no_data(run: Run) -> None:
-    result = run("ingest", "all")
+@pytest.mark.parametrize(
+    ("command", "looked_in", "first"),
+    [
+        (["ingest"], "raw", "import or collect something first"),
+        (["rescore"], "raw", "import or collect something first"),
+        (["dagster", "backfill"], "raw", "import or collect something first"),
+        (["label"], "tables/responses", "run flywheel ingest all first"),
+        (["dataset"], "tables/training_examples", "run flywheel ingest all, then flywheel label all, first"),
+        (["report"], "tables/quality_report", "run flywheel ingest all, then flywheel label all, first"),
+    ],
+)
+def test_all_days_of_an_empty_folder_is_no_data(
+    run: Run, tmp_path: Path, command: list[str], looked_in: str, first: str
+) -> None:
+    """Who stands in the wrong folder reads which one it was; who left a step out, which one."""
+    result = run(*command, "all")
     assert result.exit_code == NoDataError.exit_status
-    assert result.stderr.startswith("error[no_data]: there are no days yet\n")
+    assert result.stderr == (
+        f"error[no_data]: there are no days yet in {tmp_path / 'data' / looked_in}\n"
+        f"  {first}; --data-dir names another data folder\n"
+    )
 
 
 def test_a_file_that_the_system_refuses_is_named_and_no_traceback(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Days as arguments."""
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,18 @@ KNOWN = [date(2026, 1, 5), date(2026, 1, 3)]
 
 
 def test_days_ranges_and_all_come_once_and_in_order() -> None:
-    days = expand_days(["2026-01-04..2026-01-06", "20260105", "all"], KNOWN)
+    days = expand_days(
+        ["2026-01-04..2026-01-06", "20260105", "all"], KNOWN, where=Path("raw"), before="import"
+    )
     assert days == [date(2026, 1, 3), date(2026, 1, 4), date(2026, 1, 5), date(2026, 1, 6)]
 
 
 def test_a_range_may_end_today() -> None:
     today = datetime.now(UTC).date()
-    assert expand_days(["yesterday..today"], []) == [today - timedelta(days=1), today]
+    assert expand_days(["yesterday..today"], [], where=Path("raw"), before="import") == [
+        today - timedelta(days=1),
+        today,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -31,9 +37,9 @@ def test_a_range_may_end_today() -> None:
 )
 def test_what_names_no_days_is_refused(word: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        expand_days([word], KNOWN)
+        expand_days([word], KNOWN, where=Path("raw"), before="import")
 
 
 def test_all_of_nothing_is_no_data() -> None:
     with pytest.raises(NoDataError):
-        expand_days(["all"], [])
+        expand_days(["all"], [], where=Path("raw"), before="import")
