@@ -13,7 +13,7 @@ def config() -> None:
     """Check and show the configuration."""
 
 
-@config.command()
+@config.command(short_help="Say whether the configuration is valid, and what is not.")
 @settings_options
 @json_option
 @pass_settings
@@ -31,7 +31,7 @@ def check(settings: Settings) -> None:
     click.echo(f"{source}: valid, {len(in_force.models)} models")
 
 
-@config.command()
+@config.command(short_help="Print every setting in force as YAML.")
 @settings_options
 @json_option
 @pass_settings
@@ -43,7 +43,7 @@ def show(settings: Settings) -> None:
     click.echo(to_yaml(settings.config), nl=False)
 
 
-@config.command()
+@config.command(short_help="Print what settings there are, as JSON Schema.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print tables for documents instead.")
 def schema(as_markdown: bool) -> None:
     """Print what settings there are: type, unit, range, default and meaning, as JSON Schema."""

@@ -50,7 +50,7 @@ def dagster() -> None:
     """Start the Dagster UI and daemon of the project, or make days again."""
 
 
-@dagster.command()
+@dagster.command(short_help="UI, daemon and code in one, until Ctrl-C.")
 @address_options
 @home_option
 @settings_options
@@ -62,7 +62,7 @@ def dev(settings: Settings, host: str, port: int, home: Path) -> None:
     _become(settings, home, command, PYTHONWARNINGS="ignore:Function `dev_command` is superseded")
 
 
-@dagster.command()
+@dagster.command(short_help="The UI alone.")
 @address_options
 @home_option
 @settings_options
@@ -73,7 +73,7 @@ def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
     _become(settings, home, ["dagster-webserver", "--host", host, "--port", str(port), *CODE_LOCATION])
 
 
-@dagster.command()
+@dagster.command(short_help="The daemon alone: schedules, sensors, queued runs.")
 @home_option
 @settings_options
 @pass_settings
@@ -82,7 +82,7 @@ def daemon(settings: Settings, home: Path) -> None:
     _become(settings, home, ["dagster-daemon", "run", *CODE_LOCATION])
 
 
-@dagster.command()
+@dagster.command(short_help="Make days again, in this process.")
 @click.argument("days", metavar="DAY...", nargs=-1, required=True)
 @click.option(
     "--datasets",

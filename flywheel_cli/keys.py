@@ -26,7 +26,7 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(short_help="Make a key and show it this once.")
 @click.argument("source")
 @for_gateway
 @json_option
@@ -45,7 +45,7 @@ def create(settings: Settings, source: str, for_gateway: bool) -> None:
     click.echo("Keep it: it cannot be shown again. Send it as: Authorization: Bearer <key>", err=True)
 
 
-@keys.command(name="list")
+@keys.command(name="list", short_help="List all keys, the revoked ones included.")
 @for_gateway
 @json_option
 @settings_options
@@ -61,7 +61,7 @@ def list_(settings: Settings, for_gateway: bool) -> None:
     print_table(["key id", "source", "created", "revoked"], rows)
 
 
-@keys.command()
+@keys.command(short_help="Revoke a key for good.")
 @click.argument("key_id")
 @for_gateway
 @json_option

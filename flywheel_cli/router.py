@@ -45,7 +45,7 @@ def registry_of(settings: Settings) -> Registry:
     return Registry(settings.layout, verify)
 
 
-@router.command(name="list")
+@router.command(name="list", short_help="List the versions and the log.")
 @click.option(
     "--last", default=SHOWN_ENTRIES, show_default=True, type=click.IntRange(1), help="Log entries shown."
 )
@@ -82,7 +82,7 @@ def list_(settings: Settings, last: int) -> None:
         click.echo(f"    {entry.reason}")
 
 
-@router.command()
+@router.command(short_help="What a version was trained on, and its figures.")
 @click.argument("version", required=False)
 @settings_options
 @json_option
@@ -110,7 +110,7 @@ def show(settings: Settings, version: str | None) -> None:
         click.echo(f"{one['when']} {one['kind']} by {one['by']}: {one['reason']}")
 
 
-@router.command()
+@router.command(short_help="Put a version into service, whatever the figures say.")
 @click.argument("version")
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
 @settings_options
@@ -124,7 +124,7 @@ def promote(settings: Settings, version: str, reason: str) -> None:
     _say(settings, champion)
 
 
-@router.command()
+@router.command(short_help="Put the one before back into service.")
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
 @settings_options
 @json_option
@@ -135,7 +135,7 @@ def rollback(settings: Settings, reason: str) -> None:
     _say(settings, champion)
 
 
-@router.command()
+@router.command(short_help="Compare what two versions choose.")
 @click.argument("old")
 @click.argument("new")
 @settings_options
@@ -164,7 +164,7 @@ def diff(settings: Settings, old: str, new: str) -> None:
         click.echo(f"mean gain of {new}: {found['mean_gain']:+.4f} on {found['judged']:,} of them")
 
 
-@router.command()
+@router.command(short_help="How good a version is on questions nobody trained on.")
 @click.argument("version", required=False)
 @click.option(
     "--days",

@@ -117,6 +117,14 @@ def test_wrong_arguments_of_a_json_command_are_a_json_object_too(run: Run) -> No
     assert (error["code"], "DAY" in error["message"]) == ("usage_invalid", True)
 
 
+@pytest.mark.parametrize("group", [[], ["config"], ["dagster"], ["keys"], ["router"]])
+def test_no_sentence_of_a_list_of_commands_is_cut_off(run: Run, group: list[str]) -> None:
+    """Click cuts what does not fit on one line of 80 columns."""
+    _, found, listed = run(*group, "--help").stdout.partition("Commands:\n")
+    assert found
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed.splitlines())
+
+
 @pytest.mark.parametrize(
     ("command", "looked_in", "first"),
     [
