@@ -49,7 +49,8 @@ def status(settings: Settings, last: int, home: Path) -> None:
     if settings.as_json:
         print_json({"overview": facts, "in_service": in_service, "runs": runs})
         return
-    click.echo(f"data folder {facts.data_dir.absolute()}\n")
+    absent = "" if facts.data_dir.is_dir() else ", which is not there yet; --data-dir names another"
+    click.echo(f"data folder {facts.data_dir.absolute()}{absent}\n")
     days = [
         (
             day.day,
@@ -74,7 +75,10 @@ def status(settings: Settings, last: int, home: Path) -> None:
     if runs:
         click.echo()
         columns = ("started", "job", "partition", "status", "seconds")
-        rows = [(_minute(run["started"]), *(run[column] for column in columns[1:])) for run in runs]
+        rows = [
+            (_minute(run["started"]), _job(run["job"]), *(run[column] for column in columns[2:]))
+            for run in runs
+        ]
         print_table(columns, rows, title="Latest runs")
 
 
@@ -84,7 +88,9 @@ def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
         return []
     import dagster as dg
 
-    with dg.DagsterInstance.from_config(str(home.absolute())) as instance:
+    from flywheel_dagster.home import readable
+
+    with readable(home), dg.DagsterInstance.from_config(str(home.absolute())) as instance:
         records = instance.get_run_records(limit=count)
     return [
         {
@@ -104,6 +110,11 @@ def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
 def _minute(moment: datetime | None) -> str | None:
     """A UTC time as short as a table of 80 columns needs it."""
     return None if moment is None else f"{moment:%m-%d %H:%M}"
+
+
+def _job(name: str) -> str:
+    """What was run, in words: Dagster's own name stands for whatever was started from an asset's page."""
+    return "(assets)" if name.startswith("__ASSET_JOB") else name
 
 
 def _partition(tags: Mapping[str, str]) -> str | None:

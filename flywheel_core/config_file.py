@@ -100,7 +100,12 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
             raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: that is no configuration")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error.strerror}",
+            hint=f"--config or {FILE_VARIABLE} names it; `flywheel config show > {path}` writes the defaults there"
+            if isinstance(error, FileNotFoundError)
+            else None,
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
     try:
@@ -109,6 +114,12 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
         if tree is not None:
             _note_places(tree, (), path, places, set())
         values = yaml.load(text, Loader=_Loader)  # noqa: S506  # the loader is a safe one
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(
+            f"{path}:{line}: this is not YAML: {error.problem}",
+            hint="look at this line and the one before: an indent, a bracket or a quote that is not closed",
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if values is None:

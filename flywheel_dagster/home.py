@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 import dagster as dg
+from sqlalchemy.exc import DatabaseError
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import write_atomically
@@ -36,9 +37,21 @@ def prepare_home(folder: Path) -> Path:
             write_atomically(target, settings)
         if not (home / LAST_DATABASE).is_file():
             # Dagster makes its databases on first use, and two processes that do so at once fail.
-            with dg.DagsterInstance.from_config(str(home)):
+            with readable(home), dg.DagsterInstance.from_config(str(home)):
                 pass
     return home
+
+
+@contextmanager
+def readable(home: Path) -> Iterator[None]:
+    """What Dagster's databases in `home` cannot do, the disk full or a file damaged, is a StorageError that names the folder."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise StorageError(
+            f"Dagster cannot use its databases in {home.absolute()}: {error.orig}",
+            hint="see whether the disk is full, or give Dagster another folder with --home",
+        ) from error
 
 
 @contextmanager
@@ -50,4 +63,7 @@ def _alone(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise StorageError(f"cannot make the Dagster home {home}: {error.strerror or error}") from error
+        raise StorageError(
+            f"cannot make the Dagster home {home}: {error.strerror or error}",
+            hint="name a folder that can be written to with --home or DAGSTER_HOME",
+        ) from error

@@ -21,7 +21,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import FlywheelError, UsageError
 from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.definitions import build_defs
-from flywheel_dagster.home import prepare_home
+from flywheel_dagster.home import prepare_home, readable
 from flywheel_dagster.jobs import DAY_TABLES_JOB, TRAINING_SET_JOB
 from flywheel_dagster.partitions import range_tags, ranges, utc_now
 from flywheel_dagster.resources import DayReport, Lake
@@ -76,7 +76,7 @@ def materialize_days(
 
     defs = build_defs(config, {"lake": Lake(config, on_day=heard)})
     runs = []
-    with _instance(home) as instance:
+    with readable(home), _instance(home) as instance:
 
         def run(job: str, start: date, end: date, assets: Sequence[str] | None = None) -> None:
             with _sigterm_kept():

@@ -104,9 +104,37 @@ def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_p
     assert found["seconds"] >= 0
 
 
-def test_status_of_nothing_is_no_failure(run: Run) -> None:
+def test_status_calls_what_was_started_from_an_assets_page_assets(run: Run, tmp_path: Path) -> None:
+    @dg.op
+    def nothing() -> None:
+        pass
+
+    job = dg.GraphDefinition("__ASSET_JOB", node_defs=[nothing]).to_job()
+    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path / ".dagster"))) as instance:
+        job.execute_in_process(instance=instance)
+    text = run("status").stdout
+    assert "(assets)" in text
+    assert "__ASSET_JOB" not in text
+
+
+def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_path: Path) -> None:
+    home = prepare_home(tmp_path / ".dagster")
+    (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
+    result = run("status")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"error[storage_failed]: Dagster cannot use its databases in {home}: file is not a database\n"
+    )
+
+
+def test_status_of_nothing_is_no_failure(run: Run, tmp_path: Path) -> None:
+    """Most often it is the wrong folder."""
     result = run("status")
     assert result.exit_code == 0
+    assert (
+        f"data folder {tmp_path / 'data'}, which is not there yet; --data-dir names another\n"
+        in result.stdout
+    )
     assert "Days, 0 of 0" in result.stdout
     assert parsed(run("status", "--json"))["overview"]["days"] == []
 

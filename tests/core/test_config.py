@@ -247,9 +247,26 @@ def test_a_file_that_is_no_configuration_says_why(tmp_path: Path, content: bytes
         load_config(file, {})
 
 
+def test_broken_yaml_is_one_line_with_its_place(tmp_path: Path) -> None:
+    """The parser's own words take five lines and call the file "<unicode string>"."""
+    file = tmp_path / "flywheel.yaml"
+    file.write_text("cache:\n  enabled: true\n ttl: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {})
+    assert (
+        caught.value.message
+        == f"{file}:3: this is not YAML: expected <block end>, but found '<block mapping start>'"
+    )
+    assert caught.value.hint is not None
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the configuration .*nowhere\.yaml: No such file"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read the configuration .*nowhere\.yaml: No such file"
+    ) as caught:
         load_config(tmp_path / "nowhere.yaml", {})
+    assert caught.value.hint is not None
+    assert "FLYWHEEL_CONFIG" in caught.value.hint
 
 
 def test_aliases_of_aliases_do_not_keep_the_reader_busy(tmp_path: Path) -> None:

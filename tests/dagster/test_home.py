@@ -59,6 +59,14 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare_home(tmp_path / "home")
 
 
+def test_a_damaged_database_is_one_line_that_names_the_home(tmp_path: Path) -> None:
+    """The same as on a full disk, where SQLite's error used to come with four pages of its own calls."""
+    (tmp_path / "history").mkdir()
+    (tmp_path / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
+    with pytest.raises(StorageError, match=f"cannot use its databases in {tmp_path}: file is not a database"):
+        prepare_home(tmp_path)
+
+
 def test_dagster_takes_the_workspace_from_the_project_folder(tmp_path: Path) -> None:
     """`dagster definitions validate -w workspace.yaml`, as a person would run it."""
     environment = {**os.environ, "DAGSTER_HOME": str(prepare_home(tmp_path))}

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from flywheel_core.config import Config, Dataset, Storage
-from flywheel_core.errors import UsageError
+from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.tables import DAILY_TABLES
 from flywheel_dagster.home import prepare_home
@@ -133,6 +133,14 @@ def test_days_without_a_partition_are_refused(folder: Path) -> None:
         with pytest.raises(UsageError, match=hint):
             materialize_days([DAYS[0], day], _config(folder), folder / "home")
     assert not (folder / "data" / "tables").exists()
+
+
+def test_a_home_that_cannot_be_written_is_named(folder: Path) -> None:
+    """A full disk, in the middle of it all; here a database that something wrote over."""
+    home = prepare_home(folder / "home")
+    (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
+    with pytest.raises(StorageError, match=r"cannot use its databases in .*home"):
+        materialize_days(DAYS[:1], _config(folder), home)
 
 
 def test_sigterm_does_afterwards_what_it_did_before(folder: Path) -> None:
