@@ -95,10 +95,13 @@ def rejected_share(*, lines: int, rejected: int, limit: float) -> Verdict:
     """At most `limit` (0..1) of the lines were rejected."""
     share = rejected / lines if lines else 0.0
     enough = lines >= MIN_LINES_FOR_SHARE
+    says = f"{rejected} of {lines} lines rejected ({share:.2%}); at most {limit:.2%} is allowed"
+    if share > limit:
+        says += "; see the day's rejects, then mend its raw files or raise operations.max_rejected_share"
     return Verdict(
         "rejected_share",
         share <= limit,
-        f"{rejected} of {lines} lines rejected ({share:.2%}); at most {limit:.2%} is allowed",
+        says,
         dg.AssetCheckSeverity.ERROR if enough else dg.AssetCheckSeverity.WARN,
         {"share": share, "limit": limit},
     )

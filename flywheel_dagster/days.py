@@ -16,8 +16,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (  # t
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from flywheel_core.errors import FlywheelError
 from flywheel_dagster.checks import BLOCKING, Verdict
+from flywheel_dagster.failures import in_words
 from flywheel_dagster.partitions import days_of
 from flywheel_dagster.resources import DayReport, Lake
 
@@ -74,7 +74,7 @@ def work_through(
                 outcomes = step.run(lake, day)
             except Exception as error:
                 broken.update(step.assets)
-                problems.append(f"{step.assets[0]}: {_in_words(error)}")
+                problems.append(f"{step.assets[0]}: {in_words(error)}")
                 context.log.error(f"{day}: {problems[-1]}", exc_info=error)
                 first_error = first_error or error
                 continue
@@ -162,13 +162,6 @@ def _newest(
             storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
         )
     return None
-
-
-def _in_words(error: Exception) -> str:
-    """An error in one line. A foreign error may quote the data it met, so only its type leaves the log."""
-    if isinstance(error, FlywheelError):
-        return f"{error.code}: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"
-    return f"{type(error).__name__}; the run's log has the details"
 
 
 def _failure(failed: dict[date, list[str]], total: int) -> dg.Failure:

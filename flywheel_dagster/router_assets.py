@@ -21,6 +21,7 @@ from flywheel_core.report.evaluation import evaluation_charts, summary_of
 from flywheel_core.report.verdict import sentence
 from flywheel_dagster import metadata
 from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
+from flywheel_dagster.failures import said_first
 from flywheel_dagster.resources import Lake
 
 CHALLENGER, EVALUATION = "challenger_router", "router_evaluation"
@@ -42,6 +43,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         description="A router trained on the training split of the day's dataset: `data/routers/<version>/`. The same dataset, "
         "settings and seed give the same bytes.",
     )
+    @said_first(CHALLENGER)
     def _challenger(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
     ) -> dg.MaterializeResult[Any]:
@@ -62,6 +64,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         description="The challenger against the champion on test questions that came after the champion's promotion. A "
         "rejection and `not yet` are normal. A judgement is made once: made again, it is the same and spends no error level.",
     )
+    @said_first(EVALUATION)
     def _evaluation(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
     ) -> dg.MaterializeResult[Any]:
@@ -98,6 +101,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         description="The router in service, as `data/routers/champion.json` says: the challenger judged last is promoted if it "
         "passed and `promotion.automatic` is on. `flywheel router rollback` goes back.",
     )
+    @said_first(CHAMPION)
     def _champion(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
     ) -> dg.MaterializeResult[Any]:
@@ -119,6 +123,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         owners=LEARNING,
         description="The champion taken up as a gateway takes it up: verified, loaded, and its recorded questions answered.",
     )
+    @said_first(DEPLOYED)
     def _deployed(lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]) -> dg.MaterializeResult[Any]:
         watch = RouterWatch(lake.layout, craft.load)
         watch.poll()

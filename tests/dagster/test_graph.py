@@ -204,6 +204,11 @@ def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance
     ran = _run(config, instance, DAY)
     assert not ran.success
     assert _failed_checks(ran) == {"rejected_share": "ERROR"}
+    (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert "20 of 200 lines rejected (10.00%); at most 5.00% is allowed; see the day's rejects" in (
+        failure.user_failure_data.description or ""
+    )
     assert not layout.table("training_examples", DAY).exists()
     assert read_table(layout, "rejects", [DAY]).height == 20, "what was rejected can be looked at"
 

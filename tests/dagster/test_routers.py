@@ -114,6 +114,13 @@ def test_a_day_without_a_dataset_fails_and_says_what_to_do(instance: dg.DagsterI
     night = retrain(instance, lake, toy.FIRST, raise_on_error=False)
     assert not night.success
     (failed,) = (event for event in night.all_events if event.is_step_failure)
+    words = failed.step_failure_data.user_failure_data
+    assert words is not None, "Dagster's page would begin with its own words and a stack trace"
+    assert words.description is not None
+    assert words.description.startswith(
+        "challenger_router: dataset_invalid: there is no dataset of 2026-01-05"
+    )
+    assert "flywheel ingest 2026-01-05, then flywheel label 2026-01-05" in words.description
     error = failed.step_failure_data.error
     assert error is not None and error.cause is not None
     assert "no dataset of 2026-01-05" in error.cause.message
