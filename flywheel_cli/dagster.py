@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -102,11 +103,16 @@ def backfill(
     DAY is 2026-01-05, 20260105, today, yesterday, a range FIRST..LAST, or all for every day that has raw files.
     A bad day stops itself only; the exit status then is 1.
     """
+    from flywheel_core.lake.first_day import days_to_come
     from flywheel_dagster.materialize import materialize_days
 
     layout = settings.layout
     there = set(layout.raw_days())
-    wanted = expand_days(days, there, where=layout.raw, before=GET_RAW_DAYS)
+    today = datetime.now(UTC).date()
+    wanted = expand_days(days, {day for day in there if day <= today}, where=layout.raw, before=GET_RAW_DAYS)
+    ahead = days_to_come(there, today) if "all" in days else None
+    if ahead:
+        click.echo(ahead, err=True)
     with progress("backfill") as tell:
         result = materialize_days(
             wanted,

@@ -18,7 +18,7 @@ from flywheel_cli.options import (
 from flywheel_cli.output import print_json, print_table, progress, say_empty, say_rejects, size
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
-from flywheel_core.lake.first_day import days_before_first
+from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import IngestResult, ingest_day
 from flywheel_core.lake.layout import parse_day
@@ -57,6 +57,9 @@ def import_(settings: Settings, files: tuple[Path, ...], last_day: str | None) -
         click.echo(f"days {min(result.days)} to {max(result.days)}; raw files in {settings.layout.raw}")
     say_rejects(result.rejected_by_code)
     _say_early(result.days, settings)
+    ahead = days_to_come(result.days, _today())
+    if ahead:
+        click.echo(ahead, err=True)
 
 
 @click.command()
@@ -191,7 +194,7 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
 
 def _refuse_future(days: Sequence[date], raw_days: Iterable[date]) -> None:
     """A mistyped year must not leave empty tables of days to come, which reports would then end with."""
-    today, there = datetime.now(UTC).date(), set(raw_days)
+    today, there = _today(), set(raw_days)
     future = [day for day in days if day > today and day not in there]
     if future:
         raise UsageError(
@@ -204,6 +207,10 @@ def _say_early(days: Iterable[date], settings: Settings) -> None:
     early = days_before_first(days, settings.config)
     if early:
         click.echo(early, err=True)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

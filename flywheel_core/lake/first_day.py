@@ -1,4 +1,4 @@
-"""Raw days before `storage.first_day`: Dagster has no partition for them, so nothing makes them by itself."""
+"""Raw days that Dagster has no partition for, so that nothing makes them by itself: before `storage.first_day`, and after today."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -14,3 +14,12 @@ def days_before_first(days: Iterable[date], config: Config) -> str | None:
         return None
     count = "1 day" if len(early) == 1 else f"{len(early)} days"
     return f"{count} before storage.first_day ({first}), which Dagster never makes: set storage.first_day to {early[0]}"
+
+
+def days_to_come(days: Iterable[date], today: date) -> str | None:
+    """How many of `days` come after `today`, and from when on, in one sentence; None when there are none."""
+    ahead = sorted(day for day in days if day > today)
+    if not ahead:
+        return None
+    count = "1 day" if len(ahead) == 1 else f"{len(ahead)} days"
+    return f"{count} after today ({today}), which Dagster does not make yet: from {ahead[0]} on"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from flywheel_core.errors import NoDataError, PointError, StorageError
+from flywheel_core.errors import POINT_CODES, NoDataError, PointError, StorageError
 from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.layout import Layout, day_of, replacing, sha256_of
 from flywheel_core.lake.points import BYTE_ORDER_MARK
@@ -82,7 +82,10 @@ def import_files(
     for path in files:
         importer.take(path, meter)
     if not importer.days:
-        reasons = ", ".join(f"{code} {count:,}" for code, count in sorted(importer.rejected.items()))
+        meanings = POINT_CODES | REJECT_CODES
+        reasons = "; ".join(
+            f"{code} {count:,} ({meanings[code]})" for code, count in sorted(importer.rejected.items())
+        )
         raise NoDataError(
             f"no line of {', '.join(map(str, files))} is a data point with a timestamp",
             hint=f"rejected: {reasons}" if reasons else None,

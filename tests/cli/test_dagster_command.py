@@ -1,6 +1,7 @@
 """`flywheel dagster dev|webserver` on an address that is taken, and `backfill`. What they start is tested in `tests/system/`."""
 
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,20 @@ def test_a_backfill_names_the_days_without_a_raw_file(
     assert result.stderr.endswith(  # behind what is told of progress on a slow machine
         "days without a raw file: 2026-02-01, 2026-02-02, 2026-02-03, 2026-02-04, 2026-02-05 and 1 more\n"
     )
+
+
+def test_a_backfill_of_all_days_leaves_those_to_come_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One raw file of a clock that ran ahead does not keep all other days from being made."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    today = datetime.now(UTC).date()
+    ahead = today + timedelta(days=40)
+    for day in (DAY_ONE, ahead):
+        raw = tmp_path / "data" / "raw" / f"training_data_{day:%Y%m%d}.jsonl"
+        write_lines(raw, point("x", "q", day, qwen_max=0.1))
+    result = run("dagster", "backfill", "--datasets", "none", "all")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1 of 1 days made in ")
+    assert f"1 day after today ({today}), which Dagster does not make yet: from {ahead} on\n" in result.stderr
+    assert run("dagster", "backfill", str(ahead)).exit_code == 2, "who names such a day is told"

@@ -69,6 +69,17 @@ def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path)
     assert run("ingest", str(ahead)).exit_code == 0
 
 
+def test_an_import_of_days_to_come_says_so(run: Run, tmp_path: Path) -> None:
+    """A clock that runs ahead, or a mistyped year: Dagster would not make these days, and nothing would say why."""
+    today = datetime.now(UTC).date()
+    ahead = today + timedelta(days=40)
+    lines = [point("a", "one", ahead, qwen_max=0.1), point("b", "two", DAY_ONE, qwen_max=0.1)]
+    (tmp_path / "outcomes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run("import", "outcomes.jsonl")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == f"1 day after today ({today}), which Dagster does not make yet: from {ahead} on\n"
+
+
 def test_the_open_day_is_marked(run: Run, tmp_path: Path) -> None:
     today = datetime.now(UTC).date()
     write_lines(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_core.errors import NoDataError
+from flywheel_core.errors import POINT_CODES, NoDataError
 from flywheel_core.lake import importing
+from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
@@ -118,7 +119,9 @@ def test_files_of_which_nothing_can_be_imported_are_an_error_that_says_why(
     source.write_bytes(recorded("a", None))
     with pytest.raises(NoDataError, match=name) as error:
         import_files(layout, [source], last_day)
-    assert error.value.hint == f"rejected: {'file_damaged' if name[-3:] == '.gz' else 'timestamp_invalid'} 1"
+    code = "file_damaged" if name[-3:] == ".gz" else "timestamp_invalid"
+    meaning = (POINT_CODES | REJECT_CODES)[code]
+    assert error.value.hint == f"rejected: {code} 1 ({meaning})", "in words: nobody knows the codes yet"
     assert layout.raw_days() == []
 
 
