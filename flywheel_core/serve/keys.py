@@ -119,19 +119,21 @@ class KeyStore:
         if now < self._next_check:
             return
         self._next_check = now + _CHECK_SECONDS
-        if self._stamp_now() != self._stamp:
-            try:
+        try:
+            if self._stamp_now() != self._stamp:
                 self.all()
-            except StorageError as error:
-                log.error(
-                    "keys_unreadable", extra={"error": error.message}
-                )  # the keys known before stay in force
+        except StorageError as error:
+            log.error(
+                "keys_unreadable", extra={"error": error.message}
+            )  # the keys known before stay in force
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
         try:
             status = self.path.stat()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise self._unreadable(error) from error
         return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _read(self) -> list[Key]:
@@ -140,13 +142,26 @@ class KeyStore:
         except FileNotFoundError:
             return []
         except (OSError, msgspec.MsgspecError) as error:
-            raise StorageError(f"cannot read the keys in {self.path}: {error}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> StorageError:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        return StorageError(
+            f"cannot read the keys in {self.path}: {why}",
+            hint="--data-dir or storage.data_dir names the data folder they lie in",
+        )
 
     @contextmanager
     def _exclusively(self) -> Iterator[list[Key]]:
         """The keys to change; written back when the block ends well, one process at a time."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write the keys in {self.path}: {error.strerror or error}",
+                hint="name a folder that this user may write to with --data-dir or storage.data_dir",
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = self._read()

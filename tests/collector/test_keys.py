@@ -1,6 +1,7 @@
 """Keys: made, listed and revoked by command, taken up by a running collector, never stored in the clear."""
 
 import json
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Pa
     store._next_check = 0.0
     assert store.source_of(f"Bearer {key}".encode()) == "east"
     with pytest.raises(StorageError):
+        KeyStore(store.path).all()
+
+
+def test_a_folder_that_is_none_any_more_is_survived_while_running(tmp_path: Path) -> None:
+    """A mount that went away must not turn every request into a 500."""
+    folder = tmp_path / "data"
+    store = KeyStore(folder / "keys.json")
+    key = store.create("east")
+    assert store.source_of(f"Bearer {key}".encode()) == "east"
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    store._next_check = 0.0
+    assert store.source_of(f"Bearer {key}".encode()) == "east"
+    with pytest.raises(StorageError, match=r"cannot read the keys in .*: Not a directory"):
         KeyStore(store.path).all()
 
 
