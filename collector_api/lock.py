@@ -20,7 +20,10 @@ def only_writer(layout: Layout, writer: str | None) -> Iterator[None]:
         layout.raw.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise StorageError(f"cannot write in {layout.raw}: {error.strerror}") from error
+        raise StorageError(
+            f"cannot write in {layout.raw}: {error.strerror}",
+            hint="name a folder that this user may write to with --data-dir or storage.data_dir",
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -16,7 +16,6 @@ import click
 
 from flywheel_cli.options import GET_RAW_DAYS, Settings, expand_days, pass_settings, settings_options
 from flywheel_cli.output import progress, say_empty
-from flywheel_core.errors import UsageError
 
 CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
 """The same module that workspace.yaml names, so that these commands run from any folder."""
@@ -145,10 +144,7 @@ def _refuse_taken(host: str, port: int) -> None:
     """Dagster notices a taken address when its other services run already. Raises UsageError before anything starts."""
     from flywheel_core.serve.lifecycle import listen
 
-    try:
-        listen(host, port).close()
-    except UsageError as error:
-        raise UsageError(error.message, hint="end what listens there, or choose another --port") from None
+    listen(host, port).close()
 
 
 def _become(settings: Settings, home: Path, command: Sequence[str], **further: str) -> NoReturn:

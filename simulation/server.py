@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from flywheel_core.errors import StorageError
+from flywheel_core.serve.lifecycle import listening_hint
 from flywheel_core.serve.signals import signals_end_the_server_only
 from simulation.service import Service, create_app
 
@@ -23,9 +24,10 @@ def bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        said = str(error.strerror or error).partition(" (while attempting")[0]  # it repeats the address
         raise StorageError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}",
-            hint="stop what listens there, or choose another with --port (0 takes a free one)",
+            f"cannot listen on {host}:{port}: {said}",
+            hint=listening_hint(error),
             code="address_unavailable",
         ) from error
 

@@ -12,6 +12,8 @@ log = logging.getLogger("flywheel.serve")
 ANONYMOUS = "anonymous"
 LOCAL = "local"
 
+HOST_HINT = "--host takes an address of this machine: 127.0.0.1, or 0.0.0.0 for all that it has"
+
 
 class Access:
     """Decides the source of a request from its Authorization header.
@@ -53,5 +55,5 @@ def is_loopback(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host!r}: {error.strerror}") from None
+        raise UsageError(f"cannot listen on {host!r}: {error.strerror}", hint=HOST_HINT) from None
     return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)

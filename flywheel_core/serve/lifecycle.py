@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import socket
@@ -14,6 +15,7 @@ import uvloop
 
 from flywheel_core.config import Server
 from flywheel_core.errors import UsageError
+from flywheel_core.serve.access import HOST_HINT
 from flywheel_core.serve.limits import BoundedProtocol, bounded
 from flywheel_core.serve.memory import give_large_buffers_back
 from flywheel_core.serve.metrics import ServerMetrics
@@ -60,10 +62,18 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="choose another --port, or 0 for a free one",
+            f"cannot listen on {host}:{port}: {error.strerror}", hint=listening_hint(error)
         ) from None
     return listener
+
+
+def listening_hint(error: OSError) -> str:
+    """What to do about an address that cannot be had: with another port a wrong host stays wrong."""
+    if error.errno == errno.EADDRINUSE:
+        return "end what listens there, or choose another --port"
+    if error.errno == errno.EACCES:
+        return "choose a --port from 1024 on: those below are the system's"
+    return HOST_HINT
 
 
 def address_of(listener: socket.socket) -> str:

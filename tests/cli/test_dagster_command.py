@@ -28,6 +28,19 @@ def test_a_taken_port_is_said_before_anything_starts(
     assert not (tmp_path / ".dagster").exists()
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+@pytest.mark.parametrize("command", [["dagster", "webserver"], ["simulate"], ["collector"]])
+def test_a_host_that_is_not_this_machines_is_not_taken_for_a_taken_port(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], host: str
+) -> None:
+    monkeypatch.setenv("FLYWHEEL__COLLECTOR__ALLOW_ANONYMOUS", "true")
+    result = run(*command, "--host", host, "--port", "1234")
+    assert result.exit_code != 0
+    assert "cannot listen on " in result.stderr
+    assert "\n  --host takes an address of this machine" in result.stderr
+    assert "(while" not in result.stderr
+
+
 def test_a_backfill_names_the_days_without_a_raw_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

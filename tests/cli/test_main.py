@@ -191,3 +191,34 @@ def test_the_installed_command_exits_with_the_errors_status(tmp_path: Path) -> N
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error[usage_invalid]: 'never' is not a day")
+
+
+def test_a_data_folder_that_cannot_be_written_says_what_to_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw").write_text("in the way")
+    result = run("collector", "--port", "0")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error[storage_failed]: cannot write in data/raw: File exists\n"
+        "  name a folder that this user may write to with --data-dir or storage.data_dir\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [["collector", "--port", "0"], ["keys", "create", "gw"], ["keys", "list"]]
+)
+def test_keys_below_what_is_no_folder_are_a_message(run: Run, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = run(*command, "--data-dir", "file/data")
+    assert result.exit_code == 1
+    assert "the keys in file/data/keys.json: Not a directory\n" in result.stderr
+    assert "--data-dir or storage.data_dir" in result.stderr
+
+
+def test_rescoring_a_day_without_raw_files_says_where_and_what_to_do(run: Run, tmp_path: Path) -> None:
+    result = run("rescore", "2026-01-05")
+    assert result.exit_code == NoDataError.exit_status
+    assert result.stderr.endswith(
+        f"error[no_data]: there are no raw files of 2026-01-05 in {tmp_path / 'data' / 'raw'}\n"
+        "  flywheel status shows which days have some\n"
+    )

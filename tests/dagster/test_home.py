@@ -55,8 +55,9 @@ def test_processes_may_make_the_home_at_once(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file stands in the way."""
     (tmp_path / "home").write_text("")
-    with pytest.raises(StorageError, match="cannot make the Dagster home"):
+    with pytest.raises(StorageError, match="cannot make the Dagster home") as caught:
         prepare_home(tmp_path / "home")
+    assert caught.value.hint == "name a folder that can be written to with --home or DAGSTER_HOME"
 
 
 def test_a_damaged_database_is_one_line_that_names_the_home(tmp_path: Path) -> None:
