@@ -128,7 +128,11 @@ def _materialize(stage: Stage, layout: Layout, days: Sequence[date]) -> None:
     count = "today" if len(days) == 1 else f"{len(days)} days"
     with _step(f"make tables and a dataset of {count} through Dagster"), progress("days") as tell:
         made = materialize_days(
-            days, stage.config, stage.dagster_home, on_day=lambda report: tell(report.done, report.total)
+            days,
+            stage.config,
+            stage.dagster_home,
+            retrains=True,
+            on_day=lambda report: tell(report.done, report.total),
         )
     for day, problems in sorted(made.failed.items()):
         for problem in problems:
@@ -161,11 +165,11 @@ def _learn(stage: Stage, layout: Layout) -> None:
             night = learning.train_and_judge(stage, layout)
         click.echo(f"   {night.verdict}: {night.reason}")
         with _step("wait until the gateway has the router in service"):
-            learning.wait_until_taken_up(stage, night.champion.version)
+            learning.wait_until_taken_up(stage, night.champion)
         with _step("send the validation questions through the gateway"), progress("ask") as tell:
             replies = asyncio.run(ask_all(stage.gateway, validation, tell, collect=False))
         ways = {"routed by the gateway": learning.models_of(replies)}
-        if night.challenger != night.champion.version:
+        if night.challenger != night.champion:
             ways["the new router, not in service"] = learning.decided(layout, night.challenger, validation)
         compared = learning.compare(stage, points, ways)
         rows = [(way.name, way.score, way.cost, round(way.latency_ms)) for way in compared]

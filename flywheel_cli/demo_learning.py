@@ -17,8 +17,8 @@ from flywheel_core.errors import FlywheelError, NoDataError
 from flywheel_core.lake.dataset import latest_dataset, load_manifest
 from flywheel_core.lake.layout import Layout, parse_day
 from flywheel_core.learn.craft import trained_craft
-from flywheel_core.learn.nightly import Night, run_night
 from flywheel_core.records import DataPoint
+from flywheel_dagster.materialize import Retrained, retrain
 
 TAKE_UP_SECONDS = 30.0
 COMPARED_AT_ONCE = 2
@@ -35,20 +35,15 @@ class Policy:
     latency_ms: float
 
 
-def train_and_judge(stage: Stage, layout: Layout) -> Night:
-    """Train on the newest dataset, judge the router against the champion, promote it if it passes, and write its evaluation.
+def train_and_judge(stage: Stage, layout: Layout) -> Retrained:
+    """Train on the newest dataset, judge the router against the champion, promote it if it passes: as every night, through Dagster.
 
     Raises NoDataError when there is no dataset.
     """
     dataset = latest_dataset(layout)
     if dataset is None:
         raise NoDataError("there is no dataset to train on", hint="look at the days' failures above")
-    craft = trained_craft()
-    version = craft.train(layout, dataset, stage.config)
-    last_day = parse_day(load_manifest(layout, dataset)["last_day"])
-    night = run_night(layout, version, dataset, last_day, stage.config, craft, by="flywheel demo")
-    craft.evaluate(layout, version, dataset, stage.config)
-    return night
+    return retrain(parse_day(load_manifest(layout, dataset)["last_day"]), stage.config, stage.dagster_home)
 
 
 def wait_until_taken_up(stage: Stage, version: str) -> float:

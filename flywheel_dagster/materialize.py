@@ -1,4 +1,4 @@
-"""Makes days through Dagster without a Dagster process: what `flywheel dagster backfill` and the demo do.
+"""Makes days and routers through Dagster without a Dagster process: what `flywheel dagster backfill` and the demo do.
 
 The same assets run in this process and report to the instance in DAGSTER_HOME, so that runs, metadata and checks show
 up in the UI. A range costs one run; there is no queue and no process to start.
@@ -25,6 +25,8 @@ from flywheel_dagster.home import prepare_home, readable
 from flywheel_dagster.jobs import DAY_TABLES_JOB, TRAINING_SET_JOB
 from flywheel_dagster.partitions import range_tags, ranges, utc_now
 from flywheel_dagster.resources import DayReport, Lake
+from flywheel_dagster.router_assets import CHAMPION, EVALUATION
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, RETRAIN_TAG
 
 Datasets = Literal["none", "last", "every"]
 """Which training datasets to make: none, that of the last day, or one for every day."""
@@ -42,16 +44,28 @@ class Materialized:
     runs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Retrained:
+    """What came of a day's dataset. challenger: the router that was trained; champion: the one in service afterwards."""
+
+    verdict: str
+    reason: str
+    challenger: str
+    champion: str
+
+
 def materialize_days(
     days: Iterable[date],
     config: Config,
     home: Path,
     *,
     datasets: Datasets = "last",
+    retrains: bool = False,
     on_day: Callable[[DayReport], None] | None = None,
 ) -> Materialized:
     """Make the tables of `days`, in order, and the training datasets asked for; `on_day` hears of each day as it ends.
 
+    retrains: the caller goes on with `retrain`, so that a daemon beside it does not do the same at the same time.
     A day that fails does not stop the others: look at `failed`. No dataset of a failed day is made. Raises UsageError for
     a day outside `storage.first_day` .. today, StorageError when `home` cannot be made.
     """
@@ -83,7 +97,7 @@ def materialize_days(
                 done = defs.resolve_job_def(job).execute_in_process(
                     QUIET,
                     instance,
-                    tags=range_tags(start, end),
+                    tags=range_tags(start, end) | ({RETRAIN_TAG: "no"} if retrains else {}),
                     asset_selection=None if assets is None else [dg.AssetKey(asset) for asset in assets],
                     raise_on_error=False,
                 )
@@ -100,6 +114,38 @@ def materialize_days(
         if datasets == "last" and wanted and wanted[-1] not in failed:
             run(TRAINING_SET_JOB, wanted[-1], wanted[-1], [TRAINING_DATASET])
     return Materialized(len(wanted), failed, time.monotonic() - started, tuple(runs))
+
+
+def retrain(day: date, config: Config, home: Path) -> Retrained:
+    """Train a router on the dataset of `day`, judge it, promote it if it passes: the job `nightly_retrain`, here and now.
+
+    Raises FlywheelError `run_failed` with the run's own words, StorageError when `home` cannot be made.
+    """
+    defs = build_defs(config)
+    with readable(home), _instance(home) as instance, _sigterm_kept():
+        done = defs.resolve_job_def(NIGHTLY_RETRAIN.name).execute_in_process(
+            QUIET, instance, partition_key=day.isoformat(), raise_on_error=False
+        )
+    if not done.success:
+        raise FlywheelError(
+            f"no router of {day}: {_why(done)}",
+            hint=f"look at the run {done.run_id} in the Dagster UI",
+            code="run_failed",
+        )
+    (judged,) = done.asset_materializations_for_node(EVALUATION)
+    (serving,) = done.asset_materializations_for_node(CHAMPION)
+    verdict, reason, challenger = (
+        str(judged.metadata[name].value) for name in ("verdict", "reason", "challenger")
+    )
+    return Retrained(verdict, reason, challenger, str(serving.metadata["version"].value))
+
+
+def _why(failed: dg.ExecuteInProcessResult) -> str:
+    """What the first step that failed said."""
+    for event in failed.get_step_failure_events():
+        told = event.step_failure_data.user_failure_data
+        return (told.description if told else None) or f"step {event.step_key} failed"
+    return "the run failed before its first step"
 
 
 @contextlib.contextmanager

@@ -14,6 +14,10 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 )
 
 
+RETRAIN_TAG = "flywheel/retrain"
+"""Tag of a run of `training_set`; with the value `no` whoever started it retrains by itself, or not at all."""
+
+
 def after_training_set() -> dg.SensorDefinition:
     """Starts `nightly_retrain` once for each day whose training set was made.
 
@@ -31,6 +35,8 @@ def after_training_set() -> dg.SensorDefinition:
     )
     def _after_training_set(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         tags = context.dagster_run.tags
+        if tags.get(RETRAIN_TAG) == "no":
+            return dg.SkipReason("who made the training set sees to the retraining")
         day = tags.get(PARTITION_TAG) or tags.get(RANGE_END_TAG)
         if day is None:
             return dg.SkipReason("the run names no day")

@@ -13,13 +13,17 @@ import dagster as dg
 import pytest
 
 from flywheel_core.config import Config, Dataset, Storage
-from flywheel_core.errors import StorageError, UsageError
+from flywheel_core.errors import FlywheelError, StorageError, UsageError
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.tables import DAILY_TABLES
+from flywheel_core.learn.settings import Learning
 from flywheel_dagster.home import prepare_home
-from flywheel_dagster.materialize import materialize_days
+from flywheel_dagster.materialize import materialize_days, retrain
 from flywheel_dagster.partitions import utc_now
 from flywheel_dagster.resources import DayReport
+from flywheel_dagster.router_assets import ROUTER_ASSETS
+from flywheel_dagster.router_runs import RETRAIN_TAG
+from tests.core.learn import toy
 from tests.dagster.points import write_day
 
 DAYS = [date(2026, 1, 5) + timedelta(days=ahead) for ahead in range(3)]
@@ -117,6 +121,35 @@ def test_whoever_waits_hears_of_every_day(folder: Path) -> None:
         (DAYS[2], 1, 1, False),
     ]
     assert reports[-1].assets == ("training_dataset",)
+
+
+def test_a_router_goes_through_dagster_too(folder: Path) -> None:
+    """Trained, judged and in service as by night, with its figures in the UI; the daemon beside it starts nothing."""
+    last = toy.days(2)[-1]
+    home = folder / "home"
+    config = toy.config(folder / "toy").model_copy(
+        update={
+            "learning": Learning(trees=10, dimensions=8, min_examples=100),
+            "storage": Storage(data_dir=folder / "toy", first_day=str(toy.FIRST)),
+        }
+    )
+    for day in toy.days(2):
+        toy.make_day(Layout(folder / "toy"), config, day, 600)
+    made = materialize_days([last], config, home, retrains=True)
+    night = retrain(last, config, home)
+    assert (night.verdict, night.champion) == ("promoted", night.challenger)
+    assert "lower bound" in night.reason
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for asset in ROUTER_ASSETS:
+            assert instance.get_latest_materialization_event(dg.AssetKey(asset)) is not None
+        tags = [instance.get_run_by_id(run).tags for run in made.runs]  # type: ignore[union-attr] # they are there
+    assert all(found[RETRAIN_TAG] == "no" for found in tags)
+
+
+def test_a_day_that_no_router_can_be_trained_on_says_why(folder: Path) -> None:
+    with pytest.raises(FlywheelError, match="there is no dataset of 2026-01-05 to train on") as caught:
+        retrain(DAYS[0], _config(folder), folder / "home")
+    assert caught.value.code == "run_failed"
 
 
 def test_a_gap_between_days_is_two_runs(folder: Path) -> None:

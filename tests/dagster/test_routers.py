@@ -18,7 +18,7 @@ from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import daily_partitions, range_tags
 from flywheel_dagster.resources import Lake
 from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets, router_checks
-from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, RETRAIN_TAG
 from tests.core.learn import toy
 
 PER_DAY = 600
@@ -198,11 +198,15 @@ def test_a_training_set_that_was_made_starts_the_retraining_of_its_day() -> None
         assert (request.partition_key, request.run_key) == (day, f"{day}:{run.run_id}")  # type: ignore[union-attr] # a request
 
 
-@pytest.mark.parametrize(("examples", "starts"), [(0, False), (1, True)])
-def test_an_empty_training_set_starts_no_retraining(
-    instance: dg.DagsterInstance, examples: int, starts: bool
+@pytest.mark.parametrize(
+    ("examples", "tags", "why_not"),
+    [(0, {}, "no example"), (1, {}, None), (1, {RETRAIN_TAG: "no"}, "sees to the retraining")],
+)
+def test_what_starts_no_retraining(
+    instance: dg.DagsterInstance, examples: int, tags: dict[str, str], why_not: str | None
 ) -> None:
-    """Before the first data point arrives there is nothing to train on: no failed run, and nobody is woken."""
+    """Before the first data point arrives there is nothing to train on: no failed run, and nobody is woken. And whoever
+    retrains by itself is left alone."""
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             "training_dataset",
@@ -218,10 +222,10 @@ def test_an_empty_training_set_starts_no_retraining(
         dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", "training_set", message=""),
         dagster_instance=instance,
         dagster_run=dg.DagsterRun(
-            job_name="training_set", run_id="1" * 8, tags={"dagster/partition": "2026-01-05"}
+            job_name="training_set", run_id="1" * 8, tags={"dagster/partition": "2026-01-05", **tags}
         ),
     )
     told = sensor(context)
-    assert isinstance(told, dg.RunRequest) is starts
-    if not starts:
-        assert "no example" in str(told.skip_message)  # type: ignore[union-attr] # a skip reason
+    assert isinstance(told, dg.RunRequest) is (why_not is None)
+    if why_not:
+        assert why_not in str(told.skip_message)  # type: ignore[union-attr] # a skip reason

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 
@@ -39,6 +40,9 @@ def test_the_demo_closes_the_loop_and_ends_what_it_started(tmp_path: Path) -> No
     layout = Layout(load_config(folder / "flywheel.yaml", {}).storage.data_dir)
     assert len(layout.raw_days()) == 7
     assert (layout.routers / "champion.json").is_file()
+    with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
+        assert instance.get_latest_materialization_event(dg.AssetKey("deployed_router")) is not None
+        assert not [run.job_name for run in instance.get_runs() if not run.is_success]
     pages = re.findall(r"file://(\S+\.html)", ended.stdout)
     assert len(pages) == 2
     assert all(Path(page).is_file() for page in pages)
