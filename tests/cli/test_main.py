@@ -148,15 +148,20 @@ def test_all_days_of_an_empty_folder_is_no_data(
     )
 
 
-def test_a_file_that_the_system_refuses_is_named_and_no_traceback(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / ".keys.json.lock").mkdir()
-    result = run("--data-dir", str(tmp_path / "data"), "keys", "create", "east")
+def test_a_file_that_the_system_refuses_is_named_and_no_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+
+    @click.command()
+    def reading() -> None:
+        folder.read_bytes()
+
+    monkeypatch.setattr("flywheel_cli.config.config", reading)
+    result = run("config")
     assert result.exit_code == StorageError.exit_status
-    assert (
-        result.stderr
-        == f"error[storage_failed]: cannot use {tmp_path}/data/.keys.json.lock: Is a directory\n"
-    )
+    assert result.stderr == f"error[storage_failed]: cannot use {folder}: Is a directory\n"
 
 
 def test_an_unexpected_exception_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
