@@ -13,14 +13,12 @@ from typing import TypeVar, TypeVarTuple
 
 from collector_api.disk import Disk
 from collector_api.metrics import CollectorMetrics
+from collector_api.room import RETRY_AFTER, Room
 from collector_api.storing import WriterFiles
 from flywheel_core.errors import RequestError, StorageError
 from flywheel_core.lake.layout import Layout, day_of
 
 log = logging.getLogger("flywheel.collector")
-
-RETRY_AFTER = 2
-"""Seconds after which a sender may try again when storing failed."""
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -28,7 +26,6 @@ _DECODE_SECONDS = 0.005
 _TURNS_TO_DECODE = 2
 """Turns of the event loop from a request's bytes to its place in the queue."""
 _TIDY_SECONDS = 0.25
-_FREE_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -61,13 +58,12 @@ class Committer:
         clock: Callable[[], float] = time.time,
         disk: Disk | None = None,
     ) -> None:
-        self._layout = layout
         self._metrics = metrics
         self._commit_bytes = commit_bytes
-        self._floor = disk_floor_bytes
         self._clock = clock
-        self._disk = disk or Disk()
-        self._files = WriterFiles(layout, writer, self._disk, commit_bytes)
+        disk = disk or Disk()
+        self._room = Room(disk, layout.raw, disk_floor_bytes, metrics)
+        self._files = WriterFiles(layout, writer, disk, commit_bytes)
         self._waiting: deque[_Entry] = deque()
         metrics.queue_requests.set_function(lambda: len(self._waiting))
         self._more = asyncio.Event()
@@ -76,9 +72,7 @@ class Committer:
         self._loop: asyncio.AbstractEventLoop
         self._stopping = False
         self._failing = False
-        self._full = False
         self._next_probe = 0.0
-        self._free = (0.0, 0)
 
     async def start(self) -> None:
         """Mend what an earlier run left behind, and begin to commit. Raises StorageError."""
@@ -135,27 +129,8 @@ class Committer:
         return entry.done
 
     def check_room(self) -> None:
-        """Raise RequestError `disk_full` while the disk has less free space than the floor; looks once a second."""
-        looked, free = self._free
-        now = time.monotonic()
-        if now - looked >= _FREE_SECONDS or not looked:
-            try:
-                free = self._disk.free_bytes(self._layout.raw)
-            except OSError as error:
-                log.error("free_space_unknown", extra={"error": str(error)})
-                raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
-            self._free = (now, free)
-            self._metrics.disk_free_bytes.set(free)
-        full = free < self._floor
-        if full != self._full:
-            self._full = full
-            log.log(
-                logging.ERROR if full else logging.INFO,
-                "disk_full" if full else "disk_has_room",
-                extra={"free_bytes": free},
-            )
-        if full:
-            raise RequestError("disk_full", retry_after=30)
+        """Raise RequestError `disk_full` below the disk floor."""
+        self._room.check()
 
     async def check_ready(self) -> None:
         """Raise RequestError when a batch could not be stored right now. After a failure it tries, once a second."""

@@ -17,7 +17,8 @@ from flywheel_dagster.checks import dataset_recent
 from flywheel_dagster.jobs import JOBS
 from flywheel_dagster.partitions import daily_partitions
 from flywheel_dagster.resources import Lake
-from flywheel_dagster.router_assets import router_assets, router_checks
+from flywheel_dagster.router_assets import router_assets
+from flywheel_dagster.router_checks import router_checks
 from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, after_training_set
 from flywheel_dagster.schedules import hourly_dataset_check, nightly_training_set
 from flywheel_dagster.sensors import late_days, run_failed

@@ -4,14 +4,14 @@ A challenger and its judgement belong to a day, like the dataset. Champion and d
 day: they are what is in service now.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from flywheel_core.errors import DatasetError, NoDataError, RouterError
-from flywheel_core.lake.dataset import build_dataset, latest_dataset
+from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import sha256_of
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft, best_single_champion, judge_challenger, promote_passed
@@ -142,67 +142,6 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         )
 
     return [_challenger, _evaluation, _champion, _deployed]
-
-
-def router_checks() -> Sequence[dg.AssetChecksDefinition]:
-    """What is checked about routers. None blocks: what is not whole is never promoted nor taken up anyway."""
-
-    @dg.asset_check(
-        asset=CHALLENGER,
-        description="The newest challenger was trained on the dataset whose window ends last.",
-    )
-    def trained_on_current_dataset(
-        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
-    ) -> dg.AssetCheckResult:
-        newest = context.instance.get_latest_materialization_event(dg.AssetKey(CHALLENGER))
-        found = newest.asset_materialization if newest else None
-        trained = found.metadata["dataset"].value if found else None
-        current = latest_dataset(lake.layout)
-        return dg.AssetCheckResult(
-            passed=trained is not None and trained == current,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"trained on {trained}, the current dataset is {current}",
-        )
-
-    @dg.asset_check(
-        asset=CHAMPION,
-        description="Every file of the champion has the SHA-256 of its manifest, and the manifest that of its promotion.",
-    )
-    def artefact_verifies(
-        lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
-    ) -> dg.AssetCheckResult:
-        try:
-            champion = Registry(lake.layout, craft.verify).champion()
-            if champion is None:
-                return dg.AssetCheckResult(passed=False, description="there is no champion")
-            folder = version_folder(lake.layout, champion.version)
-            craft.verify(folder)
-            if sha256_of(folder / MANIFEST) != champion.digest:
-                return dg.AssetCheckResult(
-                    passed=False, description=f"{folder / MANIFEST} is not the one that was promoted"
-                )
-        except RouterError as error:
-            return dg.AssetCheckResult(passed=False, description=str(error))
-        return dg.AssetCheckResult(passed=True, description=f"router {champion.version} is whole")
-
-    @dg.asset_check(
-        asset=DEPLOYED,
-        description="Taken up as a gateway takes it up, the champion answers its recorded questions as at its training.",
-    )
-    def deployed_answers_agree(
-        lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
-    ) -> dg.AssetCheckResult:
-        watch = RouterWatch(lake.layout, craft.load)
-        watch.poll()
-        if watch.in_force is not None:
-            return dg.AssetCheckResult(
-                passed=True,
-                description=f"router {watch.in_force.champion.version} answers as at its training",
-            )
-        says = watch.refusal.message if watch.refusal else "there is no champion"
-        return dg.AssetCheckResult(passed=False, description=says)
-
-    return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree]
 
 
 def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import math
 from typing import Any, ClassVar, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flywheel_core.config import Server
 from flywheel_core.errors import REQUEST_CODES
 from flywheel_core.serve.gather import GatheringTransport
+from flywheel_core.serve.last_answer import LastAnswer, leave_out_chunks
 from flywheel_core.serve.metrics import ServerMetrics
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -90,9 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Let the application have the request whose headers are there."""
         super().on_headers_complete()
         if not self.cycle.keep_alive:
-            self.cycle.transport = cast("asyncio.Transport", _LastAnswer(self))
+            self.cycle.transport = cast("asyncio.Transport", LastAnswer(self))
         if self.scope["http_version"] != "1.1":
-            _leave_out_chunks(self.cycle)
+            leave_out_chunks(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Gather the body in large pieces: the application wakes once per piece."""
@@ -206,45 +207,6 @@ class BoundedProtocol(HttpToolsProtocol):
             + body
         )
         self.transport.close()
-
-
-class _LastAnswer:
-    """The connection for the answer to a request that wants it closed: closing waits for the rest of the body.
-
-    A connection that is closed while data still come is reset, and the client loses the answer, for instance the 503
-    that tells it to come back. What comes is dropped; the deadline of the body holds.
-    """
-
-    def __init__(self, protocol: BoundedProtocol) -> None:
-        self._protocol = protocol
-        self.write = protocol.transport.write
-
-    def close(self) -> None:
-        """Close now, or leave it to the end of the body."""
-        if not self._protocol.body_is_coming:
-            self._protocol.transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._protocol.transport, name)
-
-
-def _leave_out_chunks(cycle: RequestResponseCycle) -> None:
-    """HTTP/1.0 knows no chunks, in which uvicorn sends every answer without a length: there the end of the connection,
-    which follows anyway, is the end of the answer."""
-    framed = cycle.send
-    open_ended = False
-
-    async def send(message: Any) -> None:
-        nonlocal open_ended
-        if message["type"] == "http.response.start":
-            open_ended = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
-            if open_ended:
-                cycle.chunked_encoding = False
-        elif open_ended:
-            cycle.expected_content_length = len(message.get("body", b""))  # what uvicorn takes is what comes
-        await framed(message)
-
-    cycle.send = send  # type: ignore[method-assign] # uvicorn makes its cycles itself
 
 
 def bounded(

@@ -17,7 +17,8 @@ from flywheel_core.learn.settings import Learning
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import daily_partitions, range_tags
 from flywheel_dagster.resources import Lake
-from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets, router_checks
+from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets
+from flywheel_dagster.router_checks import router_checks
 from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, RETRAIN_TAG
 from tests.core.learn import toy
 

@@ -1,0 +1,55 @@
+"""Whether the disk has room for more data points."""
+
+import logging
+import time
+from pathlib import Path
+
+from collector_api.disk import Disk
+from collector_api.metrics import CollectorMetrics
+from flywheel_core.errors import RequestError
+
+log = logging.getLogger("flywheel.collector")
+
+RETRY_AFTER = 2
+"""Seconds after which a sender may try again when storing failed."""
+
+_FULL_RETRY_AFTER = 30
+_LOOK_SECONDS = 1.0
+
+
+class Room:
+    """Free space of the file system that holds `folder`, against a floor in bytes; it is looked at once a second."""
+
+    def __init__(self, disk: Disk, folder: Path, floor: int, metrics: CollectorMetrics) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._floor = floor
+        self._metrics = metrics
+        self._looked = 0.0
+        self._free = 0
+        self._full = False
+
+    def check(self) -> None:
+        """Raise RequestError `disk_full` while there is less free space than the floor; the log tells when that begins and ends.
+
+        Raises `storage_unavailable` when the system does not say.
+        """
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS or not self._looked:
+            try:
+                self._free = self._disk.free_bytes(self._folder)
+            except OSError as error:
+                log.error("free_space_unknown", extra={"error": str(error)})
+                raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
+            self._looked = now
+            self._metrics.disk_free_bytes.set(self._free)
+        full = self._free < self._floor
+        if full != self._full:
+            self._full = full
+            log.log(
+                logging.ERROR if full else logging.INFO,
+                "disk_full" if full else "disk_has_room",
+                extra={"free_bytes": self._free},
+            )
+        if full:
+            raise RequestError("disk_full", retry_after=_FULL_RETRY_AFTER)
