@@ -89,7 +89,7 @@ _TRAINING_EXAMPLES = {
     "n_scored": "how many models have a score, from 0",
     "n_failed": "how many models failed, from 0",
     "n_tied": "models within the tolerance of the highest score, the best included",
-    "outcomes": "of `model`, `score`, `failed`, `cost`, `latency_ms` of every model, in order of name",
+    "outcomes": "of `model`, `score`, `failed`, `cost`, `latency_ms`, `asked` (the probability that it was) of every model, in order of name",
 }
 
 _LABEL_DISTRIBUTION = {
@@ -154,7 +154,7 @@ _EXAMPLES = {
     "source": "which gateway sent the first data point",
     "tenant": "opaque id of the gateway's client, of the first data point",
     "data_point_ids": "ids of all merged data points, sorted",
-    "outcomes": "of every model in order of name: `model`, `score`, `failed`, `cost`, `latency_ms` as means, and `times` (responses), `failures`, `scored` (responses with a score)",
+    "outcomes": "of every model in order of name: `model`, `score`, `failed`, `cost`, `latency_ms`, `asked` (the probability that it was) as means, and `times` (responses), `failures`, `scored` (responses with a score)",
 }
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {

@@ -12,6 +12,7 @@ OUTCOME = pa.struct(
         ("failed", pa.bool_()),
         ("cost", pa.float64()),
         ("latency_ms", pa.float64()),
+        ("asked", pa.float64()),
     ]
 )
 

@@ -29,7 +29,8 @@ class Examples:
     scores: (n, m), 0..1, a model's own failure counts as `failure_score`, NaN where nothing is known; costs: (n, m), in
     currency; waits: (n, m), s; weights: (n,), > 0; groups: the same for questions that are alike but for case, white space and
     digits; labels: category or None; days: ordinals, 0 where unknown; answers: what the models answered, one text an example,
-    None where unknown: known in training only.
+    None where unknown: known in training only; asked: (n, m), the probability with which each model was asked, above 0 to 1,
+    None where all were asked for certain.
     """
 
     texts: list[str]
@@ -42,6 +43,7 @@ class Examples:
     labels: list[str | None]
     days: NDArray[np.int64]
     answers: list[str | None] | None = None
+    asked: Doubles | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -73,12 +75,15 @@ class Examples:
             [self.labels[row] for row in rows],
             self.days[rows],
             None if self.answers is None else [self.answers[row] for row in rows],
+            None
+            if self.asked is None
+            else np.nan_to_num(_columns(self.asked[rows], self.models, names), nan=1.0),
         )
 
 
 def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None = None) -> Examples:
     """Examples of a frame with `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms and perhaps
-    failures, scored), and perhaps `label`, `split`, `weight`, `day`, `left_out` and `answers` (text).
+    failures, scored, asked), and perhaps `label`, `split`, `weight`, `day`, `left_out` and `answers` (text).
 
     Only rows of `split`, if given; outcomes with neither a score nor a failure are left out, and rows that the dataset has
     left out, but not for want of a label: a model's failures would not count where too few others have a score. Raises DatasetError when a needed column is missing.
@@ -98,7 +103,7 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
         np.array([number[model] for model in flat["model"]], dtype=np.intp),
     )
     tables: dict[str, Doubles] = {}
-    for name in ("score", "cost", "wait"):
+    for name in ("score", "cost", "wait", "asked"):
         table = np.full((frame.height, len(models)), np.nan)
         table[rows, columns] = flat[name].to_numpy()
         tables[name] = table
@@ -113,7 +118,17 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     groups = np.array([question_group(text) for text in texts], dtype=np.str_)
     answers = frame["answers"].to_list() if "answers" in frame.columns else None
     return Examples(
-        texts, models, tables["score"], tables["cost"], tables["wait"], weights, groups, labels, days, answers
+        texts,
+        models,
+        tables["score"],
+        tables["cost"],
+        tables["wait"],
+        weights,
+        groups,
+        labels,
+        days,
+        answers,
+        np.nan_to_num(tables["asked"], nan=1.0) if (tables["asked"] < 1).any() else None,
     )
 
 
@@ -173,6 +188,7 @@ def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:
         pl.when(known + failed > 0).then(gained / (known + failed)).cast(pl.Float64).alias("score"),
         pl.col("cost").cast(pl.Float64).alias("cost"),
         (pl.col("latency_ms").cast(pl.Float64) / 1_000).alias("wait"),
+        (pl.col("asked").cast(pl.Float64) if "asked" in flat.columns else pl.lit(1.0)).alias("asked"),
     ).filter(pl.col("score").is_not_null() & pl.col("model").is_not_null())
 
 

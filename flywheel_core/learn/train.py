@@ -64,15 +64,23 @@ class _Training:
 
     def _steadiest(self) -> int:
         """Number of the best single model. All questions go there when in doubt, so a model that was asked too seldom to be
-        compared has to be ahead by `SELDOM_ERRORS` standard errors of its mean."""
+        compared has to be ahead by `SELDOM_ERRORS` standard errors of its mean.
+
+        Where models were asked by chance, an answer stands for as many questions as its probability says (Horvitz and
+        Thompson, 1952): a model that was mostly asked what it is good at would else seem good at everything.
+        """
         known = ~np.isnan(self.examples.scores)
-        answers = known.sum(axis=0)
-        off = np.nan_to_num(self.examples.scores - self.means)
-        spread = float(np.sqrt((off**2).sum() / answers.sum()))
+        means, answers = self.means, known.sum(axis=0).astype(np.float64)
+        if self.examples.asked is not None:
+            standing = known * self.examples.weights[:, None] / self.examples.asked
+            means = (standing * np.nan_to_num(self.examples.scores)).sum(axis=0) / standing.sum(axis=0)
+            answers = standing.sum(axis=0) ** 2 / (standing**2).sum(axis=0)
+        off = np.nan_to_num(self.examples.scores - means)
+        spread = float(np.sqrt((off**2).sum() / known.sum()))
         doubt = np.where(
             answers < SELDOM * answers.max(), SELDOM_ERRORS * spread / np.sqrt(np.maximum(answers, 1)), 0.0
         )
-        return int(np.argmax(self.means - self.prices - doubt))
+        return int(np.argmax(means - self.prices - doubt))
 
     def run(self, single: bool) -> Trained:
         """The router; the best single model's when there is too little to learn from, or nothing to choose."""

@@ -22,6 +22,7 @@ lists as (
                     failed := failed,
                     cost := cost,
                     latency_ms := latency_ms,
+                    asked := asked,
                     times := times,
                     failures := failures,
                     scored := scored

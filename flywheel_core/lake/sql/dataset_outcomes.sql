@@ -1,7 +1,8 @@
 -- What each model did on an example, over all its repeats: means of scores, costs and latencies that are there.
 -- reads   window_examples, members
--- gives   one row an example and model: score, failed (all its responses failed), cost, latency_ms, times (responses),
---         failures, scored (responses with a score)
+-- gives   one row an example and model: score, failed (all its responses failed), cost, latency_ms, asked (probability with
+--         which it was asked, harmonic mean, so that its inverse is the mean number of questions that one stands for; 1 where
+--         nobody said, at least 0.01), times (responses), failures, scored (responses with a score)
 -- Means are sums of exact decimals, so that the order of rows does not show, rounded so that a mean of 0.7, 0.8 and 0.9 is
 -- 0.8 and not a little less; equal values stay what they are.
 with flat as (
@@ -19,7 +20,8 @@ responses as (
         f.outcome.score as score,
         f.outcome.failed as failed,
         case when f.outcome.cost > 1e12 then 1e12 else f.outcome.cost end as cost,
-        case when f.outcome.latency_ms > 1e12 then 1e12 else f.outcome.latency_ms end as latency_ms
+        case when f.outcome.latency_ms > 1e12 then 1e12 else f.outcome.latency_ms end as latency_ms,
+        greatest(coalesce(f.outcome.asked, 1.0), 0.01) as asked
     from flat as f
     inner join members as m on f.day = m.day and f.point = m.point
 )
@@ -40,6 +42,10 @@ select
         when min(latency_ms) = max(latency_ms) then min(latency_ms)
         else round(cast(sum(cast(latency_ms as decimal(38, 12))) as double) / count(latency_ms), 12)
     end as latency_ms,
+    case
+        when min(asked) = max(asked) then min(asked)
+        else round(count(*) / cast(sum(cast(1.0 / asked as decimal(38, 12))) as double), 12)
+    end as asked,
     count(*) as times,
     count(case when failed then 1 end) as failures,
     count(score) as scored

@@ -17,7 +17,8 @@ lists as (
                     score := score,
                     failed := failed,
                     cost := cost,
-                    latency_ms := cast(latency_ms as double)
+                    latency_ms := cast(latency_ms as double),
+                    asked := asked
                 )
             )
         ) as outcomes

@@ -173,12 +173,30 @@ def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layo
         "failed": False,
         "cost": 0.25,
         "latency_ms": 100.0,
+        "asked": 1.0,
         "times": 3,
         "failures": 1,
         "scored": 2,
     }
     assert (outcomes["algebra"]["times"], outcomes["coder"]["scored"]) == (1, 3)
     assert built.manifest["counts"]["repeats"] == 2
+
+
+def test_how_likely_a_model_was_asked_is_kept_so_that_its_answers_stand_for_as_many_questions(
+    layout: Layout,
+) -> None:
+    """One of four questions and one of two: together two answers for six."""
+    scores = {"big": 0.75, "coder": 0.5}
+    for name, chance in (("a", 0.25), ("b", 0.5)):
+        write_raw(
+            layout,
+            [point(name, scores, question="same?", asked={"big": 1.0, "coder": chance})],
+            DAY,
+            writer=name,
+        )
+    build_day(layout)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert {one["model"]: one["asked"] for one in row["outcomes"]} == {"big": 1.0, "coder": 0.333333333333}
 
 
 def test_equal_scores_stay_what_they_are_when_merged(layout: Layout) -> None:

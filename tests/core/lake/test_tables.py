@@ -64,9 +64,9 @@ def test_every_point_is_an_example_with_rule_score_margin_and_outcomes(layout: L
     assert (rows["low"]["best_model"], rows["low"]["score"], rows["low"]["margin"]) == ("big", 0.125, 0.125)
     assert (rows["silent"]["n_models"], rows["silent"]["outcomes"]) == (0, [])
     assert rows["failing"]["outcomes"] == [
-        {"model": "algebra", "score": 0.5, "failed": False, "cost": 0.25, "latency_ms": 100.0},
-        {"model": "big", "score": 0.625, "failed": False, "cost": 0.25, "latency_ms": 100.0},
-        {"model": "coder", "score": None, "failed": True, "cost": None, "latency_ms": None},
+        {"model": "algebra", "score": 0.5, "failed": False, "cost": 0.25, "latency_ms": 100.0, "asked": None},
+        {"model": "big", "score": 0.625, "failed": False, "cost": 0.25, "latency_ms": 100.0, "asked": None},
+        {"model": "coder", "score": None, "failed": True, "cost": None, "latency_ms": None, "asked": None},
     ]
     assert (rows["failing"]["n_models"], rows["failing"]["n_scored"], rows["failing"]["n_failed"]) == (
         3,

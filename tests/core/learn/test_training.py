@@ -138,6 +138,42 @@ def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None
         assert router.best_single == best
 
 
+def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_everything() -> None:
+    """In production a specialist answers the questions of its domain, and now and then any other as the baseline."""
+    random = np.random.default_rng(3)
+    count = 3_000
+    domains = random.integers(0, 3, count)
+    chances = np.array([[0.98, 0.5, 0.5], [0.5, 0.98, 0.5], [0.71, 0.71, 0.71]])
+    scores = (random.random((count, 3)) < chances[:, domains].T).astype(float)
+    baseline = (domains + random.integers(1, 3, count)) % 3
+    asked = np.where(np.arange(3) == domains[:, None], 1.0, 0.5)
+    seen = (np.arange(3) == domains[:, None]) | (np.arange(3) == baseline[:, None])
+    rows = frame(count)
+    outcomes = [
+        [
+            {
+                "model": name,
+                "score": score,
+                "failed": False,
+                "cost": None,
+                "latency_ms": None,
+                "asked": chance,
+            }
+            for name, score, chance, there in zip(("code", "math", "plain"), *row, strict=True)
+            if there
+        ]
+        for row in zip(scores.tolist(), asked.tolist(), seen.tolist(), strict=True)
+    ]
+    told = read_examples(pl.DataFrame({"text": rows["text"], "outcomes": outcomes}), QUICK)
+    naive = np.nanmean(told.scores, axis=0)
+    assert naive.argmax() != 2, "by plain means a specialist would be the best"
+    assert scores.mean(axis=0).argmax() == 2
+    router = train_examples(told, QUICK, version="v", categories={}, single=True).router
+    assert router.best_single == "plain"
+    certain = read_examples(rows, QUICK)
+    assert certain.asked is None
+
+
 def test_an_example_weighs_as_many_data_points_as_are_merged_in_it() -> None:
     rows = frame(2).with_columns(weight=pl.Series([3, 1]))
     assert read_examples(rows, QUICK).weights.tolist() == [3.0, 1.0]
