@@ -44,7 +44,8 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     if not len(whole):
         raise NoDataError(
             f"none of {len(examples)} questions has an outcome of each of the {len(router.models)} models",
-            hint="a fifth of all questions is the test split: collect more, or take other days, flywheel router evaluate --days N",
+            hint="all ways of choosing are compared on the same questions, asked of all models, as in training mode; a fifth of them"
+            " is the test split: collect more, or take other days, flywheel router evaluate --days N",
         )
     examples = examples.pick(whole)
     decisions = router.decide_all(examples.texts)
