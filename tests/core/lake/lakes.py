@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from flywheel_core.config import Config
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
@@ -80,3 +82,13 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def examples_of(layout: Layout, version: str) -> list[dict[str, Any]]:
+    """The rows of a version's examples.parquet."""
+    return pl.read_parquet(layout.dataset(version) / "examples.parquet").to_dicts()
+
+
+def with_dataset(**settings_: Any) -> Config:
+    """The tests' configuration with other dataset settings."""
+    return Config.model_validate({**CONFIG.model_dump(mode="json"), "dataset": settings_})

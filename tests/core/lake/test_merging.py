@@ -1,0 +1,142 @@
+"""Repeats in a dataset: points that count once, questions that are merged with their scores, costs and probabilities."""
+
+from datetime import timedelta
+
+import pytest
+
+from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.layout import Layout
+from tests.core.lake.lakes import (
+    CONFIG,
+    DAY,
+    build_day,
+    examples_of,
+    point,
+    response,
+    with_dataset,
+    write_raw,
+)
+
+NEXT = DAY + timedelta(days=1)
+
+
+def test_the_same_point_on_two_days_counts_once(layout: Layout) -> None:
+    again = point("twice", {"big": 0.9, "coder": 0.25}, question="once?")
+    write_raw(layout, [again], DAY)
+    write_raw(layout, [again, point("new", {"big": 0.9, "coder": 0.5}, question="new?")], NEXT)
+    build_day(layout, DAY)
+    build_day(layout, NEXT)
+    built = build_dataset(layout, NEXT, CONFIG)
+    rows = {row["id"]: row for row in examples_of(layout, built.version)}
+    assert {name: (row["day"], row["weight"]) for name, row in rows.items()} == {
+        "twice": (DAY, 1),
+        "new": (NEXT, 1),
+    }
+    assert (built.manifest["counts"]["points"], built.manifest["counts"]["duplicates"]) == (3, 1)
+
+
+def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layout) -> None:
+    """The cap on groups counts questions: by repeating one, a client would otherwise outweigh all others in training."""
+    lines = [point(f"r{number}", {"big": 0.9, "coder": 0.25}, question="again?") for number in range(25)]
+    lines += [point(f"o{number}", {"big": 0.9, "coder": 0.25}, question="often?") for number in range(10)]
+    write_raw(layout, [*lines, point("once", {"big": 0.9, "coder": 0.25}, question="once?")])
+    build_day(layout, DAY)
+    built = build_dataset(layout, DAY, CONFIG)
+    rows = {row["text"]: row for row in examples_of(layout, built.version)}
+    assert {text: row["weight"] for text, row in rows.items()} == {"again?": 10, "often?": 10, "once?": 1}
+    assert len(rows["again?"]["data_point_ids"]) == 25
+    assert built.manifest["counts"]["weight_capped"] == 1
+    assert built.manifest["counts"]["repeats"] == 24 + 9
+    free = build_dataset(layout, DAY, with_dataset(max_weight=100))
+    assert free.version != built.version
+    assert {row["weight"] for row in examples_of(layout, free.version)} == {25, 10, 1}
+    assert free.manifest["counts"]["weight_capped"] == 0
+
+
+def test_a_mean_that_is_exactly_the_least_score_gives_its_label(layout: Layout) -> None:
+    """As floats 2.4 / 3 is a little less than 0.8."""
+    scores = (0.7, 0.8, 0.9)
+    write_raw(
+        layout, [point(f"p{score}", {"big": score, "coder": 0.1}, question="What?") for score in scores]
+    )
+    build_day(layout, DAY)
+    labelling = CONFIG.labelling.model_copy(update={"min_score": 0.8})
+    built = build_dataset(layout, DAY, CONFIG.model_copy(update={"labelling": labelling}))
+    (row,) = examples_of(layout, built.version)
+    assert (row["rule"], row["label"], row["score"]) == ("single_best", "general", 0.8)
+
+
+def test_equal_mean_costs_are_a_tie_that_the_declared_order_decides(layout: Layout) -> None:
+    """As floats 0.3 / 3 is a little less than 0.1."""
+    points = [point(f"p{cost}", {"big": 0.9, "coder": 0.9}, question="What?") for cost in (0.0, 0.1, 0.2)]
+    for made, cost in zip(points, (0.0, 0.1, 0.2), strict=True):
+        made["responses"] = {"big": response("big", cost=0.1), "coder": response("coder", cost=cost)}
+    write_raw(layout, points)
+    build_day(layout, DAY)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert (row["rule"], row["best_model"]) == ("tie_declared", "big")
+
+
+def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layout: Layout) -> None:
+    failing = point("c", {"big": None, "coder": 0.5}, question="what IS it ?")
+    failing["responses"]["big"] |= {"answer": None, "error": "timeout", "latency_ms": None, "cost": None}
+    write_raw(
+        layout,
+        [
+            point("a", {"big": 0.75, "coder": 0.5}, question="What is it?", received_at=10.0),
+            point(
+                "b", {"big": 0.25, "coder": 1.0, "algebra": 0.5}, question="what is\tit?", received_at=20.0
+            ),
+        ],
+    )
+    write_raw(layout, [failing], NEXT)
+    build_day(layout, DAY)
+    build_day(layout, NEXT)
+    built = build_dataset(layout, NEXT, CONFIG)
+    (row,) = examples_of(layout, built.version)
+    assert (row["id"], row["text"], row["day"], row["received_at"]) == ("a", "What is it?", DAY, 10.0)
+    assert (row["weight"], row["data_point_ids"], row["last_received_at"]) == (
+        3,
+        ["a", "b", "c"],
+        1_767_571_260.5,
+    )
+    assert (row["label"], row["best_model"], row["rule"]) == ("code", "coder", "single_best")
+    assert row["score"] == pytest.approx(2 / 3)
+    outcomes = {outcome.pop("model"): outcome for outcome in row["outcomes"]}
+    assert outcomes["big"] == {
+        "score": 0.5,
+        "failed": False,
+        "cost": 0.25,
+        "latency_ms": 100.0,
+        "asked": 1.0,
+        "times": 3,
+        "failures": 1,
+        "scored": 2,
+    }
+    assert (outcomes["algebra"]["times"], outcomes["coder"]["scored"]) == (1, 3)
+    assert built.manifest["counts"]["repeats"] == 2
+
+
+def test_how_likely_a_model_was_asked_is_kept_so_that_its_answers_stand_for_as_many_questions(
+    layout: Layout,
+) -> None:
+    """One of four questions and one of two: together two answers for six."""
+    scores = {"big": 0.75, "coder": 0.5}
+    for name, chance in (("a", 0.25), ("b", 0.5)):
+        write_raw(
+            layout,
+            [point(name, scores, question="same?", asked={"big": 1.0, "coder": chance})],
+            DAY,
+            writer=name,
+        )
+    build_day(layout)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert {one["model"]: one["asked"] for one in row["outcomes"]} == {"big": 1.0, "coder": 0.333333333333}
+
+
+def test_equal_scores_stay_what_they_are_when_merged(layout: Layout) -> None:
+    third = 1 / 3
+    write_raw(layout, [point(name, {"big": third, "coder": 0.9}, question="same") for name in "abc"])
+    build_day(layout)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert [outcome["score"] for outcome in row["outcomes"]] == [third, 0.9]
