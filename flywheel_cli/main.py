@@ -1,7 +1,9 @@
 """The `flywheel` command. Each command lives in a module that is imported only when the command is called."""
 
+import errno
 import importlib
 import importlib.util
+import sys
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -9,6 +11,9 @@ import click
 from flywheel_cli.options import Settings, settings_options
 from flywheel_cli.output import print_error
 from flywheel_core.errors import FlywheelError, StorageError, UsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Writing failed for want of room. Storage names its files, so one without name is what is printed."""
 
 
 class Entry(NamedTuple):
@@ -92,6 +97,20 @@ class CommandGroup(click.Group):
             refused = StorageError(f"cannot use {error.filename}: {error.strerror}")
             print_error(refused, as_json=settings.as_json)
             ctx.exit(refused.exit_status)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """The whole command; where what it prints goes is full, that is said on standard error."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _FULL:
+                raise
+            full = StorageError(
+                f"cannot print: {error.strerror}",
+                hint="standard output goes to a full disk or a file that may not grow; what it holds is incomplete",
+            )
+            print_error(full, as_json=False)
+            sys.exit(full.exit_status)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

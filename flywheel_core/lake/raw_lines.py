@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,20 @@ class Text(msgspec.Struct, frozen=True):
     def read(self) -> bytes:
         """The chunk's bytes; of an oversized line only the first ones."""
         return self.data
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a raw file. Raises StorageError when it is missing or no file: to open a named pipe would wait for ever."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise StorageError(
+            f"cannot read {path}: it is not a file",
+            hint="it is named like a raw file of the collector: move it away",
+        )
+    return found.st_size
 
 
 def plain_chunks(path: Path, size: int | None = None) -> Iterator[Chunk]:
@@ -114,6 +129,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     For looking at points one by one: a line is held whole, however long. Raises StorageError when the file cannot be read on.
     """
     offset = 0
+    file_size(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.chunks import Batch, Wanted, read_chunk
 from flywheel_core.lake.columns import ANSWERS
-from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
+from flywheel_core.lake.raw_lines import file_size, plain_chunks, unpacked_chunks
 from flywheel_core.lake.workers import read_in_parallel
 
 Progress = Callable[[int, int], None]
@@ -45,10 +45,7 @@ def read_files(
 
     Raises StorageError when a file cannot be read, or when lines and rows do not add up.
     """
-    try:
-        sizes = {path: path.stat().st_size for path in files}
-    except OSError as error:
-        raise StorageError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    sizes = {path: file_size(path) for path in files}
     plain = sum(size for path, size in sizes.items() if path.suffix != ".gz")
     total, done = sum(sizes.values()), 0
     seen: set[bytes] = set()

@@ -117,6 +117,20 @@ def test_wrong_arguments_of_a_json_command_are_a_json_object_too(run: Run) -> No
     assert (error["code"], "DAY" in error["message"]) == ("usage_invalid", True)
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "show"], ["config", "show", "--json"]])
+def test_a_full_disk_behind_standard_output_is_an_error_not_a_traceback(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", f"from flywheel_cli.main import main; main({arguments})"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == StorageError.exit_status
+    assert done.stderr.startswith("error[storage_failed]: cannot print: No space left on device\n  ")
+    assert len(done.stderr.splitlines()) == 2
+
+
 @pytest.mark.parametrize("group", [[], ["config"], ["dagster"], ["keys"], ["router"]])
 def test_no_sentence_of_a_list_of_commands_is_cut_off(run: Run, group: list[str]) -> None:
     """Click cuts what does not fit on one line of 80 columns."""

@@ -1,6 +1,8 @@
 """Cutting raw files into chunks of whole lines."""
 
 import gzip
+import os
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake import raw_lines
-from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks
+from flywheel_core.lake.chunks import Wanted
+from flywheel_core.lake.raw_lines import plain_chunks, unpacked_chunks, whole_lines
+from flywheel_core.lake.reading import Tally, read_files
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +110,13 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
         list(plain_chunks(gone))
     with pytest.raises(StorageError, match=r"gone\.jsonl"):
         list(unpacked_chunks(gone))
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_among_the_raw_files_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "training_data_20260105.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(StorageError, match=r"20260105\.jsonl: it is not a file"):
+        list(read_files([pipe], Wanted(date(2026, 1, 5)), Tally()))
+    with pytest.raises(StorageError, match=r"20260105\.jsonl: it is not a file"):
+        list(whole_lines(pipe))
