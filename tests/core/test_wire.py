@@ -130,6 +130,15 @@ def test_unknown_fields_are_dropped() -> None:
     assert b"whatever" not in encode_point(decode_point(text(CANONICAL, whatever=1)))
 
 
+@pytest.mark.parametrize("spelling", [CANONICAL, GATEWAY, CANONICAL | {"whatever": 1}])
+def test_of_the_same_name_twice_the_last_counts_in_every_spelling(spelling: dict[str, Any]) -> None:
+    once = text(spelling)
+    twice = once.replace(b'"qwen-max": 0.5', b'"qwen-max": 0.25, "qwen-max": 0.5')
+    twice = twice.replace(b'"4"', b'"5", "answer": "4"' if b"answer" in once else b'"5", "Answer": "4"')
+    assert len(twice) > len(once) + len(b'"qwen-max": 0.25, ')
+    assert decode_point(twice) == decode_point(once)
+
+
 def test_nesting_to_the_limit_is_taken() -> None:
     decode_point(text(CANONICAL, responses=response(raw_response={"a": nested(28)})))
 
