@@ -19,7 +19,7 @@ from flywheel_core.lake.engine import engine, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
 from flywheel_core.lake.selection import select_examples
-from flywheel_core.lake.tables import row_count
+from flywheel_core.lake.tables import check_table
 
 __all__ = [
     "SPLITS",
@@ -82,7 +82,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
         os.utime(path)  # the version that was asked for last is the latest one
     else:
         for day, table in files.items():
-            row_count(table, day)
+            check_table(table, "training_examples", day)
         missing = [day.isoformat() for day in window if day not in present]
         head = {"version": version, **plan, "days_missing": missing}
         with engine(layout, config) as connection:

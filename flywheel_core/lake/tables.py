@@ -1,6 +1,6 @@
 """The daily tables: which there are, how one is built from the day's others, how they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -109,6 +109,7 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
     parts = [empty]
     for day in chosen:
         path = layout.table(name, day)
+        check_table(path, name, day)
         try:
             parts.append(pl.read_parquet(path))
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -122,17 +123,43 @@ def scan_table(layout: Layout, name: str, days: Sequence[date]) -> "pl.LazyFrame
 
     paths = [layout.table(name, day) for day in days]
     for day, path in zip(days, paths, strict=True):
-        row_count(path, day)
+        check_table(path, name, day)
     return pl.scan_parquet(paths)
+
+
+def check_table(path: Path, name: str, day: date) -> None:
+    """Raise StorageError when a table's file of a day is missing, damaged, or of a version with other columns."""
+    found = _footer(path, day).schema
+    present = {found.column(place).path.replace(".list.element", "") for place in range(len(found))}
+    lacking = [column for column in _leaves(TABLES[name]) if column not in present]
+    if lacking:
+        raise StorageError(
+            f"the table {path} has no {', '.join(lacking)}: another version of Flywheel wrote it",
+            hint="build all days again: flywheel ingest all, then flywheel label all",
+        )
 
 
 def row_count(path: Path, day: date) -> int:
     """Rows of a table's file of a day, by its footer. Raises StorageError when it is missing or damaged."""
+    count: int = _footer(path, day).num_rows
+    return count
+
+
+def _footer(path: Path, day: date) -> pq.FileMetaData:
     try:
-        count: int = pq.read_metadata(path).num_rows
+        return pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, day, error) from error
-    return count
+
+
+def _leaves(fields: Iterable[pa.Field], within: str = "") -> Iterator[str]:
+    """The names of all columns that hold values; of a list of structs, `list.field` for each field."""
+    for field in fields:
+        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+        if pa.types.is_struct(kind):
+            yield from _leaves(kind, f"{within}{field.name}.")
+        else:
+            yield f"{within}{field.name}"
 
 
 def _unreadable(path: Path, day: date, error: Exception) -> StorageError:
@@ -150,7 +177,7 @@ def _view_of_day(connection: duckdb.DuckDBPyConnection, layout: Layout, name: st
         raise NoDataError(
             f"there is no table {name} for {day}", hint=f"build it first: flywheel ingest {day}, then label"
         )
-    row_count(path, day)  # DuckDB would name a damaged file, and not what to do
+    check_table(path, name, day)  # DuckDB would say neither what is wrong nor what to do
     connection.read_parquet(str(path)).create_view(name)
 
 

@@ -1,9 +1,11 @@
 """The derived daily tables."""
 
 import re
+from collections.abc import Callable
 from datetime import date
 from importlib.resources import files
 
+import polars as pl
 import pytest
 
 from flywheel_core.errors import NoDataError, StorageError, UsageError
@@ -234,6 +236,28 @@ def test_a_damaged_table_that_another_is_made_from_is_named_with_what_to_do(layo
             else:
                 build_dataset(layout, DAY, CONFIG)
         assert told.value.hint == f"build the day again: flywheel ingest {DAY}, then flywheel label {DAY}"
+
+
+def test_a_table_of_another_version_is_named_with_what_it_lacks(layout: Layout) -> None:
+    write_raw(layout, [point("a", {"big": 0.5, "coder": 0.25})])
+    build_day(layout, DAY)
+    path = layout.table("training_examples", DAY)
+    rows = read_table(layout, "training_examples")
+    earlier = pl.col("outcomes").list.eval(
+        pl.struct(pl.element().struct.field("model", "score", "failed", "cost", "latency_ms"))
+    )
+    rows.with_columns(earlier).drop("tenant").write_parquet(path)
+    uses: list[Callable[[], object]] = [
+        lambda: build_dataset(layout, DAY, CONFIG),
+        lambda: build_table(layout, "label_distribution", DAY, CONFIG),
+        lambda: read_table(layout, "training_examples"),
+        lambda: scan_table(layout, "training_examples", [DAY]),
+    ]
+    for use in uses:
+        with pytest.raises(StorageError, match=r"has no tenant, outcomes\.asked: another version") as told:
+            use()
+        assert str(path) in told.value.message
+        assert told.value.hint == "build all days again: flywheel ingest all, then flywheel label all"
 
 
 def test_a_table_that_is_missing_is_named(layout: Layout) -> None:
