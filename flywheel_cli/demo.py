@@ -73,7 +73,7 @@ def demo(leave: bool, folder: Path, sample: Path, free_ports: bool) -> None:
             f"there is no sample in {sample}",
             hint="run this in the project's folder or name it with --sample",
         )
-    stage = prepare(folder, usual_ports=not free_ports)
+    stage = prepare(folder, earlier_days=len(earlier), usual_ports=not free_ports)
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         with Services(stage.logs) as services:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flywheel_cli.processes import Service, Services, free_port
@@ -39,6 +40,7 @@ models:
   qwen-writing-7b: {{category: writing, base_url: "{simulation}", input_price: 0.2, output_price: 0.6}}
 storage:
   data_dir: {data}
+  first_day: {first_day}
 collector:
   port: {collector_port}
 gateway:
@@ -61,9 +63,10 @@ class Stage:
     dagster: str
 
 
-def prepare(folder: Path, *, usual_ports: bool = True) -> Stage:
+def prepare(folder: Path, *, earlier_days: int = 0, usual_ports: bool = True) -> Stage:
     """A fresh stage in `folder`; what an earlier demo left there is removed.
 
+    earlier_days: days before today that will have data; Dagster's partitions begin with the first of them.
     usual_ports: prefer the ports that the services have by default, where they are free.
 
     Raises UsageError when the folder holds something that no demo wrote.
@@ -83,6 +86,7 @@ def prepare(folder: Path, *, usual_ports: bool = True) -> Stage:
         mark=MARK,
         file=config_file,
         data=folder,
+        first_day=datetime.now(UTC).date() - timedelta(days=earlier_days),
         collector=address["collector"],
         simulation=address["simulation"],
         collector_port=free["collector"],
