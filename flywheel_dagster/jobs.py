@@ -7,6 +7,7 @@ from flywheel_dagster.checks import dataset_recent
 
 DAY_TABLES_JOB = "day_tables"
 TRAINING_SET_JOB = "training_set"
+DATASET_JOB = "dataset"
 FRESHNESS_JOB = "dataset_freshness"
 
 JOBS = (
@@ -20,6 +21,11 @@ JOBS = (
         selection=dg.AssetSelection.assets(*TABLES, TRAINING_DATASET)
         - dg.AssetSelection.checks(dataset_recent),
         description="A day's tables and the training dataset that ends with that day.",
+    ),
+    dg.define_asset_job(
+        DATASET_JOB,
+        selection=dg.AssetSelection.assets(TRAINING_DATASET) - dg.AssetSelection.checks(dataset_recent),
+        description="The training dataset that ends with a day, from tables that are there.",
     ),
     dg.define_asset_job(
         FRESHNESS_JOB,

@@ -8,7 +8,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,10 +19,9 @@ from dagster._core.instance.ref import InstanceRef  # the only way to an instanc
 
 from flywheel_core.config import Config
 from flywheel_core.errors import FlywheelError, UsageError
-from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.home import prepare_home, readable
-from flywheel_dagster.jobs import DAY_TABLES_JOB, TRAINING_SET_JOB
+from flywheel_dagster.jobs import DATASET_JOB, DAY_TABLES_JOB, TRAINING_SET_JOB
 from flywheel_dagster.partitions import range_tags, ranges, utc_now
 from flywheel_dagster.resources import DayReport, Lake
 from flywheel_dagster.router_assets import CHAMPION, EVALUATION
@@ -92,13 +91,12 @@ def materialize_days(
     runs = []
     with readable(home), _instance(home) as instance:
 
-        def run(job: str, start: date, end: date, assets: Sequence[str] | None = None) -> None:
+        def run(job: str, start: date, end: date) -> None:
             with _sigterm_kept():
                 done = defs.resolve_job_def(job).execute_in_process(
                     QUIET,
                     instance,
                     tags=range_tags(start, end) | ({RETRAIN_TAG: "no"} if retrains else {}),
-                    asset_selection=None if assets is None else [dg.AssetKey(asset) for asset in assets],
                     raise_on_error=False,
                 )
             runs.append(done.run_id)
@@ -112,7 +110,7 @@ def materialize_days(
         for start, end in ranges(wanted):
             run(TRAINING_SET_JOB if datasets == "every" else DAY_TABLES_JOB, start, end)
         if datasets == "last" and wanted and wanted[-1] not in failed:
-            run(TRAINING_SET_JOB, wanted[-1], wanted[-1], [TRAINING_DATASET])
+            run(DATASET_JOB, wanted[-1], wanted[-1])
     return Materialized(len(wanted), failed, time.monotonic() - started, tuple(runs))
 
 

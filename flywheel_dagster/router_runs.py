@@ -3,7 +3,7 @@
 import dagster as dg
 
 from flywheel_dagster.assets import TRAINING_DATASET
-from flywheel_dagster.jobs import JOBS, TRAINING_SET_JOB
+from flywheel_dagster.jobs import DATASET_JOB, JOBS, TRAINING_SET_JOB
 from flywheel_dagster.partitions import PARTITION_TAG, RANGE_END_TAG
 from flywheel_dagster.router_assets import ROUTER_ASSETS
 
@@ -15,7 +15,7 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 
 
 RETRAIN_TAG = "flywheel/retrain"
-"""Tag of a run of `training_set`; with the value `no` whoever started it retrains by itself, or not at all."""
+"""Tag of a run of `training_set` or `dataset`; with the value `no` whoever started it retrains by itself, or not at all."""
 
 
 def after_training_set() -> dg.SensorDefinition:
@@ -27,7 +27,7 @@ def after_training_set() -> dg.SensorDefinition:
     @dg.run_status_sensor(
         name="after_training_set",
         run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=[job for job in JOBS if job.name == TRAINING_SET_JOB],
+        monitored_jobs=[job for job in JOBS if job.name in (TRAINING_SET_JOB, DATASET_JOB)],
         request_job=NIGHTLY_RETRAIN,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,

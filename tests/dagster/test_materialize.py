@@ -104,6 +104,9 @@ def test_days_and_datasets_show_up_in_the_instance(folder: Path, datasets: str, 
             found = instance.get_materialized_partitions(dg.AssetKey(table))
             assert found == {day.isoformat() for day in DAYS}
         assert len(instance.get_materialized_partitions(dg.AssetKey("training_dataset"))) == made
+        by_the_clock = dg.AssetCheckKey(dg.AssetKey("training_dataset"), "dataset_recent")
+        skipped = instance.event_log_storage.get_asset_check_execution_history(by_the_clock, limit=1)
+        assert not skipped, "a check that has its own schedule is not planned here, only to be skipped"
 
 
 def test_whoever_waits_hears_of_every_day(folder: Path) -> None:

@@ -35,6 +35,7 @@ def test_the_documentation_names_everything() -> None:
     names += [
         "day_tables",
         "training_set",
+        "dataset",
         "dataset_freshness",
         "nightly_training_set",
         "hourly_dataset_check",
