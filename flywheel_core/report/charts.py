@@ -15,6 +15,7 @@ from flywheel_core.report.svg import (
     legend,
     line,
     number,
+    numbers_alike,
     path,
     shown_marks,
     text,
@@ -61,7 +62,8 @@ def grouped_bar_chart(
     row_height = thickness * len(series) + 8
     label_width = min(max(map(text_width, names)), width * 0.38) + 8
     left = PAD + label_width
-    right = width - PAD - max(text_width(number(value)) for value in values) - 10
+    shown = numbers_alike(values)
+    right = width - PAD - max(map(text_width, shown)) - 10
     marks = ticks(min(0.0, *values), max(0.0, *values), 4)
     scale = (right - left) / (marks[-1] - marks[0])
 
@@ -77,12 +79,12 @@ def grouped_bar_chart(
         middle = top + row_height * (row + 0.5) + 4
         parts.append(text(left - 8, middle, fitted(name, label_width - 8), "ink", "end"))
         for index, (of, numbers) in enumerate(series.items()):
-            value = numbers[row]
+            value, figure = numbers[row], shown[index * len(names) + row]
             y = top + row_height * row + 4 + thickness * index
             start, end = sorted((x(0), x(value)))
-            tip = f"{name}{f', {of}' if of else ''}: {number(value)} {unit}"
+            tip = f"{name}{f', {of}' if of else ''}: {figure} {unit}"
             parts.append(bar(start, y, end - start, thickness - (len(series) > 1), index, tip))
-            parts.append(text(end + 6, y + thickness / 2 + 4, number(value), "ink"))
+            parts.append(text(end + 6, y + thickness / 2 + 4, figure, "ink"))
     parts.append(line(x(0), top, x(0), bottom, "axis"))
     parts.append(text((left + right) / 2, bottom + 34, unit, anchor="middle"))
     return drawing(parts, title=title, width=width, height=bottom + AXIS_HEIGHT)

@@ -73,6 +73,13 @@ def number(value: float) -> str:
     return f"{value:.2g}"
 
 
+def numbers_alike(values: Iterable[float]) -> list[str]:
+    """Figures that stand below each other: as `number`, those below 1,000 with as many decimals as the one with most."""
+    shown = [(value, number(value)) for value in values]
+    decimals = max((len(text.partition(".")[2]) for _, text in shown if "e" not in text), default=0)
+    return [text if "e" in text or abs(value) >= 1000 else f"{value:.{decimals}f}" for value, text in shown]
+
+
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`, about `wanted` steps apart."""
     if high - low <= 1e-9 * max(1.0, abs(low)):

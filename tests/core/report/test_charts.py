@@ -24,6 +24,7 @@ from flywheel_core.report.svg import (
     SURFACE_LIGHT,
     fitted,
     number,
+    numbers_alike,
     text_width,
     ticks,
 )
@@ -183,6 +184,32 @@ def test_fitted_text_is_no_wider_than_asked(text: str, width: float) -> None:
 )
 def test_figures_are_short(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("figures", "texts"),
+    [
+        ([0.839, 0.73, 0], ["0.839", "0.730", "0.000"]),
+        ([16.32, 30.5], ["16.32", "30.50"]),
+        ([3, 20], ["3", "20"]),
+        ([1234567, 0.5], ["1,234,567", "0.5"]),
+        ([1e-7, 0.25], ["1e-07", "0.25"]),
+        ([], []),
+    ],
+)
+def test_figures_below_each_other_have_as_many_decimals(figures: list[float], texts: list[str]) -> None:
+    assert numbers_alike(figures) == texts
+
+
+def test_the_figures_of_bars_are_alike() -> None:
+    drawn = grouped_bar_chart(["a", "b"], {"one": [0.839, 0.73], "two": [0.5, 0.25]}, title="t", unit="score")
+    ends = [found.text for found in ElementTree.fromstring(drawn).iter(f"{SVG}text") if found.text]
+    assert [found for found in ends if found in ("0.839", "0.500", "0.730", "0.250")] == [
+        "0.839",
+        "0.500",
+        "0.730",
+        "0.250",
+    ]
 
 
 def luminance(colour: str) -> float:
