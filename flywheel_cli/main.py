@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("flywheel_cli.inspect:status", "Days, counts, sizes and the latest runs."),
     "sql": Entry("flywheel_cli.inspect:sql", "Run SQL over the tables."),
     "report": Entry("flywheel_cli.inspect:report", "Distribution, leaderboard, quality and rejects of days."),
+    "prune": Entry("flywheel_cli.prune:prune", "Remove old days and versions that nothing needs."),
     "train": Entry(
         "flywheel_cli.learn:train", "Train a router on a dataset, judge it, promote it if it passes."
     ),

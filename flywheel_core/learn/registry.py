@@ -182,6 +182,15 @@ class Registry:
                 )
             return self._swap(target.version, "rollback", by, reason, since, {}, restores=target)
 
+    @contextmanager
+    def unserved(self, version: str) -> Iterator[None]:
+        """While the block runs nothing is promoted. Raises RouterError when `version` is in service."""
+        with self._locked():
+            champion = self.champion()
+            if champion is not None and champion.version == version:
+                raise RouterError(f"router {version} is in service by now", code="champion_changed")
+            yield
+
     def _swap(
         self,
         version: str,

@@ -13,8 +13,10 @@ from flywheel_core.learn.train import train_examples
 PROMPTS = ("What is 1 + 1?", "Write a poem about rain.", "水的沸点是多少？")
 
 
-def publish_single(layout: Layout, version: str, best: str, models: Sequence[str]) -> str:
-    """Publish a router that always asks `best`, one of `models`."""
+def publish_single(
+    layout: Layout, version: str, best: str, models: Sequence[str], dataset: str = "made up"
+) -> str:
+    """Publish a router that always asks `best`, one of `models`, and says that it comes from `dataset`."""
     names = tuple(sorted(models))
     count = 40
     scores = np.tile([0.9 if name == best else 0.3 for name in names], (count, 1))
@@ -31,5 +33,5 @@ def publish_single(layout: Layout, version: str, best: str, models: Sequence[str
         days=np.zeros(count, dtype=np.int64),
     )
     trained = train_examples(examples, Learning(), version=version, single=True)
-    publish_router(layout, trained.router, {"dataset": "made up"}, PROMPTS)
+    publish_router(layout, trained.router, {"dataset": dataset}, PROMPTS)
     return version

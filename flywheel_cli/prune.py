@@ -1,0 +1,64 @@
+"""`flywheel prune`: old days and versions go, when somebody says so."""
+
+from collections import defaultdict
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+
+from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.output import print_json, print_table, progress, size
+from flywheel_cli.router import registry_of
+from flywheel_core.errors import UsageError
+from flywheel_core.learn.pruning import Removal, days_to_prune, versions_to_prune
+from flywheel_core.learn.pruning import prune as remove
+
+
+@click.command()
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Remove raw files, rejected points and tables of days more than N days ago.",
+)
+@click.option(
+    "--keep-versions",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Remove routers and datasets beyond the newest N, those in service or gone back to aside.",
+)
+@click.option("--yes", is_flag=True, help="Remove; without it only what would go is shown.")
+@settings_options
+@json_option
+@pass_settings
+def prune(settings: Settings, keep_days: int | None, keep_versions: int | None, yes: bool) -> None:
+    """Remove days and versions that nothing needs any more; without --yes only show them.
+
+    What the dataset window, the router in service and the way back to the ones before it need always stays.
+    """
+    if keep_days is None and keep_versions is None:
+        raise UsageError("nothing is named that may go", hint="say --keep-days N, --keep-versions N, or both")
+    registry = registry_of(settings)
+    removals: list[Removal] = []
+    if keep_versions is not None:
+        removals += versions_to_prune(settings.layout, registry, keep_versions)
+    if keep_days is not None:
+        removals += days_to_prune(settings.layout, settings.config, keep_days, datetime.now(UTC).date())
+    if yes:
+        with progress("prune") as tell:
+            remove(removals, registry, tell)
+    if settings.as_json:
+        print_json({"removed": yes, "removals": [asdict(removal) for removal in removals]})
+        return
+    if not removals:
+        click.echo("nothing to remove")
+        return
+    found: defaultdict[str, list[Removal]] = defaultdict(list)
+    for removal in removals:
+        found[removal.kind].append(removal)
+    rows = [
+        (kind, len(of), of[0].of, of[-1].of, size(sum(one.bytes for one in of))) for kind, of in found.items()
+    ]
+    print_table(("what", "count", "first", "last", "size"), rows)
+    total = size(sum(removal.bytes for removal in removals))
+    click.echo(f"{total} removed" if yes else f"{total} would go; --yes removes it")

@@ -1,0 +1,174 @@
+"""What may go from the data folder: days and versions that nothing in force needs any more.
+
+Nothing is removed by itself. What stays in any case: the days of the dataset window and of the week that label drift is measured
+against, the router in service, the routers it replaced one after the other, and the datasets that kept routers were trained on.
+"""
+
+import contextlib
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flywheel_core.config import Config
+from flywheel_core.errors import StorageError, UsageError
+from flywheel_core.lake.dataset import dataset_versions
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.schemas import TABLES
+from flywheel_core.learn.champion import MANIFEST
+from flywheel_core.learn.registry import Registry
+
+DRIFT_DAYS = 7
+"""Days before the window whose labels the newest ones are compared with."""
+
+_REJECTED_NAME = re.compile(r"rejected_(?P<day>\d{8})(?:\..+)?\.jsonl(?:\.gz)?")
+_EVALUATION_KINDS = ("json", "html")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One file or folder that may go. kind: raw, rejected, tables, dataset, router or evaluation; of: its day or version."""
+
+    kind: str
+    of: str
+    path: Path
+    bytes: int
+
+
+def least_days(config: Config) -> int:
+    """Days before today that have to be kept: the dataset window, and the week before it."""
+    return config.dataset.window_days + DRIFT_DAYS
+
+
+def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -> list[Removal]:
+    """Raw files, rejected points and tables of days more than `keep_days` days before `today`, the oldest first.
+
+    Raises UsageError when fewer days would be left than `least_days`, StorageError when a folder cannot be read.
+    """
+    least = least_days(config)
+    if keep_days < least:
+        raise UsageError(
+            f"{keep_days} days are too few to keep: datasets look back {config.dataset.window_days} days"
+            f" (dataset.window_days) and label drift {DRIFT_DAYS} more",
+            hint=f"keep at least {least}",
+        )
+    first_kept = today - timedelta(days=keep_days)
+    found = [("raw", day, path) for day, paths in layout.raw_files_by_day().items() for path in paths]
+    found += [("rejected", day, path) for day, path in _rejected(layout)]
+    found += [("tables", day, layout.table(name, day)) for name in TABLES for day in layout.table_days(name)]
+    return [
+        Removal(kind, day.isoformat(), path, _size(path))
+        for kind, day, path in sorted(found, key=lambda one: (one[1], one[2]))
+        if day < first_kept
+    ]
+
+
+def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) -> list[Removal]:
+    """Routers, their evaluations and datasets beyond the newest `keep_versions` of each.
+
+    Kept beside the newest: the champion, the champions before it as far back as `keep_versions` promotions, and the datasets of all
+    routers that are kept. Routers come first, so that none is ever left without its dataset.
+    Raises UsageError for fewer than one, RouterError when the pointer or the log is damaged, StorageError.
+    """
+    if keep_versions < 1:
+        raise UsageError(f"{keep_versions} versions are too few to keep", hint="keep at least 1")
+    served = [record.entry.version for record in registry.history() if record.took_effect]
+    champion = registry.champion()
+    routers = sorted(registry.versions(), key=lambda version: _made_at(layout.router(version) / MANIFEST))
+    kept = {*routers[-keep_versions:], *served[-keep_versions:], *([champion.version] if champion else [])}
+    datasets = dataset_versions(layout)
+    needed = {*datasets[-keep_versions:], *(_dataset_of(layout, version) for version in kept)}
+    removals = []
+    for version in routers:
+        if version not in kept:
+            removals.append(_removal("router", version, layout.router(version)))
+            pages = (layout.evaluation(version, kind) for kind in _EVALUATION_KINDS)
+            removals += [_removal("evaluation", version, page) for page in pages if page.is_file()]
+    removals += [
+        _removal("dataset", version, layout.dataset(version))
+        for version in sorted(datasets)
+        if version not in needed
+    ]
+    return removals
+
+
+def prune(
+    removals: Sequence[Removal], registry: Registry, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Remove what was found, and give the bytes that went. What is gone already is no error.
+
+    A folder vanishes at once: a process that dies half-way leaves whole versions, and a leftover that the next dataset run
+    removes. Raises RouterError for a router that was put into service meanwhile, StorageError when the system refuses.
+    """
+    freed = 0
+    for done, removal in enumerate(removals, start=1):
+        if removal.kind == "router":
+            with registry.unserved(removal.of):
+                _remove(removal.path)
+        else:
+            _remove(removal.path)
+        freed += removal.bytes
+        if progress:
+            progress(done, len(removals))
+    return freed
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            leaving = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+            path.rename(leaving)
+            shutil.rmtree(leaving)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def _rejected(layout: Layout) -> Iterator[tuple[date, Path]]:
+    if layout.rejected.is_dir():
+        for path in layout.rejected.iterdir():
+            matched = _REJECTED_NAME.fullmatch(path.name)
+            if matched:
+                with contextlib.suppress(ValueError):  # eight digits that are no day: not ours to remove
+                    yield date.fromisoformat(matched["day"]), path
+
+
+def _dataset_of(layout: Layout, version: str) -> str | None:
+    """The dataset that a router was trained on; None for one that is damaged, which needs none."""
+    try:
+        facts: dict[str, Any] = msgspec.json.decode((layout.router(version) / MANIFEST).read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    found = facts.get("dataset")
+    return found if isinstance(found, str) else None
+
+
+def _made_at(manifest: Path) -> tuple[int, str]:
+    """By which versions are sorted: of one day their names say nothing about their order."""
+    try:
+        return manifest.stat().st_mtime_ns, manifest.parent.name
+    except OSError as error:
+        raise StorageError(f"cannot read {manifest}: {error.strerror or error}") from error
+
+
+def _removal(kind: str, of: str, path: Path) -> Removal:
+    return Removal(kind, of, path, _size(path))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    try:
+        return sum(one.lstat().st_size for one in (path.rglob("*") if path.is_dir() else (path,)))
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error

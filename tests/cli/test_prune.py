@@ -1,0 +1,46 @@
+"""`flywheel prune`: shows first, removes when told to."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, parsed
+from tests.cli.recorded import record
+
+
+@pytest.fixture(autouse=True)
+def recorded(tmp_path: Path, run: Run) -> Path:
+    """Two days of 2026-01, long ago."""
+    record(tmp_path / "data")
+    assert run("ingest", "all").exit_code == 0
+    return tmp_path / "data"
+
+
+def test_nothing_goes_without_yes(run: Run, recorded: Path) -> None:
+    shown = run("prune", "--keep-days", "40")
+    assert shown.exit_code == 0
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[2:4]] == [["raw", "2"], ["tables", "4"]]
+    assert "would go; --yes removes it" in shown.stdout
+    assert len(list((recorded / "raw").iterdir())) == 2
+
+
+def test_with_yes_it_goes_and_a_second_time_there_is_nothing(run: Run, recorded: Path) -> None:
+    assert "removed" in run("prune", "--keep-days", "40", "--keep-versions", "3", "--yes").stdout
+    assert list((recorded / "raw").iterdir()) == []
+    assert run("prune", "--keep-days", "40", "--yes").stdout == "nothing to remove\n"
+    assert run("status").exit_code == 0
+
+
+def test_as_json_every_file_is_named(run: Run, recorded: Path) -> None:
+    found = parsed(run("prune", "--keep-days", "40", "--json"))
+    assert found["removed"] is False
+    assert {(one["kind"], one["of"]) for one in found["removals"]} == {
+        (kind, day) for kind in ("raw", "tables") for day in ("2026-01-05", "2026-01-06")
+    }
+    assert all(one["bytes"] == Path(one["path"]).stat().st_size for one in found["removals"])
+
+
+def test_what_may_go_has_to_be_said(run: Run) -> None:
+    result = run("prune", "--yes")
+    assert result.exit_code == 2
+    assert "--keep-days N, --keep-versions N, or both" in result.stderr

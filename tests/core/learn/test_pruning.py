@@ -1,0 +1,169 @@
+"""What may go from the data folder, and that what is needed stays."""
+
+import os
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.errors import RouterError, UsageError
+from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.leftovers import HALF_MADE
+from flywheel_core.lake.schemas import TABLES
+from flywheel_core.learn.artefact import verify_router
+from flywheel_core.learn.pruning import Removal, days_to_prune, least_days, prune, versions_to_prune
+from flywheel_core.learn.registry import Registry
+from tests.core.lake.lakes import CONFIG, build_day, point, write_raw
+from tests.core.learn.small import publish_single
+
+TODAY = date(2026, 3, 1)
+WINDOW = CONFIG.model_copy(update={"dataset": CONFIG.dataset.model_copy(update={"window_days": 3})})
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+@pytest.fixture
+def registry(layout: Layout) -> Registry:
+    return Registry(layout, verify_router)
+
+
+def named(removals: list[Removal]) -> list[tuple[str, str]]:
+    return [(removal.kind, removal.of) for removal in removals]
+
+
+def make_days(layout: Layout, *back: int) -> None:
+    for days in back:
+        day = TODAY - timedelta(days=days)
+        write_raw(layout, [point(f"{day}", {"big": 0.5, "coder": 0.25})], day)
+        build_day(layout, day)
+        layout.rejected_file(day, "east").parent.mkdir(exist_ok=True)
+        layout.rejected_file(day, "east").write_text("{}\n")
+
+
+def make_router(layout: Layout, registry: Registry, number: int, *, promoted: bool) -> str:
+    """A router of a dataset of its own, made `number` minutes after the first."""
+    dataset = f"2026020{number}-{number:012x}"
+    write_atomically(layout.dataset(dataset) / "dataset.json", b"{}")
+    version = publish_single(layout, f"{dataset}-router-{9 - number}", "big", ["big", "math"], dataset)
+    for manifest in (layout.dataset(dataset) / "dataset.json", layout.router(version) / "router.json"):
+        os.utime(manifest, (number * 60, number * 60))
+    write_atomically(layout.evaluation(version, "json"), b"{}")
+    if promoted:
+        registry.promote(version, kind="promoted", by="tests", reason="better", since=None)
+    return version
+
+
+def test_days_before_the_kept_ones_go_raw_files_first(layout: Layout, registry: Registry) -> None:
+    """A raw file that outlived its tables would have them made again."""
+    make_days(layout, 11, 10, 1)
+    other = layout.raw / "training_data_20260230.jsonl"
+    other.write_text("not a day\n")
+    found = days_to_prune(layout, WINDOW, 10, TODAY)
+    assert named(found) == [("raw", "2026-02-18"), ("rejected", "2026-02-18")] + [
+        ("tables", "2026-02-18")
+    ] * len(TABLES)
+    assert sum(removal.bytes for removal in found) == sum(
+        removal.path.stat().st_size for removal in found if removal.path.is_file()
+    )
+    before = build_dataset(layout, TODAY - timedelta(days=1), WINDOW).version
+    prune(found, registry)
+    assert days_to_prune(layout, WINDOW, 10, TODAY) == []
+    assert layout.raw_days() == [TODAY - timedelta(days=10), TODAY - timedelta(days=1)]
+    assert other.is_file()
+    shutil.rmtree(layout.datasets)
+    assert build_dataset(layout, TODAY - timedelta(days=1), WINDOW).version == before
+
+
+def test_days_that_a_dataset_or_its_drift_looks_back_to_cannot_go(layout: Layout) -> None:
+    assert least_days(WINDOW) == 10
+    with pytest.raises(UsageError, match="9 days are too few to keep: datasets look back 3 days") as told:
+        days_to_prune(layout, WINDOW, 9, TODAY)
+    assert told.value.hint == "keep at least 10"
+
+
+def test_versions_that_serve_or_served_last_stay_with_their_datasets(
+    layout: Layout, registry: Registry
+) -> None:
+    first = make_router(layout, registry, 1, promoted=True)
+    second = make_router(layout, registry, 2, promoted=True)
+    tried = make_router(layout, registry, 3, promoted=False)
+    champion = make_router(layout, registry, 4, promoted=True)
+    newer = make_router(layout, registry, 5, promoted=False)
+    newest = make_router(layout, registry, 6, promoted=False)
+    found = versions_to_prune(layout, registry, 2)
+    assert named(found) == [
+        ("router", first),
+        ("evaluation", first),
+        ("router", tried),
+        ("evaluation", tried),
+        ("dataset", "20260201-000000000001"),
+        ("dataset", "20260203-000000000003"),
+    ]
+    prune(found, registry)
+    assert registry.versions() == sorted([second, champion, newer, newest])
+    assert registry.rollback(by="tests", reason="back", since=None).version == second
+    assert not layout.evaluation(first, "json").exists()
+
+
+def test_the_champion_stays_however_old_it_is(layout: Layout, registry: Registry) -> None:
+    champion = make_router(layout, registry, 1, promoted=True)
+    for number in (2, 3, 4):
+        make_router(layout, registry, number, promoted=False)
+    prune(versions_to_prune(layout, registry, 1), registry)
+    assert registry.versions()[0] == champion
+    assert len(registry.versions()) == 2
+    assert sorted(path.name for path in layout.datasets.iterdir()) == [
+        "20260201-000000000001",
+        "20260204-000000000004",
+    ]
+
+
+def test_a_router_that_was_promoted_meanwhile_is_not_removed(layout: Layout, registry: Registry) -> None:
+    old = make_router(layout, registry, 1, promoted=False)
+    make_router(layout, registry, 2, promoted=True)
+    found = versions_to_prune(layout, registry, 1)
+    assert ("router", old) in named(found)
+    registry.promote(old, kind="manual", by="tests", reason="wanted", since=None)
+    with pytest.raises(RouterError, match="in service by now"):
+        prune(found, registry)
+    verify_router(layout.router(old))
+
+
+def test_what_is_gone_already_is_no_error(layout: Layout, registry: Registry) -> None:
+    make_days(layout, 11)
+    found = days_to_prune(layout, WINDOW, 10, TODAY)
+    found[0].path.unlink()
+    assert prune(found, registry) == sum(removal.bytes for removal in found)
+
+
+def test_a_kill_half_way_leaves_whole_versions_and_leftovers_only(
+    layout: Layout, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_router(layout, registry, 1, promoted=False)
+    make_router(layout, registry, 2, promoted=True)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prune(versions_to_prune(layout, registry, 1), registry)
+    assert len(registry.versions()) == 1
+    hidden = [path.name for path in layout.routers.iterdir() if path.name.endswith(".tmp")]
+    assert len(hidden) == 1
+    assert HALF_MADE.fullmatch(hidden[0])
+
+
+def test_at_least_one_version_is_kept(layout: Layout, registry: Registry) -> None:
+    with pytest.raises(UsageError, match="0 versions are too few"):
+        versions_to_prune(layout, registry, 0)
+
+
+def test_an_empty_folder_has_nothing_to_prune(layout: Layout, registry: Registry) -> None:
+    assert versions_to_prune(layout, registry, 1) == []
+    assert days_to_prune(layout, WINDOW, 10, TODAY) == []
