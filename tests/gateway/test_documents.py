@@ -5,6 +5,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+from prometheus_client import generate_latest
+
+from collector_api.metrics import CollectorMetrics
 from flywheel_core.config import Config
 from flywheel_gateway.routing import REASONS
 from tests.gateway.test_litellm import WIRING
@@ -60,3 +64,18 @@ def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start)
     assert len(names) > 8
     for name in names:
         assert name in page, name
+
+
+def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
+    """The rules are YAML that Prometheus reads, and each looks at what one of the two servers shows."""
+    rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
+    assert rules
+    (group,) = yaml.safe_load(rules[1])["groups"]
+    gateway = start(outside.config())
+    gateway.chat()
+    shown = gateway.get("/metrics").text + generate_latest(CollectorMetrics().registry).decode()
+    for rule in group["rules"]:
+        names = re.findall(r"flywheel_\w+", rule["expr"])
+        assert names, rule["alert"]
+        for name in names:
+            assert f"# TYPE {name} " in shown, name
