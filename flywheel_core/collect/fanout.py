@@ -9,37 +9,27 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
 from flywheel_core.collect.addresses import guard_of
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, read_answer
-from flywheel_core.collect.http import Endpoint, Http, HttpxHttp
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer
+from flywheel_core.collect.calls import Target, answer_of, target_of
+from flywheel_core.collect.http import Http, HttpxHttp
 from flywheel_core.collect.point import Leg, Served, make_point
 from flywheel_core.collect.pool import PooledHttp
 from flywheel_core.collect.question import Question
-from flywheel_core.collect.retries import Attempt, RetryBudget, post_with_retries
-from flywheel_core.collect.sampling import MARK_HEADER, Plan, plan_collection
+from flywheel_core.collect.retries import RetryBudget, post_with_retries
+from flywheel_core.collect.sampling import Plan, plan_collection
 from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.collect.spend import Spend, cost_of
 from flywheel_core.collect.stats import CollectStats
-from flywheel_core.config import Config, Model
-from flywheel_core.config_file import secret
-from flywheel_core.errors import SkippedError, StorageError, UpstreamError
+from flywheel_core.config import Config
+from flywheel_core.errors import SkippedError, StorageError
 from flywheel_core.records import DataPoint, Response
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A model as it is called."""
-
-    name: str
-    settings: Model
-    endpoint: Endpoint
 
 
 class Fanout:
@@ -172,24 +162,18 @@ class Fanout:
         await self._http.close()
         await asyncio.to_thread(self.spend.save)
 
-    def _target(self, config: Config, name: str) -> _Target:
-        base_url = config.require(f"models.{name}.base_url")
-        settings = config.models[name]
-        headers = {"accept": "application/json", MARK_HEADER: "1"}
-        if settings.api_key_env is not None:
-            key = secret(settings.api_key_env, f"models.{name}.api_key_env", self._environment)
-            headers["authorization"] = f"Bearer {key}"
-        endpoint = Endpoint(f"{base_url}/v1/chat/completions", headers, settings.connect_timeout)
+    def _target(self, config: Config, name: str) -> Target:
+        target = target_of(config, name, self._environment)
         self._budgets.setdefault(name, RetryBudget(config.data_collection.retry_budget))
-        return _Target(name, settings, endpoint)
+        return target
 
-    def _target_of(self, name: str) -> _Target:
+    def _target_of(self, name: str) -> Target:
         """A model's target; one beside the candidates (a routed model) gets its own when it is first asked."""
         if name not in self._targets:
             self._targets[name] = self._target(self._config, name)
         return self._targets[name]
 
-    def _admit(self, targets: list[_Target]) -> set[str]:
+    def _admit(self, targets: list[Target]) -> set[str]:
         """Take a place for the data point and one for each call, or raise SkippedError; gives the latter's models."""
         if self.spend.exhausted:
             raise SkippedError("cost_limit")
@@ -225,7 +209,7 @@ class Fanout:
             raise
 
     async def _ask_and_score(
-        self, question: Question, targets: list[_Target], places: set[str], served: Served | None
+        self, question: Question, targets: list[Target], places: set[str], served: Served | None
     ) -> list[Leg]:
         ends = asyncio.get_running_loop().time() + self._config.data_collection.point_timeout
         legs = [self._leg(question, target, places, ends) for target in targets]
@@ -235,7 +219,7 @@ class Fanout:
             tasks = [group.create_task(leg) for leg in legs]
         return [task.result() for task in tasks]
 
-    async def _leg(self, question: Question, target: _Target, places: set[str], ends: float) -> Leg:
+    async def _leg(self, question: Question, target: Target, places: set[str], ends: float) -> Leg:
         name, settings = target.name, target.settings
         self.counters.calls[name] += 1
         try:
@@ -251,7 +235,7 @@ class Fanout:
             )
         finally:
             self._give_back(name, places)
-        answer = _answer_of(attempt)
+        answer = answer_of(attempt)
         cost = cost_of(answer.usage, settings)
         if cost is not None:
             self.spend.add(cost)
@@ -293,20 +277,3 @@ class Fanout:
 
     def _count_retry(self, name: str) -> None:
         self.counters.retries[name] += 1
-
-
-def _answer_of(attempt: Attempt) -> Answer:
-    """The answer, or the failure, that a call ended with."""
-    reply, error = attempt.reply, attempt.error
-    if reply is not None:
-        return read_answer(reply.status, reply.headers.get("content-type"), reply.body)
-    if isinstance(error, UpstreamError):
-        return Answer(error=error.code)
-    codes: tuple[tuple[type[Exception], str], ...] = (
-        (httpx.ConnectTimeout, "connect_timeout"),
-        (httpx.ConnectError, "connect_failed"),
-        (httpx.TimeoutException, "timeout"),
-        (httpx.DecodingError, "malformed_body"),
-    )
-    code = next((code for kind, code in codes if isinstance(error, kind)), "connection_lost")
-    return Answer(error=f"{code}: {error}"[:300])

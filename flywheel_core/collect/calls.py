@@ -1,0 +1,56 @@
+"""A model as it is called, and what came of a call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from flywheel_core.collect.answer import Answer, read_answer
+from flywheel_core.collect.http import Endpoint
+from flywheel_core.collect.retries import Attempt
+from flywheel_core.collect.sampling import MARK_HEADER
+from flywheel_core.config import Config, Model
+from flywheel_core.config_file import secret
+from flywheel_core.errors import UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model as it is called."""
+
+    name: str
+    settings: Model
+    endpoint: Endpoint
+
+
+def target_of(config: Config, name: str, environment: Mapping[str, str] | None = None) -> Target:
+    """Where and with which key a model is called; environment: where the keys are, os.environ unless given.
+
+    Raises ConfigIncompleteError when its `base_url`, or the key that it names, is missing.
+    """
+    base_url = config.require(f"models.{name}.base_url")
+    settings = config.models[name]
+    headers = {"accept": "application/json", MARK_HEADER: "1"}
+    if settings.api_key_env is not None:
+        key = secret(settings.api_key_env, f"models.{name}.api_key_env", environment)
+        headers["authorization"] = f"Bearer {key}"
+    return Target(
+        name, settings, Endpoint(f"{base_url}/v1/chat/completions", headers, settings.connect_timeout)
+    )
+
+
+def answer_of(attempt: Attempt) -> Answer:
+    """The answer, or the failure, that a call ended with."""
+    reply, error = attempt.reply, attempt.error
+    if reply is not None:
+        return read_answer(reply.status, reply.headers.get("content-type"), reply.body)
+    if isinstance(error, UpstreamError):
+        return Answer(error=error.code)
+    codes: tuple[tuple[type[Exception], str], ...] = (
+        (httpx.ConnectTimeout, "connect_timeout"),
+        (httpx.ConnectError, "connect_failed"),
+        (httpx.TimeoutException, "timeout"),
+        (httpx.DecodingError, "malformed_body"),
+    )
+    code = next((code for kind, code in codes if isinstance(error, kind)), "connection_lost")
+    return Answer(error=f"{code}: {error}"[:300])
