@@ -1,16 +1,18 @@
-"""`flywheel config`: check and show the settings in force, and what settings there are."""
+"""`flywheel config`: check, try and show the settings in force, and what settings there are."""
+
+from dataclasses import asdict
 
 import click
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json
+from flywheel_cli.output import print_json, print_table
 from flywheel_core.config_file import find_file, to_yaml
 from flywheel_core.config_schema import json_schema, markdown
 
 
 @click.group()
 def config() -> None:
-    """Check and show the configuration."""
+    """Check, try and show the configuration."""
 
 
 @config.command(short_help="Say whether the configuration is valid, and what is not.")
@@ -29,6 +31,40 @@ def check(settings: Settings) -> None:
         print_json({"valid": True, "file": file, "models": len(in_force.models)})
         return
     click.echo(f"{source}: valid, {len(in_force.models)} models")
+
+
+@config.command(name="try", short_help="Ask every model, the scorer and the collector once.")
+@settings_options
+@json_option
+@pass_settings
+def try_(settings: Settings) -> None:
+    """Ask every model that has an address one short question, have the answer scored, and send the collector an empty batch.
+
+    Wrong addresses, names and keys show before a user meets them. The models' answers cost what they cost; nothing is stored.
+    The exit status is 1 when a service that is needed does not do its part.
+    """
+    import asyncio
+
+    from flywheel_core.collect.trial import try_services
+
+    trials = asyncio.run(try_services(settings.config))
+    if settings.as_json:
+        print_json([asdict(trial) for trial in trials])
+    else:
+        words = {True: "ok", False: "failed", None: "not asked"}
+        rows = [
+            (
+                trial.service,
+                trial.name,
+                words[trial.ok],
+                None if trial.seconds is None else round(trial.seconds * 1000),
+                trial.says,
+            )
+            for trial in trials
+        ]
+        print_table(("service", "name", "result", "ms", "what it says"), rows)
+    if any(trial.ok is False for trial in trials):
+        raise click.exceptions.Exit(1)
 
 
 @config.command(short_help="Print every setting in force as YAML.")

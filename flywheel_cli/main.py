@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "config": Entry("flywheel_cli.config:config", "Check and show the configuration."),
+    "config": Entry("flywheel_cli.config:config", "Check, try and show the configuration."),
     "keys": Entry("flywheel_cli.keys:keys", "Create, list and revoke the keys of collector and gateway."),
     "collector": Entry("flywheel_cli.collector:collector", "Serve the collector: POST /collect."),
     "gateway": Entry("flywheel_cli.gateway:gateway", "Serve the gateway: the OpenAI API, routed."),

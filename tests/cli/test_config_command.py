@@ -1,4 +1,4 @@
-"""`flywheel config check|show|schema`, and the settings tables in the documents."""
+"""`flywheel config check|try|show|schema`, and the settings tables in the documents."""
 
 import json
 from pathlib import Path
@@ -30,6 +30,16 @@ def test_check_names_every_mistake_and_exits_with_2(run: Run, tmp_path: Path) ->
         "  flywheel.yaml:2: cache.ttl: must be a number, above 0, at most 604800 s; the file has 0",
         "  flywheel.yaml:3: cache.tll: there is no such setting; did you mean ttl?",
     ]
+
+
+def test_try_fails_where_something_needed_is_open(run: Run, tmp_path: Path) -> None:
+    """What the services themselves say is tested in `tests/core/collect/test_trial.py`."""
+    result = run("config", "try")
+    assert result.exit_code == 1
+    assert "models.qwen-max.base_url open" in " ".join(result.stdout.split())
+    trials = {trial["name"]: trial for trial in json.loads(run("config", "try", "--json").stdout)}
+    assert (trials["qwen-max"]["ok"], trials["qwen-code-3b"]["ok"]) == (False, None)
+    assert trials["qwen-max"]["says"] == "the configuration leaves models.qwen-max.base_url open"
 
 
 def test_what_show_prints_is_a_configuration(run: Run, tmp_path: Path) -> None:

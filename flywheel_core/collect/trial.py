@@ -1,0 +1,138 @@
+"""Every service of the configuration asked once: whether addresses, names and keys are right shows before users do."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from flywheel_core.collect.addresses import guard_of
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer
+from flywheel_core.collect.calls import answer_of, target_of
+from flywheel_core.collect.delivery import collector_endpoint, deliver
+from flywheel_core.collect.http import Http
+from flywheel_core.collect.pool import PooledHttp
+from flywheel_core.collect.question import Question
+from flywheel_core.collect.retries import RetryBudget, post_with_retries
+from flywheel_core.collect.scoring import Scorer
+from flywheel_core.collect.spend import cost_of
+from flywheel_core.config import Config
+from flywheel_core.errors import ConfigIncompleteError
+
+QUESTION = "What is 1 + 1?"
+ANSWER = "2"
+"""What the scorer is given when no model answers."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a service made of one call. ok: None when it was not asked, since nothing needs it. seconds: how long it took."""
+
+    service: str
+    name: str
+    ok: bool | None
+    seconds: float | None
+    says: str
+
+
+_OFF = {
+    service: Trial(service, "-", None, None, "collecting is off: data_collection.enabled")
+    for service in ("scorer", "collector")
+}
+
+
+async def try_services(config: Config, environment: Mapping[str, str] | None = None) -> list[Trial]:
+    """Ask every model that has an address `QUESTION`, have an answer scored, and send the collector an empty batch.
+
+    Each once, without retries; a model's call costs what its answer costs. environment: where the keys are, os.environ unless
+    given. Raises only cancellation.
+    """
+    http = PooledHttp(guard=guard_of(config))
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(_try_model(http, config, name, environment)) for name in config.models]
+            collector = group.create_task(_try_collector(http, config, environment))
+        models = [task.result() for task in asked]
+        answer = next((text for trial, text in models if trial.ok and text), ANSWER)
+        scorer = await _try_scorer(http, config, answer)
+        return [*(trial for trial, _ in models), scorer, collector.result()]
+    finally:
+        await http.close()
+
+
+async def _try_model(
+    http: Http, config: Config, name: str, environment: Mapping[str, str] | None
+) -> tuple[Trial, str | None]:
+    if config.models[name].base_url is None and name not in _needed(config):
+        return Trial("model", name, None, None, f"the configuration leaves models.{name}.base_url open"), None
+    try:
+        target = target_of(config, name, environment)
+    except ConfigIncompleteError as error:
+        return Trial("model", name, False, None, error.message), None
+    timeout = target.settings.timeout
+    attempt = await post_with_retries(
+        http,
+        target.endpoint,
+        Question(QUESTION).body_for(target.settings.upstream_name or name),
+        call_timeout=timeout,
+        ends=asyncio.get_running_loop().time() + timeout,
+        max_bytes=MAX_ANSWER_BYTES,
+        budget=RetryBudget(0.0),
+        on_retry=lambda: None,
+    )
+    answer = answer_of(attempt)
+    if answer.error is not None or answer.text is None:
+        return Trial("model", name, False, attempt.seconds, answer.error or "no answer"), None
+    return Trial("model", name, True, attempt.seconds, _described(config, name, answer)), answer.text
+
+
+def _described(config: Config, name: str, answer: Answer) -> str:
+    cost = cost_of(answer.usage, config.models[name])
+    if cost is None:
+        return "answers without token counts: what it costs stays unknown"
+    return f"answers, cost {cost:.6f}"
+
+
+async def _try_scorer(http: Http, config: Config, answer: str) -> Trial:
+    if not config.data_collection.enabled:
+        return _OFF["scorer"]
+    try:
+        address = config.require("data_collection.training.evaluate_endpoint")
+    except ConfigIncompleteError as error:
+        return Trial("scorer", "-", False, None, error.message)
+    once = config.data_collection.model_copy(update={"score_repeats": 1})
+    scorer = Scorer(config.model_copy(update={"data_collection": once}), http=http, budget=RetryBudget(0.0))
+    began = asyncio.get_running_loop().time()
+    scored = await scorer.score(QUESTION, answer)
+    seconds = asyncio.get_running_loop().time() - began
+    if scored.value is None:
+        return Trial("scorer", _host(address), False, seconds, scored.reason or "no score")
+    return Trial("scorer", _host(address), True, seconds, f"score {scored.value:g}")
+
+
+async def _try_collector(http: Http, config: Config, environment: Mapping[str, str] | None) -> Trial:
+    if not config.data_collection.enabled:
+        return _OFF["collector"]
+    name = _host(config.data_collection.storage_endpoint)
+    try:
+        endpoint = collector_endpoint(config, environment)
+    except ConfigIncompleteError as error:
+        return Trial("collector", name, False, None, error.message)
+    began = asyncio.get_running_loop().time()
+    verdict = await deliver(http, endpoint, [])
+    seconds = asyncio.get_running_loop().time() - began
+    if verdict.kind != "taken" or verdict.rejected:
+        says = verdict.reason or "; ".join(one.message for one in verdict.rejected)
+        return Trial("collector", name, False, seconds, says or "it does not take a batch")
+    return Trial("collector", name, True, seconds, "takes batches")
+
+
+def _host(address: str) -> str:
+    return httpx.URL(address).netloc.decode()
+
+
+def _needed(config: Config) -> set[str]:
+    """The models that the gateway or collection asks."""
+    routing = config.routing
+    candidates = config.data_collection.training.candidate_models if config.data_collection.enabled else ()
+    return {routing.default_model, *routing.fallback_models, *candidates}
