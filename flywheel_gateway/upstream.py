@@ -23,6 +23,8 @@ IDLE_SECONDS = 30.0
 HELD_BYTES = 131_072
 """How much of an answer is held for a client that reads slowly; half of it is when the model is held back."""
 
+_STATUSES = range(200, 600)
+"""Statuses of an answer; with another one nothing could be told to the client."""
 _ADDED_BY_LIBRARY = ("User-Agent", "Accept", "Content-Type")
 
 
@@ -99,6 +101,8 @@ class Upstream:
         except aiohttp.ClientError as error:
             raise _lost(error) from None
         try:
+            if response.status not in _STATUSES:
+                raise UpstreamError(f"status {response.status} is none of HTTP", code="connection_lost")
             yield Reply(response, call, ends)
         finally:
             if response.content.at_eof():

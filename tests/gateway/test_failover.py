@@ -38,6 +38,7 @@ FAILURES: dict[str, Callable[[Arrived], Script]] = {
         b"",
     ],
     "connection_lost: at once": lambda _: [b""],
+    "connection_lost: no status of HTTP": lambda _: reply(b"{}", "600 Odd"),
     "timeout": lambda _: [30.0],
 }
 
@@ -103,6 +104,7 @@ def test_a_named_model_is_not_replaced(outside: Outside, model: MakeModel, start
         ("redirect: 302", 502, "upstream_failed"),
         ("malformed_body", 502, "upstream_failed"),
         ("connection_lost", 502, "upstream_failed"),
+        ("connection_lost: no status of HTTP", 502, "upstream_failed"),
         ("timeout", 504, "upstream_timeout"),
     ],
 )

@@ -113,6 +113,13 @@ def test_a_model_that_speaks_no_http_is_a_failure(outside: Outside, start: Start
     assert answer.json()["error"]["code"] == "upstream_failed"
 
 
+def test_a_status_that_http_does_not_have_is_a_failure(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: reply(b"{}", "999 Go Away")
+    answer = start(outside.config()).get("/v1/files")
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "upstream_failed"
+
+
 def test_an_endless_header_is_a_failure(outside: Outside, start: Start) -> None:
     outside.other = lambda _: [b"HTTP/1.1 200 OK\r\nX-Filler: ", *[b"x" * 8_000] * 20]
     assert start(outside.config()).get("/v1/files").status_code == 502
