@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,7 @@ from flywheel_gateway import endpoints
 from flywheel_gateway.about import about_routes
 from flywheel_gateway.collection import Sender
 from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.names import listed
 from flywheel_gateway.proxy import pass_through
 from flywheel_gateway.replies import send_error
 
@@ -25,11 +27,20 @@ BODIES_HELD = 8
 
 Endpoint = Callable[[Gateway, bytes, Sender, Send], Awaitable[None]]
 
+MODELS = "/v1/models"
 POSTS: dict[str, Endpoint] = {
     "/v1/chat/completions": endpoints.chat,
     "/v1/route": endpoints.route,
     "/v1/observe": endpoints.observe,
 }
+
+_SLASHES = re.compile("//+")
+
+
+def own_address(path: str) -> str:
+    """The path as the gateway's own addresses are written: a slash too many, which clients put there when they join a
+    base address and a path, must not lead past routing and collection to the default model."""
+    return _SLASHES.sub("/", path).rstrip("/")
 
 
 class App:
@@ -73,13 +84,18 @@ class App:
             self._gateway.metrics.requests.labels(code).inc()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
-        path, method = scope["path"], scope["method"]
+        path, method = own_address(scope["path"]), scope["method"]
         headers = scope["headers"]
         source = self._access.source(dict(headers).get(b"authorization"))
         sender = Sender(headers, None if source in (ANONYMOUS, LOCAL) else source)
-        if path == "/v1/models" and method == "GET":
-            await endpoints.models(self._gateway, send)
-            return
+        if method in ("GET", "HEAD"):
+            if path == MODELS:
+                await endpoints.models(self._gateway, send)
+                return
+            name = scope["path"].removeprefix(f"{MODELS}/")  # as it came: names may have slashes of their own
+            if name in listed(self._gateway.setup.targets):
+                await endpoints.model(name, send)
+                return
         endpoint = POSTS.get(path)
         if endpoint is not None and method != "POST":
             raise RequestError("method_not_allowed", f"{path} takes POST")

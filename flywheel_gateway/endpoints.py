@@ -11,7 +11,7 @@ from flywheel_core.errors import RequestError
 from flywheel_core.prompt import extract_prompt
 from flywheel_gateway.collection import COLLECTING, Sender
 from flywheel_gateway.gateway import Gateway
-from flywheel_gateway.names import model_list
+from flywheel_gateway.names import model_entry, model_list
 from flywheel_gateway.replies import send_json
 from flywheel_gateway.request import parse_chat, parse_object
 
@@ -28,6 +28,11 @@ async def chat(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> Non
 async def models(gateway: Gateway, send: Send) -> None:
     """GET /v1/models."""
     await send_json(send, 200, model_list(gateway.setup.targets))
+
+
+async def model(name: str, send: Send) -> None:
+    """GET /v1/models/{name}, of a model that is in the list."""
+    await send_json(send, 200, model_entry(name))
 
 
 async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:

@@ -27,8 +27,16 @@ def named_model(wanted: object, models: Collection[str]) -> str | None:
     )
 
 
+def listed(models: Collection[str]) -> list[str]:
+    """The names that a client can ask for: `auto` and every model."""
+    return ["auto", *(name for name in models if name != "auto")]
+
+
+def model_entry(name: str) -> dict[str, object]:
+    """One of the names as the OpenAI API describes a model."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "flywheel"}
+
+
 def model_list(models: Collection[str]) -> dict[str, object]:
-    """The body of GET /v1/models: `auto` and every model."""
-    names = ["auto", *(name for name in models if name != "auto")]
-    entries = [{"id": name, "object": "model", "created": 0, "owned_by": "flywheel"} for name in names]
-    return {"object": "list", "data": entries}
+    """The body of GET /v1/models."""
+    return {"object": "list", "data": [model_entry(name) for name in listed(models)]}

@@ -26,6 +26,7 @@ def describe() -> dict[str, Any]:
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
             "/v1/models": {"get": _get("The models, and `auto`", "Models", security=True)},
+            "/v1/models/{model}": {"get": _model()},
             "/v1/route": {"post": _route()},
             "/v1/observe": {"post": _observe()},
             "/health": {"get": _plain("Alive", "Always `OK` while the process runs.")},
@@ -77,6 +78,14 @@ def _chat() -> dict[str, Any]:
             "default": {"description": "What the model answered.", "content": _json_any()},
         },
     }
+
+
+def _model() -> dict[str, Any]:
+    name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    elsewhere = {"description": "What the default model's address says of a name that is not in the list."}
+    described = _get("One of the models", "Model", security=True)
+    described["responses"] |= {**_refusals(502, 504, 508), "default": elsewhere}
+    return {**described, "parameters": [name]}
 
 
 def _route() -> dict[str, Any]:
@@ -162,12 +171,19 @@ def _schemas() -> dict[str, Any]:
             "user": {"type": "string"},
         },
     }
+    model = _object(
+        id={"type": "string"},
+        object={"const": "model"},
+        created={"type": "integer"},
+        owned_by={"type": "string"},
+    )
     decision_id = {"type": "string", "minLength": 1, "maxLength": 128}
     said = {"router_version": _TEXT_OR_NULL, "code": {"type": "string"}, "message": {"type": "string"}}
     refused = {"type": ["object", "null"], "properties": said}
     return {
         "Chat": chat,
-        "Models": _object(object={"const": "list"}, data={"type": "array", "items": {"type": "object"}}),
+        "Models": _object(object={"const": "list"}, data={"type": "array", "items": model}),
+        "Model": model,
         "Ready": _object(status={"const": "ready"}, router_version=_TEXT_OR_NULL, router_refused=refused),
         "Route": {
             "anyOf": [
