@@ -14,6 +14,8 @@ FlywheelError
 └── RouterError            a router is missing, damaged or cannot be trained
 """
 
+from collections.abc import Sequence
+
 POINT_CODES = {
     "point_not_object": "the data point is not a JSON object (for instance null)",
     "point_not_json": "the text is not one complete JSON value",
@@ -133,13 +135,22 @@ class PointError(FlywheelError):
 
 
 class RequestError(FlywheelError):
-    """An HTTP request that is refused. `code` is one of `REQUEST_CODES`, which gives the status."""
+    """An HTTP request that is refused. `code` is one of `REQUEST_CODES`, which gives the status; headers: further ones of
+    the answer."""
 
-    def __init__(self, code: str, message: str | None = None, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        retry_after: int | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         status, meaning = REQUEST_CODES[code]
         super().__init__(message or meaning, code=code)
         self.status = status
         self.retry_after = retry_after
+        self.headers = headers
 
 
 class StorageError(FlywheelError):

@@ -9,9 +9,9 @@ from starlette.routing import Route
 from flywheel_core.errors import RequestError
 from flywheel_core.serve.docs import docs_routes
 from flywheel_core.serve.metrics import CONTENT_TYPE
-from flywheel_core.serve.replies import refusal
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.openapi import describe
+from flywheel_gateway.replies import refusal
 
 
 def about_routes(gateway: Gateway) -> Starlette:
@@ -26,13 +26,16 @@ def about_routes(gateway: Gateway) -> Starlette:
     async def counted(_request: Request) -> Response:
         return Response(gateway.metrics.text(), media_type=CONTENT_TYPE)
 
-    async def refuse(_request: Request, error: Exception) -> Response:
+    async def refuse(request: Request, error: Exception) -> Response:
         allowed = {}
-        code = "not_found"
+        refused = RequestError(
+            "not_found",
+            f"there is nothing at {request.url.path[:200]!r}; the addresses of the API begin with /v1/",
+        )
         if isinstance(error, HTTPException) and error.status_code == 405:
-            code, allowed = "method_not_allowed", dict(error.headers or {})
-        gateway.metrics.requests.labels(code).inc()
-        status, body, _ = refusal(RequestError(code))
+            refused, allowed = RequestError("method_not_allowed"), dict(error.headers or {})
+        gateway.metrics.requests.labels(refused.code).inc()
+        status, body, _ = refusal(refused)
         return Response(body, status, allowed, media_type="application/json")
 
     routes = [

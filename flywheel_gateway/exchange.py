@@ -74,7 +74,9 @@ class Exchange:
         # a client is told the code alone: what follows it may name addresses of the inside
         reasons = ", ".join(f"{name}: {reason.partition(':')[0]}" for name, reason in self.failed.items())
         raise RequestError(
-            "upstream_timeout" if timed_out else "upstream_failed", f"no model answered: {reasons}"
+            "upstream_timeout" if timed_out else "upstream_failed",
+            f"no model answered: {reasons}",
+            headers=of_decision(self.decision, self.decision_id, None),
         )
 
     def answer(self) -> Answer | None:

@@ -69,10 +69,11 @@ def to_client(received: RawHeaders) -> RawHeaders:
     return [header for header in received if header[0] not in dropped and header[0][:11] != b"x-flywheel-"]
 
 
-def of_decision(decision: Decision, decision_id: str, model: str) -> RawHeaders:
-    """The response headers that say which model answered and why; `model` is the one that did."""
+def of_decision(decision: Decision, decision_id: str, model: str | None) -> RawHeaders:
+    """The response headers that say which model answered and why; `model` is the one that did, None if nobody."""
+    answered = [] if model is None else [(b"x-flywheel-model", _ascii(model))]
     return [
-        (b"x-flywheel-model", _ascii(model)),
+        *answered,
         (b"x-flywheel-category", _ascii(decision.category)),
         (b"x-flywheel-confidence", f"{decision.confidence:.4g}".encode()),
         (b"x-flywheel-reason", decision.reason.encode()),

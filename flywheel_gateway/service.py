@@ -13,17 +13,20 @@ from typing import Any
 from flywheel_core.collect.spend import Spend
 from flywheel_core.config import Config
 from flywheel_core.config_file import find_file, load_config
-from flywheel_core.errors import FlywheelError
+from flywheel_core.errors import FlywheelError, RequestError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.serve.access import Access
 from flywheel_core.serve.keys import KeyStore
 from flywheel_core.serve.lifecycle import serve
+from flywheel_core.serve.limits import BoundedProtocol
 from flywheel_core.serve.logs import log_as_json
 from flywheel_gateway.app import App
 from flywheel_gateway.collection import Collection
 from flywheel_gateway.decisions import DecisionLog
 from flywheel_gateway.gateway import Gateway
+from flywheel_gateway.headers import RawHeaders
 from flywheel_gateway.metrics import Metrics
+from flywheel_gateway.replies import refusal
 from flywheel_gateway.routers import Follower
 from flywheel_gateway.setup import make_setup
 from flywheel_gateway.uploads import Uploads
@@ -34,6 +37,14 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 3.0
 """How long the uploader may still send at the end; the rest stays in the spool."""
+
+
+class Protocol(BoundedProtocol):
+    """Connections whose refusals clients of the OpenAI API can read, like those of the application."""
+
+    def refusal(self, error: RequestError) -> tuple[int, bytes, RawHeaders]:
+        """As the application refuses."""
+        return refusal(error)
 
 
 class Service:
@@ -154,7 +165,8 @@ def run(
         return config.model_copy(update={"gateway": gateway, "storage": storage})
 
     service = Service(load, file)
-    serve(service.app, service.gateway.setup.config.gateway, service.metrics, service.running())
+    settings = service.gateway.setup.config.gateway
+    serve(service.app, settings, service.metrics, service.running(), protocol=Protocol)
 
 
 def _needs_restart(started_with: Config, config: Config) -> list[str]:

@@ -1,7 +1,6 @@
 """Deadlines and bounds of connections: what uvicorn leaves to whoever stands in front of it."""
 
 import asyncio
-import json
 import math
 from typing import Any, ClassVar, cast
 
@@ -9,10 +8,11 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flywheel_core.config import Server
-from flywheel_core.errors import REQUEST_CODES
+from flywheel_core.errors import RequestError
 from flywheel_core.serve.gather import GatheringTransport
 from flywheel_core.serve.last_answer import LastAnswer, leave_out_chunks
 from flywheel_core.serve.metrics import ServerMetrics
+from flywheel_core.serve.replies import JSON_TYPE, Header, refusal
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 256
@@ -184,6 +184,10 @@ class BoundedProtocol(HttpToolsProtocol):
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.data_received(b"\r\n".join((*lines, b"", rest)))
 
+    def refusal(self, error: RequestError) -> tuple[int, bytes, list[Header]]:
+        """Status, body and further headers of what is refused before the application sees it, as the application has it."""
+        return refusal(error)
+
     def _refuse(self, code: str) -> None:
         """Answer without the application and close. While another answer is under way, or where this request has one, close
         only: a second one would be taken for that of another request."""
@@ -198,14 +202,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self.metrics.requests.labels(code).inc()
-        status, meaning = REQUEST_CODES[code]
-        body = json.dumps({"status": "error", "code": code, "message": meaning}).encode()
-        retry = "retry-after: 1\r\n" if status == 503 else ""
-        self.transport.write(
-            f"HTTP/1.1 {status} {code}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"{retry}connection: close\r\n\r\n".encode()
-            + body
-        )
+        status, body, further = self.refusal(RequestError(code))
+        length = (b"content-length", b"%d" % len(body))
+        headers = [JSON_TYPE, length, *further, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 %d %b" % (status, code.encode()), *(b"%b: %b" % header for header in headers)]
+        self.transport.write(b"\r\n".join((*lines, b"", body)))
         self.transport.close()
 
 

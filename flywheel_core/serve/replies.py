@@ -15,7 +15,7 @@ JSON_TYPE = (b"content-type", b"application/json")
 
 def refusal(error: RequestError) -> tuple[int, bytes, list[Header]]:
     """Status, body and further headers of a refused request."""
-    headers: list[Header] = []
+    headers: list[Header] = [*error.headers]
     if error.status == 503:
         headers.append((b"retry-after", str(error.retry_after or 1).encode()))
     if error.status == 401:

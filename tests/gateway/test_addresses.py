@@ -1,6 +1,9 @@
 """The gateway's own addresses, however a client writes them, and what is said where there is none."""
 
+import json
+import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -53,3 +56,40 @@ def test_models_can_be_asked_for_their_headers_alone(outside: Outside, start: St
         assert (answer.status_code, answer.content) == (200, b"")
         assert int(answer.headers["content-length"]) == len(gateway.get(path).content)
     assert not outside.server.requests
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"NONSENSE\r\n\r\n", 400, "request_malformed"),
+        (b"GET /v1/models HTTP/1.1\r\n" + b"X-A: b\r\n" * 300 + b"\r\n", 431, "headers_too_large"),
+        (b"POST /v1/route HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", 408, "body_timeout"),
+    ],
+)
+def test_what_the_connection_refuses_has_the_shape_of_an_api_error(
+    outside: Outside, start: Start, sent: bytes, status: int, code: str
+) -> None:
+    address = urlsplit(start(outside.config(gateway__body_timeout=0.5)).address)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(sent)
+        head, _, body = b"".join(iter(lambda: connection.recv(65_536), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    error = json.loads(body)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["code"], error["type"]) == (code, "invalid_request_error")
+
+
+def test_an_address_without_v1_is_an_api_error_that_says_so(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    with (
+        openai.OpenAI(base_url=gateway.address, api_key="any", max_retries=0) as client,
+        pytest.raises(openai.NotFoundError) as caught,
+    ):
+        client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "1 + 1?"}])
+    assert (caught.value.code, caught.value.type) == ("not_found", "invalid_request_error")
+    assert "'/chat/completions'" in caught.value.message
+    assert "/v1/" in caught.value.message
+    wrong = gateway.post("/health", {})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "GET, HEAD"
+    assert gateway.metric('flywheel_gateway_requests_total{code="not_found"}') == 1

@@ -133,3 +133,20 @@ def test_a_large_answer_passes_whole(outside: Outside, start: Start) -> None:
     large = completion("x" * 3_000_000)
     outside.chat = lambda _: reply(large)
     assert start(outside.config(data_collection__enabled=False)).chat().content == large
+
+
+@pytest.mark.parametrize("named", [None, "math"])
+def test_when_nobody_answers_the_decision_can_still_be_looked_up(
+    outside: Outside, model: MakeModel, start: Start, named: str | None
+) -> None:
+    broken = model(FAILURES["connection_lost: at once"]).address
+    config = outside.config(models__big__base_url=broken, models__math__base_url=broken)
+    gateway = start(config)
+    answer = gateway.chat(model=named)
+    assert answer.status_code == 502
+    decision = until(gateway.decisions)[0]
+    assert answer.headers["x-flywheel-decision"] == decision["decision_id"]
+    assert answer.headers["x-flywheel-reason"] == decision["reason"]
+    assert answer.headers["x-flywheel-category"] == decision["category"]
+    assert answer.headers["x-flywheel-router"] == "none"
+    assert "x-flywheel-model" not in answer.headers, "nobody answered"
