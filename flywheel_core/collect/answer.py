@@ -100,10 +100,10 @@ def observed_answer(
 ) -> Answer:
     """An answer that was read elsewhere, judged as one of our own: cut off, empty or refused is a failure.
 
-    error: why there is none, in anybody's words. Without one of `ANSWER_ERRORS` in front it becomes `reported`: the code is
-    a label of metrics, of which there has to be a bounded number.
+    error: why there is none, in anybody's words; an empty one, as Go writes it, is no error. Without one of `ANSWER_ERRORS`
+    in front it becomes `reported`: the code is a label of metrics, of which there has to be a bounded number.
     """
-    if error is None:
+    if not error:
         called = finish_reason in ("tool_calls", "function_call")
         error = failure_of(text, finish_reason, called=called, refused=False)
     elif error.partition(":")[0] not in ANSWER_ERRORS:

@@ -89,6 +89,15 @@ def test_words_of_another_gateway_become_one_code(outside: Outside, start: Start
     assert "red hat" not in gateway.get("/metrics").text
 
 
+def test_an_empty_error_is_none(outside: Outside, start: Start) -> None:
+    """Go writes an error that there is not as an empty text."""
+    observed = {"request": QUESTION, "model": "math", "answer": "two", "error": ""}
+    start(outside.config()).post("/v1/observe", observed)
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["math"]["error"] is None
+    assert point["scores"]["math"] == 0.75
+
+
 @pytest.mark.parametrize(
     ("answer", "finish_reason", "code"),
     [
