@@ -208,7 +208,11 @@ def _schemas() -> dict[str, Any]:
                 "model": {"type": "string", "description": "the model that answered, by its name here"},
                 "answer": {**_TEXT_OR_NULL, "description": "its text; null together with `error`"},
                 "error": {**_TEXT_OR_NULL, "description": "why there is no answer"},
-                "decision_id": {**decision_id, "description": "from /v1/route, where it decided"},
+                "decision_id": {
+                    **decision_id,
+                    "type": ["string", "null"],
+                    "description": "from /v1/route, where it decided",
+                },
                 "latency_ms": {"type": ["number", "null"], "minimum": 0},
                 "finish_reason": _TEXT_OR_NULL,
                 "usage": {"type": ["object", "null"]},

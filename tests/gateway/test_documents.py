@@ -25,6 +25,9 @@ def test_the_calls_of_integrations_are_understood(outside: Outside, start: Start
     config = outside.config()
     config["models"]["qwen-math-7b"] = {"base_url": outside.address}
     gateway = start(config)
+    described = gateway.get("/openapi.json").json()["components"]["schemas"]["Observation"]["properties"]
+    for name, value in json.loads(calls[1][1]).items():
+        assert value is not None or "null" in described[name]["type"], f"{name} is null"
     route, observe = (gateway.post(path, body.encode()) for path, body in calls)
     assert route.status_code == 200
     assert all(f'"{name}"' in text for name in route.json())
