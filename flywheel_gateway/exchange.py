@@ -32,7 +32,7 @@ class Exchange:
     """One request on its way, and afterwards what became of it.
 
     served: the model whose answer the client got; status: what the client was answered with; failed: model -> why it
-    could not answer; latency: s from asking `served` to the end of its answer; complete: whether that end came.
+    could not answer, `served` among them where the client was shown its refusal; latency: s from asking `served` to the end of its answer; complete: whether that end came.
     """
 
     request: ChatRequest
@@ -97,11 +97,11 @@ class Exchange:
     async def _pass_on(self, target: Target, reply: Reply, send: Send, *, last: bool) -> bool:
         """Give the answer to the client, unless the model could not do it: then note why and give False."""
         status = reply.status
-        if status in _KEPT_BACK or 300 <= status < 400 or (not last and _at_fault(status)):
-            self.failed[target.name] = (
-                f"redirect: {status}" if 300 <= status < 400 else f"http_status: {status}"
-            )
-            return False
+        redirected = 300 <= status < 400
+        if redirected or _at_fault(status):
+            self.failed[target.name] = f"redirect: {status}" if redirected else f"http_status: {status}"
+            if redirected or status in _KEPT_BACK or not last:
+                return False
         recorder = Recorder(status, reply.header(b"content-type"), reply.header(b"content-encoding"))
         held, whole = await self._hold(reply, recorder)
         if status == 200 and not (recorder.usable if whole else held):

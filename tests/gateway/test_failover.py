@@ -150,3 +150,27 @@ def test_when_nobody_answers_the_decision_can_still_be_looked_up(
     assert answer.headers["x-flywheel-category"] == decision["category"]
     assert answer.headers["x-flywheel-router"] == "none"
     assert "x-flywheel-model" not in answer.headers, "nobody answered"
+
+
+@pytest.mark.parametrize(("failure", "named"), [("http_status: 500", None), ("http_status: 429", "math")])
+def test_a_failure_that_the_client_is_shown_is_on_record_like_others(
+    outside: Outside, model: MakeModel, start: Start, failure: str, named: str | None
+) -> None:
+    """Otherwise a model that fails all alone would never be seen to fail."""
+    broken = model(FAILURES[failure]).address
+    gateway = start(outside.config(models__big__base_url=broken, models__math__base_url=broken))
+    answer = gateway.chat(model=named)
+    asked = named or "big"
+    assert answer.headers["x-flywheel-model"] == asked
+    assert f"http_status: {answer.status_code}" == failure
+    metric = f'flywheel_gateway_model_failures_total{{model="{asked}",reason="http_status"}}'
+    assert gateway.metric(metric) == 1
+    assert until(gateway.decisions)[0]["failed"] == {asked: failure}
+
+
+def test_what_a_model_says_against_a_request_is_no_failure(outside: Outside, start: Start) -> None:
+    outside.chat = lambda _: reply(b"{}", "400 Bad Request")
+    gateway = start(outside.config())
+    assert gateway.chat().status_code == 400
+    assert "model_failures_total{" not in gateway.get("/metrics").text
+    assert "failed" not in until(gateway.decisions)[0]
