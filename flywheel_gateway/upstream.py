@@ -76,7 +76,7 @@ class Upstream:
 
     def __init__(self, guard: Guard | None = None) -> None:
         self.guard = guard or Guard()
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Reply]:
@@ -112,40 +112,46 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections; what is under way fails."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def _send(self, call: Call) -> aiohttp.ClientResponse:
+        attempt = SimpleNamespace(reused=False)
+        try:
+            return await self._try(call, attempt, kept=True)
+        except CLOSED_MEANWHILE:
+            if not attempt.reused:
+                raise
+        # most likely the other side closed a kept connection meanwhile, and the request did not get there; but it may be
+        # what the other side ends connections for, so it goes to a new one, and not to every kept one in turn
+        return await self._try(call, attempt, kept=False)
+
+    async def _try(self, call: Call, attempt: SimpleNamespace, *, kept: bool) -> aiohttp.ClientResponse:
         # aiohttp writes text as UTF-8, so what is no UTF-8 cannot go on as it came
         headers = [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in call.headers]
         large = len(call.body) >= LARGE_BODY_BYTES
-        while True:
-            attempt = SimpleNamespace(reused=False)
-            try:
-                return await self._opened().request(
-                    call.method,
-                    URL(call.url, encoded=True),
-                    data=io.BytesIO(call.body) if large else call.body or None,
-                    headers=headers,
-                    skip_auto_headers=_ADDED_BY_LIBRARY,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
-                    trace_request_ctx=attempt,
-                )
-            except CLOSED_MEANWHILE:
-                # a kept connection that the other side closed meanwhile: the request did not get there
-                if not attempt.reused:
-                    raise
+        return await self._opened(kept).request(
+            call.method,
+            URL(call.url, encoded=True),
+            data=io.BytesIO(call.body) if large else call.body or None,
+            headers=headers,
+            skip_auto_headers=_ADDED_BY_LIBRARY,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
+            trace_request_ctx=attempt,
+        )
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _opened(self, kept: bool) -> aiohttp.ClientSession:
+        """What sends; kept: over connections that are kept for later requests, otherwise each over one of its own."""
+        if kept not in self._sessions:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_note_reuse)
-            self._session = aiohttp.ClientSession(
+            self._sessions[kept] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0,  # the server bounds its connections, and with them the calls
-                    keepalive_timeout=IDLE_SECONDS,
+                    keepalive_timeout=IDLE_SECONDS if kept else None,
+                    force_close=not kept,
                     socket_factory=lambda info: self.guard.open_socket(info),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -153,7 +159,7 @@ class Upstream:
                 read_bufsize=HELD_BYTES // 2,
                 trace_configs=[trace],
             )
-        return self._session
+        return self._sessions[kept]
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:

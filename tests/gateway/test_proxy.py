@@ -2,12 +2,14 @@
 
 import gzip
 import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from tests.gateway.scripted import reply
+from tests.gateway.scripted import Arrived, Script, reply
 from tests.gateway.world import Outside, RunningGateway
 
 Start = Callable[..., RunningGateway]
@@ -129,3 +131,23 @@ def test_a_large_request_goes_on_whole(outside: Outside, start: Start) -> None:
     outside.other = lambda asked: reply(str(len(asked.body)).encode())
     gateway = start(outside.config())
     assert gateway.post("/v1/files", b"x" * 5_000_000).text == "5000000"
+
+
+def test_a_request_that_ends_connections_is_sent_again_only_once(outside: Outside, start: Start) -> None:
+    """It may be the request that the other side dies of: it must not go to every kept connection in turn."""
+    together = threading.Barrier(5)
+
+    def other(asked: Arrived) -> Script:
+        if asked.body == b"deadly":
+            return [b""]
+        together.wait(30)
+        return reply(b"kept")
+
+    outside.other = other
+    gateway = start(outside.config())
+    with ThreadPoolExecutor(5) as clients:
+        kept = list(clients.map(gateway.get, ["/v1/files"] * 5))
+    assert [answer.text for answer in kept] == ["kept"] * 5
+    assert gateway.post("/v1/files", b"deadly").status_code == 502
+    deadly = [asked for asked in outside.server.requests if asked.body == b"deadly"]
+    assert len(deadly) == 2, "on a kept connection, which may have been closed before, and on a new one"
