@@ -42,7 +42,7 @@ class PooledHttp:
     def __init__(self, certificates: ssl.SSLContext | None = None, guard: Guard | None = None) -> None:
         self.guard = guard or Guard()
         self._certificates = certificates
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(
         self,
@@ -55,14 +55,15 @@ class PooledHttp:
         """See `Http.post`."""
         try:
             async with asyncio.timeout(timeout):
-                while True:
-                    attempt = SimpleNamespace(reused=False)
-                    try:
-                        return await self._exchange(endpoint, body, max_bytes, attempt)
-                    except CLOSED_MEANWHILE:
-                        # a kept connection that the other side closed meanwhile: the request did not get there
-                        if not attempt.reused:
-                            raise
+                attempt = SimpleNamespace(reused=False)
+                try:
+                    return await self._exchange(endpoint, body, max_bytes, attempt, kept=True)
+                except CLOSED_MEANWHILE:
+                    if not attempt.reused:
+                        raise
+                # most likely the other side closed a kept connection meanwhile, and the request did not get there; but
+                # it may be what the other side ends connections for, so it goes to a new one, and not to every kept one
+                return await self._exchange(endpoint, body, max_bytes, attempt, kept=False)
         except aiohttp.ConnectionTimeoutError:
             raise httpx.ConnectTimeout(f"no connection within {endpoint.connect_timeout:.3g} s") from None
         except TimeoutError:
@@ -79,15 +80,15 @@ class PooledHttp:
 
     async def close(self) -> None:
         """Give all connections back."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def _exchange(
-        self, endpoint: Endpoint, body: bytes, max_bytes: int, attempt: SimpleNamespace
+        self, endpoint: Endpoint, body: bytes, max_bytes: int, attempt: SimpleNamespace, *, kept: bool
     ) -> Reply:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect_timeout)
-        async with self._opened().post(
+        async with self._opened(kept).post(
             URL(endpoint.url, encoded=True),
             data=io.BytesIO(body) if len(body) >= LARGE_BODY_BYTES else body,
             headers=endpoint.headers,
@@ -98,14 +99,16 @@ class PooledHttp:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status, headers, await _body(response, max_bytes))
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _opened(self, kept: bool) -> aiohttp.ClientSession:
+        """What sends; kept: over connections that are kept for later calls, otherwise each over one of its own."""
+        if kept not in self._sessions:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_note_reuse)
-            self._session = aiohttp.ClientSession(
+            self._sessions[kept] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0,  # what calls bounds how many are under way
-                    keepalive_timeout=IDLE_SECONDS,
+                    keepalive_timeout=IDLE_SECONDS if kept else None,
+                    force_close=not kept,
                     ssl=self._certificates or True,
                     socket_factory=lambda info: self.guard.open_socket(info),
                 ),
@@ -118,7 +121,7 @@ class PooledHttp:
                 auto_decompress=False,  # unpacked here, piece by piece and bounded
                 trace_configs=[trace],
             )
-        return self._session
+        return self._sessions[kept]
 
 
 def forget_frames(error: aiohttp.ClientConnectorError) -> None:

@@ -20,11 +20,12 @@ RESET = struct.pack("ii", 1, 0)
 
 class Resetting:
     """Answers the first request of each connection, and resets the connection when a second one begins to come, after
-    `parting`. requests: how many came, whole or not."""
+    `parting`. requests: how many came, whole or not; together: what first requests wait at."""
 
     def __init__(self) -> None:
         self.parting = b""
         self.requests = 0
+        self.together = threading.Barrier(1)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/chat/completions"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -47,6 +48,7 @@ class Resetting:
         with connection:
             connection.recv(65_536)
             self.requests += 1
+            self.together.wait(30)
             connection.sendall(WHOLE)
             if connection.recv(65_536 if self.parting else 1):
                 self.requests += 1
@@ -71,6 +73,21 @@ def test_a_reset_costs_collection_no_call(server: Resetting) -> None:
         return statuses
 
     assert asyncio.run(main()) == [200] * 4
+
+
+def test_what_ends_one_kept_connection_does_not_go_to_the_others(server: Resetting) -> None:
+    async def main() -> int:
+        http = PooledHttp()
+        endpoint = Endpoint(server.url)
+        server.together = threading.Barrier(5)
+        await asyncio.gather(*(http.post(endpoint, b"{}", timeout=30, max_bytes=99) for _ in range(5)))
+        server.together = threading.Barrier(1)
+        before = server.requests
+        await http.post(endpoint, b"{}", timeout=30, max_bytes=99)
+        await http.close()
+        return server.requests - before
+
+    assert asyncio.run(main()) == 2, "on a kept connection, and on a new one"
 
 
 async def asked(upstream: Upstream, url: str) -> bytes:
