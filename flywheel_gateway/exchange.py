@@ -32,7 +32,8 @@ class Exchange:
     """One request on its way, and afterwards what became of it.
 
     served: the model whose answer the client got; status: what the client was answered with; failed: model -> why it
-    could not answer, `served` among them where the client was shown its refusal; latency: s from asking `served` to the end of its answer; complete: whether that end came.
+    could not answer, `served` among them where the client was shown its refusal; latency: s from asking `served` to the
+    end of its answer; complete: whether that end came; left: whether the client went away meanwhile.
     """
 
     request: ChatRequest
@@ -45,6 +46,7 @@ class Exchange:
     failed: dict[str, str] = field(default_factory=dict)
     latency: float = 0.0
     complete: bool = False
+    left: bool = False
     recorder: Recorder | None = None
 
     async def run(self, upstream: Upstream, targets: Sequence[Target], send: Send) -> None:

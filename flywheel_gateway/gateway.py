@@ -1,5 +1,6 @@
 """The state of one gateway, and what it does with a request: decide, have it answered, account, hand to collection."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -52,6 +53,9 @@ class Gateway:
         exchange = Exchange(request, sender.received, decision, new_decision_id(), marks)
         try:
             await exchange.run(self.upstream, setup.order(decision, named=named is not None), send)
+        except asyncio.CancelledError:
+            exchange.left = True
+            raise
         finally:
             self._account(setup, exchange, time.perf_counter() - started)
             record = record_of(exchange.decision_id, decision, request.prompt, sender.tenant)
@@ -103,6 +107,8 @@ class Gateway:
 def _collect(collection: Collection, exchange: Exchange, sender: Sender) -> bool:
     """Hand an answered request to collection; tells whether it was taken."""
     recorder, served = exchange.recorder, exchange.served
+    if served is None and exchange.left:
+        return collection.skip("client_left") is None
     if recorder is None or served is None or exchange.status != 200:
         return collection.skip("not_answered") is None
     if not exchange.complete and served not in exchange.failed:

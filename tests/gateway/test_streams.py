@@ -127,6 +127,9 @@ def test_the_models_call_ends_when_the_client_goes_before_there_is_an_answer(
         )
         until(outside.asked)
     assert outside.server.left.wait(20)
+    until(lambda: gateway.metric('flywheel_gateway_requests_total{code="client_left"}') == 1)
+    assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}') == 1
+    assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 0
 
 
 def test_a_stream_is_put_together_for_collection(outside: Outside, start: Start) -> None:
