@@ -17,6 +17,37 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _DECISION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5)
 
 
+MEANINGS: Mapping[str, str] = {
+    "flywheel_gateway_routers_taken_up_total": "Routers taken up.",
+    "flywheel_gateway_routers_refused_total": "Routers refused, because they are damaged or do not answer as they did.",
+    "flywheel_gateway_router_refused": "1 while the router that should be in service is refused and the one before serves on.",
+    "flywheel_gateway_router_promotion": "Sequence of the promotion in service, 0 without a router.",
+    "flywheel_gateway_collection_points_total": "Data points made.",
+    "flywheel_gateway_collection_in_flight": "Data points under way now.",
+    "flywheel_gateway_collection_skipped_total": "Requests that were not collected, by reason.",
+    "flywheel_gateway_collection_calls_total": "Calls of models for collection, without retries, by model.",
+    "flywheel_gateway_collection_retries_total": "Calls of models tried again, by model.",
+    "flywheel_gateway_collection_failures_total": "Calls that ended without a usable answer, by reason.",
+    "flywheel_gateway_missing_scores_total": "Answers that should have a score and have none, by reason.",
+    "flywheel_gateway_collection_unpriced_total": "Answers without token counts, whose cost is unknown.",
+    "flywheel_gateway_collection_spend_today": "What collection cost since midnight UTC, in the currency of the prices.",
+    "flywheel_gateway_decision_cache_entries": "Decisions in the cache.",
+    "flywheel_gateway_decision_log_written_total": "Decisions on record.",
+    "flywheel_gateway_decision_log_dropped_total": "Decisions left out because the day's file is full.",
+    "flywheel_gateway_configuration_refused": "1 while a changed configuration is refused and the one before is in force.",
+    "flywheel_upload_offered_total": "Data points given to the uploader.",
+    "flywheel_upload_acknowledged_total": "Data points that the collector has stored.",
+    "flywheel_upload_rejected_total": "Data points that the collector refused for good; they are set aside.",
+    "flywheel_upload_dropped_total": "Data points given up because the spool is full or cannot be written.",
+    "flywheel_upload_uploads_total": "Batches sent, each try counted.",
+    "flywheel_upload_spooled": "Data points that wait on disk.",
+    "flywheel_upload_in_memory": "Data points that wait in memory or are being sent.",
+    "flywheel_upload_spool_bytes": "Size of the spool.",
+    "flywheel_upload_failures_total": "Batches that were not taken, by reason.",
+}
+"""What the counts mean that others keep: name -> one sentence."""
+
+
 class Metrics(ServerMetrics):
     """All instruments of one gateway."""
 
@@ -89,7 +120,7 @@ class Metrics(ServerMetrics):
 class Counted(Collector):
     """Counts that others keep, read when they are asked for.
 
-    `read` gives name -> number, or name -> {label value: number}. Names that end in `_total` are counters, the others
+    `read` gives, for names of `MEANINGS`, name -> number, or name -> {label value: number}. Names that end in `_total` are counters, the others
     gauges; the label of a counter with label values stands behind a colon: `skipped_total:reason`.
     """
 
@@ -105,7 +136,7 @@ class Counted(Collector):
         for key, value in self._read().items():
             name, _, label = key.partition(":")
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            family = kind(name, name.replace("_", " ") + ".", labels=[label] if label else None)
+            family = kind(name, MEANINGS[name], labels=[label] if label else None)
             for at, number in value.items() if label else [("", value)]:
                 family.add_metric([at] if label else [], number)
             yield family

@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from collector_api.metrics import CollectorMetrics
 from flywheel_core.config import Config
+from flywheel_gateway.metrics import MEANINGS
 from flywheel_gateway.routing import REASONS
 from tests.gateway.test_litellm import WIRING
 from tests.gateway.world import Outside, RunningGateway, until
@@ -67,6 +68,8 @@ def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start)
     assert len(names) > 8
     for name in names:
         assert name in page, name
+    for name, meaning in MEANINGS.items():
+        assert f"# HELP {name} {meaning}\n" in page
 
 
 def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
