@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flywheel_core.errors import StorageError, UsageError
@@ -21,7 +20,7 @@ RAW_NAME = re.compile(
 )
 """`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the fresh files after a failed write."""
 
-
+_TABLE_NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})\.parquet")
 _FIRST_OF_1970 = date(1970, 1, 1).toordinal()
 
 
@@ -134,15 +133,8 @@ class Layout:
     def _raw_entries(self) -> list[tuple[date, Path]]:
         if not self.raw.is_dir():
             return []
-        entries = []
-        for path in sorted(self.raw.iterdir()):
-            matched = RAW_NAME.fullmatch(path.name)
-            if matched:
-                try:
-                    entries.append((date.fromisoformat(matched["day"]), path))
-                except ValueError:
-                    continue  # eight digits that are no day: not ours to read
-        return entries
+        named = ((_day_named(path, RAW_NAME), path) for path in sorted(self.raw.iterdir()))
+        return [(day, path) for day, path in named if day is not None]
 
     def table(self, name: str, day: date) -> Path:
         """The Parquet file of a table and day."""
@@ -154,8 +146,8 @@ class Layout:
         if not folder.is_dir():
             return []
         # not glob, for which a folder that may not be read is an empty one
-        named = [path for path in folder.iterdir() if fnmatchcase(path.name, "????-??-??.parquet")]
-        return sorted(date.fromisoformat(path.stem) for path in named)
+        days = (_day_named(path, _TABLE_NAME) for path in folder.iterdir())
+        return sorted(day for day in days if day is not None)
 
     def dataset(self, version: str) -> Path:
         """The folder of a dataset version."""
@@ -164,6 +156,15 @@ class Layout:
     def router(self, version: str) -> Path:
         """The folder of a router version."""
         return self.routers / version
+
+
+def _day_named(path: Path, pattern: re.Pattern[str]) -> date | None:
+    """The day in a file's name; None where the name is not of that kind, or its digits are no day: not ours to read."""
+    matched = pattern.fullmatch(path.name)
+    try:
+        return date.fromisoformat(matched["day"]) if matched else None
+    except ValueError:
+        return None
 
 
 def sync_folder(folder: Path) -> None:

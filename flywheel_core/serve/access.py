@@ -54,6 +54,7 @@ def is_loopback(host: str) -> bool:
     """Whether every address of `host` is a loopback one. Raises UsageError when the host is unknown."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host!r}: {error.strerror}", hint=HOST_HINT) from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it cannot be the name of a host"
+        raise UsageError(f"cannot listen on {host!r}: {why}", hint=HOST_HINT) from None
     return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)

@@ -141,7 +141,7 @@ class KeyStore:
             return msgspec.json.decode(self.path.read_bytes(), type=_File).keys
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> StorageError:

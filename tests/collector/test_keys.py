@@ -85,11 +85,12 @@ def test_what_is_no_key_is_invalid(tmp_path: Path, shape: str) -> None:
     assert secret not in caught.value.message
 
 
-def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"{", b'{"keys": [{"key_id": "\xff"}]}'], ids=["torn", "no UTF-8"])
+def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Path, damage: bytes) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     assert store.source_of(f"Bearer {key}".encode()) == "east"
-    store.path.write_text("{")
+    store.path.write_bytes(damage)
     store._next_check = 0.0
     assert store.source_of(f"Bearer {key}".encode()) == "east"
     with pytest.raises(StorageError):
@@ -150,8 +151,9 @@ def test_loopback_is_recognised() -> None:
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("0.0.0.0")
-    with pytest.raises(UsageError):
-        is_loopback("no such host.invalid")
+    for host in ("no such host.invalid", "a..b", "x" * 64):  # the last two cannot even be asked for
+        with pytest.raises(UsageError, match="cannot listen on"):
+            is_loopback(host)
 
 
 def test_a_running_collector_takes_changes_up(launch: Start, tmp_path: Path) -> None:

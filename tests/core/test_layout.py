@@ -64,6 +64,14 @@ def test_raw_files_of_a_day_are_found_whoever_wrote_them(tmp_path: Path) -> None
     assert layout.raw_days() == [DAY, date(2026, 1, 6)]
 
 
+def test_a_name_that_is_no_day_is_none_of_a_tables_days(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    (layout.tables / "responses").mkdir(parents=True)
+    for name in ("2026-01-05.parquet", "2026-13-45.parquet", "copy-of-it.parquet", "2026-01-06.parquet.bak"):
+        (layout.tables / "responses" / name).touch()
+    assert layout.table_days("responses") == [DAY]
+
+
 def test_an_empty_lake_has_no_days(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "nowhere")
     assert layout.raw_days() == []
