@@ -118,7 +118,7 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
         else:
             router = load_router(folder)
             facts["words"] = words_that_spoke(router.utilities, router.models, prompt, record.model)
-    except (RouterError, msgspec.MsgspecError) as error:
+    except (RouterError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         facts["note"] = f"router {record.router_version} cannot be asked: {error}"
     return facts
 

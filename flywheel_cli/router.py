@@ -96,7 +96,7 @@ def show(settings: Settings, version: str | None) -> None:
     try:
         found["manifest"] = msgspec.json.decode((folder / MANIFEST).read_bytes())
         registry.verify(folder)
-    except (RouterError, msgspec.MsgspecError, OSError) as error:
+    except (RouterError, msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
         found["whole"], found["problem"] = False, str(error)
     found["history"] = [_plain(record) for record in registry.history() if record.entry.version == version]
     if settings.as_json:

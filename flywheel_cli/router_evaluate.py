@@ -39,7 +39,7 @@ def _dataset_of(settings: Settings, version: str) -> str:
     manifest = version_folder(settings.layout, version) / MANIFEST
     try:
         return str(msgspec.json.decode(manifest.read_bytes())["dataset"])
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise RouterError(
             f"{manifest} does not name a dataset", hint="--days takes the test questions of the last days"
         ) from error

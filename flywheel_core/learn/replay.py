@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.config import Config
-from flywheel_core.errors import FlywheelError, NoDataError, RouterError
+from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
@@ -26,7 +26,7 @@ from flywheel_core.learn.evidence import chosen_values
 from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.nightly import Craft, run_night
 from flywheel_core.learn.registry import Registry
-from flywheel_core.learn.replay_days import another_replay, config_of, hand_out, stage
+from flywheel_core.learn.replay_days import another_replay, config_of, hand_out, read_noted, stage
 from flywheel_core.learn.replay_result import DayResult, Replay
 
 BY = "replay"
@@ -46,7 +46,8 @@ def replay(
     """Play `files` in `folder`, a data folder of its own, and go on where an earlier call was broken off.
 
     pool: the models to choose from, all unless given; on_day: hears of each day with its number and how many there are.
-    Raises UsageError when another replay lies in the folder, NoDataError when there is nothing to play.
+    Raises UsageError when another replay lies in the folder, NoDataError when there is nothing to play, StorageError when
+    what an earlier call noted is damaged.
     """
     source, target = Layout(folder / "source"), Layout(folder / "data")
     digests = _digests(files)
@@ -177,10 +178,7 @@ def _key(digests: Sequence[str], pool: Sequence[str], config: Config) -> str:
 def _read_state(path: Path, key: str) -> Replay | None:
     if not path.is_file():
         return None
-    try:
-        state = msgspec.json.decode(path.read_bytes(), type=Replay)
-    except msgspec.MsgspecError as error:
-        raise FlywheelError(f"{path} is damaged: {error}", hint="use another folder") from None
+    state = read_noted(path, Replay)
     if state.key != key:
         raise another_replay(path.parent, "other files, models or settings")
     return state

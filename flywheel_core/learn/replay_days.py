@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from flywheel_core.config import Config, Model
-from flywheel_core.errors import NoDataError, PointError, UsageError
+from flywheel_core.errors import NoDataError, PointError, StorageError, UsageError
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, write_atomically
 from flywheel_core.lake.raw_lines import whole_lines
@@ -16,6 +17,8 @@ from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
 FILES, MODELS = "files.json", "models.json"
+
+_Noted = TypeVar("_Noted")
 
 
 def stage(
@@ -29,15 +32,15 @@ def stage(
 
     digests: the files' SHA-256, noted before the first line is taken, so that what a broken-off call left is never mixed
     with other files. Raises NoDataError without a data point, UsageError when other files lie there, and for a pool of
-    fewer than two models or with one that no data point knows.
+    fewer than two models or with one that no data point knows, StorageError when what was noted is damaged.
     """
     taken, noted = source.root / FILES, source.root / MODELS
     if not taken.is_file():
         write_atomically(taken, msgspec.json.encode(digests))
-    elif msgspec.json.decode(taken.read_bytes()) != list(digests):
+    elif read_noted(taken, list[str]) != list(digests):
         raise another_replay(source.root.parent, "other files")
     if noted.is_file():
-        found: list[str] = msgspec.json.decode(noted.read_bytes(), type=list[str])
+        found = read_noted(noted, list[str])
     else:
         import_files(source, files, progress=progress)
         found = sorted({model for day in source.raw_days() for model in _models_of(source, day)})
@@ -55,6 +58,14 @@ def stage(
             f"a replay needs two or more models to choose from, not {', '.join(models) or 'none'}"
         )
     return models
+
+
+def read_noted(path: Path, kind: type[_Noted]) -> _Noted:
+    """What a replay noted in a file. Raises StorageError when it is damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} is damaged: {error}", hint="use another folder: --folder") from None
 
 
 def another_replay(folder: Path, differs: str) -> UsageError:

@@ -115,6 +115,16 @@ def test_show_says_what_a_version_is_and_whether_it_is_whole(run: Run, layout: L
     assert "canary.json is damaged" in found["problem"]
 
 
+def test_a_manifest_that_is_no_utf8_is_named(run: Run, layout: Layout) -> None:
+    manifest = layout.router("to-big") / "router.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"made up", b"made \xff"))
+    found = parsed(run("router", "show", "to-big", "--json"))
+    assert not found["whole"]
+    evaluated = run("router", "evaluate", "to-big")
+    assert evaluated.exit_code == 1
+    assert "router.json does not name a dataset" in evaluated.stderr
+
+
 def publish_learned(layout: Layout) -> str:
     """Publish a router that learned from made-up questions, and give its version."""
     quick = Learning(trees=10, dimensions=16, folds=2, jobs=1)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from flywheel_core.config import Config
-from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
@@ -175,6 +175,18 @@ def test_one_model_is_no_pool(recorded: Path, tmp_path: Path) -> None:
 def test_another_replay_in_the_folder_is_not_mixed_with(recorded: Path, played: tuple[Path, Replay]) -> None:
     with pytest.raises(UsageError, match="another replay"):
         replay([recorded], played[0], Config(), toy.CRAFT, pool=["coder", "all-round"])
+
+
+@pytest.mark.parametrize("name", ["replay.json", "source/files.json", "source/models.json"])
+@pytest.mark.parametrize("damage", [b"{torn", b'["\xff"]', b"7"], ids=["torn", "no UTF-8", "another shape"])
+def test_what_a_replay_noted_and_is_damaged_is_named(tmp_path: Path, name: str, damage: bytes) -> None:
+    path, folder = tmp_path / "outcomes.jsonl", tmp_path / "replay"
+    path.write_bytes(b"".join(line + b"\n" for line in toy.points(toy.FIRST, 60)))
+    replay([path], folder, Config(), toy.CRAFT)
+    (folder / name).write_bytes(damage)
+    with pytest.raises(StorageError, match=f"{name} is damaged") as caught:
+        replay([path], folder, Config(), toy.CRAFT)
+    assert caught.value.hint
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
