@@ -128,8 +128,8 @@ def verify_dataset(layout: Layout, version: str) -> None:
     for name, said in load_manifest(layout, version)["files"].items():
         try:
             found = sha256_of(folder / name)
-        except OSError as error:
-            raise DatasetError(f"{folder / name} cannot be read: {error.strerror or error}") from error
+        except StorageError as error:
+            raise DatasetError(error.message) from error
         if found != said["sha256"]:
             raise DatasetError(
                 f"{folder / name} is damaged: its SHA-256 is {found}, dataset.json says {said['sha256']}",

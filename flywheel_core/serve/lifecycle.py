@@ -64,6 +64,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(
             f"cannot listen on {host}:{port}: {error.strerror}", hint=listening_hint(error)
         ) from None
+    except OverflowError:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host}:{port}: that is no port", hint="--port takes a number from 0 to 65535"
+        ) from None
     return listener
 
 

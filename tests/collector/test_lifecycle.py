@@ -58,6 +58,12 @@ def test_an_address_that_is_taken_is_told(launch: Start) -> None:
             launch(arguments=("--port", str(other.getsockname()[1])))
 
 
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_what_is_no_port_is_refused(launch: Start, port: str) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)status 2.*cannot listen on .*0 to 65535"):
+        launch(arguments=(f"--port={port}",))
+
+
 def test_sigterm_answers_what_is_under_way_and_exits(launch: Start) -> None:
     one = launch()
     content = body_of(point(1))

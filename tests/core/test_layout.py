@@ -187,6 +187,12 @@ def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/nowhere"], ids=["a disk that fails", "missing"])
+def test_a_digest_of_what_cannot_be_read_names_it(path: str) -> None:
+    with pytest.raises(StorageError, match=f"cannot read {path}: "):
+        sha256_of(Path(path))
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
