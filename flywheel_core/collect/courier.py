@@ -13,6 +13,9 @@ from flywheel_core.collect.retries import full_jitter
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 """Bounds of the wait after the first failed upload and after many, in s; see `full_jitter`."""
 
+LONGEST_ASKED = 3_600.0
+"""Longest wait that a Retry-After is kept to, in s: one that asks for years must not end uploading."""
+
 log = logging.getLogger(__name__)
 
 Settle = Callable[[int, int], Awaitable[None]]
@@ -113,7 +116,7 @@ class Courier:
         if not self.away:
             log.warning("the collector does not take data points (%s); they are spooled", verdict.reason)
         self.away = True
-        wait = verdict.wait + full_jitter(self._failures, FIRST_DELAY, LONGEST_DELAY)
+        wait = min(verdict.wait, LONGEST_ASKED) + full_jitter(self._failures, FIRST_DELAY, LONGEST_DELAY)
         self._failures += 1
         self._not_before = asyncio.get_running_loop().time() + wait
         self._on_change()

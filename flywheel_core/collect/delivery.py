@@ -42,7 +42,8 @@ class Verdict:
     """What became of a batch.
 
     taken: every point is either on the collector's disk or in `rejected`, for good. smaller: it has to be sent in
-    halves. later: nothing is known to be stored; send it again, not before `wait` seconds. reason: for people.
+    halves. later: nothing is known to be stored; send it again, not before `wait` seconds. reason: for people; what stands
+    before its first colon is one of a few, and a label of metrics.
     """
 
     kind: Literal["taken", "smaller", "later"]
@@ -109,21 +110,22 @@ def judge(reply: Reply, sent: int) -> Verdict:
     if reply.status in (400, 413, 422):
         return Verdict("taken", _all_rejected(reply, sent))
     words = reason_in(reply.body) if is_json_type(reply.headers.get("content-type")) else ""
-    return Verdict("later", wait=retry_after(reply), reason=f"status {reply.status}{words}")
+    said = f":{words}" if words else ""
+    return Verdict("later", wait=retry_after(reply), reason=f"status {reply.status}{said}")
 
 
 def _stored(reply: Reply, sent: int) -> Verdict:
     try:
         answer = _SUCCESS.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return Verdict("later", reason="status 200, but the body is not a collector's")
+        return Verdict("later", reason="status 200: the body is not a collector's")
     rejected = [Rejection(one.index, 200, one.code, one.message) for one in answer.rejected]
     places = {one.index for one in rejected}
     whole = len(places) == len(rejected) and all(0 <= place < sent for place in places)
     if answer.status != "success" or not whole or answer.count + len(rejected) != sent:
         return Verdict(
             "later",
-            reason=f"status 200, but {answer.count} stored and {len(rejected)} rejected of {sent} do not add up",
+            reason=f"status 200: {answer.count} stored and {len(rejected)} rejected of {sent} do not add up",
         )
     return Verdict("taken", rejected)
 

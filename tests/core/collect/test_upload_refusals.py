@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from flywheel_core.collect import Uploader, delivery
-from flywheel_core.collect.delivery import Rejection, judge, keep_rejected
+from flywheel_core.collect import Uploader, courier, delivery
+from flywheel_core.collect.courier import LONGEST_ASKED, Courier
+from flywheel_core.collect.delivery import Rejection, collector_endpoint, judge, keep_rejected
 from flywheel_core.collect.http import Reply as HttpReply
+from flywheel_core.collect.pool import PooledHttp
 from tests.core.collect.outside import Outside, Reply, as_json, until
 from tests.core.collect.uploading import Collector, check, ids, offer, point, run, success
 
@@ -53,6 +55,44 @@ def test_retry_after_is_kept_to(tmp_path: Path) -> None:
             await offer(uploader, range(1))
             await until(lambda: uploader.acknowledged == 1)
         assert times[1] - times[0] >= 1.0
+
+    run(act)
+
+
+@pytest.mark.parametrize("asked", ["999999999", "Wed, 21 Oct 2099 07:28:00 GMT"], ids=["seconds", "date"])
+def test_a_retry_after_of_years_does_not_end_uploading(tmp_path: Path, asked: str) -> None:
+    """One answer of a proxy that errs must not fill the spool until somebody restarts the gateway."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        collector.verdict = lambda _: Reply(503, headers={"retry-after": asked})
+        config = world.config(training={"batch_size": 1})
+        http = PooledHttp()
+        way = Courier(http, collector_endpoint(config), tmp_path / "rejected.jsonl", lambda: None)
+
+        async def settle(_count: int, _rejected: int) -> None:
+            raise AssertionError("nothing was taken")
+
+        assert not await way.deliver([b"{}"], settle)
+        await http.close()
+        assert 0 < way.wait <= LONGEST_ASKED + courier.LONGEST_DELAY
+
+    run(act)
+
+
+def test_failed_uploads_are_counted_by_status_whatever_the_collector_says(tmp_path: Path) -> None:
+    """The reasons label a metric, of which there has to be a bounded number; and words of others stay out of it."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        answers = [
+            *(as_json({"message": f"busy with {number}"}, 503) for number in range(3)),
+            Reply(body=b"<html>please log in</html>", headers={"content-type": "text/html"}),
+            success(1),
+        ]
+        collector.verdict = lambda _: answers.pop(0) if answers else None
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            await offer(uploader, range(2))
+            await until(lambda: uploader.acknowledged == 2)
+            assert check(uploader)["failed_uploads"] == {"status 503": 3, "status 200": 2}
 
     run(act)
 
