@@ -55,7 +55,7 @@ class Spend:
         self._day = self._day_now()
         self._cost = 0.0
         self._saved = 0.0
-        self._saved_at = now()
+        self._tried_at = now()
         if file is not None and file.exists():
             self._load(file)
 
@@ -78,18 +78,20 @@ class Spend:
 
     @property
     def due(self) -> bool:
-        """Whether the count changed since it was last saved, ten seconds ago or earlier."""
+        """Whether the count is to be saved: it changed, and the last try was ten seconds ago or earlier."""
         return (
             self._file is not None
             and self.today != self._saved
-            and self._now() - self._saved_at >= SAVE_SECONDS
+            and self._now() - self._tried_at >= SAVE_SECONDS
         )
 
     def save(self) -> None:
         """Write the count to the file, if there is one and the count changed. Raises StorageError."""
         if self._file is not None and self.today != self._saved:
-            self._saved, self._saved_at = self._cost, self._now()
-            write_atomically(self._file, msgspec.json.encode(_Saved(self._day, self._saved)))
+            self._tried_at = self._now()
+            saved = _Saved(self._day, self._cost)
+            write_atomically(self._file, msgspec.json.encode(saved))
+            self._saved = saved.cost
 
     def _load(self, file: Path) -> None:
         try:

@@ -140,6 +140,24 @@ def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Pat
     assert (spend.today, Spend(0.5, tmp_path / "spend.json", now=lambda: now[0]).today) == (0.0, 0.0)
 
 
+def test_a_spend_that_could_not_be_saved_is_still_to_be_saved(tmp_path: Path) -> None:
+    """A disk that is full for a while must not make the day's limit begin anew at the next start."""
+    now = [1_000_000.0]
+    folder = tmp_path / "spool"
+    folder.write_text("no folder yet")
+    spend = Spend(1.0, folder / "spend.json", now=lambda: now[0])
+    spend.add(0.25)
+    now[0] += 60
+    with pytest.raises(StorageError):
+        spend.save()
+    assert not spend.due, "not at each data point"
+    now[0] += 60
+    assert spend.due
+    folder.unlink()
+    spend.save()
+    assert Spend(1.0, folder / "spend.json", now=lambda: now[0]).today == 0.25
+
+
 def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
     """The count of the day is kept in a file."""
 
