@@ -12,7 +12,7 @@ from flywheel_core.collect.point import Served
 from flywheel_core.collect.question import Question
 from flywheel_core.collect.sampling import Plan
 from flywheel_core.collect.spend import Spend
-from flywheel_core.errors import FlywheelError, SkippedError
+from flywheel_core.errors import FlywheelError, SkippedError, StorageError
 from flywheel_core.records import DataPoint
 from flywheel_gateway.headers import RawHeaders, value_of
 from flywheel_gateway.metrics import Metrics
@@ -118,14 +118,18 @@ class Collection:
         return {**stats, "skipped": dict(self._skipped + Counter(stats.get("skipped", {})))}
 
     async def close(self, deadline: float) -> None:
-        """Let what is under way finish for `deadline` s, then stop the rest."""
+        """Let what is under way finish for `deadline` s, then stop the rest. A spend that cannot be saved is logged: what has
+        been collected is still to be uploaded."""
         if self._under_way:
             _, late = await asyncio.wait(self._under_way, timeout=deadline)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         if self._fanout is not None:
-            await self._fanout.close()
+            try:
+                await self._fanout.close()
+            except StorageError as error:
+                logger.error("spend_not_saved", extra={"reason": error.message})
 
     async def _collect(self, fanout: Fanout, subject: Subject, plan: Plan, served: Served) -> None:
         user = subject.body.get("user")
