@@ -71,10 +71,10 @@ async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[Da
 
 
 def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
-    """Score the stored answers of a day that have no score, and write the points that gained one.
+    """Score the stored answers of a day that have no score, and write the points that gained one, or that none will come for.
 
-    Runs an event loop of its own. Repeating it asks only for what is still missing; without a new score the file is left
-    alone.
+    Runs an event loop of its own. Repeating it asks only for what is still missing; where nothing was answered the file is
+    left alone.
 
     Raises NoDataError when the day has no raw file, StorageError, ConfigIncompleteError without a scorer.
     """
@@ -85,6 +85,7 @@ def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
         )
     target = layout.raw_file(day, RESCORED_WRITER)
     result = RescoreResult(target)
+    answered = 0
     with asyncio.Runner() as runner:
         scorer = Scorer(config)
         try:
@@ -93,9 +94,11 @@ def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
                     for window in _windows(layout, day, target):
                         lacking = [stored.point for stored in window if missing_scores(stored.point)]
                         scored = runner.run(rescore_points(lacking, scorer))
-                        file.write(_kept(window, {point.id: point for point in scored}, result))
+                        content, new = _kept(window, {point.id: point for point in scored}, result)
+                        file.write(content)
+                        answered += new
                         result.points += len(lacking)
-                if not result.improved:
+                if not answered:
                     raise _NothingNewError
         except _NothingNewError:
             return result
@@ -140,19 +143,23 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
         yield window
 
 
-def _kept(window: Sequence[_Stored], scored: dict[str, DataPoint], result: RescoreResult) -> bytes:
-    """The lines of a window that belong into the file: what was there, and what gained a score."""
+def _kept(
+    window: Sequence[_Stored], scored: dict[str, DataPoint], result: RescoreResult
+) -> tuple[bytes, int]:
+    """The lines of a window that belong into the file, and how many answers the scorer gave: a score, or that there is none."""
     lines = []
+    answers = 0
     for stored in window:
         point = scored.get(stored.point.id, stored.point)
-        missing = len(missing_scores(point))
-        gained = len(missing_scores(stored.point)) - missing
-        result.scores += gained
-        result.missing += missing
-        result.improved += gained > 0
-        if stored.kept or gained:
+        asked, missing = missing_scores(stored.point), missing_scores(point)
+        came = sum(point.scores.get(model) is not None for model in asked)
+        result.scores += came
+        result.missing += len(missing)
+        result.improved += came > 0
+        answers += len(asked) - len(missing)
+        if stored.kept or len(missing) < len(asked):
             lines.append(encode_point(point) + b"\n")
-    return b"".join(lines)
+    return b"".join(lines), answers
 
 
 def _with_scores(point: DataPoint, found: dict[str, Scored]) -> DataPoint:

@@ -134,6 +134,22 @@ def test_an_outage_that_goes_on_leaves_no_file(tmp_path: Path) -> None:
     assert [path.name for path in layout.raw.iterdir()] == ["training_data_20260105.jsonl"]
 
 
+def test_what_the_scorer_calls_invalid_by_now_is_no_score_and_not_asked_for_again(tmp_path: Path) -> None:
+    """It is noted, so that the next call leaves it alone, and counts as nothing that came."""
+    layout = Layout(tmp_path)
+    store(layout, encode_point(point(1)), encode_point(point(2)))
+    first, _, _ = rescore(
+        layout,
+        lambda request: score_by_answer(request) if "1" in request.json["answer"] else as_json({"score": -1}),
+    )
+    assert (first.points, first.improved, first.scores, first.missing) == (2, 1, 1, 0)
+    kept = {one.id: one for one in map(decode_point, first.file.read_bytes().splitlines())}
+    assert kept["p2"].scores["general"] is None
+    assert kept["p2"].score_reasons == {"general": "invalid", "math": "no_answer"}
+    again, world, _ = rescore(layout, score_by_answer)
+    assert (again.points, world.requests) == (0, [])
+
+
 def test_what_cannot_get_a_score_is_not_asked_for(tmp_path: Path) -> None:
     """Failed answers, and pairs that the scorer called invalid."""
     assert missing_scores(point(1)) == ["general"]
