@@ -45,7 +45,7 @@ class Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
-    """One question with the responses and scores of every model asked; see DESIGN vocabulary in docs/data.md.
+    """One question with the responses and scores of every model asked; its words are those of docs/data.md.
 
     `scores` maps model -> 0..1, or None for no score. `timestamp` is the event's unix time in seconds; `received_at`
     the collector's. `sampling_rate` is the share of requests that were collected (0..1), `asked` maps model ->

@@ -201,6 +201,7 @@ def _facts(layout: Layout, dataset: str, config: Config, kind: str) -> dict[str,
             f"there is no dataset {dataset!r}", hint=f"versions are the folders in {layout.datasets}"
         )
     settings: Learning = config.learning
+    order = {"preferred": config.declared_order()} if kind == "labels" else {}  # others go by name
     return {
         "kind": kind,
         "dataset": dataset,
@@ -208,6 +209,7 @@ def _facts(layout: Layout, dataset: str, config: Config, kind: str) -> dict[str,
         "recipe": RECIPE,
         "settings": settings.model_dump(mode="json", exclude={"jobs"}),
         "allowed": {model: config.models[model].category for model in config.declared_order()},
+        **order,
     }
 
 

@@ -169,7 +169,7 @@ def filled(table: Doubles) -> Doubles:
 
 
 def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:
-    """Columns row, model, score, cost, wait: one row an outcome with something known, in order."""
+    """Columns row, model, score, cost, wait, asked: one row an outcome with something known, in order."""
     rows = (
         frame.select(pl.int_range(pl.len()).alias("row"), "outcomes")
         .explode("outcomes")

@@ -61,7 +61,8 @@ _ENCODER = msgspec.json.Encoder(enc_hook=lambda value: value.tolist())  # figure
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """All entries in order, none without a file. Raises RouterError, naming the line, when one is damaged."""
+    """All entries in order, none without a file. Raises RouterError, naming the line, when one is damaged, StorageError when
+    the file cannot be read."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

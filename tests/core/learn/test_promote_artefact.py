@@ -19,7 +19,7 @@ from flywheel_core.lake.layout import Layout, write_atomically
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.champion import MANIFEST
-from flywheel_core.learn.craft import best_single_version, train_version
+from flywheel_core.learn.craft import best_single_version, train_labels_version, train_version
 from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
@@ -67,6 +67,22 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
     dearer = config.model_copy(update={"learning": Learning(lambda_cost=1.0)})
     assert best_single_version(layout, dataset, dearer) != version
     assert (layout.router(version) / MANIFEST).is_file()
+
+
+def test_another_order_of_the_models_is_another_router_of_labels(tmp_path: Path) -> None:
+    """Of models of one category the first stands for it: the same version must not be found with another model in it."""
+    layout, config = Layout(tmp_path), toy.config(tmp_path)
+    dataset = toy.make_day(layout, config, toy.FIRST, 60)
+    code = config.models["coder"]
+    asked = []
+    for coders in (("coder", "coder-2"), ("coder-2", "coder")):
+        models = {"all-round": config.models["all-round"], **dict.fromkeys(coders, code)}
+        declared = config.data_collection.training.model_copy(update={"candidate_models": list(models)})
+        collection = config.data_collection.model_copy(update={"training": declared})
+        ordered = config.model_copy(update={"models": models, "data_collection": collection})
+        router = load_router(layout.router(train_labels_version(layout, dataset, ordered)))
+        asked.append(router.models[router.categories.index("code")])
+    assert asked == ["coder", "coder-2"]
 
 
 def _best_single_of(tmp_path: Path, questions: Sequence[tuple[str, int]]) -> str:
