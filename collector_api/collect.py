@@ -53,10 +53,10 @@ class Collect:
                 headers,
                 receive,
                 hold,
+                self._metrics.note_received,
                 max_bytes=self._settings.max_body_bytes,
                 max_unpacked_bytes=self._settings.max_unpacked_bytes,
             )
-            self._metrics.note_received(len(body))
             parts = decode_parts(body, self._settings.max_batch_points)
             del body
             received_at = self._clock()

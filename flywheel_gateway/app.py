@@ -107,10 +107,10 @@ class App:
             unpack,
             receive,
             hold,
+            self._gateway.metrics.note_received,
             max_bytes=bounds.max_body_bytes,
             max_unpacked_bytes=bounds.max_unpacked_bytes,
         )
-        self._gateway.metrics.note_received(len(body))
         async with stopping_with_client(receive):
             if endpoint is not None:
                 await endpoint(self._gateway, body, sender, send)

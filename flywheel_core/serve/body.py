@@ -66,9 +66,15 @@ class Hold:
 
 
 async def read_body(
-    headers: Headers, receive: Receive, hold: Hold, *, max_bytes: int, max_unpacked_bytes: int
+    headers: Headers,
+    receive: Receive,
+    hold: Hold,
+    note_received: Callable[[int], None],
+    *,
+    max_bytes: int,
+    max_unpacked_bytes: int,
 ) -> bytes:
-    """The whole body, unpacked as its Content-Encoding says (gzip or none).
+    """The whole body, unpacked as its Content-Encoding says (gzip or none). note_received: is told its size as sent.
 
     Raises RequestError `body_too_large`, `queue_full`, `encoding_invalid` or `media_type_unsupported`;
     ClientGoneError when the client went away.
@@ -95,6 +101,7 @@ async def read_body(
         hold.take(len(piece))
         pieces.append(piece)
         more = message.get("more_body", False)
+    note_received(size)
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     return body if encoding == b"identity" else _unpack(body, hold, max_unpacked_bytes)
 

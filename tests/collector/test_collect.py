@@ -77,8 +77,10 @@ def test_a_chunked_body_with_a_trailing_newline_is_taken(collector: Process) -> 
 def test_a_gzip_body_is_taken(collector: Process) -> None:
     number = fresh()
     content = gzip.compress(body_of(point(number))[:40]) + gzip.compress(body_of(point(number))[40:])
+    received = collector.metric("flywheel_collector_received_bytes_total")
     assert collector.collect(content=content, headers={"content-encoding": "gzip"}).json()["count"] == 1
     assert any(line["id"] == f"p-{number}" for line in collector.raw())
+    assert collector.metric("flywheel_collector_received_bytes_total") == received + len(content)
 
 
 @pytest.mark.parametrize(

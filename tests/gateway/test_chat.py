@@ -78,6 +78,7 @@ def test_a_packed_request_is_unpacked_for_the_model(outside: Outside, start: Sta
     gateway = start(outside.config(data_collection__enabled=False))
     body = gzip.compress(json.dumps({"messages": [{"role": "user", "content": "packed"}]}).encode())
     assert gateway.post("/v1/chat/completions", body, {"content-encoding": "gzip"}).status_code == 200
+    assert gateway.metric("flywheel_gateway_received_bytes_total") == len(body)
     asked = outside.asked()[0]
     assert asked.header("content-encoding") is None
     assert asked.json["messages"][0]["content"] == "packed"

@@ -305,7 +305,9 @@ def test_fault_12_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside,
 
 def test_a_spend_that_cannot_be_saved_at_the_end_costs_no_data_point(outside: Outside, start: Start) -> None:
     """What waits for its batch is uploaded all the same."""
-    gateway = start(outside.config(data_collection__training__flush_interval=60, data_collection__score_cost=0.1))
+    gateway = start(
+        outside.config(data_collection__training__flush_interval=60, data_collection__score_cost=0.1)
+    )
     gateway.chat()
     until(lambda: gateway.metric("flywheel_upload_in_memory") == 1)
     (gateway.data / "spool" / "spend.json").unlink(missing_ok=True)
