@@ -57,7 +57,7 @@ def late_days(interval: int) -> dg.SensorDefinition:
         now, first_day = utc_now(), date.fromisoformat(lake.config.storage.first_day)
         before = read_cursor(context.cursor)
         there = lake.layout.raw_days()
-        after = {day: asked for day, asked in before.items() if day in set(there)}
+        after = {day: before[day] for day in there if day in before}
         seen = look(lake.layout, now, first_day)
         changed, to_make, failed = [], [], []
         for raw in seen:

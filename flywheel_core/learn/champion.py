@@ -1,4 +1,4 @@
-"""The pointer to the router in service, `data/routers/champion.json`: what it says and how it is read."""
+"""Which routers are on disk, and the pointer to the one in service, `data/routers/champion.json`."""
 
 from pathlib import Path
 
@@ -40,6 +40,14 @@ def read_champion(pointer: Path) -> Champion | None:
             hint="put a version into service with: flywheel router promote VERSION",
             code="pointer_damaged",
         ) from None
+
+
+def router_versions(layout: Layout) -> list[str]:
+    """The versions that are there, in order of name; whether they are whole is not looked at."""
+    if not layout.routers.is_dir():
+        return []
+    folders = layout.routers.iterdir()
+    return sorted(path.name for path in folders if path.name[0] != "." and (path / MANIFEST).is_file())
 
 
 def version_folder(layout: Layout, version: str) -> Path:

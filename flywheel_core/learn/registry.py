@@ -21,7 +21,14 @@ import msgspec
 
 from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
-from flywheel_core.learn.champion import MANIFEST, POINTER, Champion, read_champion, version_folder
+from flywheel_core.learn.champion import (
+    MANIFEST,
+    POINTER,
+    Champion,
+    read_champion,
+    router_versions,
+    version_folder,
+)
 from flywheel_core.learn.promotion_log import Entry, Kind, Looks, append_entry, read_entries
 
 LOG = "promotions.jsonl"
@@ -48,10 +55,7 @@ class Registry:
 
     def versions(self) -> list[str]:
         """The versions that are there, in order of name; whether they are whole is not looked at."""
-        if not self.layout.routers.is_dir():
-            return []
-        folders = self.layout.routers.iterdir()
-        return sorted(path.name for path in folders if path.name[0] != "." and (path / MANIFEST).is_file())
+        return router_versions(self.layout)
 
     def champion(self) -> Champion | None:
         """What is in service, None before the first promotion. Raises RouterError when the pointer is damaged."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, row_count
+from flywheel_core.learn.champion import router_versions
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,5 @@ def overview(layout: Layout) -> Overview:
         tuple(facts),
         tuple(tables),
         tuple(dataset_versions(layout)),
-        _versions(layout.routers),
+        tuple(router_versions(layout)),
     )
-
-
-def _versions(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))

@@ -219,7 +219,9 @@ def _models(layout: Layout, days: Sequence[date]) -> list[ModelFacts]:
                 cost=sum(costs) if costs else None,
             )
         )
-    return sorted(models, key=lambda model: (-(model.mean_score or -1.0), model.model))
+    return sorted(
+        models, key=lambda model: (-(-1.0 if model.mean_score is None else model.mean_score), model.model)
+    )
 
 
 def _latencies(layout: Layout, days: Sequence[date]) -> dict[str, tuple[int, int]]:

@@ -55,6 +55,8 @@ def test_status_says_which_router_is_in_service(run: Run, labelled: Path) -> Non
     routers = labelled / "routers"
     for version in ("20260106-a-router-b", "20260106-a-single-c"):
         (routers / version).mkdir(parents=True)
+        (routers / version / "router.json").write_text("{}", "utf-8")
+    (routers / "no-router").mkdir()
     pointer = {"sequence": 1, "version": "20260106-a-router-b", "digest": "0", "at": 1.0}
     (routers / "champion.json").write_text(json.dumps(pointer), "utf-8")
     assert "routers: 2, in service 20260106-a-router-b\n" in run("status").stdout

@@ -15,7 +15,7 @@ from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.report.html import page
 from flywheel_core.report.overview import DayFacts, overview
 from flywheel_core.report.summary import Summary, summarise
-from tests.cli.recorded import DAY_ONE, DAY_TWO, record
+from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
 from tests.core.report.reader import Reader
 
 MADE = datetime(2026, 1, 7, 1, 30, tzinfo=UTC)
@@ -75,6 +75,20 @@ def test_models_have_shares_of_all_days_and_latencies_by_rank(both: Summary) -> 
     assert [row.mean_score for row in both.models] == sorted(
         (row.mean_score for row in both.models), key=lambda score: -(score or 0)
     )
+
+
+def test_a_model_that_never_scored_is_below_one_whose_mean_is_nothing(tmp_path: Path) -> None:
+    layout, config = Layout(tmp_path), Config()
+    scores = {"qwen_max": 0.9, "qwen_math_7b": 0.0, "qwen_code_7b": None}
+    write_lines(
+        layout.root / "raw" / f"training_data_{DAY_ONE:%Y%m%d}.jsonl",
+        point("a1", "求解 x^2 = 4", DAY_ONE, **scores),
+    )
+    ingest_day(layout, DAY_ONE, config)
+    for name in DAILY_TABLES[2:]:
+        build_table(layout, name, DAY_ONE, config)
+    found = [(row.model, row.mean_score) for row in summarise(layout, [DAY_ONE]).models]
+    assert found == [("qwen-max", 0.9), ("qwen-math-7b", 0.0), ("qwen-code-7b", None)]
 
 
 def test_rejects_are_counted_and_named_without_their_text(both: Summary) -> None:
