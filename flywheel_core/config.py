@@ -122,7 +122,7 @@ class Dataset(Section):
         "none",
         description="Whether labels of the training split are evened out: none, downsample or upsample.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the choice that balancing makes.")
+    seed: int = Field(0, ge=0, description="Seed of the choice of what caps and balancing leave out.")
     min_examples: int = Field(
         50, ge=1, description="Labelled examples below which the dataset's check fails."
     )

@@ -41,7 +41,6 @@ POINT_CODES = {
 REQUEST_CODES = {
     "request_malformed": (400, "what came is not an HTTP/1.1 request"),
     "body_unreadable": (400, "the body is not the JSON object that this address takes"),
-    "body_truncated": (400, "the body ended before it was complete"),
     "encoding_invalid": (400, "the body cannot be unpacked as its Content-Encoding says"),
     "key_missing": (401, "an Authorization header with a key is needed"),
     "key_invalid": (401, "the key is not known"),

@@ -15,8 +15,6 @@ RULES = (
 )
 """Every rule's name, in the order in which they are tried; the first three give no label."""
 
-WITHOUT_LABEL = RULES[:3]
-
 
 def create_labels(connection: duckdb.DuckDBPyConnection) -> None:
     """Label the relation `outcomes` of an engine's connection; the result is its table `labels`.

@@ -24,7 +24,6 @@ from flywheel_core.learn.neighbours import NeighbourTable
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles, means_of, restored, state_of
 
-NAMES = ("ridge", "forest", "few_clusters", "many_clusters", "neighbours")
 FOREST_DIMENSIONS = 60
 FORM_SCALE = 0.1
 """Measures of form have a spread of 1 each, latent dimensions of 1 together: the ridge is to heed both."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +180,3 @@ def until(happened: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
     return found
-
-
-def sse(response: httpx.Response) -> Iterator[str]:
-    """The data of the events of a stream."""
-    for line in response.iter_lines():
-        if line.startswith("data: "):
-            yield line.removeprefix("data: ")

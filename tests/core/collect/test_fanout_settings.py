@@ -26,6 +26,7 @@ from tests.core.collect.outside import CANDIDATES, Outside, chat
         ({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}, "earlier_turns"),
         ({"messages": [{"role": "user", "content": "a"}], "tools": [{}]}, "tools"),
         ({"messages": [{"role": "user", "content": "a"}], "n": 3}, "several_answers"),
+        ({"messages": [{"role": "user", "content": "a"}], "user": "u" * 1_048_576}, "request_too_large"),
         (
             {
                 "messages": [

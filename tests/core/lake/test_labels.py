@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flywheel_core.config import Config
 from flywheel_core.lake.engine import open_engine
-from flywheel_core.lake.labels import RULES, WITHOUT_LABEL, create_labels
+from flywheel_core.lake.labels import RULES, create_labels
 from tests.core.lake.lakes import CONFIG
 
 SCHEMA = pa.schema(
@@ -232,7 +232,7 @@ def test_labels_are_what_the_rules_say(
     for row, example in zip(found, examples, strict=True):
         by_model = {outcome.model: outcome for outcome in example}
         assert row["rule"] in RULES
-        assert (row["label"] is None) == (row["rule"] in WITHOUT_LABEL)
+        assert (row["label"] is None) == (row["rule"] in RULES[:3])
         scores = sorted((o.score for o in example if o.score is not None and not o.failed), reverse=True)
         assert row["n_scored"] == len(scores)
         assert row["margin"] == (pytest.approx(scores[0] - scores[1]) if len(scores) > 1 else None)
