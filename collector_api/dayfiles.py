@@ -20,7 +20,7 @@ PathOf = Callable[[date, int], Path]
 class DayFiles:
     """Appends lines to the file of a day: `append` returns once they are durable.
 
-    After a failed write or sync the file at hand is never written again: the next append goes to a fresh one. So it
+    After an append that failed the file at hand is never written again: the next append goes to a fresh one. So it
     does when the file was moved or removed, for instance packed. Used by one thread at a time.
     """
 
@@ -45,6 +45,9 @@ class DayFiles:
         except OSError as error:
             self._give_up(file)
             raise StorageError(f"cannot write to {file.path}: {error}") from error
+        except Exception:  # of the pieces: some may be written already
+            self._give_up(file)
+            raise
 
     def seal(self, path: Path) -> None:
         """Mend the end of a file that an earlier run may have left torn or filled up. Raises StorageError."""

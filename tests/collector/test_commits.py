@@ -1,6 +1,7 @@
 """Group commit on a disk that fails on purpose, under a clock that is told what time it is."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,21 @@ def test_a_failure_of_the_rejected_file_refuses_the_request(tmp_path: Path) -> N
 
     run(tmp_path, work)
     assert (tmp_path / "rejected" / "rejected_20260105.1.jsonl").read_bytes() == b"kept\n"
+
+
+def test_an_error_that_nobody_foresaw_leaves_no_half_of_a_commit_behind(tmp_path: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b"half\n" * 20_000
+        raise RuntimeError("a fault of the program")
+
+    async def work(committer: Committer, disk: BadDisk) -> None:
+        await committer.store(DAY, b"", [b"good\n"])
+        assert await code_of(committer.store(DAY, b"", lines())) == "internal_error"
+        await committer.store(DAY, b"", [b"after\n"])
+        files = (tmp_path / "rejected").iterdir()
+        assert sorted(path.read_bytes().strip() for path in files) == [b"after", b"good"]
+
+    run(tmp_path, work)
 
 
 def test_ready_tells_of_a_failure_and_recovers_by_itself(tmp_path: Path) -> None:
