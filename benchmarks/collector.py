@@ -10,18 +10,25 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from benchmarks.common import cpu_seconds, machine_info, memory_mib, middle, print_result, print_table
+from benchmarks.common import (
+    cpu_seconds,
+    free_port,
+    machine_info,
+    memory_mib,
+    middle,
+    print_result,
+    print_table,
+    wait_until_listening,
+)
 
 CONNECTIONS = (1, 16, 64, 256)
 SHAPES = ("large", "small")
@@ -59,10 +66,11 @@ def started(name: str, command: list[str], folder: Path, port: int, sync_delay_m
             *command,
         ]
     environment = {**os.environ, "PORT": str(port)}
-    with (folder.parent / f"{folder.name}.log").open("wb") as output:
+    log = folder.parent / f"{folder.name}.log"
+    with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
     try:
-        _wait_until_listening(process, port)
+        wait_until_listening(port, process, seconds=START_SECONDS, log=log)
         server = psutil.Process(process.pid)
         if sync_delay_ms:
             server = server.children()[0]  # strace's own work is not the server's
@@ -76,17 +84,6 @@ def started(name: str, command: list[str], folder: Path, port: int, sync_delay_m
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args!r} ended with status {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"{process.args!r} does not listen on port {port}")
 
 
 def measure(server: Server, connections: int, shape: str, seconds: float) -> dict[str, float]:
@@ -185,7 +182,7 @@ def main() -> None:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="collector-", dir=arguments.folder))
         )
-        port = _free_port()
+        port = free_port()
         command = [sys.executable, "-m", "collector_api", "--port", str(port), "--data-dir", "data"]
         ours = stack.enter_context(
             started("flywheel", command, folder / "ours", port, arguments.sync_delay_ms)
@@ -195,19 +192,12 @@ def main() -> None:
             host, _, number = arguments.peer.removeprefix("http://").rstrip("/").rpartition(":")
             peer = Server("peer", host, int(number), None, None)
         elif arguments.peer:
-            port = _free_port()
+            port = free_port()
             command = shlex.split(arguments.peer)
             peer = stack.enter_context(
                 started("peer", command, folder / "peer", port, arguments.sync_delay_ms)
             )
         compare(ours, peer, arguments)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

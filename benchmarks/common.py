@@ -1,9 +1,12 @@
 """What every benchmark shares: the machine it ran on, the processes it measures, and the shape of its last line."""
 
+import contextlib
 import json
 import math
 import os
 import platform
+import socket
+import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -92,6 +95,27 @@ def print_result(
         "machine": dict(machine_info() if machine is None else machine),
     }
     print(json.dumps(result, ensure_ascii=False), flush=True)
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_listening(
+    port: int, process: subprocess.Popen[Any], *, seconds: float, log: Path | None = None
+) -> None:
+    """Return once `port` takes connections. Raises SystemExit, with the end of the log, when the process ends before."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    said = "" if log is None else f":\n{log.read_text(encoding='utf-8', errors='replace')[-3_000:]}"
+    raise SystemExit(f"{process.args!r} does not listen on port {port}{said}")
 
 
 class Stopwatch:

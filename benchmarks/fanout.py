@@ -9,15 +9,13 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.common import machine_info, middle, print_result, print_table
+from benchmarks.common import free_port, machine_info, middle, print_result, print_table, wait_until_listening
 
 Run = dict[str, float]
 
@@ -40,12 +38,10 @@ def services(arguments: argparse.Namespace, certificate: Path | None) -> Iterato
     """Models and scorer to ask; gives their address."""
     mock = peer(arguments.peers, "mock")
     if mock is not None and certificate is None and not arguments.chunked:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         delays = {"CHAT_MS": str(arguments.model_ms), "EVAL_MS": str(arguments.scorer_ms)}
-        with process([str(mock)], {"PORT": str(port), **delays}):
-            wait_until_listening(port)
+        with process([str(mock)], {"PORT": str(port), **delays}) as child:
+            wait_until_listening(port, child, seconds=10)
             yield f"http://127.0.0.1:{port}"
         return
     command = [sys.executable, "-m", "benchmarks.services"]
@@ -56,15 +52,6 @@ def services(arguments: argparse.Namespace, certificate: Path | None) -> Iterato
         if child.stdout is None or not (line := child.stdout.readline()):
             raise SystemExit("the services did not start")
         yield f"{'https' if certificate else 'http'}://127.0.0.1:{int(line)}"
-
-
-def wait_until_listening(port: int) -> None:
-    """Return once `port` takes connections."""
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port}")
 
 
 def peer(folder: Path | None, name: str) -> Path | None:

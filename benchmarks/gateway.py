@@ -11,11 +11,9 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,16 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from benchmarks.common import cpu_seconds, machine_info, middle, percentile, print_result, print_table
+from benchmarks.common import (
+    cpu_seconds,
+    free_port,
+    machine_info,
+    middle,
+    percentile,
+    print_result,
+    print_table,
+    wait_until_listening,
+)
 from benchmarks.gateway_users import Timing, busy, request, steady
 from flywheel_core.config import DEFAULT_CANDIDATES
 
@@ -119,14 +126,12 @@ def litellm(folder: Path, model_port: int) -> Iterator[Running]:
         "litellm_settings": {"telemetry": False},
     }
     (folder / "litellm.yaml").write_text(json.dumps(config), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [str(environment() / "bin" / "litellm"), "--config", str(folder / "litellm.yaml")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     with child([*command], folder / "litellm.log", quiet) as process:
-        wait_until_listening(port, process, folder / "litellm.log")
+        wait_until_listening(port, process, seconds=START_SECONDS, log=folder / "litellm.log")
         yield Running("litellm", port, psutil.Process(process.pid))
 
 
@@ -135,16 +140,6 @@ def first_line(process: subprocess.Popen[str], log: Path) -> str:
     if process.stdout is None or not (line := process.stdout.readline()):
         raise SystemExit(f"a process did not start:\n{log.read_text()}")
     return line
-
-
-def wait_until_listening(port: int, process: subprocess.Popen[str], log: Path) -> None:
-    """Return once `port` takes connections."""
-    ends = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.2)
-    raise SystemExit(f"LiteLLM did not start:\n{log.read_text()[-3_000:]}")
 
 
 def measure(running: Running, *, stream: bool, users: int, seconds: float) -> Figures:

@@ -7,11 +7,9 @@ once it was there again.
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +21,14 @@ import msgspec
 import psutil
 import uvloop
 
-from benchmarks.common import cpu_seconds, machine_info, print_result, print_table
+from benchmarks.common import (
+    cpu_seconds,
+    free_port,
+    machine_info,
+    print_result,
+    print_table,
+    wait_until_listening,
+)
 from flywheel_core.collect import Uploader
 from flywheel_core.config import DEFAULT_CANDIDATES, Config
 from flywheel_core.records import DataPoint, Response
@@ -36,21 +41,16 @@ class CollectorProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and return once it takes connections."""
         command = [sys.executable, "-m", "collector_api", "--port", str(self.port), "--data-dir", "data"]
-        with (self.folder / "collector.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-        for _ in range(400):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.05)
-        raise SystemExit(f"the collector does not start: {(self.folder / 'collector.log').read_text()}")
+        log = self.folder / "collector.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output)
+        wait_until_listening(self.port, self.process, seconds=20, log=log)
 
     def end(self, number: int) -> None:
         """Send a signal and wait for the end."""
