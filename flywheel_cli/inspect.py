@@ -130,7 +130,11 @@ def _partition(tags: Mapping[str, str]) -> str | None:
 @click.command()
 @click.argument("query")
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows that a table shows."
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Rows that a table shows.",
 )
 @settings_options
 @json_option

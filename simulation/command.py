@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
+from flywheel_core.serve.lifecycle import address_of, listen
 from simulation.backend import QuestionSet, Simulated
 from simulation.bank import DEFAULT_SEED
 from simulation.faults import Faults, parse_faults
 from simulation.recorded import Recorded
-from simulation.server import bind, serve
+from simulation.server import serve
 from simulation.service import Service, create_app
 
 
@@ -85,11 +86,10 @@ def simulate(
     faults = _faults(fault_numbers)
     backend = Recorded(recorded) if recorded is not None else Simulated(seed)
     service = Service(backend, speed=speed, question_set=question_set, faults=faults, fault_seed=seed)
-    with contextlib.closing(bind(host, port)) as listener:
-        address = f"[{host}]" if ":" in host else host
+    with contextlib.closing(listen(host, port)) as listener:
         kind = "recorded" if recorded is not None else "simulated"
         greeting = (
-            f"simulation on http://{address}:{listener.getsockname()[1]}; {kind} models: {len(backend.models())}; questions: "
+            f"simulation on {address_of(listener)}; {kind} models: {len(backend.models())}; questions: "
             f"{len(backend.questions('training'))} for training, {len(backend.questions('validation'))} for validation"
         )
         serve(create_app(service), listener, greeting)

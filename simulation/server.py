@@ -9,27 +9,12 @@ import click
 import uvicorn
 from starlette.types import ASGIApp
 
-from flywheel_core.errors import StorageError
-from flywheel_core.serve.lifecycle import listening_hint
+from flywheel_core.serve.lifecycle import address_of, listen
 from flywheel_core.serve.signals import signals_end_the_server_only
 from simulation.service import Service, create_app
 
 _START_S = 30.0
 _STOP_S = 5
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises `StorageError` with code `address_unavailable`."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        said = str(error.strerror or error).partition(" (while attempting")[0]  # it repeats the address
-        raise StorageError(
-            f"cannot listen on {host}:{port}: {said}",
-            hint=listening_hint(error),
-            code="address_unavailable",
-        ) from error
 
 
 def serve(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
@@ -43,15 +28,14 @@ def serve(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
 @contextmanager
 def running(service: Service | None = None) -> Iterator[str]:
     """The services on a free loopback port, in a thread of their own; gives their base URL, without `/v1`."""
-    with closing(bind("127.0.0.1", 0)) as listener:
+    with closing(listen("127.0.0.1", 0)) as listener:
         server = _server(create_app(service))
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="simulation", daemon=True
         )
-        host, port = listener.getsockname()
         thread.start()
         try:
-            yield f"http://{host}:{port}"
+            yield address_of(listener)
         finally:
             server.should_exit = True
             thread.join(_START_S)

@@ -13,6 +13,7 @@
 Of a conversation the last user turn is the question (`flywheel_core/prompt.py`); system prompt, temperature and the like change nothing.
 """
 
+import math
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Service:
         faults: Faults | None = None,
         fault_seed: int = 0,
     ) -> None:
-        if speed < 0:
+        if speed < 0 or math.isnan(speed):
             raise UsageError(f"speed is {speed:g}; it is 0 (no waiting) or a factor above 0, 1 being life")
         self.backend = backend or Simulated()
         self.stats = Stats()

@@ -62,7 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint=listening_hint(error)
+            f"cannot listen on {host}:{port}: {error.strerror}", hint=_listening_hint(error)
         ) from None
     except OverflowError:
         listener.close()
@@ -72,7 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def listening_hint(error: OSError) -> str:
+def _listening_hint(error: OSError) -> str:
     """What to do about an address that cannot be had: with another port a wrong host stays wrong."""
     if error.errno == errno.EADDRINUSE:
         return "end what listens there, or choose another --port"

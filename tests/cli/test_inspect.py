@@ -171,6 +171,9 @@ def test_sql_shows_at_most_as_many_rows_as_asked(run: Run, labelled: Path) -> No
     result = run("sql", "select * from range(5)", "--limit", "2")
     assert [line.strip() for line in result.stdout.splitlines() if line.strip().isdigit()] == ["0", "1"]
     assert result.stderr == "the first 2 rows; --limit shows more, --json all\n"
+    result = run("sql", "select 1", "--limit", str(2**64))
+    assert result.exit_code == 2
+    assert "--limit" in result.stderr
 
 
 def test_a_wrong_query_is_an_error_and_not_a_traceback(run: Run, labelled: Path) -> None:

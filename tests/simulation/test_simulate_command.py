@@ -1,6 +1,7 @@
 """The commands, as processes of their own."""
 
 import json
+import math
 import re
 import signal
 import socket
@@ -12,8 +13,10 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from flywheel_core.errors import UsageError
 from simulation.command import simulate
 from simulation.faults import Faults
+from simulation.service import Service
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,9 +112,14 @@ def test_taken_port_is_a_message() -> None:
         _serve("--port", str(taken.getsockname()[1])) as process,
     ):
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == UsageError.exit_status
     assert "--port" in errors
     assert "Traceback" not in errors
+
+
+def test_a_speed_that_is_no_number_is_refused() -> None:
+    with pytest.raises(UsageError, match="speed is nan"):
+        Service(speed=math.nan)
 
 
 def test_every_fault_has_an_option() -> None:
