@@ -23,7 +23,7 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     texts = questions["text"].to_list()
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
     counts = [Counter(models) for models in chosen]
-    gains = gains_of(questions, routers[0], routers[1], craft.settings(settings.config)).gains
+    gains = gains_of(questions, routers[0], routers[1], craft.settings(settings.config))
     names = dict.fromkeys([*manifests[0], *manifests[1]])
     return {
         "old": old,
@@ -36,6 +36,6 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
         "models": [(model, counts[0][model], counts[1][model]) for model in sorted({*counts[0], *counts[1]})],
         "questions": len(texts),
         "different": sum(one != other for one, other in zip(*chosen, strict=True)),
-        "judged": len(gains),
-        "mean_gain": float(gains.mean()) if len(gains) else None,
+        "judged": len(gains.gains),
+        "mean_gain": float(gains.shares().mean()) if len(gains.gains) else None,
     }

@@ -27,6 +27,18 @@ class Promotion(Section):
         le=10,
         description="Share by which test questions must have grown since the last look; fewer looks, each the sharper.",
     )
+    window_days: Days = Field(
+        14,
+        ge=1,
+        le=3_650,
+        description="A challenger is judged on all test questions since the champion's promotion, and apart on those of so many last days.",
+    )
+    window_questions: int = Field(
+        1_000,
+        ge=20,
+        le=1_000_000,
+        description="How many of the newest test questions it is judged on apart where those days hold fewer.",
+    )
     min_slice_questions: int = Field(
         100,
         ge=20,

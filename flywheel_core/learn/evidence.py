@@ -1,9 +1,10 @@
 """The questions that a challenger is judged on: test-split ones that came after the champion's promotion, and what each
 router would have got on them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,8 @@ from flywheel_core.learn.promote import Gains
 from flywheel_core.learn.settings import Learning
 
 COLUMNS = ("received_at", "text", "outcomes")
+LEAST_ASKED = 0.01
+"""The smallest probability of being asked that is believed, as in datasets."""
 
 
 class Choice(Protocol):
@@ -45,24 +48,85 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date) -> pl.D
     return rows if since is None else rows.filter(pl.col("received_at") > since)
 
 
+class AsServed:
+    """A router as gateways answer by it now: of a model that is not configured any more the default model takes the place.
+
+    gone: such models, as far as the router has chosen them.
+    """
+
+    def __init__(self, router: Chooser, models: Collection[str], default: str) -> None:
+        self.router, self.models, self.default = router, models, default
+        self.gone: set[str] = set()
+
+    def decide_all(self, prompts: Sequence[str]) -> Sequence[Choice]:
+        """One choice a prompt, in their order; its category stays the router's."""
+        choices = self.router.decide_all(prompts)
+        self.gone |= {choice.model for choice in choices} - set(self.models)
+        return [
+            choice if choice.model in self.models else _Instead(self.default, choice.category)
+            for choice in choices
+        ]
+
+
+class _Instead(NamedTuple):
+    model: str
+    category: str
+
+
+@dataclass
+class _Entry:
+    """One question and its repeats. times: how often it came, also where only chance left out one of the chosen models."""
+
+    category: str
+    gained: float = 0.0
+    weight: float = 0.0
+    times: int = 0
+    received: float = 0.0
+
+
 def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, settings: Learning) -> Gains:
     """What the challenger gains on each question over the champion, in utility.
 
     A question counts where both chosen models were asked and scored or failed by themselves; a score that the scorer
     owes is missing. Repeats of a question, case, white space and digits folded, are one entry with their mean: entries have to
     be independent of each other, and questions made from one template are not.
+
+    Where models were asked by chance, as with `production.baseline`, a question on which the routers differ is known the more
+    seldom of the two, and stands for as many as its probability says: gains would seem small, and losses too.
     """
     examples = read_examples(questions, settings)
     utilities = examples.utilities(settings)
     old, new = champion.decide_all(examples.texts), challenger.decide_all(examples.texts)
     gains = chosen_values(utilities, examples.models, new) - chosen_values(utilities, examples.models, old)
-    sums: dict[str, tuple[float, int, str]] = {}
-    for group, gain, before in zip(examples.groups.tolist(), gains.tolist(), old, strict=True):
-        if gain == gain:  # a number: both are known
-            total, count, category = sums.get(group, (0.0, 0, before.category))
-            sums[group] = (total + gain, count + 1, category)
-    means = np.array([total / count for total, count, _ in sums.values()], dtype=float)
-    return Gains(means, [category for _, _, category in sums.values()])
+    weights = np.ones(len(gains))
+    by_chance: NDArray[np.bool_] = np.zeros(len(gains), dtype=bool)
+    if examples.asked is not None:
+        # of the models left to chance one is asked: both chosen ones are with the lesser of their probabilities
+        asked = [chosen_values(examples.asked, examples.models, choices) for choices in (old, new)]
+        weights = 1.0 / np.maximum(np.fmin(*asked), LEAST_ASKED)
+        by_chance = np.any(examples.asked < 1, axis=1)
+    times = questions["received_at"].to_list() if "received_at" in questions.columns else [None] * len(gains)
+    entries: dict[str, _Entry] = {}
+    for row, group in enumerate(examples.groups.tolist()):
+        known = gains[row] == gains[row]
+        if known or by_chance[row]:
+            entry = entries.setdefault(group, _Entry(old[row].category))
+            entry.times += 1
+        if known:
+            entry.gained += float(weights[row] * gains[row])
+            entry.weight += float(weights[row])
+            entry.received = max(entry.received, times[row] or 0.0)
+    counted = [entry for entry in entries.values() if entry.weight > 0]
+    return Gains(
+        np.array([entry.gained / entry.weight for entry in counted], dtype=float),
+        [entry.category for entry in counted],
+        None
+        if examples.asked is None
+        else np.array([entry.weight / entry.times for entry in counted], dtype=float),
+        np.array([entry.received for entry in counted], dtype=float)
+        if "received_at" in questions.columns
+        else None,
+    )
 
 
 def chosen_values(

@@ -17,7 +17,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import Champion, version_folder
-from flywheel_core.learn.evidence import Chooser, fresh_questions, gains_of
+from flywheel_core.learn.evidence import AsServed, Chooser, fresh_questions, gains_of
 from flywheel_core.learn.promote import judge
 from flywheel_core.learn.promotion_log import BEST_SINGLE_KINDS, Looks
 from flywheel_core.learn.registry import Registry
@@ -164,12 +164,13 @@ def _judged(
 ) -> tuple[str, dict[str, Any]]:
     """The reason and the figures of a judgement; `newest`: when the newest question of it was received."""
     questions = fresh_questions(layout, champion.since, last_day)
-    gains = gains_of(
-        questions,
-        craft.load(version_folder(layout, champion.version)),
-        craft.load(version_folder(layout, challenger)),
-        craft.settings(config),
+    old, new = (
+        AsServed(
+            craft.load(version_folder(layout, version)), list(config.models), config.routing.default_model
+        )
+        for version in (champion.version, challenger)
     )
+    gains = gains_of(questions, old, new, craft.settings(config))
     newest: float | None = questions["received_at"].max()  # type: ignore[assignment]  # a column of floats
     born = champion.at if champion.since is None else champion.since
     age = 0.0 if newest is None else max(0.0, newest - born) / 86_400
@@ -177,4 +178,10 @@ def _judged(
     figures: dict[str, Any] = msgspec.json.decode(
         msgspec.json.encode(judgement)
     )  # as the log gives them back
-    return str(figures.pop("reason")), {**figures, "newest": newest, "champion_age_days": age}
+    reason = str(figures.pop("reason"))
+    if old.gone:
+        reason += (
+            f"; the champion chooses {', '.join(sorted(old.gone))}, not in models any more:"
+            f" the default model {config.routing.default_model} answers in its place"
+        )
+    return reason, {**figures, "newest": newest, "champion_age_days": age}

@@ -1,7 +1,8 @@
 """Whether a challenger takes the champion's place: the rule, without any file or router.
 
 Every question counts once, with the utility of the answer that each router would have got: challenger's minus champion's
-is the gain. A challenger is promoted when the lower bound of its mean gain is above `min_gain` and no slice loses too
+is the gain. It is looked at over all questions since the champion's promotion and over the newest of them, see `_recent`: what
+a champion was worth long ago does not keep it in service. A challenger is promoted when the lower bound of its mean gain is above `min_gain` and no slice loses too
 much. The bound's error level shrinks from look to look, see `look_level`, so a champion that is looked at every
 night with ever new challengers is still wrongly replaced with a probability of at most `error_level` in its whole life.
 """
@@ -29,15 +30,37 @@ class Gains:
     """What the challenger gains over the champion, question by question.
 
     gains: utility, challenger's minus champion's, shape (n,); slices: the champion's predicted category of each question,
-    length n. One entry a question: repeats of a question are one entry with their mean.
+    length n. One entry a question: repeats of a question are one entry with their mean. weights: (n,), > 0, how many
+    questions each stands for, one unless models were asked by chance; received: (n,), when each came last, unix seconds.
     """
 
     gains: NDArray[np.float64]
     slices: Sequence[str]
+    weights: NDArray[np.float64] | None = None
+    received: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.gains.shape != (len(self.slices),):
             raise ValueError(f"{self.gains.shape} gains and {len(self.slices)} slices do not belong together")
+
+    def pick(self, rows: NDArray[np.intp]) -> "Gains":
+        """These entries (numbers)."""
+        return Gains(
+            self.gains[rows],
+            [self.slices[row] for row in rows],
+            None if self.weights is None else self.weights[rows],
+            None if self.received is None else self.received[rows],
+        )
+
+    def shares(self) -> NDArray[np.float64]:
+        """What each entry gives to the mean gain, (n,): their mean is the mean over all that the entries stand for."""
+        return self.gains if self.weights is None else self.gains * self.weights / self.weights.mean()
+
+    def lower(self, level: float) -> float:
+        """The lower bound of the mean gain, but for a probability of `level`; two entries or more."""
+        shares = self.shares()
+        most = 1.0 if self.weights is None else float(self.weights.max() / self.weights.mean())
+        return lower_bound(shares, level, worst=-max(most, float(np.abs(shares).max())))
 
 
 @dataclass(frozen=True)
@@ -58,7 +81,8 @@ class Judgement:
     look: which one since the champion's promotion, None when none was taken and so no error level spent; level: its
     error level; lower: bound of the mean gain; threshold: what it has to be above; next_look: test questions from which
     on there is another look, None unless the outcome is not_yet; aged: whether the champion is past its age, which lowers
-    the threshold to minus `age_margin`.
+    the threshold to minus `age_margin`. questions, mean and lower are of all questions since the promotion or of the newest of
+    them, whichever has the higher bound; recent_questions: how many are the newest.
     """
 
     outcome: Outcome
@@ -73,19 +97,23 @@ class Judgement:
     next_look: int | None = None
     aged: bool = False
     slices: tuple[Slice, ...] = ()
+    recent_questions: int | None = None
 
 
 def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days: float = 0.0) -> Judgement:
     """The verdict on one challenger. Deterministic: the same input gives the same verdict."""
+    recent = _recent(found, settings)
     questions, differing = len(found.gains), int(np.count_nonzero(found.gains))
-    needed = max(settings.min_questions, math.ceil(looks.last_questions * (1 + settings.look_growth)))
-    if questions < needed:
+    growth = math.ceil(looks.last_questions * settings.look_growth) - _since_last_look(found, looks)
+    wanted = max(settings.min_questions - questions, growth)
+    if wanted > 0:
         return Judgement(
             "not_yet",
-            f"{questions} test questions since the champion's promotion; the next look is at {needed}",
+            f"{questions} test questions since the champion's promotion that both can be judged on;"
+            f" the next look is after {wanted} more",
             questions,
             differing,
-            next_look=needed,
+            next_look=questions + wanted,
         )
     if not differing:
         return Judgement(
@@ -95,17 +123,33 @@ def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days:
     threshold = -settings.age_margin if aged else settings.min_gain
     look = looks.taken + 1
     level = look_level(settings.error_level, look)
-    mean, lower = float(found.gains.mean()), lower_bound(found.gains, level)
-    slices = _slices(found, settings)
+    bases = [found] if recent is found else [found, recent]  # two bounds share the error level
+    lowers = [basis.lower(level / len(bases)) for basis in bases]
+    at = int(np.argmax(lowers))
+    basis, mean, lower = bases[at], float(bases[at].shares().mean()), lowers[at]
+    now = float(recent.shares().mean())
+    slices = _slices(recent, settings)
     losing = [
         one for one in slices if one.counts and one.lower is not None and one.lower < -settings.max_slice_loss
     ]
-    outcome: Outcome = "promoted" if lower > threshold and not losing else "rejected"
+    reasons = [
+        f"mean gain {mean:+.4f}, lower bound {lower:+.4f} at look {look},"
+        f" {'above' if lower > threshold else 'not above'} {threshold:+.4f}"
+        f"{f', on the newest {len(basis.gains)} test questions' if basis is not found else ''}"
+    ]
+    if aged:
+        reasons.append("the champion is past its age: not being worse is enough")
+    if basis is not recent and not now > threshold:
+        reasons.append(f"on the newest {len(recent.gains)} questions the mean gain is {now:+.4f}")
+    reasons.extend(
+        f"category {one.category} may lose too much: lower bound {one.lower:+.4f} on {one.questions} questions"
+        for one in losing
+    )
     return Judgement(
-        outcome,
-        _reason(mean, lower, threshold, look, aged, losing),
-        questions,
-        differing,
+        "promoted" if lower > threshold and now > threshold and not losing else "rejected",
+        "; ".join(reasons),
+        len(basis.gains),
+        int(np.count_nonzero(basis.gains)),
         mean,
         lower,
         threshold,
@@ -113,32 +157,36 @@ def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days:
         level,
         aged=aged,
         slices=slices,
+        recent_questions=len(recent.gains),
     )
+
+
+def _since_last_look(found: Gains, looks: Looks) -> int:
+    """How many questions came after the newest one of the last look."""
+    if found.received is None or looks.newest is None:
+        return len(found.gains) - looks.last_questions
+    return int((found.received > looks.newest).sum())
+
+
+def _recent(found: Gains, settings: Promotion) -> Gains:
+    """The entries of the last `window_days`, or the newest `window_questions` of them where those are more.
+
+    Over all since its promotion alone, a champion that was better for a year before the models changed would be replaced only
+    once it had been worse for as long.
+    """
+    if found.received is None or len(found.gains) <= settings.window_questions:
+        return found
+    order = np.sort(found.received)
+    first = min(order[-1] - settings.window_days * 86_400, order[-settings.window_questions])
+    return found.pick(np.flatnonzero(found.received >= first))
 
 
 def _slices(found: Gains, settings: Promotion) -> tuple[Slice, ...]:
     names = np.asarray(found.slices, dtype=object)
     slices = []
     for category in sorted(set(found.slices)):
-        gains = found.gains[names == category]
-        lower = lower_bound(gains, SLICE_LEVEL) if len(gains) > 1 else None
-        enough = len(gains) >= settings.min_slice_questions
-        slices.append(Slice(category, len(gains), float(gains.mean()), lower, enough))
+        part = found.pick(np.flatnonzero(names == category))
+        lower = part.lower(SLICE_LEVEL) if len(part.gains) > 1 else None
+        enough = len(part.gains) >= settings.min_slice_questions
+        slices.append(Slice(category, len(part.gains), float(part.shares().mean()), lower, enough))
     return tuple(slices)
-
-
-def _reason(
-    mean: float, lower: float, threshold: float, look: int, aged: bool, losing: Sequence[Slice]
-) -> str:
-    above = lower > threshold
-    parts = [
-        f"mean gain {mean:+.4f}, lower bound {lower:+.4f} at look {look},"
-        f" {'above' if above else 'not above'} {threshold:+.4f}"
-    ]
-    if aged:
-        parts.append("the champion is past its age: not being worse is enough")
-    parts.extend(
-        f"category {one.category} may lose too much: lower bound {one.lower:+.4f} on {one.questions} questions"
-        for one in losing
-    )
-    return "; ".join(parts)

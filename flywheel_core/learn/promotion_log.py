@@ -50,10 +50,12 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Looks:
-    """The looks taken in a champion's life: how many, and at how many questions the last one was."""
+    """The looks taken in a champion's life: how many, on how many of the newest questions the last one was, and when the
+    newest of those was received (unix seconds)."""
 
     taken: int = 0
     last_questions: int = 0
+    newest: float | None = None
 
 
 _DECODER = msgspec.json.Decoder(Entry)

@@ -99,7 +99,10 @@ class Registry:
             for entry in entries
             if entry.kind == "judged" and entry.against in life and entry.figures.get("look") is not None
         ]
-        return Looks(len(taken), max((int(figures["questions"]) for figures in taken), default=0))
+        if not taken:
+            return Looks()
+        last = taken[-1]
+        return Looks(len(taken), int(last.get("recent_questions") or last["questions"]), last.get("newest"))
 
     def record_judgement(
         self,

@@ -12,8 +12,10 @@ NIGHTS = 30
 SETTINGS = Promotion()
 
 
-def gains(values: NDArray[np.float64], slices: list[str] | None = None) -> Gains:
-    return Gains(values, slices or ["general"] * len(values))
+def gains(values: NDArray[np.float64], slices: list[str] | None = None, per_day: int | None = None) -> Gains:
+    """per_day: how many of them came on a day; not said unless given."""
+    received = None if per_day is None else np.arange(len(values), dtype=np.float64) * 86_400 / per_day
+    return Gains(values, slices or ["general"] * len(values), received=received)
 
 
 def drawn(random: np.random.Generator, count: int, better: float, worse: float) -> NDArray[np.float64]:
@@ -191,3 +193,83 @@ def test_a_gain_of_five_points_is_found_within_fifteen_hundred_questions() -> No
         nightly += promoted_within(values, 50)
     assert at_once >= 180
     assert nightly >= 180
+
+
+def days_until_replaced(since_promotion: int, per_day: int, seed: int) -> int:
+    """How long a champion stays that was ten points better than what is learned of the models of now, until these changed
+    `since_promotion` days after its promotion, and is ten points worse from then on; looked at every night."""
+    random = np.random.default_rng(seed)
+    same = drawn(
+        random, since_promotion * per_day, 0.02, 0.02
+    )  # challengers that learned of the models of then
+    looks = Looks()
+    for day in range(1, since_promotion + 1):
+        found = gains(same[: day * per_day], per_day=per_day)
+        looks = after(judge(found, looks, SETTINGS), looks, found)
+    before, later = drawn(random, len(same), 0.05, 0.15), drawn(random, 60 * per_day, 0.15, 0.05)
+    for day in range(1, 61):
+        found = gains(np.concatenate([before, later[: day * per_day]]), per_day=per_day)
+        verdict = judge(found, looks, SETTINGS)
+        if verdict.outcome == "promoted":
+            return day
+        looks = after(verdict, looks, found)
+    return 61
+
+
+def after(verdict: Judgement, looks: Looks, found: Gains) -> Looks:
+    """The looks as the log has them after a verdict."""
+    if verdict.look is None or verdict.recent_questions is None or found.received is None:
+        return looks
+    return Looks(verdict.look, verdict.recent_questions, float(found.received.max()))
+
+
+@pytest.mark.parametrize("tenure", [30, 80, 200])
+def test_a_champion_of_long_standing_is_replaced_as_soon_as_one_of_short_when_models_change(
+    tenure: int,
+) -> None:
+    """What it was worth before does not have to be outweighed first."""
+    assert max(days_until_replaced(tenure, 80, seed) for seed in range(3)) <= 21
+
+
+def test_what_gained_once_and_loses_of_late_is_not_promoted() -> None:
+    random = np.random.default_rng(2031)
+    values = np.concatenate([drawn(random, 8_000, 0.15, 0.05), drawn(random, 1_400, 0.08, 0.12)])
+    verdict = judge(gains(values, per_day=100), Looks(), SETTINGS)
+    assert verdict.lower is not None and verdict.lower > 0
+    assert (verdict.outcome, verdict.questions, verdict.recent_questions) == ("rejected", 9_400, 1_401)
+    assert "on the newest 1401 questions the mean gain is -" in verdict.reason
+
+
+def test_days_with_few_questions_are_looked_at_with_those_before() -> None:
+    found = gains(np.tile([1.0, 0.0], 2_000), per_day=10)
+    assert judge(found, Looks(), SETTINGS).recent_questions == SETTINGS.window_questions
+
+
+def test_looks_go_on_when_the_newest_questions_grow_no_more() -> None:
+    """A look is due when a fifth of the newest questions are newer than the last one's newest."""
+    found = gains(np.ones(20_000), per_day=100)
+    assert found.received is not None
+    last = judge(found, Looks(4, 1_400, float(found.received[-300])), SETTINGS)
+    assert last.look == 5
+    early = judge(found, Looks(4, 1_400, float(found.received[-200])), SETTINGS)
+    assert (early.outcome, early.next_look) == ("not_yet", 20_000 + 280 - 199)
+
+
+def test_two_bounds_promote_equal_routers_no_more_often_than_one() -> None:
+    """150 nights of 40 test questions, each with a new challenger. At a rate of 5 % more than 18 of 200 are one in 200."""
+    random, promoted = np.random.default_rng(2032), 0
+    looks, due = Looks(), []
+    for night in range(1, 151):
+        found = gains(np.tile([1.0, -1.0], night * 20), per_day=40)  # when looks are taken depends on no gain
+        verdict = judge(found, looks, SETTINGS)
+        if verdict.look is not None:
+            due.append((night, looks))
+        looks = after(verdict, looks, found)
+    for _ in range(200):
+        promoted += any(
+            judge(gains(drawn(random, night * 40, 0.1, 0.1), per_day=40), taken, SETTINGS).outcome
+            == "promoted"
+            for night, taken in due
+        )
+    assert len(due) > 20
+    assert promoted <= 18

@@ -5,11 +5,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flywheel_core.config import Config
+from flywheel_core.config import Config, Model
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.learn.evidence import fresh_questions, gains_of
 from flywheel_core.learn.nightly import Night, best_single_champion, promote_passed, run_night
+from flywheel_core.learn.promote import judge
+from flywheel_core.learn.promotion_log import Looks
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
 from tests.core.learn import toy
@@ -199,6 +201,29 @@ def test_without_automatic_promotion_a_challenger_is_only_judged(layout: Layout,
     assert judged.champion.version.startswith("single-")
 
 
+def test_a_champion_that_asks_a_model_that_is_gone_is_judged_by_the_default_model_in_its_place(
+    layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gateways answer so. Without it no question that the champion gave to that model would ever count again."""
+    night(layout, settings, 0)
+    champion = night(layout, settings, 1).champion
+    assert toy.load(layout.router(champion.version)).rules["code"] == "coder"
+    monkeypatch.setattr(toy, "MODELS", ("all-round", "coder-2"))
+    monkeypatch.setattr(toy, "COSTS", {"all-round": 0.01, "coder-2": 0.002})
+    skill = {(model.replace("coder", "coder-2"), kind): one for (model, kind), one in toy.SKILL.items()}
+    monkeypatch.setattr(toy, "SKILL", skill)
+    renamed = settings.model_copy(
+        update={"models": {"all-round": Model(category="general"), "coder-2": Model(category="code")}}
+    )
+    able = toy.publish(layout, "able", "all-round", {"code": "coder-2"})
+    assert night(layout, renamed, 2, challenger=able).verdict == "not_yet"
+    promoted = night(layout, renamed, 3, challenger=able)
+    assert (promoted.verdict, promoted.champion.version) == ("promoted", "able")
+    assert (
+        "the champion chooses coder, not in models any more: the default model all-round" in promoted.reason
+    )
+
+
 def row(text: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, object]:
     """A question with the (model, score, failed) of those who were asked."""
     fields = ("model", "score", "failed", "cost", "latency_ms")
@@ -239,3 +264,45 @@ def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(l
     assert list(found.slices) == ["of a", "of a"]
     dear = gains_of(questions, only["a"], only["b"], Learning(failure_score=0.5, lambda_cost=0.1))
     assert dear.gains[0] == pytest.approx(0.1)
+
+
+def by_chance(loss: float) -> pl.DataFrame:
+    """4,000 questions as `production.baseline` collects them: `a` always, one of four others drawn, each a quarter of the
+    time. On a fifth of them, those about code, `b` scores `loss` less than `a`."""
+    rows = []
+    letters = "abcdefghij"
+    for number in range(4_000):
+        name = "".join(letters[int(digit)] for digit in f"{number:04}")
+        drawn = "bcde"[number // 5 % 4]
+        asked = [("a", 0.8, 1.0), (drawn, 0.8 - loss, 0.25)]
+        outcomes = [
+            {"model": model, "score": score, "failed": False, "cost": 0.0, "latency_ms": 1.0, "asked": share}
+            for model, score, share in asked
+        ]
+        rows.append({"text": f"{'story' if number % 5 else 'code'} {name}", "outcomes": outcomes})
+    return pl.DataFrame(rows)
+
+
+def test_a_question_of_which_chance_told_stands_for_those_of_which_it_did_not() -> None:
+    """Else a loss would seem a quarter of what it is, and pass for no loss once the champion is old."""
+    champion, challenger = toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "a", {"code": "b"})
+    found = gains_of(by_chance(0.1), champion, challenger, Learning())
+    assert len(found.gains) == 3_400
+    assert found.shares().mean() == pytest.approx(-0.02)
+    verdict = judge(found, Looks(), Promotion(), champion_age_days=90)
+    assert verdict.outcome == "rejected"
+    assert verdict.mean == pytest.approx(-0.02)
+    assert judge(found, Looks(), Promotion(age_margin=0.03), champion_age_days=90).outcome == "promoted"
+
+
+def test_a_question_that_came_again_and_again_counts_once_however_seldom_chance_told_of_it() -> None:
+    often = by_chance(0.1).head(60).with_columns(pl.lit("code again").alias("text"))
+    found = gains_of(
+        pl.concat([often, by_chance(0.1)]),
+        toy.ToyRouter("a", "a", {}),
+        toy.ToyRouter("b", "a", {"code": "b"}),
+        Learning(),
+    )
+    assert found.weights is not None
+    assert found.gains[0] == pytest.approx(-0.1)
+    assert found.weights[0] == pytest.approx(1.0)
