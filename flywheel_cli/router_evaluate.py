@@ -13,7 +13,7 @@ from flywheel_core.errors import DatasetError, NoDataError, RouterError
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import figures_on_dataset, figures_on_days, questions_of
 from flywheel_core.report.evaluation import summary_of
-from flywheel_core.report.verdict import sentence
+from flywheel_core.report.verdict import not_compared, sentence
 
 
 def evaluation(settings: Settings, version: str, days: int | None) -> tuple[Mapping[str, Any], str]:
@@ -48,7 +48,9 @@ def _dataset_of(settings: Settings, version: str) -> str:
 def print_evaluation(figures: Mapping[str, Any], questions: str) -> None:
     """Print the figures as tables, 80 columns wide."""
     click.echo(f"router {figures['router']}\n{figures['questions']:,} questions: {questions}\n")
-    click.echo(f"{fill(sentence(figures), PLAIN_WIDTH)}\n")
+    for said in (not_compared(figures), sentence(figures)):
+        if said:
+            click.echo(f"{fill(said, PLAIN_WIDTH)}\n")
     rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(figures)]
     print_table(("figure", "value", "lower 95 %", "upper 95 %"), rows, title="Summary")
     shares = figures["overall"]["share"]

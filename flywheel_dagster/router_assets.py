@@ -18,7 +18,7 @@ from flywheel_core.learn.nightly import Craft, best_single_champion, judge_chall
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
 from flywheel_core.report.evaluation import evaluation_charts, summary_of
-from flywheel_core.report.verdict import sentence
+from flywheel_core.report.verdict import not_compared, sentence
 from flywheel_dagster import metadata
 from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
 from flywheel_dagster.failures import said_first
@@ -153,7 +153,7 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
     rows = [(row.name, row.value, row.lower, row.upper) for row in summary_of(evaluation)]
     charts = evaluation_charts(evaluation)
     return {
-        "in_short": sentence(evaluation),
+        "in_short": " ".join(filter(None, (sentence(evaluation), not_compared(evaluation)))),
         **{
             f"test_{name}": metadata.short(value[0])
             for name, value in overall.items()
@@ -161,6 +161,7 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
         },
         **{f"share_{model}": metadata.short(value[0]) for model, value in overall["share"].items()},
         "test_questions": evaluation["questions"],
+        "test_questions_not_compared": evaluation["left_out"],
         "test_figures": metadata.rows_of(("figure", "value", "lower", "upper"), rows),
         "test_scores": metadata.picture(charts["scores"], title="Mean score on the test split"),
         "test_gains": metadata.picture(charts["gains"], title="Gain by category on the test split"),

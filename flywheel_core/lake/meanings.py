@@ -113,7 +113,7 @@ _MODEL_LEADERBOARD = {
     "scored": "how many of its responses have a score",
     "failed": "how many of its responses failed",
     "missing_scores": "how many of its answers have no score",
-    "mean_score": "mean score of the scored ones, 0..1; null without any",
+    "mean_score": "mean score of the scored ones, 0..1; of models asked by chance an answer stands for as many questions as its probability `asked` says; null without any",
     "contests": "data points in which it was one of two or more scored models",
     "wins": "contests in which it was the best model",
     "win_rate": "wins / contests, 0..1",

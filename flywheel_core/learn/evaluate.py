@@ -5,6 +5,7 @@ included. Intervals are paired bootstraps over groups of alike questions.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ MIN_SLICE = 20
 
 
 def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str, Any]:
-    """All figures as JSON values: `overall`, `categories` (by the router's own category), `singles` (each model alone), `curve`,
+    """All figures as JSON values: `left_out` (questions on which only some models have an outcome), `days` (the first and the last
+    one of the compared questions, and the last one of all; none where days are unknown), `overall`, `categories` (by the router's own category), `singles` (each model alone), `curve`,
     `calibration`, `confusion`, `worst`.
 
     The first two hold figures as [value, lower, upper] with 95 % bounds; `apgr` and `cpt50` are among them for two models,
@@ -40,7 +42,10 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     out when nothing is known of it at all. Raises NoDataError when no question has all models' outcomes.
     """
     examples = examples.pick(np.arange(len(examples)), router.models)
-    whole = np.flatnonzero(~np.isnan(examples.scores).any(axis=1))
+    known = ~np.isnan(examples.scores)
+    whole = np.flatnonzero(known.all(axis=1))
+    left_out = int(known.any(axis=1).sum()) - len(whole)
+    last_day = int(examples.days.max(initial=0))
     if not len(whole):
         raise NoDataError(
             f"none of {len(examples)} questions has an outcome of each of the {len(router.models)} models",
@@ -55,6 +60,12 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
         "models": list(router.models),
         "best_single": router.best_single,
         "questions": len(examples),
+        "left_out": left_out,
+        "days": [
+            date.fromordinal(int(day)).isoformat()
+            for day in (examples.days.min(), examples.days.max(), last_day)
+            if examples.days.min() > 0
+        ],
         "overall": found.figures(np.arange(len(examples))),
         "categories": {
             name: found.figures(np.flatnonzero(found.predicted == name))

@@ -9,7 +9,7 @@ from flywheel_core.report.curves import curve_chart
 from flywheel_core.report.intervals import interval_chart
 from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, render
 from flywheel_core.report.svg import number
-from flywheel_core.report.verdict import PER, sentence, tiles
+from flywheel_core.report.verdict import PER, not_compared, sentence, tiles
 
 COST_UNIT = f"cost per {PER:,} questions, in the currency of the prices"
 
@@ -39,6 +39,7 @@ def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
         found=figures,
         questions=questions,
         verdict=sentence(figures),
+        not_compared=not_compared(figures),
         tiles=tiles(figures),
         summary=summary_of(figures),
         models=_models(figures),

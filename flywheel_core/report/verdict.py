@@ -27,6 +27,18 @@ def sentence(figures: Mapping[str, Any]) -> str:
     return f"Beside {best} for every question: {listed}."
 
 
+def not_compared(figures: Mapping[str, Any]) -> str:
+    """What the figures do not tell of: questions on which only some models were asked, and days since; empty where all is told."""
+    left_out = figures.get("left_out", 0)
+    if not left_out:
+        return ""
+    said = f"{left_out:,} further questions are not compared: not every model has an outcome on them."
+    if figures.get("days"):
+        first, last, newest = figures["days"]
+        said += f" The compared ones are of {first} to {last}, the newest question is of {newest}."
+    return said
+
+
 def tiles(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(figure, what it is), the most telling first."""
     overall, alone = figures["overall"], figures["singles"].get(figures["best_single"], {})

@@ -1,7 +1,17 @@
 -- One row a model that has a response or a score on the day, the best first.
 -- reads   responses, training_examples, models, the_day
+-- Where models were asked by chance, an answer stands for as many questions as its probability says (at least 0.01 is believed):
+-- a model that the router gives what it is good at would else lead in mean score.
 -- Percentiles are by rank: the smallest latency that at least 50 % or 95 % of the day's answers do not exceed.
-with counted as (
+with known as (
+    select
+        *,
+        1.0 / greatest(coalesce(cast(asked as double), 1.0), 0.01) as stands_for
+    from responses
+    where model is not null
+),
+
+counted as (
     select
         model,
         count(*) as responses,
@@ -9,11 +19,23 @@ with counted as (
         count(score) as scored,
         count(case when not failed and score is null then 1 end) as missing_scores,
         sum(cast(score as decimal(18, 12))) as score_sum,
+        sum(cast(score * stands_for as decimal(38, 12))) as stood_sum,
+        sum(cast(case when score is not null then stands_for end as decimal(38, 12))) as stood,
+        max(stands_for) as most,
         sum(cast(case when cost > 1e12 then 1e12 else cost end as decimal(38, 12))) as cost_sum,
         count(cost) as costed
-    from responses
-    where model is not null
+    from known
     group by model
+),
+
+averaged as (
+    select
+        *,
+        case
+            when scored > 0 and most > 1 then cast(stood_sum as double) / cast(stood as double)
+            when scored > 0 then cast(score_sum as double) / scored
+        end as mean_score
+    from counted
 ),
 
 ordered as (
@@ -48,16 +70,14 @@ contests as (
 
 select
     d.day,
-    row_number() over (
-        order by case when c.scored > 0 then cast(c.score_sum as double) / c.scored end desc nulls last, c.model
-    ) as place,
+    row_number() over (order by c.mean_score desc nulls last, c.model) as place,
     c.model,
     m.category,
     c.responses,
     c.scored,
     c.failed,
     c.missing_scores,
-    case when c.scored > 0 then cast(c.score_sum as double) / c.scored end as mean_score,
+    c.mean_score,
     coalesce(w.contests, 0) as contests,
     coalesce(w.wins, 0) as wins,
     case when w.contests > 0 then cast(w.wins as double) / w.contests end as win_rate,
@@ -66,7 +86,7 @@ select
     l.p95 as latency_p95_ms,
     cast(c.cost_sum as double) as cost,
     case when c.costed > 0 then cast(c.cost_sum as double) / c.costed end as mean_cost
-from counted as c
+from averaged as c
 cross join the_day as d
 left join models as m on c.model = m.model
 left join latencies as l on c.model = l.model

@@ -113,6 +113,26 @@ def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
     assert (rows["stranger"]["category"], rows["stranger"]["place"]) == (None, 1)
 
 
+def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: Layout) -> None:
+    """As `production.baseline` asks: the router's choice always, one of two others half of the time."""
+    values = []
+    for number in range(40):
+        kind = "math" if number % 4 == 0 else "story"
+        chosen, others = ("algebra", ("big", "coder")) if kind == "math" else ("big", ("algebra", "coder"))
+        drawn = others[number // 4 % 2]
+        right = {"algebra": 0.9 if kind == "math" else 0.2, "big": 0.6, "coder": 0.3}
+        asked = {chosen: 1.0, **dict.fromkeys(others, 0.5)}
+        scores = {model: right[model] for model in (chosen, drawn)}
+        values.append(point(f"p{number}", scores, asked=asked))
+    write_raw(layout, values)
+    build_day(layout)
+    table = read_table(layout, "model_leaderboard")
+    found = dict(zip(table["model"], table["mean_score"], strict=True))
+    assert found["algebra"] == pytest.approx((10 * 0.9 + 30 * 0.2) / 40, abs=0.01)
+    assert found["big"] == pytest.approx(0.6)
+    assert table["model"].to_list() == ["big", "algebra", "coder"]
+
+
 def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
     values = []
     for number in range(1, 41):

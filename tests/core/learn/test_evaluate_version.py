@@ -1,5 +1,6 @@
 """A published version's figures on a dataset: they are of every test question whose outcomes are known."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -7,8 +8,11 @@ import pytest
 
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import read_table
 from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.craft import best_single_version, figures_on_dataset, figures_on_days
+from flywheel_core.report.evaluation import evaluation_page
+from flywheel_core.report.verdict import not_compared
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, response, write_raw
 from tests.core.learn.small import publish_single
 
@@ -58,3 +62,28 @@ def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_la
     dataset = build_dataset(layout, DAY, CONFIG)
     router = load_router(layout.router(best_single_version(layout, dataset.version, CONFIG)))
     assert router.decide("a question").model == "big"
+
+
+def test_how_many_questions_are_not_compared_and_since_when_is_said(tmp_path: Path) -> None:
+    """After a change from training mode to `production.baseline` the figures stay what they were, and have to say so."""
+    layout = Layout(tmp_path / "data")
+    later = DAY + timedelta(days=1)
+    both = [point(f"a{n}", {"big": 0.7, "coder": 0.9}, question="a" * n) for n in range(1, 41)]
+    one = [point(f"b{n}", {"big": 0.1}, question="b" * n) for n in range(1, 41)]
+    for day, lines in ((DAY, both), (later, one)):
+        write_raw(layout, lines, day=day)
+        build_day(layout, day)
+    version = publish_single(layout, "single", "big", ["big", "coder"])
+    tested = {
+        day: read_table(layout, "training_examples", [day]).filter(pl.col("split") == "test").height
+        for day in (DAY, later)
+    }
+    found = figures_on_days(layout, version, [DAY, later], CONFIG)
+    assert (found["questions"], found["left_out"]) == (tested[DAY], tested[later])
+    assert found["days"] == [DAY.isoformat(), DAY.isoformat(), later.isoformat()]
+    said = not_compared(found)
+    assert said.startswith(f"{tested[later]} further questions are not compared")
+    assert f"the newest question is of {later}" in said
+    assert said in evaluation_page(found, questions="the test split")
+    alone = figures_on_days(layout, version, [DAY], CONFIG)
+    assert (alone["left_out"], not_compared(alone)) == (0, "")
