@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.lake.tables import read_table
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.promote import Gains
 from flywheel_core.learn.settings import Learning
 
@@ -117,6 +117,7 @@ def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, se
             entry.weight += float(weights[row])
             entry.received = max(entry.received, times[row] or 0.0)
     counted = [entry for entry in entries.values() if entry.weight > 0]
+    chosen = [[choice.model for choice in choices] for choices in (old, new)]
     return Gains(
         np.array([entry.gained / entry.weight for entry in counted], dtype=float),
         [entry.category for entry in counted],
@@ -126,7 +127,34 @@ def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, se
         np.array([entry.received for entry in counted], dtype=float)
         if "received_at" in questions.columns
         else None,
+        _told(examples, chosen, np.where(np.isnan(gains), 0.0, weights), times),
     )
+
+
+def _told(
+    examples: Examples,
+    chosen: Sequence[Sequence[str]],
+    weights: NDArray[np.float64],
+    times: Sequence[float | None],
+) -> NDArray[np.float64]:
+    """When each question came on which the routers differ, and how many such ones it tells of, 0 where the gain is unknown, (k, 2).
+
+    Left out are questions without any outcome, and those from before a chosen model was there or after it had gone.
+    """
+    known = ~np.isnan(examples.scores)
+    when = np.array([moment or 0.0 for moment in times])
+    there = {
+        model: (when[known[:, at]].min(), when[known[:, at]].max())
+        for at, model in enumerate(examples.models)
+    }
+    rows = [
+        (when[row], weights[row])
+        for row, models in enumerate(zip(*chosen, strict=True))
+        if models[0] != models[1]
+        and known[row].any()
+        and all(model in there and there[model][0] <= when[row] <= there[model][1] for model in models)
+    ]
+    return np.array(rows, dtype=float).reshape(-1, 2)
 
 
 def chosen_values(

@@ -21,6 +21,9 @@ from flywheel_core.learn.promotion_log import Looks
 
 Outcome = Literal["promoted", "rejected", "not_yet"]
 
+LEAST_TOLD = 0.5
+"""Share of the questions on which two routers differ that must be known: what is not may be what a model is bad at."""
+
 SLICE_LEVEL = 0.05
 """Error level of a slice's bound, the same at each look: it can only stop a promotion."""
 
@@ -31,13 +34,15 @@ class Gains:
 
     gains: utility, challenger's minus champion's, shape (n,); slices: the champion's predicted category of each question,
     length n. One entry a question: repeats of a question are one entry with their mean. weights: (n,), > 0, how many
-    questions each stands for, one unless models were asked by chance; received: (n,), when each came last, unix seconds.
+    questions each stands for, one unless models were asked by chance; received: (n,), when each came last, unix seconds; differing:
+    (k, 2), when each question came on which the routers differ, known or not, and how many such ones it tells of.
     """
 
     gains: NDArray[np.float64]
     slices: Sequence[str]
     weights: NDArray[np.float64] | None = None
     received: NDArray[np.float64] | None = None
+    differing: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.gains.shape != (len(self.slices),):
@@ -50,7 +55,15 @@ class Gains:
             [self.slices[row] for row in rows],
             None if self.weights is None else self.weights[rows],
             None if self.received is None else self.received[rows],
+            self.differing,
         )
+
+    def told(self) -> float:
+        """Share, 0..1, of the questions on which the routers differ that is known, from the first of the entries on."""
+        if self.differing is None or self.received is None or not len(self.received):
+            return 1.0
+        rows = self.differing[self.differing[:, 0] >= self.received.min()]
+        return min(1.0, float(rows[:, 1].mean())) if len(rows) else 1.0
 
     def shares(self) -> NDArray[np.float64]:
         """What each entry gives to the mean gain, (n,): their mean is the mean over all that the entries stand for."""
@@ -115,9 +128,17 @@ def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days:
             differing,
             next_look=questions + wanted,
         )
-    if not differing:
+    if not differing and found.told() >= LEAST_TOLD:
         return Judgement(
             "rejected", "the challenger does as the champion does on every question", questions, 0, mean=0.0
+        )
+    if recent.told() < LEAST_TOLD:
+        return Judgement(
+            "not_yet",
+            f"of the newest questions on which the two choose different models only {recent.told():.0%} are known: the"
+            " chosen model was not asked on the others, as when it is not in training.candidate_models",
+            questions,
+            differing,
         )
     aged = champion_age_days >= settings.max_age_days
     threshold = -settings.age_margin if aged else settings.min_gain

@@ -266,6 +266,42 @@ def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(l
     assert dear.gains[0] == pytest.approx(0.1)
 
 
+def chosen_only(since: float = 0.0) -> pl.DataFrame:
+    """1,000 questions, `a` asked always, `b` only where the champion chose it: on the fifth about code, from `since` on."""
+    letters, rows = "abcdefghij", []
+    for number in range(1_000):
+        code, name = number % 5 == 0, "".join(letters[int(digit)] for digit in f"{number:04}")
+        asked = [("a", 0.4 if code else 0.8), *([("b", 0.9)] if code and number >= since else [])]
+        fields = ("model", "score", "failed", "cost", "latency_ms", "asked")
+        outcomes = [dict(zip(fields, (*one, False, 0.0, 1.0, 1.0), strict=True)) for one in asked]
+        kind = ("code odd" if number % 50 == 0 else "code") if code else "story"
+        rows.append(
+            {"text": f"{kind.replace(' ', '_')} {name}", "outcomes": outcomes, "received_at": float(number)}
+        )
+    return pl.DataFrame(rows)
+
+
+def test_a_model_that_was_asked_only_where_it_is_good_is_promoted_for_nothing_else() -> None:
+    """The few questions that are known would speak for asking it always; on the others nobody knows."""
+    champion = toy.ToyRouter("now", "a", {"code": "b"})
+    always = gains_of(chosen_only(), champion, toy.ToyRouter("all", "b", {}), Learning())
+    assert always.gains.min() >= 0 and always.gains.mean() > 0.04
+    verdict = judge(always, Looks(), Promotion(min_slice_questions=1_000))
+    assert (verdict.outcome, verdict.look) == ("not_yet", None)
+    assert "only 2% are known" in verdict.reason
+    more = gains_of(
+        chosen_only(), champion, toy.ToyRouter("more", "a", {"code": "b", "code_odd": "b"}), Learning()
+    )
+    assert judge(more, Looks(), Promotion()).outcome == "promoted"
+
+
+def test_questions_from_before_a_model_was_there_do_not_count_as_unknown() -> None:
+    single, challenger = toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "a", {"code": "b", "code_odd": "b"})
+    found = gains_of(chosen_only(since=700), single, challenger, Learning())
+    assert found.told() == 1.0
+    assert judge(found, Looks(), Promotion()).outcome == "promoted"
+
+
 def by_chance(loss: float) -> pl.DataFrame:
     """4,000 questions as `production.baseline` collects them: `a` always, one of four others drawn, each a quarter of the
     time. On a fifth of them, those about code, `b` scores `loss` less than `a`."""
