@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it
 
 CANARY_PROMPTS = 24
-RECIPE = 7
+RECIPE = 8
 """Counts up when the same dataset and settings would give another router."""
 
 
@@ -172,6 +172,7 @@ def _from_outcomes(frame: pl.DataFrame, config: Config, version: str, *, single:
         version=version,
         categories=config.categories(),
         models=config.declared_order(),
+        candidates=config.data_collection.training.candidate_models,
         single=single,
     )
 
@@ -210,6 +211,7 @@ def _facts(layout: Layout, dataset: str, config: Config, kind: str) -> dict[str,
         "settings": settings.model_dump(mode="json", exclude={"jobs"}),
         "allowed": {model: config.models[model].category for model in config.declared_order()},
         **order,
+        "candidates": list(config.data_collection.training.candidate_models),
     }
 
 

@@ -36,23 +36,29 @@ def train_examples(
     version: str,
     categories: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
+    candidates: Sequence[str] | None = None,
     single: bool = False,
 ) -> Trained:
     """A router from examples. Deterministic for the same examples and settings.
 
-    categories: model -> category; models: those that may be chosen, all that were asked if None; single: always the best
-    single model. Raises NoDataError when no model has an answer.
+    categories: model -> category; models: those that may be chosen, all that were asked if None; candidates: those that
+    collected questions go to whatever was chosen, all if None; single: always the best single model. Raises NoDataError when no model has an answer.
     """
     examples = trainable(examples, settings, models)
     with threadpool_limits(limits=1):  # sums in another order would give other bytes
-        return _Training(examples, settings, version, dict(categories or {})).run(single)
+        return _Training(examples, settings, version, dict(categories or {}), candidates).run(single)
 
 
 class _Training:
     """What is known along the way; each step reads what those before it left."""
 
     def __init__(
-        self, examples: Examples, settings: Learning, version: str, categories: Mapping[str, str]
+        self,
+        examples: Examples,
+        settings: Learning,
+        version: str,
+        categories: Mapping[str, str],
+        candidates: Sequence[str] | None,
     ) -> None:
         self.examples, self.settings, self.version = examples, settings, version
         self.categories = tuple(categories.get(model, GENERAL) for model in examples.models)
@@ -60,14 +66,15 @@ class _Training:
         self.means, self.ease, self.differences = split_scores(examples.scores, examples.weights)
         self.costs = usual(examples.costs)
         self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * usual(examples.waits)
-        self.best = self._steadiest()
+        self.best = self._steadiest(candidates)
 
-    def _steadiest(self) -> int:
+    def _steadiest(self, candidates: Sequence[str] | None) -> int:
         """Number of the best single model. All questions go there when in doubt, so a model that was asked too seldom to be
         compared has to be ahead by `SELDOM_ERRORS` standard errors of its mean.
 
         Where models were asked by chance, an answer stands for as many questions as its probability says (Horvitz and
-        Thompson, 1952): a model that was mostly asked what it is good at would else seem good at everything.
+        Thompson, 1952): a model that was mostly asked what it is good at would else seem good at everything. One that is no
+        candidate is asked only where it was chosen, and no probability says how seldom: it is the best only of its like.
         """
         known = ~np.isnan(self.examples.scores)
         means, answers = self.means, known.sum(axis=0).astype(np.float64)
@@ -80,7 +87,9 @@ class _Training:
         doubt = np.where(
             answers < SELDOM * answers.max(), SELDOM_ERRORS * spread / np.sqrt(np.maximum(answers, 1)), 0.0
         )
-        return int(np.argmax(means - self.prices - doubt))
+        asked_anyway = np.array([candidates is None or model in candidates for model in self.examples.models])
+        worth = np.where(asked_anyway | (not asked_anyway.any()), means - self.prices - doubt, -np.inf)
+        return int(np.argmax(worth))
 
     def run(self, single: bool) -> Trained:
         """The router; the best single model's when there is too little to learn from, or nothing to choose."""

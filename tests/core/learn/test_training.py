@@ -174,6 +174,21 @@ def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_eve
     assert certain.asked is None
 
 
+def test_a_model_that_is_asked_only_where_it_was_chosen_is_not_the_best_for_everything() -> None:
+    """It was taken from the candidates, or clients name it: of what it was never asked nothing is known."""
+    examples = read_examples(frame(600), QUICK)
+    scores = examples.scores.copy()
+    chosen = scores[:, 2] > scores[:, 1]
+    scores[~chosen, 2] = np.nan
+    told = replace(examples, scores=scores)
+    for candidates, best in ((["m-code", "m-general"], "m-general"), (None, "m-math"), (["gone"], "m-math")):
+        router = train_examples(
+            told, QUICK, version="v", categories=CATEGORIES, candidates=candidates, single=True
+        ).router
+        assert router.best_single == best
+        assert "m-math" in router.models
+
+
 def test_an_example_weighs_as_many_data_points_as_are_merged_in_it() -> None:
     rows = frame(2).with_columns(weight=pl.Series([3, 1]))
     assert read_examples(rows, QUICK).weights.tolist() == [3.0, 1.0]
