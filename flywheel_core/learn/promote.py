@@ -149,7 +149,7 @@ def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days:
     at = int(np.argmax(lowers))
     basis, mean, lower = bases[at], float(bases[at].shares().mean()), lowers[at]
     now = float(recent.shares().mean())
-    slices = _slices(recent, settings)
+    slices = _slices(found, recent, settings)
     losing = [
         one for one in slices if one.counts and one.lower is not None and one.lower < -settings.max_slice_loss
     ]
@@ -202,11 +202,18 @@ def _recent(found: Gains, settings: Promotion) -> Gains:
     return found.pick(np.flatnonzero(found.received >= first))
 
 
-def _slices(found: Gains, settings: Promotion) -> tuple[Slice, ...]:
+def _slices(found: Gains, recent: Gains, settings: Promotion) -> tuple[Slice, ...]:
+    """Each category on its newest questions: those of `recent`, or `min_slice_questions` where these are more, so that a rare
+    category that has had as many since the promotion is looked at too."""
     names = np.asarray(found.slices, dtype=object)
     slices = []
     for category in sorted(set(found.slices)):
-        part = found.pick(np.flatnonzero(names == category))
+        rows = np.flatnonzero(names == category)
+        if recent is not found and found.received is not None and recent.received is not None:
+            rows = rows[np.argsort(found.received[rows], kind="stable")]
+            newest = int((found.received[rows] >= recent.received.min()).sum())
+            rows = np.sort(rows[-max(newest, settings.min_slice_questions) :])
+        part = found.pick(rows)
         lower = part.lower(SLICE_LEVEL) if len(part.gains) > 1 else None
         enough = len(part.gains) >= settings.min_slice_questions
         slices.append(Slice(category, len(part.gains), float(part.shares().mean()), lower, enough))

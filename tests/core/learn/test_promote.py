@@ -118,6 +118,25 @@ def test_a_champion_past_its_age_is_replaced_by_one_that_is_not_worse_and_the_re
     assert "past its age" in verdict(90).reason
 
 
+def test_a_rare_category_is_looked_at_on_its_newest_questions() -> None:
+    """2 % of the questions: among those of the last 14 days too few to count, since the promotion enough."""
+    random = np.random.default_rng(3)
+    names = ["rare" if number % 50 == 0 else "general" for number in range(6_000)]
+    rare = np.array([name == "rare" for name in names])
+    values = np.where(rare, -1.0, drawn(random, len(names), 0.2, 0.05))
+    verdict = judge(gains(values, names, per_day=80), Looks(), SETTINGS)
+    assert [(one.category, one.questions, one.counts) for one in verdict.slices] == [
+        ("general", 1_099, True),
+        ("rare", 100, True),
+    ]
+    assert verdict.outcome == "rejected"
+    assert "category rare may lose too much" in verdict.reason
+    mended = np.where(rare & (np.arange(len(names)) >= 1_000), 1.0, values)
+    assert judge(gains(mended, names, per_day=80), Looks(), SETTINGS).outcome == "promoted", (
+        "the oldest do not count"
+    )
+
+
 def test_gains_and_slices_belong_together() -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         Gains(np.zeros(3), ["math"])
