@@ -67,11 +67,11 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
         _model(gateway, observed.get("model")), _answer(observed), _latency(observed.get("latency_ms"))
     )
     decision_id = observed.get("decision_id")
-    if decision_id is not None and not (
-        isinstance(decision_id, str) and 0 < len(decision_id) <= MAX_DECISION_ID
-    ):
+    if decision_id == "":
+        decision_id = None  # as Go writes the id that it never got
+    if decision_id is not None and not (isinstance(decision_id, str) and len(decision_id) <= MAX_DECISION_ID):
         raise RequestError(
-            "body_unreadable", f"decision_id is not a text of 1 to {MAX_DECISION_ID} characters"
+            "body_unreadable", f"decision_id is not a text of at most {MAX_DECISION_ID} characters"
         )
     at, skipped = gateway.observe(request, served, sender, decision_id)
     reason = COLLECTING if skipped is None else skipped

@@ -209,9 +209,9 @@ def _schemas() -> dict[str, Any]:
                 "answer": {**_TEXT_OR_NULL, "description": "its text; null together with `error`"},
                 "error": {**_TEXT_OR_NULL, "description": "why there is no answer"},
                 "decision_id": {
-                    **decision_id,
                     "type": ["string", "null"],
-                    "description": "from /v1/route, where it decided",
+                    "maxLength": 128,
+                    "description": "from /v1/route, where it decided; else empty or null",
                 },
                 "latency_ms": {"type": ["number", "null"], "minimum": 0},
                 "finish_reason": _TEXT_OR_NULL,

@@ -52,6 +52,7 @@ class Fanout:
         self._http: Http = HttpxHttp(client) if client is not None else PooledHttp()
         self._environment = environment
         self._budgets: dict[str, RetryBudget] = {}
+        self._scorer_budget = RetryBudget(config.data_collection.retry_budget)
         self._calls_under_way: dict[str, int] = {}
         self._closed = False
         self.counters = CollectStats()
@@ -72,9 +73,8 @@ class Fanout:
         candidates = config.data_collection.training.candidate_models
         targets = {name: self._target(config, name) for name in candidates}
         share = config.data_collection.retry_budget
-        scorer_budget = self._budgets.setdefault("scorer", RetryBudget(share))
-        scorer = Scorer(config, http=self._http, stats=self.counters, budget=scorer_budget)
-        for budget in self._budgets.values():
+        scorer = Scorer(config, http=self._http, stats=self.counters, budget=self._scorer_budget)
+        for budget in (*self._budgets.values(), self._scorer_budget):
             budget.share = share
         if isinstance(self._http, PooledHttp):
             self._http.guard = guard_of(config)
@@ -103,7 +103,8 @@ class Fanout:
         decision_id: of 1 to 128 characters; it becomes the point's id. A model's failure is its response's `error`,
         a missing score has its reason in `score_reasons`; neither raises.
 
-        Raises SkippedError, counted by its code, when nothing is asked; UsageError when the request is no JSON.
+        Raises SkippedError, counted by its code, when nothing is asked; UsageError when the request is no JSON;
+        ConfigIncompleteError for a model of the plan that has no address.
         Cancelling it ends every call under way.
         """
         with self._counting_skips():

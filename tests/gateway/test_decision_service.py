@@ -27,6 +27,18 @@ def test_route_decides_and_asks_nobody(outside: Outside, start: Start, body: dic
     assert not outside.server.requests
 
 
+@pytest.mark.parametrize("never_got", [{}, {"decision_id": None}, {"decision_id": ""}])
+def test_without_a_decision_an_observation_gets_an_id_of_its_own(
+    outside: Outside, start: Start, never_got: dict[str, Any]
+) -> None:
+    """Where /v1/route did not answer in time; an empty text is what Go has for an id that it never got."""
+    gateway = start(outside.config())
+    answer = gateway.post("/v1/observe", {"request": QUESTION, "model": "math", "answer": "two", **never_got})
+    assert answer.status_code == 202
+    assert len(answer.json()["decision_id"]) == 32
+    assert until(lambda: outside.points)[0]["id"] == answer.json()["decision_id"]
+
+
 def test_route_and_observe_share_a_decision(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     decision_id = gateway.post("/v1/route", QUESTION).json()["decision_id"]
@@ -165,7 +177,7 @@ def test_observe_says_that_collection_is_off(outside: Outside, start: Start) -> 
         ),
         (
             "/v1/observe",
-            {"request": QUESTION, "model": "math", "answer": "x", "decision_id": ""},
+            {"request": QUESTION, "model": "math", "answer": "x", "decision_id": "d" * 129},
             400,
             "decision_id",
         ),

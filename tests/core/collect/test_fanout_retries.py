@@ -7,7 +7,7 @@ import pytest
 
 from flywheel_core.collect import Fanout
 from tests.core.collect.asking import run
-from tests.core.collect.outside import Outside, Reply, chat
+from tests.core.collect.outside import Outside, Reply, as_json, chat
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -93,5 +93,21 @@ def test_retries_stay_within_their_budget() -> None:
             retries = fanout.stats()["retries"]["general"]
         assert 2 <= retries <= 12
         assert len(world.requests) == 100 + retries
+
+    run(act)
+
+
+def test_a_model_named_scorer_does_not_use_up_the_scorers_retries() -> None:
+    """The model has used its two; the scorer fails for the first time."""
+
+    async def act(world: Outside) -> None:
+        world.model("scorer", lambda _: Reply(503))
+        scores = iter([as_json({"score": 0.5}), Reply(503), as_json({"score": 0.25})])
+        world.scorer(lambda _: next(scores))
+        async with Fanout(world.config(["scorer", "math"], retry_budget=0.01)) as fanout:
+            await fanout.collect("first")
+            assert fanout.stats()["retries"] == {"scorer": 2}
+            point = await fanout.collect("second")
+        assert point.scores["math"] == 0.25
 
     run(act)
