@@ -26,11 +26,10 @@ def about_routes(gateway: Gateway) -> Starlette:
     async def counted(_request: Request) -> Response:
         return Response(gateway.metrics.text(), media_type=CONTENT_TYPE)
 
-    async def refuse(request: Request, error: Exception) -> Response:
+    async def refuse(_request: Request, error: Exception) -> Response:
         allowed = {}
         refused = RequestError(
-            "not_found",
-            f"there is nothing at {request.url.path[:200]!r}; the addresses of the API begin with /v1/",
+            "not_found", "there is nothing at this address; the addresses of the API begin with /v1/"
         )
         if isinstance(error, HTTPException) and error.status_code == 405:
             refused, allowed = RequestError("method_not_allowed"), dict(error.headers or {})

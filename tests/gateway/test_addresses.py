@@ -87,7 +87,6 @@ def test_an_address_without_v1_is_an_api_error_that_says_so(outside: Outside, st
     ):
         client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "1 + 1?"}])
     assert (caught.value.code, caught.value.type) == ("not_found", "invalid_request_error")
-    assert "'/chat/completions'" in caught.value.message
     assert "/v1/" in caught.value.message
     wrong = gateway.post("/health", {})
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
