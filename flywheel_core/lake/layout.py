@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ RAW_NAME = re.compile(
 )
 """`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the fresh files after a failed write."""
 
+_REJECTED_NAME = re.compile(r"rejected_(?P<day>\d{8})(?:\..+)?\.jsonl(?:\.gz)?")
 _TABLE_NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})\.parquet")
 _FIRST_OF_1970 = date(1970, 1, 1).toordinal()
 
@@ -117,24 +118,22 @@ class Layout:
 
     def raw_files(self, day: date) -> list[Path]:
         """All raw files of a day, of every writer, compressed or not, in order of name."""
-        return [path for found, path in self._raw_entries() if found == day]
+        return [path for found, path in _entries(self.raw, RAW_NAME) if found == day]
 
     def raw_days(self) -> list[date]:
         """The days that have a raw file, in order."""
-        return sorted({day for day, _ in self._raw_entries()})
+        return sorted({day for day, _ in _entries(self.raw, RAW_NAME)})
 
     def raw_files_by_day(self) -> dict[date, list[Path]]:
         """All raw files under their days, both in order: one look at the folder however many days there are."""
         found: dict[date, list[Path]] = {}
-        for day, path in sorted(self._raw_entries()):
+        for day, path in sorted(_entries(self.raw, RAW_NAME)):
             found.setdefault(day, []).append(path)
         return found
 
-    def _raw_entries(self) -> list[tuple[date, Path]]:
-        if not self.raw.is_dir():
-            return []
-        named = ((_day_named(path, RAW_NAME), path) for path in sorted(self.raw.iterdir()))
-        return [(day, path) for day, path in named if day is not None]
+    def rejected_files_by_day(self) -> list[tuple[date, Path]]:
+        """All files of data points set aside, each with its day, in order of name."""
+        return _entries(self.rejected, _REJECTED_NAME)
 
     def table(self, name: str, day: date) -> Path:
         """The Parquet file of a table and day."""
@@ -142,12 +141,7 @@ class Layout:
 
     def table_days(self, name: str) -> list[date]:
         """The days for which a table has a file, in order."""
-        folder = self.tables / name
-        if not folder.is_dir():
-            return []
-        # not glob, for which a folder that may not be read is an empty one
-        days = (_day_named(path, _TABLE_NAME) for path in folder.iterdir())
-        return sorted(day for day in days if day is not None)
+        return sorted(day for day, _ in _entries(self.tables / name, _TABLE_NAME))
 
     def dataset(self, version: str) -> Path:
         """The folder of a dataset version."""
@@ -158,13 +152,17 @@ class Layout:
         return self.routers / version
 
 
-def _day_named(path: Path, pattern: re.Pattern[str]) -> date | None:
-    """The day in a file's name; None where the name is not of that kind, or its digits are no day: not ours to read."""
-    matched = pattern.fullmatch(path.name)
-    try:
-        return date.fromisoformat(matched["day"]) if matched else None
-    except ValueError:
-        return None
+def _entries(folder: Path, pattern: re.Pattern[str]) -> list[tuple[date, Path]]:
+    """What in a folder has such a name, each with the day in it, in order of name; nothing where there is no folder.
+
+    Digits that are no day are not ours to read. Not by glob, for which a folder that may not be read is an empty one.
+    """
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if matched := pattern.fullmatch(path.name):
+            with suppress(ValueError):
+                found.append((date.fromisoformat(matched["day"]), path))
+    return found
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,11 +4,9 @@ Nothing is removed by itself. What stays in any case: the days of the dataset wi
 against, the router in service, the routers it replaced one after the other, and the datasets that kept routers were trained on.
 """
 
-import contextlib
-import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,7 +25,6 @@ from flywheel_core.learn.registry import Registry
 DRIFT_DAYS = 7
 """Days before the window whose labels the newest ones are compared with."""
 
-_REJECTED_NAME = re.compile(r"rejected_(?P<day>\d{8})(?:\..+)?\.jsonl(?:\.gz)?")
 _EVALUATION_KINDS = ("json", "html")
 
 
@@ -60,7 +57,7 @@ def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -
         )
     first_kept = today - timedelta(days=keep_days)
     found = [("raw", day, path) for day, paths in layout.raw_files_by_day().items() for path in paths]
-    found += [("rejected", day, path) for day, path in _rejected(layout)]
+    found += [("rejected", day, path) for day, path in layout.rejected_files_by_day()]
     found += [("tables", day, layout.table(name, day)) for name in TABLES for day in layout.table_days(name)]
     return [
         Removal(kind, day.isoformat(), path, _size(path))
@@ -131,15 +128,6 @@ def _remove(path: Path) -> None:
         return
     except OSError as error:
         raise StorageError(f"cannot remove {path}: {error.strerror or error}") from error
-
-
-def _rejected(layout: Layout) -> Iterator[tuple[date, Path]]:
-    if layout.rejected.is_dir():
-        for path in layout.rejected.iterdir():
-            matched = _REJECTED_NAME.fullmatch(path.name)
-            if matched:
-                with contextlib.suppress(ValueError):  # eight digits that are no day: not ours to remove
-                    yield date.fromisoformat(matched["day"]), path
 
 
 def _dataset_of(layout: Layout, version: str) -> str | None:
