@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 
 import httpx
 
@@ -65,10 +66,12 @@ def retry_after(reply: Reply | None) -> float:
     if not text:
         return 0.0
     try:
-        moment = email.utils.parsedate_to_datetime(text).timestamp()
+        moment = email.utils.parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, moment - time.time())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)  # dates of HTTP are in GMT, said or not
+    return max(0.0, moment.timestamp() - time.time())
 
 
 def is_temporary(reply: Reply | None, error: Exception | None) -> bool:

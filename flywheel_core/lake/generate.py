@@ -61,7 +61,7 @@ def generate(
     """Write `{"text", "label"}` for each labelled point of the raw file `input` to `output`, by the label rules.
 
     A best score below `min_score` (0..1) gives no label, whatever the configuration says; a point is taken once by
-    its id. `output` is replaced at the end, or not at all. Memory is bounded whatever the size of `input`.
+    its id. `output` is replaced at the end, or not at all. Memory is bounded as in `ingest_day`.
     Raises UsageError for a `min_score` out of range or an `output` that is `input`, NoDataError when `input` is missing,
     StorageError.
     """

@@ -52,7 +52,7 @@ def ingest_day(
     """Read all raw files of `day` and replace its `responses` and `rejects`. `today` is the UTC day unless given.
 
     A day without raw files gives empty tables. While the day is open a last line without newline is left for later.
-    Memory is bounded whatever the size of the files. Raises StorageError.
+    Memory is bounded whatever the size of the files, but for a digest of each id, about 100 bytes. Raises StorageError.
     """
     is_open = day >= (today or datetime.now(UTC).date())
     files = layout.raw_files(day)

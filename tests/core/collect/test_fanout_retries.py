@@ -1,11 +1,15 @@
 """Which failures of a model are tried again, when, and how often."""
 
 import asyncio
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from flywheel_core.collect import Fanout
+from flywheel_core.collect.http import Reply as HttpReply
+from flywheel_core.collect.retries import retry_after
 from tests.core.collect.asking import run
 from tests.core.collect.outside import Outside, Reply, as_json, chat
 
@@ -111,3 +115,16 @@ def test_a_model_named_scorer_does_not_use_up_the_scorers_retries() -> None:
         assert point.scores["math"] == 0.25
 
     run(act)
+
+
+@pytest.mark.parametrize("zone", [" GMT", " +0000", ""])
+def test_a_date_to_wait_for_is_in_gmt_wherever_we_are(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = datetime.now(UTC) + timedelta(hours=2)
+    reply = HttpReply(503, {"retry-after": f"{then:%a, %d %b %Y %H:%M:%S}{zone}"}, b"")
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        assert 7_000 < retry_after(reply) <= 7_200
+    finally:
+        monkeypatch.undo()
+        time.tzset()
