@@ -128,7 +128,9 @@ async def _try_collector(http: Http, config: Config, environment: Mapping[str, s
 
 
 def _host(address: str) -> str:
-    return httpx.URL(address).netloc.decode()
+    """The host, and the port where the address names one: nothing of an address that may be secret."""
+    url = httpx.URL(address)
+    return url.host if url.port is None else f"{url.host}:{url.port}"
 
 
 def _needed(config: Config) -> set[str]:

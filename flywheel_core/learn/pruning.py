@@ -1,7 +1,7 @@
 """What may go from the data folder: days and versions that nothing in force needs any more.
 
 Nothing is removed by itself. What stays in any case: the days of the dataset window and of the week that label drift is measured
-against, the router in service, the routers it replaced one after the other, and the datasets that kept routers were trained on.
+against, the router in service and the way back to those before it, and the datasets that kept routers were trained on.
 """
 
 import shutil
