@@ -11,14 +11,11 @@ import polars as pl
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.ingest import ingest_day
-from flywheel_core.lake.tables import build_table, read_table
+from flywheel_core.lake.tables import DRIFT_DAYS, build_table, read_table
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.dataset_step import make_dataset
 from flywheel_dagster.days import Outcome, Step
 from flywheel_dagster.resources import Lake
-
-DRIFT_DAYS = 7
-"""The days before a day that its labels are compared with."""
 
 
 def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:

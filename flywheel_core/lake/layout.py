@@ -198,6 +198,11 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
+def half_made(path: Path) -> Path:
+    """A hidden name beside `path` for what is on its way there, or away: readers pass it by, and `leftovers.py` removes it."""
+    return path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; what was written there replaces `path` when the block ends well.
@@ -213,7 +218,7 @@ def replacing(path: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    temporary = half_made(target)
     try:
         yield temporary
         sync_file(temporary)
@@ -236,7 +241,7 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
     An existing `path` is left as it is: versions are immutable. Raises StorageError.
     """
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    temporary = half_made(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()

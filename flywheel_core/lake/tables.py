@@ -38,6 +38,9 @@ SOURCES = {
 }
 """Derived table -> the tables of the same day that it is built from."""
 
+DRIFT_DAYS = 7
+"""The days before a day that its labels are compared with."""
+
 _BATCH_ROWS = 16_384
 
 

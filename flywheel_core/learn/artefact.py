@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import re
-import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.layout import Layout, publish_folder
+from flywheel_core.lake.layout import Layout, half_made, publish_folder
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.ensemble import Ensemble
 from flywheel_core.learn.features import ARRAYS, TextFeatures
@@ -176,7 +175,7 @@ def _answer_as_before(router: Router, canary: Sequence[Mapping[str, Any]]) -> No
 def _set_aside(folder: Path) -> None:
     """Give a damaged version the name of something half-made, which `leftovers.py` removes."""
     try:
-        folder.rename(folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp")
+        folder.rename(half_made(folder))
     except OSError as error:
         raise StorageError(f"cannot move {folder} aside: {error.strerror or error}") from error
 

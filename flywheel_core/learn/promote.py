@@ -1,10 +1,11 @@
 """Whether a challenger takes the champion's place: the rule, without any file or router.
 
 Every question counts once, with the utility of the answer that each router would have got: challenger's minus champion's
-is the gain. It is looked at over all questions since the champion's promotion and over the newest of them, see `_recent`: what
-a champion was worth long ago does not keep it in service. A challenger is promoted when the lower bound of its mean gain is above `min_gain` and no slice loses too
-much. The bound's error level shrinks from look to look, see `look_level`, so a champion that is looked at every
-night with ever new challengers is still wrongly replaced with a probability of at most `error_level` in its whole life.
+is the gain. It is looked at over all questions since the champion's promotion and over the newest of them, see `_recent`:
+what a champion was worth long ago does not keep it in service. A challenger is promoted when the lower bound of its mean
+gain is above `min_gain` and no slice loses too much. The bound's error level shrinks from look to look, see `look_level`,
+so a champion that is looked at every night with ever new challengers is still wrongly replaced with a probability of at
+most `error_level` in its whole life.
 """
 
 import math
@@ -190,15 +191,16 @@ def _since_last_look(found: Gains, looks: Looks) -> int:
 
 
 def _recent(found: Gains, settings: Promotion) -> Gains:
-    """The entries of the last `window_days`, or the newest `window_questions` of them where those are more.
+    """The entries of the last `window_days`, or the newest `window_questions` where those are more; `min_questions` at least.
 
     Over all since its promotion alone, a champion that was better for a year before the models changed would be replaced only
     once it had been worse for as long.
     """
-    if found.received is None or len(found.gains) <= settings.window_questions:
+    least = max(settings.window_questions, settings.min_questions)
+    if found.received is None or len(found.gains) <= least:
         return found
     order = np.sort(found.received)
-    first = min(order[-1] - settings.window_days * 86_400, order[-settings.window_questions])
+    first = min(order[-1] - settings.window_days * 86_400, order[-least])
     return found.pick(np.flatnonzero(found.received >= first))
 
 

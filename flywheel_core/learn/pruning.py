@@ -5,7 +5,6 @@ against, the router in service and the way back to those before it, and the data
 """
 
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,13 +16,11 @@ import msgspec
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.dataset import dataset_versions
-from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.layout import Layout, half_made
 from flywheel_core.lake.schemas import TABLES
+from flywheel_core.lake.tables import DRIFT_DAYS
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.registry import Registry
-
-DRIFT_DAYS = 7
-"""Days before the window whose labels the newest ones are compared with."""
 
 _EVALUATION_KINDS = ("json", "html")
 
@@ -119,9 +116,7 @@ def prune(
 def _remove(path: Path) -> None:
     try:
         if path.is_dir() and not path.is_symlink():
-            leaving = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-            path.rename(leaving)
-            shutil.rmtree(leaving)
+            shutil.rmtree(path.rename(half_made(path)))
         else:
             path.unlink()
     except FileNotFoundError:

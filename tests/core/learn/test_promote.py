@@ -118,6 +118,12 @@ def test_a_champion_past_its_age_is_replaced_by_one_that_is_not_worse_and_the_re
     assert "past its age" in verdict(90).reason
 
 
+def test_nothing_is_decided_on_fewer_of_the_newest_questions_than_the_least() -> None:
+    values = drawn(np.random.default_rng(4), 2_000, 0.2, 0.05)
+    settings = Promotion(window_days=1, window_questions=20, min_questions=300)
+    assert judge(gains(values, per_day=80), Looks(), settings).recent_questions == 300
+
+
 def test_a_rare_category_is_looked_at_on_its_newest_questions() -> None:
     """2 % of the questions: among those of the last 14 days too few to count, since the promotion enough."""
     random = np.random.default_rng(3)
