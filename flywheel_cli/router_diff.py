@@ -14,12 +14,12 @@ from flywheel_core.learn.evidence import fresh_questions, gains_of
 
 
 def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
-    """Differing manifest fields, chosen models, and the mean gain of `new` over `old` on every test question there is."""
+    """Differing manifest fields, chosen models, and the mean gain of `new` over `old` on the newest test questions."""
     layout, craft = settings.layout, trained_craft()
     folders = [version_folder(layout, version) for version in (old, new)]
     routers = [craft.load(folder) for folder in folders]
     manifests = [fields_of(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
-    questions = fresh_questions(layout, None, date.max)
+    questions = fresh_questions(layout, None, date.max, settings.config.promotion)
     texts = questions["text"].to_list()
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
     counts = [Counter(models) for models in chosen]

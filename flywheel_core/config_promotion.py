@@ -39,6 +39,12 @@ class Promotion(Section):
         le=1_000_000,
         description="How many of the newest test questions it is judged on apart where those days hold fewer.",
     )
+    max_questions: int = Field(
+        50_000,
+        ge=1_000,
+        le=10_000_000,
+        description="At most so many test questions judge a challenger, the newest days' first; never fewer than min_questions and window_questions.",
+    )
     min_slice_questions: int = Field(
         100,
         ge=20,

@@ -1,6 +1,6 @@
 """The daily tables: which there are, how one is built from the day's others, how they are read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -120,14 +120,27 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
     return pl.concat(parts)
 
 
-def scan_table(layout: Layout, name: str, days: Sequence[date]) -> "pl.LazyFrame":
-    """A table's rows of `days` as a query still to be run. Raises StorageError that names a file that is missing or damaged."""
+def query_table(
+    layout: Layout, name: str, days: Sequence[date], query: "Callable[[pl.LazyFrame], pl.LazyFrame]"
+) -> "pl.DataFrame":
+    """What `query` makes of a table's rows of `days`, read as far as it needs them.
+
+    Raises StorageError that names a file that is missing or damaged.
+    """
     import polars as pl  # as above
 
     paths = [layout.table(name, day) for day in days]
     for day, path in zip(days, paths, strict=True):
         check_table(path, name, day)
-    return pl.scan_parquet(paths)
+    try:
+        rows: pl.DataFrame = query(pl.scan_parquet(paths)).collect()
+        return rows
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if len(days) == 1:
+            raise _unreadable(paths[0], days[0], error) from error
+        for day in days:  # which one it is
+            query_table(layout, name, [day], query)
+        raise
 
 
 def check_table(path: Path, name: str, day: date) -> None:

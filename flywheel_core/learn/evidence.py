@@ -1,6 +1,7 @@
 """The questions that a challenger is judged on: test-split ones that came after the champion's promotion, and what each
 router would have got on them."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -10,11 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from flywheel_core.config_promotion import Promotion
 from flywheel_core.lake.layout import Layout, day_of
-from flywheel_core.lake.tables import read_table
+from flywheel_core.lake.schemas import TABLES
+from flywheel_core.lake.tables import query_table
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.promote import Gains
 from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.text import question_group
 
 COLUMNS = ("received_at", "text", "outcomes")
 LEAST_ASKED = 0.01
@@ -37,15 +41,37 @@ class Chooser(Protocol):
         """One decision a prompt, in their order."""
 
 
-def fresh_questions(layout: Layout, since: float | None, last_day: date) -> pl.DataFrame:
+def fresh_questions(layout: Layout, since: float | None, last_day: date, settings: Promotion) -> pl.DataFrame:
     """The test-split data points received after `since` (unix seconds; all when None) on days up to `last_day`, in order.
 
-    Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms).
+    No more than `max_questions` of them, so that a night costs no more the longer a champion serves: the newest days are read
+    until there are as many, and each of them gives as much as fits when all days of the window are to give alike, alike questions
+    together, drawn by their hash. Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms).
     """
     first = date.min if since is None else day_of(since)
     days = [day for day in layout.table_days("training_examples") if first <= day <= last_day]
-    rows = read_table(layout, "training_examples", days).filter(pl.col("split") == "test").select(COLUMNS)
-    return rows if since is None else rows.filter(pl.col("received_at") > since)
+    left = max(settings.max_questions, settings.min_questions, settings.window_questions)
+    share = math.ceil(left / max(1, min(settings.window_days, len(days))))
+    fresh = pl.col("split") == "test"
+    if since is not None:
+        fresh &= pl.col("received_at") > since
+    parts = []
+    while days and left > 0:
+        rows = query_table(
+            layout, "training_examples", [days.pop()], lambda table: table.filter(fresh).select(COLUMNS)
+        )
+        parts.append(_drawn(rows, min(share, left)))
+        left -= parts[-1].height
+    empty = pl.DataFrame(TABLES["training_examples"].empty_table()).select(COLUMNS)
+    return pl.concat([empty, *reversed(parts)])
+
+
+def _drawn(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """These rows, or the `count` of them whose questions' hashes are the lowest, in their order."""
+    if rows.height <= count:
+        return rows
+    groups = np.array([question_group(text) for text in rows["text"]], dtype=np.str_)
+    return rows[np.sort(np.argsort(groups, kind="stable")[:count])]
 
 
 class AsServed:

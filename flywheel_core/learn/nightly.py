@@ -163,7 +163,7 @@ def _judged(
     looks: Looks,
 ) -> tuple[str, dict[str, Any]]:
     """The reason and the figures of a judgement; `newest`: when the newest question of it was received."""
-    questions = fresh_questions(layout, champion.since, last_day)
+    questions = fresh_questions(layout, champion.since, last_day, config.promotion)
     old, new = (
         AsServed(
             craft.load(version_folder(layout, version)), list(config.models), config.routing.default_model

@@ -13,7 +13,7 @@ import polars as pl
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import read_table, scan_table
+from flywheel_core.lake.tables import query_table, read_table
 
 MARGIN_BINS = 10
 MAX_REJECTS = 20
@@ -231,22 +231,28 @@ def _latencies(layout: Layout, days: Sequence[date]) -> dict[str, tuple[int, int
     def at_rank(percent: int) -> pl.Expr:
         return latency.get((pl.len() * percent + 99) // 100 - 1)
 
-    answered = scan_table(layout, "responses", days).filter(
-        pl.col("model").is_not_null() & ~pl.col("failed") & pl.col("latency_ms").is_not_null()
+    answered = pl.col("model").is_not_null() & ~pl.col("failed") & pl.col("latency_ms").is_not_null()
+    ranks = at_rank(50).alias("p50"), at_rank(95).alias("p95")
+    found = query_table(
+        layout, "responses", days, lambda rows: rows.filter(answered).group_by("model").agg(*ranks)
     )
-    found = answered.group_by("model").agg(at_rank(50).alias("p50"), at_rank(95).alias("p95")).collect()
     return {model: (p50, p95) for model, p50, p95 in found.iter_rows()}
 
 
 def _margins(layout: Layout, days: Sequence[date]) -> tuple[int, ...]:
-    examples = scan_table(layout, "training_examples", days)
     place = (pl.col("margin") * MARGIN_BINS).floor().clip(0, MARGIN_BINS - 1).cast(pl.Int64).alias("place")
-    chosen = examples.filter(pl.col("label").is_not_null() & pl.col("margin").is_not_null()).select(place)
-    counts: dict[int, int] = dict(chosen.group_by("place").len().collect().iter_rows())
+    chosen = pl.col("label").is_not_null() & pl.col("margin").is_not_null()
+    found = query_table(
+        layout,
+        "training_examples",
+        days,
+        lambda rows: rows.filter(chosen).select(place).group_by("place").len(),
+    )
+    counts: dict[int, int] = dict(found.iter_rows())
     return tuple(counts.get(at, 0) for at in range(MARGIN_BINS))
 
 
 def _rejects(layout: Layout, days: Sequence[date]) -> tuple[RejectFacts, ...]:
     columns = ("day", "raw_file", "byte_offset", "code", "message")
-    found = scan_table(layout, "rejects", days).select(columns).head(MAX_REJECTS)
-    return tuple(RejectFacts(*row) for row in found.collect().iter_rows())
+    found = query_table(layout, "rejects", days, lambda rows: rows.select(columns).head(MAX_REJECTS))
+    return tuple(RejectFacts(*row) for row in found.iter_rows())

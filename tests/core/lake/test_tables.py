@@ -13,7 +13,7 @@ from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
-from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table, scan_table
+from flywheel_core.lake.tables import DAILY_TABLES, build_table, query_table, read_table
 from tests.core.lake.lakes import CONFIG, DAY, LATER, build_day, contents, point, response, write_raw
 
 NEXT = date(2026, 1, 6)
@@ -237,11 +237,22 @@ def test_a_damaged_file_is_named_with_what_to_do(layout: Layout) -> None:
         write_raw(layout, [point(f"{day}", {"big": 0.5, "coder": 0.25})], day)
         build_day(layout, day)
     damaged = layout.table("label_distribution", NEXT)
-    damaged.write_bytes(damaged.read_bytes()[:-8])
-    for read in (read_table, scan_table):
-        with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
-            read(layout, "label_distribution", [DAY, NEXT])
-        assert told.value.hint == f"build the day again: flywheel ingest {NEXT}, then flywheel label {NEXT}"
+    whole = damaged.read_bytes()
+    uses: list[Callable[[], object]] = [
+        lambda: read_table(layout, "label_distribution", [DAY, NEXT]),
+        lambda: query_table(layout, "label_distribution", [DAY, NEXT], lambda rows: rows),
+    ]
+    for at in (
+        4,
+        len(whole) - 8,
+    ):  # where the rows begin, which only a reader of them meets, and the footer's end
+        damaged.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+        for use in uses:
+            with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
+                use()
+            assert (
+                told.value.hint == f"build the day again: flywheel ingest {NEXT}, then flywheel label {NEXT}"
+            )
 
 
 def test_a_damaged_table_that_another_is_made_from_is_named_with_what_to_do(layout: Layout) -> None:
@@ -271,7 +282,7 @@ def test_a_table_of_another_version_is_named_with_what_it_lacks(layout: Layout) 
         lambda: build_dataset(layout, DAY, CONFIG),
         lambda: build_table(layout, "label_distribution", DAY, CONFIG),
         lambda: read_table(layout, "training_examples"),
-        lambda: scan_table(layout, "training_examples", [DAY]),
+        lambda: query_table(layout, "training_examples", [DAY], lambda rows: rows),
     ]
     for use in uses:
         with pytest.raises(StorageError, match=r"has no tenant, outcomes\.asked: another version") as told:

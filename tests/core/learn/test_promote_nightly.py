@@ -1,13 +1,19 @@
 """Nights on real tables: the first champion, challengers judged on test questions that came later, re-runs."""
 
+from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flywheel_core.config import Config, Model
 from flywheel_core.config_promotion import Promotion
+from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import Layout, day_of
+from flywheel_core.lake.schemas import TABLES
 from flywheel_core.learn.evidence import fresh_questions, gains_of
 from flywheel_core.learn.nightly import Night, best_single_champion, promote_passed, run_night
 from flywheel_core.learn.promote import judge
@@ -100,7 +106,7 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
     newest = promoted.champion.since
     assert newest is not None
     later = night(layout, settings, 2, challenger=toy.publish(layout, "worse", "coder", {}))
-    after = fresh_questions(layout, newest, toy.days(3)[-1])
+    after = fresh_questions(layout, newest, toy.days(3)[-1], Promotion())
     assert after["received_at"].min() > newest  # type: ignore[operator]  # a column of floats
     assert later.verdict == "not_yet"
     assert later.figures["questions"] == after.height < 200
@@ -121,12 +127,55 @@ def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
     for day in toy.days(3):
         toy.make_day(layout, settings, day, 60)
     first, second, _ = toy.days(3)
-    found = fresh_questions(layout, None, second)
+    found = fresh_questions(layout, None, second, Promotion())
     moments = found["received_at"].to_list()
     assert {day_of(moment) for moment in moments} == {first, second}
     for since in moments:  # what came later on the same day is as fresh as what came the day after
-        fresh = fresh_questions(layout, since, second)["received_at"].to_list()
+        fresh = fresh_questions(layout, since, second, Promotion())["received_at"].to_list()
         assert fresh == [moment for moment in moments if moment > since]
+
+
+def write_questions(layout: Layout, day: date, count: int) -> None:
+    """`count` test questions of a day, the same ones every day, as a table of training examples."""
+    midnight = (day - date(1970, 1, 1)).days * 86_400.0
+    rows = [
+        {"text": f"question {'ab'[at % 2] * (at + 1)}", "split": "test", "received_at": midnight + at}
+        for at in range(count)
+    ]
+    path = layout.table("training_examples", day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=TABLES["training_examples"]), path)
+
+
+def test_a_night_costs_no_more_the_longer_a_champion_serves(layout: Layout) -> None:
+    """Days of before the newest `max_questions` are not even read, and a busy day leaves room for the others."""
+    few = Promotion(max_questions=1_000, window_days=2)
+    first, second, third, fourth = toy.days(4)
+    for day, count in zip((second, third, fourth), (600, 600, 100), strict=True):
+        write_questions(layout, day, count)
+    damaged = layout.table("training_examples", first)
+    damaged.write_bytes(b"not to be read")
+    found = fresh_questions(layout, None, fourth, few)
+    moments = found["received_at"].to_list()
+    assert moments == sorted(moments)
+    assert Counter(day_of(moment) for moment in moments) == {fourth: 100, third: 500, second: 400}
+    assert found.equals(fresh_questions(layout, None, fourth, few))
+    with pytest.raises(StorageError, match="training_examples"):
+        fresh_questions(layout, None, fourth, Promotion(max_questions=2_000, window_days=2))
+
+
+def test_alike_questions_are_drawn_together_from_whichever_part_of_a_day(layout: Layout) -> None:
+    days = toy.days(3)
+    for day in days:
+        write_questions(layout, day, 900)
+    found = fresh_questions(layout, None, days[-1], Promotion(max_questions=1_000))
+    oldest, middle, newest = (
+        found.filter(pl.col("received_at").map_elements(day_of, return_dtype=pl.Date) == day) for day in days
+    )
+    assert [rows.height for rows in (oldest, middle, newest)] == [332, 334, 334]
+    assert set(oldest["text"]) < set(middle["text"]) == set(newest["text"])
+    places = newest["received_at"] % 86_400
+    assert places.min() < 100 < 800 < places.max()  # type: ignore[operator]  # a column of floats
 
 
 def test_a_champion_grows_old_with_the_questions_since_those_that_it_rests_on(
