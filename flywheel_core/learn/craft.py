@@ -90,7 +90,7 @@ def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Confi
 
     Raises NoDataError when no question of it has an outcome of each of the router's models.
     """
-    return _figures(layout, version, _read(layout, dataset), config)
+    return _figures(layout, version, _read(layout, dataset, "test"), config)
 
 
 def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: Config) -> Mapping[str, Any]:
@@ -120,7 +120,9 @@ def _loaded(folder: Path) -> "Router":
 
 def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     facts = _facts(layout, dataset, config, kind)
-    frame = _read(layout, dataset)
+    untested = _read(layout, dataset, "train", "validation")
+    used = untested if kind == "single" else untested.filter(pl.col("split") == "train")
+    frame = _drawn(used, config.learning.max_examples)
     if kind == "router":
         frame, facts["answers_sha256"] = _with_answers(layout, frame, config)
     version = f"{dataset}-{kind}-{_digest(facts)}"
@@ -129,28 +131,33 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     if is_whole(layout.router(version)):
         return version
 
-    splits = ("train", "validation") if kind == "single" else ("train",)
-    trained = _MAKERS[kind](frame.filter(pl.col("split").is_in(splits)), config, version)
-    canary = frame.filter(pl.col("split") == "validation").sort("question_key").head(CANARY_PROMPTS)
+    trained = _MAKERS[kind](frame, config, version)
+    canary = untested.filter(pl.col("split") == "validation").sort("question_key").head(CANARY_PROMPTS)
     publish_router(
         layout, trained.router, {**facts, "figures": dict(trained.figures)}, canary["text"].to_list()
     )
     return version
 
 
-def _read(layout: Layout, dataset: str) -> pl.DataFrame:
-    """The examples of a dataset whose hashes were checked."""
+def _read(layout: Layout, dataset: str, *splits: str) -> pl.DataFrame:
+    """The examples of a dataset on these sides; its hashes are checked."""
     verify_dataset(layout, dataset)
     try:
-        return pl.read_parquet(layout.dataset(dataset) / EXAMPLES_FILE)
+        rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE).filter(pl.col("split").is_in(splits))
+        found: pl.DataFrame = rows.collect()
+        return found
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
 
 
+def _drawn(frame: pl.DataFrame, count: int) -> pl.DataFrame:
+    """These examples, or the `count` of them whose questions' hashes are the lowest, in their order."""
+    return frame if frame.height <= count else frame[frame["question_key"].arg_sort()[:count].sort()]
+
+
 def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, str]:
     """The examples with the answers that training learns directions from, and the hash of these."""
-    training = frame.filter(pl.col("split") == "train")
-    answers = newest_answers(layout, training, config.learning.feature_rows)
+    answers = newest_answers(layout, frame, config.learning.feature_rows)
     return frame.join(answers, on="id", how="left", maintain_order="left"), digest_of(answers)
 
 

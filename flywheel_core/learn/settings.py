@@ -28,6 +28,12 @@ class Learning(Section):
     min_examples: int = Field(
         200, ge=20, le=1_000_000, description="Examples below which only the best single model is looked for."
     )
+    max_examples: int = Field(
+        300_000,
+        ge=1_000,
+        le=10_000_000,
+        description="Examples that a router is trained on at most; of more, those with the lowest hashes. 100,000 need about 1.6 GiB.",
+    )
     min_evidence: float = Field(
         10.0,
         ge=1,

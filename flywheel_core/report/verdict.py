@@ -28,11 +28,14 @@ def sentence(figures: Mapping[str, Any]) -> str:
 
 
 def not_compared(figures: Mapping[str, Any]) -> str:
-    """What the figures do not tell of: questions on which only some models were asked, and days since; empty where all is told."""
+    """What the figures do not tell of: questions that were not drawn, those on which only some models were asked, and days since;
+    empty where all is told."""
+    could = figures.get("drawn_from", 0)
+    said = f"They are drawn from {could:,} by their hash." if could > figures["questions"] else ""
     left_out = figures.get("left_out", 0)
     if not left_out:
-        return ""
-    said = f"{left_out:,} further questions are not compared: not every model has an outcome on them."
+        return said
+    said += f"{' ' if said else ''}{left_out:,} further questions are not compared: not every model has an outcome on them."
     if figures.get("days"):
         first, last, newest = figures["days"]
         said += f" The compared ones are of {first} to {last}, the newest question is of {newest}."

@@ -156,6 +156,22 @@ def test_bounds_are_those_of_the_figure_worked_out_in_each_resample() -> None:
     assert curve_area(along, scores, costs, draws)[1:] == pytest.approx(bounds[:, 2])  # type: ignore[index]  # costs differ
 
 
+def test_of_very_many_questions_some_are_drawn_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flywheel_core.learn.evaluate.MOST", 100)
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    figures = evaluate(router, examples, QUICK)
+    assert (figures["questions"], figures["drawn_from"], figures["left_out"]) == (100, 300, 0)
+    drawn = np.argsort(examples.groups)[:100]
+    best = examples.scores[drawn, router.models.index(router.best_single)]
+    assert figures["overall"]["routed"][0] == pytest.approx(best.mean())
+    turned = evaluate(router, examples.pick(np.arange(300)[::-1]), QUICK)
+    assert turned["overall"]["routed"][0] == pytest.approx(best.mean())
+    assert "100 questions" in (page := evaluation_page(figures, questions="the test split"))
+    assert "They are drawn from 300 by their hash." in page
+    assert "drawn from" not in evaluation_page({**figures, "drawn_from": 100}, questions="the test split")
+
+
 def test_only_questions_with_all_outcomes_count() -> None:
     examples = read_examples(frame(300), QUICK)
     scores = examples.scores.copy()

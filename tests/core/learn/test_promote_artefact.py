@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import flywheel_core.learn.train
 from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.lake.columns import question_key
 from flywheel_core.lake.dataset import build_dataset, split_of
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout, write_atomically
@@ -67,6 +68,28 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
     dearer = config.model_copy(update={"learning": Learning(lambda_cost=1.0)})
     assert best_single_version(layout, dataset, dearer) != version
     assert (layout.router(version) / MANIFEST).is_file()
+
+
+def test_of_more_than_the_most_examples_those_with_the_lowest_hashes_are_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same ones whenever it is trained, from all days of the window alike."""
+    layout, config = Layout(tmp_path), toy.config(tmp_path)
+    dataset = toy.make_day(layout, config, toy.FIRST, 1_600)
+    seen: list[list[str]] = []
+
+    def trained(examples: Examples, *arguments: Any, **options: Any) -> Any:
+        seen.append(examples.texts)
+        return train_examples(examples, *arguments, **{**options, "single": True})
+
+    monkeypatch.setattr(flywheel_core.learn.train, "train_examples", trained)
+    few = config.model_copy(update={"learning": Learning(max_examples=1_000)})
+    versions = [train_version(layout, dataset, one) for one in (few, config)]
+    assert versions[0] != versions[1]
+    drawn, whole = seen
+    assert len(drawn) == 1_000 < len(whole)
+    lowest = set(sorted(whole, key=question_key)[:1_000])
+    assert drawn == [text for text in whole if text in lowest]
 
 
 def test_another_order_of_the_models_is_another_router_of_labels(tmp_path: Path) -> None:
