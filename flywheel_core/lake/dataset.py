@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
@@ -39,6 +40,8 @@ FORMAT = 2
 MANIFEST = "dataset.json"
 
 _BATCH_ROWS = 16_384
+_PART = 32_768
+"""Examples put together at once: what is gathered into lists has to fit into memory, however large the window is."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,7 @@ def _fill(
         points = _count(connection, "window_examples")
         members = _count(connection, "members")
         weight_capped = _asked_too_often(connection, config.dataset.max_weight)
-        examples = connection.sql(sql("dataset_examples")).to_arrow_reader(_BATCH_ROWS)
-        written = write_files(folder, examples or ())
+        written = write_files(folder, _examples(connection))
     except duckdb.Error as error:
         raise StorageError(f"cannot build dataset {head['version']}: {error}") from error
     repeats = members - written["counts"]["examples"]
@@ -182,6 +184,15 @@ def _fill(
     manifest = {**head, "counts": counts, "group_caps": caps, **written}
     text = json.dumps(manifest, ensure_ascii=False, indent=2)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
+    """All examples, a part at a time; their inputs are in order of example, so that no part reads another one's rows."""
+    query = sql("dataset_examples")
+    total = connection.table("members").aggregate("coalesce(max(example) + 1, 0)").fetchall()[0][0]
+    for first in range(0, total, _PART):
+        part = connection.sql(query, params={"first": first, "last": first + _PART - 1})
+        yield from part.to_arrow_reader(_BATCH_ROWS) or ()
 
 
 def _asked_too_often(connection: duckdb.DuckDBPyConnection, most: int) -> int:

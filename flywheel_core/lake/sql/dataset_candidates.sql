@@ -13,3 +13,4 @@ from members as m
 inner join window_examples as w on m.day = w.day and m.point = w.point
 left join labels as l on m.example = l.example
 where m.repeat = 1
+order by m.example

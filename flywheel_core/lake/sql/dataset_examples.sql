@@ -1,14 +1,15 @@
--- The examples of a dataset, in order of their first points. Outcomes are sorted as structs, which is by model.
+-- The examples of a dataset from number $first up to $last, in order of their first points: a part at a time, as lists cannot
+-- be gathered beyond memory. Outcomes are sorted as structs, which is by model.
 -- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out), settings
 with points as (
     select
-        m.example,
+        example,
         count(*) as repeats,
-        max(w.received_at) as last_received_at,
-        list_sort(array_agg(w.data_point_id)) as data_point_ids
-    from members as m
-    inner join window_examples as w on m.day = w.day and m.point = w.point
-    group by m.example
+        max(received_at) as last_received_at,
+        list_sort(array_agg(data_point_id)) as data_point_ids
+    from members
+    where example between $first and $last
+    group by example
 ),
 
 lists as (
@@ -30,6 +31,7 @@ lists as (
             )
         ) as outcomes
     from outcomes
+    where example between $first and $last
     group by example
 )
 
@@ -64,5 +66,5 @@ inner join selection as s on m.example = s.example
 cross join settings as t
 left join labels as l on m.example = l.example
 left join lists as o on m.example = o.example
-where m.repeat = 1
+where m.repeat = 1 and m.example between $first and $last
 order by m.example

@@ -1,11 +1,13 @@
 -- Which data points of the window make up which example: a point counts once, repeats of a question go together.
 -- reads   window_examples (the training_examples of all days of the window)
 -- gives   one row a data point that counts: example (0, 1, ... in order of the questions' first points), repeat (1 is
---         the first point), day, point
+--         the first point), day, point, data_point_id, received_at; in order of example
 with arrivals as (
     select
         day,
         point,
+        data_point_id,
+        received_at,
         question_key,
         row_number() over (partition by data_point_id order by day, point) as arrival
     from window_examples
@@ -15,6 +17,8 @@ repeats as (
     select
         day,
         point,
+        data_point_id,
+        received_at,
         question_key,
         row_number() over (partition by question_key order by day, point) as repeat
     from arrivals
@@ -33,6 +37,9 @@ select
     f.example,
     r.repeat,
     r.day,
-    r.point
+    r.point,
+    r.data_point_id,
+    r.received_at
 from repeats as r
 inner join firsts as f on r.question_key = f.question_key
+order by f.example, r.repeat

@@ -1,6 +1,6 @@
 -- What each model did on an example, over all its repeats: means of scores, costs and latencies that are there.
 -- reads   window_examples, members
--- gives   one row an example and model: score, failed (all its responses failed), cost, latency_ms, asked (probability with
+-- gives   one row an example and model, in this order: score, failed (all its responses failed), cost, latency_ms, asked (probability with
 --         which it was asked, harmonic mean, so that its inverse is the mean number of questions that one stands for; 1 where
 --         nobody said, at least 0.01), times (responses), failures, scored (responses with a score)
 -- Means are sums of exact decimals, so that the order of rows does not show, rounded so that a mean of 0.7, 0.8 and 0.9 is
@@ -51,3 +51,4 @@ select
     count(score) as scored
 from responses
 group by example, model
+order by example, model

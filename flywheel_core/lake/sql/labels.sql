@@ -1,7 +1,7 @@
 -- The label rules, the same for a day's examples and for a dataset's merged ones.
 --
 -- reads   outcomes (example, model, score, failed, cost, latency_ms), models, settings
--- gives   one row for every example that has an outcome:
+-- gives   one row for every example that has an outcome, in order of example:
 --         example, rule, label, best_model, score, margin, n_models, n_scored, n_failed, n_tied
 --
 -- Rules, the first that holds:
@@ -123,3 +123,4 @@ select
     n_failed,
     n_tied
 from ruled
+order by example

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from datetime import date, timedelta
 from typing import Any
 
@@ -194,6 +195,20 @@ def test_more_examples_than_one_row_group_holds(layout: Layout, monkeypatch: pyt
     rows = pl.read_parquet(built.path / "examples.parquet")
     assert rows.height == rows["id"].n_unique() == 5_000
     assert pq.read_metadata(built.path / "examples.parquet").num_row_groups == 5
+
+
+def test_examples_put_together_in_many_parts_are_the_same_bytes(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeats come days after the first point of their question, and so from outside of its part."""
+    write_questions(layout, 60)
+    write_questions(layout, 45, NEXT)
+    whole = build_dataset(layout, NEXT, CONFIG)
+    written = contents(whole.path)
+    assert max(len(row["data_point_ids"]) for row in examples_of(layout, whole.version)) > 1
+    shutil.rmtree(whole.path)
+    monkeypatch.setattr(dataset, "_PART", 7)
+    assert contents(build_dataset(layout, NEXT, CONFIG).path) == written
 
 
 def test_damage_is_found(layout: Layout) -> None:
