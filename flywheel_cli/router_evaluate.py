@@ -12,8 +12,8 @@ from flywheel_cli.output import PLAIN_WIDTH, print_table
 from flywheel_core.errors import DatasetError, NoDataError, RouterError
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import figures_on_dataset, figures_on_days, questions_of
-from flywheel_core.report.evaluation import summary_of
-from flywheel_core.report.verdict import not_compared, sentence
+from flywheel_core.report.evaluation import summary_of, trades_of
+from flywheel_core.report.verdict import PER, not_compared, sentence
 
 
 def evaluation(settings: Settings, version: str, days: int | None) -> tuple[Mapping[str, Any], str]:
@@ -60,6 +60,10 @@ def print_evaluation(figures: Mapping[str, Any], questions: str) -> None:
         [(model, shares[model][0], figures["singles"][model]["score"]) for model in models],
         title="Questions by chosen model",
     )
+    trades = [(row.weight, row.score, row.gain, row.cost, row.saved) for row in trades_of(figures)]
+    if trades:
+        heads = ("lambda_cost", "score", "gain", f"cost of {PER:,}", "cost saved")
+        print_table(heads, trades, title="What learning.lambda_cost would bring")
     categories = [
         (name, row["questions"], row["routed"][0], row["best_single"][0], f"{row['gain'][0]:+.3f}")
         for name, row in figures["categories"].items()

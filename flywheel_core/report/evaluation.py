@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from flywheel_core.report.charts import bar_chart
@@ -27,6 +28,21 @@ class Figure:
     meaning: str
 
 
+@dataclass(frozen=True)
+class Trade:
+    """What another weight of cost would bring: texts, ready to be shown.
+
+    weight: a value of `learning.lambda_cost`; score and cost: of the answers that would be chosen, cost per `PER` questions;
+    gain, saved: beside the best single model.
+    """
+
+    weight: str
+    score: str
+    gain: str
+    cost: str
+    saved: str
+
+
 def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
     """The figures of `flywheel_core/learn/evaluate.py` as HTML: light and dark, for screens of any width, without script.
 
@@ -42,6 +58,7 @@ def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
         not_compared=not_compared(figures),
         tiles=tiles(figures),
         summary=summary_of(figures),
+        trades=trades_of(figures),
         models=_models(figures),
         guesses=sorted({guess for row in confusion.values() for guess in row}),
         per=PER,
@@ -111,6 +128,26 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
         for key, (name, scale, unit, meaning) in told.items()
         if key in overall
     ]
+
+
+def trades_of(figures: Mapping[str, Any]) -> list[Trade]:
+    """The points of the cost-quality curve as settings; weights that choose alike are one row, the middle one named."""
+    best = figures["overall"]["best_single"][0]
+    alone = figures["singles"].get(figures["best_single"], {}).get("cost")
+    shown = []
+    for (score, cost), points in groupby(figures["curve"], key=_shown):
+        alike = list(points)
+        paid, reached, first = alike[0]
+        weight = float(f"{alike[len(alike) // 2][2]:.2g}") if first else 0.0
+        saved = f"{1 - paid / alone:.0%}" if alone else "-"
+        shown.append(Trade(number(weight), score, f"{reached - best:+.3f}", cost, saved))
+    return shown
+
+
+def _shown(point: Sequence[float]) -> tuple[str, str]:
+    """Mean score and cost of a point of the curve, as they are shown."""
+    cost, score, _ = point
+    return f"{score:.3f}", number(cost * PER)
 
 
 def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples
 from flywheel_core.report.curves import curve_chart
-from flywheel_core.report.evaluation import evaluation_page, summary_of
-from flywheel_core.report.svg import text_width
+from flywheel_core.report.evaluation import evaluation_page, summary_of, trades_of
+from flywheel_core.report.svg import number, text_width
 from flywheel_core.report.verdict import sentence, tiles
 from tests.core.learn.questions import CATEGORIES, frame
 from tests.core.report.reader import Reader
@@ -118,6 +118,42 @@ def test_without_costs_labels_and_regrets_the_page_says_so(three: dict[str, Any]
     assert "No choice was worse" in words
     assert "Confusion" not in words
     assert reader.tags.count("svg") == 4
+
+
+def test_what_each_weight_of_cost_would_bring_is_told_by_the_setting_that_brings_it(
+    three: dict[str, Any],
+) -> None:
+    shown = trades_of(three)
+    assert [float(trade.weight.replace(",", "")) for trade in shown] == sorted(
+        float(trade.weight.replace(",", "")) for trade in shown
+    ), "the more cost weighs the further down"
+    assert shown[0].weight == "0"
+    ends = (three["curve"][0], three["curve"][-1])
+    assert [(trade.score, trade.cost) for trade in (shown[0], shown[-1])] == [
+        (f"{score:.3f}", number(cost * 1_000)) for cost, score, _ in ends
+    ]
+    alone = three["singles"][three["best_single"]]
+    cost, score, _ = ends[1]
+    assert shown[-1].gain == f"{score - three['overall']['best_single'][0]:+.3f}"
+    assert shown[-1].saved == f"{1 - cost / alone['cost']:.0%}"
+    words = " ".join(Reader(evaluation_page(three, questions=SPLIT)).words)
+    assert "learning.lambda_cost" in words
+
+
+def test_weights_of_cost_that_change_nothing_stand_in_one_row(three: dict[str, Any]) -> None:
+    curve = [
+        [0.002, 0.8, 0.0],
+        [0.002, 0.8, 1.0],
+        [0.001, 0.79, 10.0],
+        [0.001, 0.79, 20.0],
+        [0.001, 0.79, 40.0],
+    ]
+    shown = trades_of({**three, "curve": curve})
+    assert [(trade.weight, trade.score, trade.cost) for trade in shown] == [
+        ("0", "0.800", "2"),
+        ("20", "0.790", "1"),
+    ]
+    assert trades_of({**three, "curve": []}) == []
 
 
 def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None:
