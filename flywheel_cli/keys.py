@@ -37,12 +37,14 @@ def create(settings: Settings, source: str, for_gateway: bool) -> None:
 
     Only its hash is kept.
     """
-    key = _store(settings, for_gateway).create(source)
+    store = _store(settings, for_gateway)
+    key = store.create(source)
     if settings.as_json:
         print_json({"source": source, "key": key})
         return
     click.echo(key)
     click.echo("Keep it: it cannot be shown again. Send it as: Authorization: Bearer <key>", err=True)
+    click.echo(f"Its hash is in {store.path.absolute()}; servers of that data folder know it now.", err=True)
 
 
 @keys.command(name="list", short_help="List all keys, the revoked ones included.")

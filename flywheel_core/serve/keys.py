@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,11 +55,13 @@ class KeyStore:
         self._keys: dict[str, Key] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._next_check = 0.0
+        self._told: str | None = None
 
     def all(self) -> list[Key]:
         """Every key, the revoked ones included, in order of creation. Raises StorageError when the file is damaged."""
-        self._stamp = self._stamp_now()
+        stamp = self._stamp_now()
         self._keys = {key.key_id: key for key in self._read()}
+        self._stamp = stamp  # of what could be read: a file that could not be is tried again
         return list(self._keys.values())
 
     def create(self, source: str) -> str:
@@ -122,10 +124,11 @@ class KeyStore:
         try:
             if self._stamp_now() != self._stamp:
                 self.all()
-        except StorageError as error:
-            log.error(
-                "keys_unreadable", extra={"error": error.message}
-            )  # the keys known before stay in force
+            self._told = None
+        except StorageError as error:  # the keys known before stay in force
+            if error.message != self._told:
+                log.error("keys_unreadable", extra={"error": error.message, "hint": error.hint})
+            self._told = error.message
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
         try:
@@ -148,7 +151,9 @@ class KeyStore:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         return StorageError(
             f"cannot read the keys in {self.path}: {why}",
-            hint="--data-dir or storage.data_dir names the data folder they lie in",
+            hint="give the file to the user that the server runs as"
+            if isinstance(error, PermissionError)
+            else "--data-dir or storage.data_dir names the data folder they lie in",
         )
 
     @contextmanager
@@ -156,7 +161,8 @@ class KeyStore:
         """The keys to change; written back when the block ends well, one process at a time."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            guard = self.path.with_name(f".{self.path.name}.lock")
+            lock = os.open(guard, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StorageError(
                 f"cannot write the keys in {self.path}: {error.strerror or error}",
@@ -164,13 +170,23 @@ class KeyStore:
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            owner = (self.path if self.path.exists() else self.path.parent).stat()
+            _give(guard, owner)
             keys = self._read()
             yield keys
             with replacing(self.path) as temporary:
                 temporary.touch(mode=0o600)
                 temporary.write_bytes(msgspec.json.format(msgspec.json.encode(_File(keys)), indent=2) + b"\n")
+                _give(temporary, owner)
         finally:
             os.close(lock)
+
+
+def _give(file: Path, owner: os.stat_result) -> None:
+    """Root's files would be closed to a server of another user: it would go on with the keys that it knew before."""
+    if os.geteuid() == 0:
+        with suppress(PermissionError):  # a root that may not, in a container
+            os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def _hash(secret: str) -> str:

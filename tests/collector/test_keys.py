@@ -1,6 +1,7 @@
 """Keys: made, listed and revoked by command, taken up by a running collector, never stored in the clear."""
 
 import json
+import os
 import shutil
 import stat
 import time
@@ -97,6 +98,48 @@ def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Pa
         KeyStore(store.path).all()
 
 
+def test_a_file_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path) -> None:
+    """A file given back to its reader has the time and the size that it had when it could not be read."""
+    store, running = KeyStore(tmp_path / "keys.json"), KeyStore(tmp_path / "keys.json")
+    old = store.create("east")
+    assert running.source_of(f"Bearer {old}".encode()) == "east"
+    store.revoke(old.partition(".")[0])
+    whole, times = store.path.read_bytes(), store.path.stat()
+    store.path.write_bytes(b"?" * len(whole))
+    os.utime(store.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    running._next_check = 0.0
+    assert running.source_of(f"Bearer {old}".encode()) == "east", "what was known before stays in force"
+    store.path.write_bytes(whole)
+    os.utime(store.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    running._next_check = 0.0
+    with pytest.raises(RequestError) as caught:
+        running.source_of(f"Bearer {old}".encode())
+    assert caught.value.code == "key_revoked"
+
+
+def test_what_is_wrong_with_the_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    store.create("east")
+    store.path.write_bytes(b"{")
+    for _ in range(3):
+        store._next_check = 0.0
+        assert not store
+    assert [record.message for record in caplog.records] == ["keys_unreadable"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp_path: Path) -> None:
+    """A server that cannot read its keys goes on taking the one that was just revoked, and does not start again."""
+    server = 65534
+    os.chown(tmp_path, server, server)
+    store = KeyStore(tmp_path / "keys.json")
+    key = store.create("east")
+    store.revoke(key.partition(".")[0])
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
+    assert owners == dict.fromkeys(["keys.json", ".keys.json.lock"], (server, server))
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+
+
 def test_a_folder_that_is_none_any_more_is_survived_while_running(tmp_path: Path) -> None:
     """A mount that went away must not turn every request into a 500."""
     folder = tmp_path / "data"
@@ -154,6 +197,14 @@ def test_loopback_is_recognised() -> None:
     for host in ("no such host.invalid", "a..b", "x" * 64):  # the last two cannot even be asked for
         with pytest.raises(UsageError, match="cannot listen on"):
             is_loopback(host)
+
+
+def test_a_key_says_which_folder_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made in another working folder than the collector's, it would be refused there for no reason that one could see."""
+    monkeypatch.chdir(tmp_path)
+    made = CliRunner().invoke(main, ["keys", "create", "east", "--data-dir", "data"])
+    assert made.exit_code == 0
+    assert str(tmp_path / "data" / "keys.json") in made.stderr
 
 
 def test_a_running_collector_takes_changes_up(launch: Start, tmp_path: Path) -> None:
