@@ -57,7 +57,14 @@ def run(
         )
         collect = Collect(settings, access, committer, metrics)
         app = CollectorApp(collect, committer, metrics, settings.max_batch_points)
-        serve(app, settings, metrics, _committing(committer), uploading(collect))
+        serve(
+            app,
+            settings,
+            metrics,
+            _committing(committer),
+            uploading(collect),
+            data_dir=config.storage.data_dir,
+        )
 
 
 @asynccontextmanager

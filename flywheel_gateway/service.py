@@ -165,8 +165,15 @@ def run(
         return config.model_copy(update={"gateway": gateway, "storage": storage})
 
     service = Service(load, file)
-    settings = service.gateway.setup.config.gateway
-    serve(service.app, settings, service.metrics, service.running(), protocol=Protocol)
+    config = service.gateway.setup.config
+    serve(
+        service.app,
+        config.gateway,
+        service.metrics,
+        service.running(),
+        protocol=Protocol,
+        data_dir=config.storage.data_dir,
+    )
 
 
 def _needs_restart(started_with: Config, config: Config) -> list[str]:

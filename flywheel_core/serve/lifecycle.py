@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -35,11 +36,14 @@ def serve(
     metrics: ServerMetrics,
     running: AbstractAsyncContextManager[object],
     protocol: type[BoundedProtocol] = BoundedProtocol,
+    *,
+    data_dir: Path,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain: no new connection, answers under way are finished.
 
     `running` is entered before the first connection is taken and left after the last answer. The first line on standard
-    output is `{"event": "listening", "address": "http://HOST:PORT"}`. Requests that do not end within
+    output is `{"event": "listening", "address": "http://HOST:PORT"}`; the log names `data_dir` beside it, since two servers
+    with different working folders easily have two data folders. Requests that do not end within
     `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
     """
     give_large_buffers_back()
@@ -47,7 +51,7 @@ def serve(
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with contextlib.closing(listener), signals_end_the_server_only(server), runner:
-        runner.run(_serve(server, settings, running, listener))
+        runner.run(_serve(server, settings, running, listener, data_dir.absolute()))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -111,11 +115,12 @@ async def _serve(
     settings: Server,
     running: AbstractAsyncContextManager[object],
     listener: socket.socket,
+    data_dir: Path,
 ) -> None:
     async with running, _sweeping(server, settings):
         address = address_of(listener)
         print(json.dumps({"event": "listening", "address": address}), flush=True)  # noqa: T201 - the line is an interface
-        log.info("listening", extra={"address": address})
+        log.info("listening", extra={"address": address, "data_dir": str(data_dir)})
         await server.serve(sockets=[listener])
     log.info("ended")
 

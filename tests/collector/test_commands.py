@@ -42,6 +42,9 @@ def test_both_commands_serve_the_same(tmp_path: Path, command: list[str | Path])
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+        assert process.stderr
+        logged = json.loads(process.stderr.readline())
+    assert logged["data_dir"] == str(tmp_path / "data"), "in full, whatever the working folder"
     assert len(list((tmp_path / "data" / "raw").glob("training_data_*.east.jsonl"))) == 1
 
 
