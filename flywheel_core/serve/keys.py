@@ -160,7 +160,10 @@ class KeyStore:
     def _exclusively(self) -> Iterator[list[Key]]:
         """The keys to change; written back when the block ends well, one process at a time."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder = self.path.parent
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                _give(folder, folder.parent.stat())
             guard = self.path.with_name(f".{self.path.name}.lock")
             lock = os.open(guard, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -170,7 +173,7 @@ class KeyStore:
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            owner = (self.path if self.path.exists() else self.path.parent).stat()
+            owner = (self.path if self.path.exists() else folder).stat()
             _give(guard, owner)
             keys = self._read()
             yield keys

@@ -132,11 +132,11 @@ def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp
     """A server that cannot read its keys goes on taking the one that was just revoked, and does not start again."""
     server = 65534
     os.chown(tmp_path, server, server)
-    store = KeyStore(tmp_path / "keys.json")
+    store = KeyStore(tmp_path / "data" / "keys.json")
     key = store.create("east")
     store.revoke(key.partition(".")[0])
-    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
-    assert owners == dict.fromkeys(["keys.json", ".keys.json.lock"], (server, server))
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.rglob("*")}
+    assert owners == dict.fromkeys(["data", "keys.json", ".keys.json.lock"], (server, server))
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
 
