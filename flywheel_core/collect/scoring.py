@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import statistics
 from collections import Counter
@@ -40,6 +41,11 @@ SCORE_REASONS = {
 """Why an answer has no score: code -> meaning. A reason may go on after a colon with the particular case."""
 
 MAX_SCORE_BYTES = 65_536
+
+AWAY_AFTER = 10
+"""Answers in a row without a score from which on the log calls the scorer away."""
+
+log = logging.getLogger(__name__)
 
 
 class _Reply(msgspec.Struct):
@@ -115,10 +121,7 @@ class Scorer:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._once(body, loop_end)) for _ in range(self._repeats)]
             scored = _combined([task.result() for task in tasks])
-        if scored.value is not None:
-            self._stats.scores += 1
-        else:
-            self._stats.missing_scores[code_of(scored.reason)] += 1
+        self._count(scored)
         return scored
 
     async def score_many(self, question: str, answers: Mapping[str, str]) -> dict[str, Scored]:
@@ -153,6 +156,23 @@ class Scorer:
 
     def _count_retry(self) -> None:
         self._stats.retries["scorer"] += 1
+
+    def _count(self, scored: Scored) -> None:
+        """Without scores days have no labels, and nobody is kept waiting who would notice: so the log tells."""
+        stats = self._stats
+        if scored.value is not None:
+            stats.scores += 1
+            if stats.unscored_in_a_row >= AWAY_AFTER:
+                log.warning("the scorer gives scores again; flywheel rescore DAY gets those that are missing")
+            stats.unscored_in_a_row = 0
+            return
+        code = code_of(scored.reason)
+        stats.missing_scores[code] += 1
+        if code == "invalid":
+            return
+        stats.unscored_in_a_row += 1
+        if stats.unscored_in_a_row == AWAY_AFTER:
+            log.warning("the scorer gives no scores (%s); answers are stored without", code)
 
 
 def read_score(reply: Reply) -> Scored:

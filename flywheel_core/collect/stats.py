@@ -31,6 +31,8 @@ class CollectStats:
     """Answers that got a score."""
     missing_scores: Counter[str] = field(default_factory=Counter)
     """Answers that got none, by code of `SCORE_REASONS`."""
+    unscored_in_a_row: int = 0
+    """Answers that got none since the last that got one, those that are invalid to the scorer aside."""
     unpriced: int = 0
     """Answers whose usage does not count the tokens: their cost is not known and not part of the spend."""
 

@@ -93,6 +93,30 @@ def test_a_scorer_that_fails_gives_no_score(reply: Reply, reason: str) -> None:
     run(act)
 
 
+def test_a_scorer_that_is_away_is_logged_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
+    """Days without scores have no labels, and no user waits for one: without this line nobody would know."""
+
+    async def act(world: Outside) -> None:
+        async with Scorer(world.config(retry_budget=0.0)) as scorer:
+            replies = [*[as_json({"score": -1})] * 20, *[Reply(500)] * 9, as_json({"score": 1})]
+            waiting = iter(replies)
+            world.scorer(lambda _: next(waiting))
+            for _ in replies:
+                await scorer.score("q", "a")
+            assert not caplog.records, "what is invalid is no failure, and nine failures are no outage"
+            world.scorer(lambda _: Reply(500))
+            for _ in range(25):
+                await scorer.score("a secret question", "a secret answer")
+            (away,) = caplog.messages
+            assert "http_status" in away and "secret" not in away
+            world.scorer(lambda _: as_json({"score": 1}))
+            for _ in range(3):
+                await scorer.score("q", "a")
+            assert len(caplog.messages) == 2 and "flywheel rescore" in caplog.messages[1]
+
+    run(act)
+
+
 def test_what_is_scored_is_the_question_and_the_answer() -> None:
     """The contract's two fields, in UTF-8, with the mark of our own calls."""
 
