@@ -1,5 +1,6 @@
 """What collection costs, counted by UTC day, and the daily limit that stops it."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import write_atomically
 
 SAVE_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
 
 
 class _Usage(msgspec.Struct):
@@ -74,7 +77,12 @@ class Spend:
 
     def add(self, cost: float) -> None:
         """Count a cost on the current day."""
-        self._cost = self.today + cost
+        before = self.today
+        self._cost = before + cost
+        if self.limit is not None and before < self.limit <= self._cost:
+            log.warning(
+                "data_collection.max_cost_per_day is spent: nothing more is collected until 00:00 UTC"
+            )
 
     @property
     def due(self) -> bool:

@@ -128,6 +128,19 @@ def test_repeated_scorings_are_paid_each_and_a_changed_limit_holds_at_once() -> 
     run(act)
 
 
+def test_the_day_s_limit_is_logged_once_when_it_is_reached(caplog: pytest.LogCaptureFixture) -> None:
+    """Collection then stops without anybody waiting for it, so nobody would see why."""
+    now = [1_000_000.0]
+    spend = Spend(0.5, now=lambda: now[0])
+    for _ in range(3):
+        spend.add(0.3)
+    (said,) = caplog.messages
+    assert "max_cost_per_day" in said
+    now[0] += 86_400
+    spend.add(0.6)
+    assert len(caplog.messages) == 2
+
+
 def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Path) -> None:
     now = [1_000_000.0]
     spend = Spend(0.5, tmp_path / "spend.json", now=lambda: now[0])
