@@ -100,7 +100,9 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
     say_rejects(_summed(result.rejected_by_code for result in results))
     unknown = sorted({model for result in results for model in result.unknown_models})
     if unknown:
-        click.echo(f"models that the configuration does not know: {', '.join(unknown)}")
+        click.echo(
+            f"models without a category, which win no label: {', '.join(unknown)}; give them models.NAME.category"
+        )
     say_empty([result.day for result in results if not result.files])
     _say_early((result.day for result in results if result.files), settings)
 

@@ -65,7 +65,7 @@ def _print_analysis(analysis: Analysis) -> None:
         print_table(
             ("model", "data points"),
             list(analysis.unknown_models.items()),
-            title="Models that the configuration does not know",
+            title="Models without a category in the configuration",
         )
     click.echo(
         f"{analysis.examples:,} training examples of score {analysis.min_score:g} and above: {analysis.output}"

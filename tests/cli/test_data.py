@@ -41,7 +41,12 @@ def test_ingest_counts_every_line_of_every_day(run: Run, data: Path) -> None:
 def test_ingest_says_which_models_have_no_place_in_the_configuration(run: Run, tmp_path: Path) -> None:
     raw = tmp_path / "data" / "raw" / "training_data_20260105.jsonl"
     write_lines(raw, point("x", "who are you", DAY_ONE, qwen_max=0.1, llama=0.9))
-    assert "the configuration does not know: llama" in run("ingest", "2026-01-05").stdout
+    assert "models without a category, which win no label: llama;" in run("ingest", "2026-01-05").stdout
+    (tmp_path / "flywheel.yaml").write_text(
+        "data_collection: {training: {candidate_models: [qwen-max]}}\n"
+        "routing: {default_model: qwen-max}\nmodels: {qwen-max: {category: null}}\n"
+    )
+    assert "which win no label: llama, qwen-max;" in run("ingest", "2026-01-05").stdout, "known, and yet"
 
 
 def test_a_day_without_raw_files_is_ingested_empty_and_said_to_be(run: Run, data: Path) -> None:
