@@ -189,7 +189,7 @@ def _give(file: Path, owner: os.stat_result) -> None:
     """Root's files would be closed to a server of another user: it would go on with the keys that it knew before."""
     if os.geteuid() == 0:
         with suppress(PermissionError):  # a root that may not, in a container
-            os.chown(file, owner.st_uid, owner.st_gid)
+            os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _hash(secret: str) -> str:

@@ -140,6 +140,18 @@ def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_gives_away_no_file_that_a_link_in_the_data_folder_leads_to(tmp_path: Path) -> None:
+    """Whoever may write there would become the owner of any file of the system."""
+    theirs, data = tmp_path / "shadow", tmp_path / "data"
+    theirs.write_text("")
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    (data / ".keys.json.lock").symlink_to(theirs)
+    KeyStore(data / "keys.json").create("east")
+    assert theirs.stat().st_uid == 0
+
+
 def test_a_folder_that_is_none_any_more_is_survived_while_running(tmp_path: Path) -> None:
     """A mount that went away must not turn every request into a 500."""
     folder = tmp_path / "data"
