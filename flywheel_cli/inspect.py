@@ -16,7 +16,7 @@ from flywheel_cli.output import print_json, print_rows, print_table, shown, size
 from flywheel_core.errors import RouterError, UsageError
 from flywheel_core.lake.first_day import days_before_first
 from flywheel_core.lake.layout import write_atomically
-from flywheel_core.lake.views import connect
+from flywheel_core.lake.views import check_only_reads, connect
 from flywheel_core.learn.champion import POINTER, read_champion
 from flywheel_core.report.overview import overview
 from flywheel_core.report.summary import Summary, summarise
@@ -146,6 +146,7 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     group by all". --json prints every row.
     """
     text = sys.stdin.read() if query == "-" else query
+    check_only_reads(text)
     connection = connect(settings.layout, settings.config)
     try:
         answer = connection.execute(text)

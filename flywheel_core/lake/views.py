@@ -1,5 +1,6 @@
 """DuckDB over the tables and datasets where they lie."""
 
+import re
 import tempfile
 import uuid
 from glob import escape
@@ -9,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from flywheel_core.config import Config
+from flywheel_core.errors import UsageError
 from flywheel_core.lake.dataset import latest_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.engine import open_engine, quoted
@@ -16,6 +18,9 @@ from flywheel_core.lake.layout import Layout, write_atomically
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
 
 VIEWS_FILE = "views.sql"
+
+_WRITING = frozenset(("attach", "copy", "export", "import", "import_database", '"import_database"'))
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
@@ -33,6 +38,23 @@ def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def check_only_reads(query: str) -> None:
+    """Raises UsageError for a query that may write files: DuckDB lets an allowed folder be read and written alike.
+
+    Known by words of its own, since such a statement may stand inside of another, for instance behind `explain analyze`.
+    """
+    text = _NOT_ASCII.sub(" ", query)  # DuckDB takes spaces of every script; tokens are placed by bytes
+    starts = [start for start, _ in duckdb.tokenize(text)]
+    words = (text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=False))
+    for word in words:
+        if (found := word.strip().lower()) in _WRITING:
+            raise UsageError(
+                f"the query may write files, by {found}; tables and datasets are only read",
+                hint=f'redirect the output of --json to a file instead; a column of that name is written "{found}"',
+                code="query_failed",
+            )
 
 
 def write_views_file(layout: Layout) -> Path:

@@ -200,10 +200,34 @@ def test_rows_too_wide_to_be_read_stand_one_below_the_other(run: Run, labelled: 
     )
 
 
-def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path) -> None:
-    result = run("sql", f"copy (select 1) to '{tmp_path}/stolen.csv'", "--json")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy (select 1) to '{place}'",
+        "explain analyze copy (select 1) to '{place}'",
+        "explain analyze\u00a0COPY\u3000(select 1) to '{place}'",
+        "prepare p as copy (select 1) to '{place}'; execute p",
+        "copy (pivot (select 1 as a, 2 as b) on a using sum(b)) to '{place}'",
+        "export database '{place}'",
+        "attach '{place}' as other; create table other.stolen as select 1",
+        "pragma \"import_database\"('{made}')",
+    ],
+)
+@pytest.mark.parametrize("inside", [True, False])
+def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path, query: str, inside: bool) -> None:
+    folder = labelled if inside else tmp_path
+    place, made = folder / "stolen", labelled / "made"
+    made.mkdir()
+    (made / "schema.sql").write_text(f"copy (select 1) to '{place}';")
+    (made / "load.sql").write_text("")
+    result = run("sql", query.format(place=place, made=made), "--json")
     assert json.loads(result.stdout)["error"]["code"] == "query_failed"
-    assert not (tmp_path / "stolen.csv").exists()
+    assert not place.exists()
+
+
+def test_sql_takes_the_words_of_writing_in_texts_and_names(run: Run, labelled: Path) -> None:
+    result = run("sql", "--json", """select 'copy to' as "copy", 'é' as "é" -- export""")
+    assert json.loads(result.stdout) == [{"copy": "copy to", "é": "é"}]
 
 
 def test_a_report_on_the_terminal_has_all_four_parts(run: Run, labelled: Path) -> None:
