@@ -70,7 +70,7 @@ class Collect:
 
     def admit(self, headers: Headers) -> str:
         """The source of a batch by its headers, and whether it can be taken now. Raises RequestError."""
-        source = self._access.source(headers.get(b"authorization"))
+        source = self._access.source(headers)
         _check_media_type(headers.get(b"content-type"))
         self._committer.check_room()
         return source

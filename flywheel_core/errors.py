@@ -45,6 +45,7 @@ REQUEST_CODES = {
     "key_missing": (401, "an Authorization header with a key is needed"),
     "key_invalid": (401, "the key is not known"),
     "key_revoked": (403, "the key was revoked"),
+    "page_refused": (403, "web pages of other sites, and names that lead to this machine, need a key here"),
     "not_found": (404, "there is nothing at this address"),
     "method_not_allowed": (405, "this address does not take that method"),
     "body_timeout": (408, "the body did not arrive in time"),

@@ -86,7 +86,7 @@ class App:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
         path, method = own_address(scope["path"]), scope["method"]
         headers = scope["headers"]
-        source = self._access.source(dict(headers).get(b"authorization"))
+        source = self._access.source(dict(headers))
         sender = Sender(headers, None if source in (ANONYMOUS, LOCAL) else source)
         if method in ("GET", "HEAD"):
             if path == MODELS:

@@ -3,6 +3,8 @@
 import ipaddress
 import logging
 import socket
+from collections.abc import Mapping
+from functools import lru_cache
 
 from flywheel_core.errors import RequestError, UsageError
 from flywheel_core.serve.keys import KeyStore
@@ -36,8 +38,18 @@ class Access:
         if allow_anonymous:
             log.warning("anonymous_requests_allowed", extra={"host": host, "source": ANONYMOUS})
 
-    def source(self, authorization: bytes | None) -> str:
-        """The source of a request by its Authorization header. Raises RequestError `key_missing`, `key_invalid` or `key_revoked`."""
+    def source(self, headers: Mapping[bytes, bytes]) -> str:
+        """The source of a request by its headers, names in lower case.
+
+        Raises RequestError `key_missing`, `key_invalid` or `key_revoked`, and `page_refused` for what a web page sends
+        without a key: whatever site an engineer visits can make the browser post to 127.0.0.1.
+        """
+        source = self._sender(headers.get(b"authorization"))
+        if source in (ANONYMOUS, LOCAL) and self._from_a_page_elsewhere(headers):
+            raise RequestError("page_refused")
+        return source
+
+    def _sender(self, authorization: bytes | None) -> str:
         if authorization is not None:
             if self._keys or not (self._loopback or self._allow_anonymous):
                 return self._keys.source_of(authorization)
@@ -48,6 +60,33 @@ class Access:
         if self._allow_anonymous:
             return ANONYMOUS
         raise RequestError("key_missing")
+
+    def _from_a_page_elsewhere(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a browser sends this for a page that is not ours, by the headers that no page can change."""
+        host = headers.get(b"host", b"")
+        origin = headers.get(b"origin")
+        if origin is not None and origin.partition(b"://")[2] != host:
+            return True
+        if headers.get(b"sec-fetch-site") == b"cross-site":
+            return True
+        return self._loopback and not _names_this_machine(
+            host
+        )  # a name of the page's own that leads to loopback
+
+
+@lru_cache(maxsize=64)
+def _names_this_machine(host: bytes) -> bool:
+    """Whether a Host header can be that of a loopback address: an IP address, or a name without a dot, which nobody can
+    register."""
+    name = (
+        host.decode("latin-1").rpartition("]")[0].removeprefix("[")
+        or host.decode("latin-1").partition(":")[0]
+    )
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith(".localhost")
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -170,14 +170,14 @@ def test_no_key_means_loopback_only(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     with pytest.raises(UsageError, match="no key is configured"):
         Access(store, "0.0.0.0", allow_anonymous=False)
-    assert Access(store, "0.0.0.0", allow_anonymous=True).source(None) == "anonymous"
-    assert Access(store, "127.0.0.1", allow_anonymous=False).source(None) == "local"
+    assert Access(store, "0.0.0.0", allow_anonymous=True).source({}) == "anonymous"
+    assert Access(store, "127.0.0.1", allow_anonymous=False).source({}) == "local"
     key = store.create("east")
     store._next_check = 0.0
     access = Access(store, "0.0.0.0", allow_anonymous=False)
-    assert access.source(f"Bearer {key}".encode()) == "east"
+    assert access.source({b"authorization": f"Bearer {key}".encode()}) == "east"
     with pytest.raises(RequestError) as caught:
-        access.source(None)
+        access.source({})
     assert caught.value.code == "key_missing"
 
 
@@ -187,9 +187,9 @@ def test_keys_that_vanish_do_not_open_the_door(tmp_path: Path) -> None:
     access = Access(store, "0.0.0.0", allow_anonymous=False)
     store.path.unlink()
     store._next_check = 0.0
-    for authorization in (None, f"Bearer {key}".encode()):
+    for headers in ({}, {b"authorization": f"Bearer {key}".encode()}):
         with pytest.raises(RequestError) as caught:
-            access.source(authorization)
+            access.source(headers)
         assert caught.value.status == 401
 
 
@@ -197,9 +197,55 @@ def test_with_anonymous_allowed_a_key_still_counts(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     access = Access(store, "0.0.0.0", allow_anonymous=True)
-    assert (access.source(f"Bearer {key}".encode()), access.source(None)) == ("east", "anonymous")
+    assert (access.source({b"authorization": f"Bearer {key}".encode()}), access.source({})) == (
+        "east",
+        "anonymous",
+    )
     with pytest.raises(RequestError):
-        access.source(b"Bearer a.b")
+        access.source({b"authorization": b"Bearer a.b"})
+
+
+PAGES = {
+    "another site": {"origin": "http://evil.example"},
+    "a sandbox": {"origin": "null"},
+    "another port": {"origin": "http://127.0.0.1:1"},
+    "an image": {"sec-fetch-site": "cross-site"},
+    "a name that leads here": {"host": "evil.example:8080", "origin": "http://evil.example:8080"},
+    "the same, that reads": {"host": "evil.example"},
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_what_a_page_of_another_site_sends_is_refused(collector: Process, page: dict[str, str]) -> None:
+    before = len(collector.raw())
+    answer = collector.collect(point(1), headers=page)
+    assert (answer.status_code, answer.json()["code"]) == (403, "page_refused")
+    assert len(collector.raw()) == before
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:80", "[::1]:80", "10.0.0.1", "collector:8080", "a.localhost", ""]
+)
+def test_what_is_sent_to_this_machine_is_taken(tmp_path: Path, host: str) -> None:
+    access = Access(KeyStore(tmp_path / "keys.json"), "127.0.0.1", allow_anonymous=False)
+    own = {b"host": host.encode(), b"origin": b"http://" + host.encode(), b"sec-fetch-site": b"same-origin"}
+    assert access.source(own) == access.source({b"host": host.encode()}) == "local"
+
+
+def test_a_key_is_enough_for_every_page(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    access = Access(store, "127.0.0.1", allow_anonymous=False)
+    key = store.create("east")
+    store._next_check = 0.0
+    page = {b"origin": b"http://chat.example", b"host": b"gateway.example"}
+    assert access.source({**page, b"authorization": f"Bearer {key}".encode()}) == "east"
+
+
+def test_anonymous_requests_of_pages_are_refused_too(tmp_path: Path) -> None:
+    access = Access(KeyStore(tmp_path / "keys.json"), "0.0.0.0", allow_anonymous=True)
+    assert access.source({b"host": b"collector.example"}) == "anonymous"
+    with pytest.raises(RequestError, match="pages"):
+        access.source({b"host": b"collector.example", b"origin": b"http://evil.example"})
 
 
 def test_loopback_is_recognised() -> None:

@@ -39,6 +39,24 @@ def test_method_path_query_and_body_go_on_untouched(outside: Outside, start: Sta
     assert "x-flywheel-model" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/chat/completions", "/v1/observe", "/v1/models"])
+@pytest.mark.parametrize(
+    "headers",
+    [{"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {"host": "evil.example:8001"}],
+    ids=["a page", "an image", "a name that leads here"],
+)
+def test_a_web_page_cannot_use_the_gateway_of_its_reader(
+    outside: Outside, start: Start, path: str, headers: dict[str, str]
+) -> None:
+    gateway = start(outside.config())
+    method = "GET" if path in ("/v1/files", "/v1/models") else "POST"
+    answer = httpx.request(
+        method, f"{gateway.address}{path}", content=b"{}" * (method == "POST"), headers=headers
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "page_refused")
+    assert outside.server.requests == []
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PATCH"])
 def test_all_methods_go_on(outside: Outside, start: Start, method: str) -> None:
     outside.other = lambda asked: reply(asked.method.encode())
