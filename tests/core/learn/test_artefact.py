@@ -1,7 +1,9 @@
 """A router on disk comes back as it was, has the same bytes each time, and is refused when a single bit is wrong."""
 
 import hashlib
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,66 @@ def test_parameters_with_objects_in_them_are_not_unpacked(folder: Path) -> None:
         np.savez(file, means=np.array([{"an": "object"}], dtype=object))
     _rewrite(folder, "parameters.npz", (folder / "parameters.npz").read_bytes())
     with pytest.raises(RouterError, match="cannot be read"):
+        load_router(folder)
+
+
+NESTED = b"[" * 100_000 + b"]" * 100_000
+HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (%b)}\n"
+
+
+def _npz(header: bytes) -> bytes:
+    """Parameters of one array, of which there is the header alone."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("means.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("router.json", NESTED),
+        ("canary.json", b'{"decisions": %b}' % NESTED),
+        ("canary.json", b'{"decisions": [1]}'),
+        ("canary.json", b'{"decisions": [{"prompt": "x", "model": "m", "scores": [1]}]}'),
+        ("canary.json", b'{"decisions": [{"prompt": "x", "model": "m", "scores": {"nobody": 1}}]}'),
+        ("parameters.npz", b""),
+        ("parameters.npz", _npz(HEADER % b"10000000000000000000000000000,")),
+        ("parameters.npz", _npz(HEADER % (b"(" * 5_000))),
+    ],
+    ids=["nest", "canary nest", "number", "list", "model", "nothing", "huge", "torn header"],
+)
+def test_what_somebody_else_wrote_is_refused_whatever_is_in_it(
+    folder: Path, name: str, content: bytes
+) -> None:
+    _rewrite(folder, name, content)
+    with pytest.raises(RouterError, match="cannot be read"):
+        load_router(folder)
+
+
+def test_arrays_of_other_shapes_are_refused(folder: Path) -> None:
+    with np.load(folder / "parameters.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    packed = io.BytesIO()
+    np.savez(packed, **{**arrays, "spreads": np.zeros((0, 2))})
+    _rewrite(folder, "parameters.npz", packed.getvalue())
+    with pytest.raises(RouterError, match="cannot be read"):
+        load_router(folder)
+
+
+def test_a_router_that_goes_by_the_name_of_another_is_refused(folder: Path) -> None:
+    facts = json.loads((folder / "router.json").read_bytes())
+    _rewrite(folder, "router.json", json.dumps({**facts, "version": "../elsewhere"}).encode())
+    with pytest.raises(RouterError, match="elsewhere"):
+        load_router(folder)
+
+
+def test_scores_that_are_no_numbers_are_not_those_of_the_training(folder: Path) -> None:
+    canary = json.loads((folder / "canary.json").read_bytes())
+    first = canary["decisions"][0]
+    first["scores"] = dict.fromkeys(first["scores"], float("nan"))
+    _rewrite(folder, "canary.json", json.dumps(canary).encode())
+    with pytest.raises(RouterError, match="canary prompt 0"):
         load_router(folder)
 
 
