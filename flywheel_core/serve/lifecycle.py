@@ -20,6 +20,7 @@ from flywheel_core.serve.access import HOST_HINT
 from flywheel_core.serve.limits import BoundedProtocol, bounded
 from flywheel_core.serve.memory import give_large_buffers_back
 from flywheel_core.serve.metrics import ServerMetrics
+from flywheel_core.serve.open_files import allow_open_files
 from flywheel_core.serve.signals import signals_end_the_server_only
 
 log = logging.getLogger("flywheel.serve")
@@ -47,6 +48,7 @@ def serve(
     `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
     """
     give_large_buffers_back()
+    allow_open_files(settings.max_connections)
     server = _server(application, settings, bounded(protocol, settings, metrics))
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

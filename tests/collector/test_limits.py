@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import resource
 import socket
 import time
 import zlib
@@ -268,3 +269,24 @@ def test_a_client_that_leaves_in_the_middle_stores_nothing(launch: Start) -> Non
             break
     assert one.collect(point(2)).status_code == 200
     assert [line["id"] for line in one.raw()] == ["p-2"]
+
+
+def test_idle_connections_leave_room_for_files_whatever_the_systems_first_limit(launch: Start) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        collector = launch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    collector.client.get("/health")
+    with contextlib.ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(collector.connect())
+        assert collector.collect(point(1)).status_code == 200
+    assert len(collector.raw()) == 1
+
+
+def test_a_limit_of_open_files_that_cannot_be_raised_is_said(launch: Start) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    said = "open_files_limited" in launch(max_connections=100_000).log.read_text()
+    assert said is (resource.RLIM_INFINITY != hard < 201_024)
