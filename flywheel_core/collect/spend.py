@@ -12,6 +12,8 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import write_atomically
 
 SAVE_SECONDS = 10.0
+MAX_TOKENS = 1_000_000_000
+"""More than any answer takes: a count beyond is none, and would stop collection for the day, or be no number any more."""
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +32,12 @@ _USAGE = msgspec.json.Decoder(_Usage)
 
 
 def cost_of(usage: msgspec.Raw, model: Model) -> float | None:
-    """What one answer costs at the model's prices, or None when its usage does not count the tokens."""
+    """What one answer costs at the model's prices, or None when its usage does not count the tokens, or too many to be true."""
     try:
         tokens = _USAGE.decode(usage)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if tokens.prompt_tokens < 0 or tokens.completion_tokens < 0:
+    if not (0 <= tokens.prompt_tokens <= MAX_TOKENS and 0 <= tokens.completion_tokens <= MAX_TOKENS):
         return None
     return (tokens.prompt_tokens * model.input_price + tokens.completion_tokens * model.output_price) / 1e6
 

@@ -201,6 +201,25 @@ def test_answers_without_usage_have_no_cost_and_are_counted() -> None:
     run(act)
 
 
+@pytest.mark.parametrize(
+    "tokens", [10**10, 10**25, 10**308, 10**400], ids=["many", "more", "huge", "no float"]
+)
+def test_counts_of_tokens_that_cannot_be_true_are_none(tmp_path: Path, tokens: int) -> None:
+    """A model that says so neither ends collection for the day nor keeps the gateway from starting again."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: chat("42", tokens=(tokens, 1)))
+        file = tmp_path / "spend.json"
+        async with Fanout(world.config(["general"]), spend=Spend(1.0, file)) as fanout:
+            for _ in range(2):
+                point = await fanout.collect("q")
+                assert point.responses["general"].cost is None
+            assert fanout.stats()["unpriced"] == 2
+        assert Spend(1.0, file).today == 0
+
+    run(act)
+
+
 def test_after_close_nothing_is_taken() -> None:
     """And closing twice is fine."""
 
