@@ -77,6 +77,21 @@ def test_keys_that_are_not_set_are_named_and_sent_where_they_are() -> None:
     run(act)
 
 
+def test_keys_that_no_header_can_have_are_a_failure_like_others_and_are_not_shown() -> None:
+    """For instance one with the line end of the file that it was read from."""
+
+    async def act(world: Outside) -> None:
+        config = world.config(model={"api_key_env": "MODELS_KEY"}, api_key_env="COLLECTOR_KEY")
+        result = found(await try_services(config, {"COLLECTOR_KEY": "c.hidden\n", "MODELS_KEY": "hidden\n"}))
+        for name in ("general", "collector"):
+            assert result[name][0] is False
+            assert "line end" in result[name][1]
+            assert "hidden" not in result[name][1]
+        assert result["scorer"][0] is True
+
+    run(act)
+
+
 def test_what_nothing_needs_is_not_asked_and_no_failure() -> None:
     """The defaults have no address of a model. With collecting off only the default model is needed."""
 
