@@ -30,7 +30,7 @@ def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
         nothing = checks.Verdict("enough_examples", False, error.message, dg.AssetCheckSeverity.WARN)
         return (Outcome(NAME, None, verdicts=(nothing,)),)
     write_views_file(lake.layout)
-    examples = pl.scan_parquet(result.path / EXAMPLES_FILE)
+    examples = pl.scan_parquet(result.path / EXAMPLES_FILE, glob=False)
     used = examples.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
     labels = dict(used.group_by("label").len().sort("label").collect().rows())
     needed = lake.config.dataset

@@ -21,7 +21,7 @@ from flywheel_dagster.resources import Lake
 def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
     """The day's raw files -> `responses` and `rejects`."""
     result = ingest_day(lake.layout, day, lake.config)
-    stored = pl.scan_parquet(result.responses.path)
+    stored = pl.scan_parquet(result.responses.path, glob=False)
     points = stored.select(pl.col("data_point_id").n_unique()).collect().item()
     models = stored.select(pl.col("model").unique().sort()).collect().to_series().to_list()
     categories = lake.config.categories()
@@ -69,9 +69,15 @@ def make_examples(lake: Lake, day: date) -> Sequence[Outcome]:
     """`responses` -> `training_examples`: how many data points got a label, and by which rule."""
     table = build_table(lake.layout, "training_examples", day, lake.config)
     rules = (
-        pl.scan_parquet(table.path).group_by("rule").agg(pl.len().alias("data points")).sort("rule").collect()
+        pl.scan_parquet(table.path, glob=False)
+        .group_by("rule")
+        .agg(pl.len().alias("data points"))
+        .sort("rule")
+        .collect()
     )
-    labelled = pl.scan_parquet(table.path).select(pl.col("label").is_not_null().sum()).collect().item()
+    labelled = (
+        pl.scan_parquet(table.path, glob=False).select(pl.col("label").is_not_null().sum()).collect().item()
+    )
     return (
         Outcome(
             table.name,

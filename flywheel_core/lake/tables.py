@@ -114,7 +114,7 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
         path = layout.table(name, day)
         check_table(path, name, day)
         try:
-            parts.append(pl.read_parquet(path))
+            parts.append(pl.read_parquet(path, glob=False))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise _unreadable(path, day, error) from error
     return pl.concat(parts)
@@ -133,7 +133,7 @@ def query_table(
     for day, path in zip(days, paths, strict=True):
         check_table(path, name, day)
     try:
-        rows: pl.DataFrame = query(pl.scan_parquet(paths)).collect()
+        rows: pl.DataFrame = query(pl.scan_parquet(paths, glob=False)).collect()
         return rows
     except (OSError, pl.exceptions.PolarsError) as error:
         if len(days) == 1:

@@ -51,7 +51,7 @@ def _of_day(layout: Layout, day: date, ids: pl.Series) -> pl.DataFrame:
     if not path.is_file():
         return pl.DataFrame(schema=_EMPTY)
     rows = (
-        pl.scan_parquet(path)
+        pl.scan_parquet(path, glob=False)
         .filter(
             pl.col("data_point_id").is_in(ids.implode()) & pl.col("answer").is_not_null() & ~pl.col("failed")
         )

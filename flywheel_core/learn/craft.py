@@ -143,7 +143,9 @@ def _read(layout: Layout, dataset: str, *splits: str) -> pl.DataFrame:
     """The examples of a dataset on these sides; its hashes are checked."""
     verify_dataset(layout, dataset)
     try:
-        rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE).filter(pl.col("split").is_in(splits))
+        rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE, glob=False).filter(
+            pl.col("split").is_in(splits)
+        )
         found: pl.DataFrame = rows.collect()
         return found
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import date
 from importlib.resources import files
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -331,3 +332,12 @@ def test_the_sql_keeps_to_what_gives_the_same_rows_on_every_engine(word: str) ->
         if word in "\n".join(line.partition("--")[0] for line in text.splitlines())
     ]
     assert not used
+
+
+def test_the_data_folder_may_have_any_name(tmp_path: Path) -> None:
+    """Brackets, stars and quotes are no patterns and no SQL."""
+    layout = Layout(tmp_path / """it's "data" [1] * {a,b} ?""")
+    write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}), point("b", {"big": 0.25, "coder": 0.5})])
+    build_day(layout)
+    assert all(read_table(layout, name).height > 0 for name in TABLES if name != "rejects")
+    assert scan_table(layout, "training_examples", [DAY]).collect().height == 2
