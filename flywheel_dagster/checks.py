@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from flywheel_dagster.metadata import MAX_NAMED, named
 from flywheel_dagster.partitions import utc_now
 
 MIN_LINES_FOR_SHARE = 100
@@ -117,7 +118,7 @@ def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
     """Every model that answered has a category. seen: model -> category, None where there is none."""
     missing = sorted(model for model, category in seen.items() if category is None)
     says = (
-        f"no category in the configuration: {', '.join(missing)}"
+        f"no category in the configuration: {named(missing)}"
         if missing
         else f"{len(seen)} models, all mapped"
     )
@@ -173,8 +174,8 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
 def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> Verdict:
     """No source or tenant had to be capped. caps: group, name, label, examples, kept of each that was."""
     says = "; ".join(
-        f"{cap['group']} {cap['name']} gave {cap['examples']} examples of {cap['label'] or 'no label'}, {cap['kept']} were kept"
-        for cap in caps
+        f"{cap['group']} {named([cap['name']])} gave {cap['examples']} examples of {cap['label'] or 'no label'}, {cap['kept']} were kept"
+        for cap in caps[:MAX_NAMED]
     )
     left_out = sum(cap["examples"] - cap["kept"] for cap in caps)
     return Verdict(

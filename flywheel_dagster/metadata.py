@@ -17,7 +17,10 @@ from flywheel_dagster.partitions import is_open, ranges
 MAX_CELL_CHARS = 80
 BAR_CHARS = 24
 """Width of a bar drawn in text. The UI shows Markdown of less than 1,000 characters at once, a picture after a click."""
+MAX_NAMED = 10
 MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
+LOADING_MARKS = frozenset("\\[<")
+"""Without these Markdown has neither pictures nor links nor tags: a picture's address would be asked by whoever looks at it."""
 
 
 def of_table(table: TableFile) -> dict[str, Any]:
@@ -98,6 +101,12 @@ def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.Mark
     return dg.MetadataValue.md("\n".join(lines))
 
 
+def named(names: Sequence[str]) -> str:
+    """Names that came from outside, for a sentence: at most `MAX_NAMED` of them, short, and nothing that loads or leads anywhere."""
+    shown = ", ".join(_escaped(_short_line(name), LOADING_MARKS) for name in names[:MAX_NAMED])
+    return shown if len(names) <= MAX_NAMED else f"{shown} and {len(names) - MAX_NAMED:,} more"
+
+
 def frame(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """A frame as a Markdown table, every row of it."""
     return rows_of(table.columns, table.rows())
@@ -110,6 +119,13 @@ def _cell(value: object) -> str:
         return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    text = " ".join(str(value).split())
-    text = text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
-    return "".join(f"\\{mark}" if mark in MARKDOWN_MARKS else mark for mark in text)
+    return _escaped(_short_line(str(value)), MARKDOWN_MARKS)
+
+
+def _short_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_CELL_CHARS else line[: MAX_CELL_CHARS - 1] + "…"
+
+
+def _escaped(text: str, marks: frozenset[str]) -> str:
+    return "".join(f"\\{mark}" if mark in marks else mark for mark in text)

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from markdown_it import MarkdownIt
 
 from flywheel_core.config import Config, Dataset, Operations, Storage
 from flywheel_core.lake.layout import Layout, sha256_of
@@ -235,6 +236,24 @@ def test_a_model_nobody_knows_is_reported(
     assert _failed_checks(ran) == {"models_mapped": "WARN"}
     (told,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "models_mapped"]
     assert "mystery" in str(told.description)
+
+
+def test_names_from_outside_show_no_picture_and_lead_nowhere(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """The UI shows descriptions as Markdown: a picture in a model's name would be fetched by whoever looks at it."""
+    marks = "![seen](http://evil.example/?you) [here](http://evil.example) <img src='http://evil.example'> \\![a](b)"
+    strange: list[Any] = [point(DAY, number) for number in range(30)]
+    for number, one in enumerate(strange):
+        one["responses"] |= {f"{number} {marks}": {"model": "m", "answer": "42"}}
+    write_raw(layout, DAY, strange)
+    ran = _run(config, instance, DAY)
+    (told,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "models_mapped"]
+    shown = str(told.description)
+    found = {inner.type for token in MarkdownIt().parse(shown) for inner in (token, *(token.children or ()))}
+    assert not found & {"image", "link_open", "html_inline", "html_block"}
+    assert "seen" in shown
+    assert shown.endswith("and 20 more")
 
 
 def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
