@@ -340,4 +340,4 @@ def test_the_data_folder_may_have_any_name(tmp_path: Path) -> None:
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}), point("b", {"big": 0.25, "coder": 0.5})])
     build_day(layout)
     assert all(read_table(layout, name).height > 0 for name in TABLES if name != "rejects")
-    assert scan_table(layout, "training_examples", [DAY]).collect().height == 2
+    assert query_table(layout, "training_examples", [DAY], lambda rows: rows).height == 2
