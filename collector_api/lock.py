@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flywheel_core.errors import StorageError, UsageError
-from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.layout import Layout, own_folder
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def only_writer(layout: Layout, writer: str | None) -> Iterator[None]:
     """
     path = layout.raw / (f".collector.{writer}.lock" if writer else ".collector.lock")
     try:
-        layout.raw.mkdir(parents=True, exist_ok=True)
+        own_folder(layout.raw)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise StorageError(

@@ -44,6 +44,8 @@ def _http_url(text: str) -> str:
     address = urlsplit(text)
     if not address.hostname or address.port == 0:  # asking for the port refuses what is no port
         raise ValueError("an address names a host, and a port only from 1 to 65535")
+    if "@" in address.netloc:
+        raise ValueError("an address has no user or password in it: keys stay out of the file")
     return text.rstrip("/")
 
 
@@ -62,12 +64,16 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Url = Annotated[
-    str, AfterValidator(_http_url), Kind("an address that begins with http:// or https:// and names a host")
+    str,
+    AfterValidator(_http_url),
+    Kind("an address that begins with http:// or https:// and names a host without user or password"),
 ]
 ModelUrl = Annotated[
     str,
     AfterValidator(_without_v1),
-    Kind("an address that begins with http:// or https://, names a host and does not end in /v1"),
+    Kind(
+        "an address that begins with http:// or https://, names a host without user or password and does not end in /v1"
+    ),
 ]
 DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 Seconds = Annotated[float, Unit("s")]

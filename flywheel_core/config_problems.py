@@ -1,6 +1,7 @@
 """What is wrong in a configuration, in words: which setting, where it stands, what it is, what it may be."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from flywheel_core.config_schema import find, keys_at, settings
 
 Place = tuple[str | int, ...]
 """The way to a value: keys of sections and indexes of lists."""
+
+_USER = re.compile(r"//[^/?#]*@")
 
 VARIABLE_PLACE = "environment variable "
 """What the place of a value begins with when it comes from the environment."""
@@ -136,6 +139,7 @@ def _problem(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> 
 
 def _shown(value: object) -> str:
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    text = _USER.sub("//***@", text)  # a password that has no place in an address is repeated nowhere
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 from sqlalchemy.exc import DatabaseError
 
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.layout import own_folder, write_atomically
 
 SETTINGS_FILE = "dagster.yaml"
 LAST_DATABASE = Path("schedules", "schedules.db")
@@ -58,7 +58,7 @@ def readable(home: Path) -> Iterator[None]:
 def _alone(home: Path) -> Iterator[None]:
     """One process at a time, until the block ends or the process does."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        own_folder(home)
         with (home / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

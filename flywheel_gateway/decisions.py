@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from flywheel_core.lake.layout import day_of
+from flywheel_core.lake.layout import day_of, own_folder
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.routing import Decision
 
@@ -134,7 +134,7 @@ class DecisionLog:
         written = 0
         for day, lines in days.items():
             if day != self._day:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                own_folder(self._folder)
                 self._remove_before(day - timedelta(days=self._keep_days))
                 self._day = day
             with decision_file(self._folder, day).open("ab") as file:

@@ -10,7 +10,7 @@ import duckdb
 
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.layout import Layout, own_folder
 
 THREADS = 2
 
@@ -20,7 +20,7 @@ def engine(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnection
     """A connection that knows the configuration as the tables `models` and `settings`. Raises StorageError."""
     scratch = layout.root / ".scratch" / uuid.uuid4().hex
     try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder of a path only
+        own_folder(scratch.parent)  # DuckDB makes the last folder of a path only
     except OSError as error:
         raise StorageError(f"cannot make the folder {scratch.parent}: {error.strerror or error}") from error
     connection = open_engine(config, str(scratch))

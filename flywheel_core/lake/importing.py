@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flywheel_core.errors import POINT_CODES, NoDataError, PointError, StorageError
 from flywheel_core.lake.chunks import REJECT_CODES
-from flywheel_core.lake.layout import Layout, day_of, replacing, sha256_of
+from flywheel_core.lake.layout import Layout, day_of, own_folder, replacing, sha256_of
 from flywheel_core.lake.points import BYTE_ORDER_MARK
 from flywheel_core.lake.raw_lines import Text, plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress
@@ -231,7 +231,7 @@ def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Cal
             pending_bytes = 0
 
     try:
-        scratch.mkdir(parents=True)
+        own_folder(scratch)
         yield put
         flush()
         for part in sorted(scratch.iterdir()):

@@ -174,12 +174,19 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def own_folder(folder: Path) -> None:
+    """Make a folder and the parents that it lacks, closed to other users: what lies in them is questions and answers. Raises OSError."""
+    if not folder.is_dir():
+        own_folder(folder.parent)
+        folder.mkdir(mode=0o750, exist_ok=True)
+
+
 def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> None:
-    """Make a folder and its parents, and their names durable. Raises OSError.
+    """The same, and make their names durable. Raises OSError.
 
     Also the names of those that are there: an earlier process may have been killed before it had synced them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     above = folder.resolve()
     while not above.is_mount():
         above = above.parent
@@ -215,7 +222,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise StorageError(f"cannot write {path}: it is there and no file", hint="name a file")
         target = path.resolve() if path.is_symlink() else path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(target.parent)
     except OSError as error:
         raise StorageError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
     temporary = half_made(target)
@@ -243,8 +250,8 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """
     temporary = half_made(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+        own_folder(path.parent)
+        temporary.mkdir(mode=0o750)
         fill(temporary)
         for entry in sorted(temporary.rglob("*")):
             if entry.is_file():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.layout import sync_folder
+from flywheel_core.lake.layout import own_folder, sync_folder
 
 Kind = Literal["judged", "first", "renewed", "promoted", "manual", "rollback"]
 """judged: a challenger was looked at; the others put a version into service: as the first champion, as the model that is
@@ -87,7 +87,7 @@ def read_entries(path: Path) -> list[Entry]:
 def append_entry(path: Path, entry: Entry) -> None:
     """Add an entry, durably; a torn last line is removed before. Raises StorageError when the system refuses."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(path.parent)
         created = not path.exists()
         with path.open("a+b") as file:
             _cut_torn_line(file.fileno())

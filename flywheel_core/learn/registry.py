@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.lake.layout import Layout, own_folder, sha256_of, write_atomically
 from flywheel_core.learn.champion import (
     MANIFEST,
     POINTER,
@@ -269,7 +269,7 @@ class Registry:
         """One promoter at a time, across processes; the system lets go of the lock when a process dies."""
         path = self.layout.routers / LOCK
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            own_folder(path.parent)
             file = path.open("ab")
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror or error}") from error

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from flywheel_core.errors import RequestError, StorageError, UsageError
-from flywheel_core.lake.layout import replacing
+from flywheel_core.lake.layout import own_folder, replacing
 
 log = logging.getLogger("flywheel.serve")
 
@@ -162,7 +162,7 @@ class KeyStore:
         try:
             folder = self.path.parent
             if not folder.exists():
-                folder.mkdir(parents=True, exist_ok=True)
+                own_folder(folder)
                 _give(folder, folder.parent.stat())
             guard = self.path.with_name(f".{self.path.name}.lock")
             lock = os.open(guard, os.O_RDWR | os.O_CREAT, 0o600)

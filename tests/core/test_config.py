@@ -114,8 +114,15 @@ def test_an_address_without_a_host_or_with_a_port_that_is_none_is_refused(
     (found,) = refusal(tmp_path, f"data_collection: {{storage_endpoint: '{address}'}}")
     assert found == (
         "flywheel.yaml:1: data_collection.storage_endpoint: must be an address that begins with http:// or https:// "
-        f"and names a host; the file has '{address}'"
+        f"and names a host without user or password; the file has '{address}'"
     )
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """What is wrong in the file also stands in a gateway's log, when it is changed while it runs."""
+    (found,) = refusal(tmp_path, "data_collection: {storage_endpoint: 'https://me:s3cret@h/c'}")
+    assert "names a host without user or password" in found
+    assert found.endswith("the file has 'https://***@h/c'")
 
 
 def test_a_secret_that_is_not_set_names_who_needs_it() -> None:

@@ -1,6 +1,7 @@
 """Where everything lies, and that a reader never meets half a file."""
 
 import os
+import stat
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from flywheel_core.lake.layout import (
     Layout,
     day_of,
     make_folder,
+    own_folder,
     parse_day,
     publish_folder,
     replacing,
@@ -77,6 +79,20 @@ def test_an_empty_lake_has_no_days(tmp_path: Path) -> None:
     assert layout.raw_days() == []
     assert layout.raw_files(DAY) == []
     assert layout.table_days("responses") == []
+
+
+def test_folders_are_closed_to_other_users(tmp_path: Path) -> None:
+    """Questions and answers lie in them, and not every file's writer can be told to close it."""
+    before = os.umask(0)
+    try:
+        own_folder(tmp_path / "one" / "two")
+        write_atomically(tmp_path / "three" / "file", b"")
+        publish_folder(tmp_path / "four" / "five", lambda folder: None)
+    finally:
+        os.umask(before)
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(folders) == 5
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o750}
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ def test_the_page_needs_nothing_but_itself(three: dict[str, Any]) -> None:
     assert reader.addresses == []
     assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}
     assert "prefers-color-scheme: dark" in text
+    assert (
+        "default-src 'none'" in text
+    )  # also what might slip through the escaping of a question loads nothing
     assert text == evaluation_page(three, questions=SPLIT)
 
 
