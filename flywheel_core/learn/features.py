@@ -19,7 +19,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.learn.linear import MultiRidge
-from flywheel_core.learn.text import BUCKETS, SURFACE_NAMES, Counts, count_grams, surface
+from flywheel_core.learn.text import BUCKETS, SURFACE_NAMES, Counts, count_grams, excerpt, surface
 
 Floats = NDArray[np.float32]
 ARRAYS = ("index", "rarity", "directions", "centre", "spread")
@@ -193,9 +193,13 @@ def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Float
     return np.ascontiguousarray(rows.T, dtype=np.float32)
 
 
-def _learned(texts: Sequence[str]) -> tuple[NDArray[np.int32], Floats, sparse.csr_matrix]:
+def _learned(
+    texts: Sequence[str], *, whole: bool = False
+) -> tuple[NDArray[np.int32], Floats, sparse.csr_matrix]:
     """Which n-grams count, how rare each is, and the texts' own weighted ones."""
-    pairs = [count_grams(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
+    pairs = [
+        count_grams(texts[start : start + _CHUNK], whole=whole) for start in range(0, len(texts), _CHUNK)
+    ]
     index = np.full((len(_MOST_COLUMNS), BUCKETS), -1, dtype=np.int32)
     rarities: list[Floats] = []
     columns = 0
@@ -224,7 +228,7 @@ def _with_taught(
     if len(heard) < FEWEST_ANSWERED:
         return directions
     drawn = np.sort(np.random.default_rng(seed).permutation(heard)[:rows])
-    _, _, both = _learned([f"{texts[row]}\n{answers[row]}" for row in drawn])
+    _, _, both = _learned([f"{excerpt(texts[row])}\n{answers[row]}" for row in drawn], whole=True)
     subjects = both @ _main_directions(both, min(TAUGHT, directions.shape[1]), seed)
     subjects /= np.maximum(np.linalg.norm(subjects, axis=1, keepdims=True), 1e-9)
     alone = np.concatenate(

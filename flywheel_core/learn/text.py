@@ -1,7 +1,7 @@
 """From texts to hashed n-grams and measures of their form: pure functions, the same for one text and for many.
 
 Characters are Unicode code points, so that Chinese needs no segmentation. N-grams are read from the case-folded text
-with white space folded to one blank; only the first `MAX_CHARS` characters of a text are read.
+with white space folded to one blank. Of a text longer than `MAX_CHARS` its beginning and its end are read, half of that each.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CHARS = 4_000
+MAX_CHARS = 2_000
 CHAR_LENGTHS = range(2, 5)
 BUCKET_BITS = 18
 BUCKETS = 1 << BUCKET_BITS
@@ -103,11 +103,16 @@ def question_group(text: str) -> str:
     return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def count_grams(texts: Sequence[str]) -> tuple[Counts, Counts]:
-    """Counts of hashed runs of 2 to 4 characters, and of hashed words and signs."""
-    codes, owners = _joined(
-        [" " + _SPACE.sub(" ", text[:MAX_CHARS].casefold()).strip() + " " for text in texts]
-    )
+def excerpt(text: str) -> str:
+    """What is read of a text: an instruction stands before or behind the long text that it is about, seldom amid it."""
+    half = MAX_CHARS // 2
+    return text if len(text) <= MAX_CHARS else f"{text[:half]}\n{text[-half:]}"
+
+
+def count_grams(texts: Sequence[str], *, whole: bool = False) -> tuple[Counts, Counts]:
+    """Counts of hashed runs of 2 to 4 characters, and of hashed words and signs. whole: of texts of any length all is read."""
+    read = texts if whole else [excerpt(text) for text in texts]
+    codes, owners = _joined([" " + _SPACE.sub(" ", text.casefold()).strip() + " " for text in read])
     bits = max(12, len(codes).bit_length())
     powers, inverse = _powers(int(_BASE), bits), _powers(_INVERSE, bits)
     sums = np.zeros(len(codes) + 1, dtype=np.uint64)
@@ -168,7 +173,7 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
 
 def surface(text: str) -> list[float]:
     """What the form of a text tells, without its words: one number for each of `SURFACE_NAMES`."""
-    text = text[:MAX_CHARS]
+    whole, text = len(text), excerpt(text)
     first = _OPTION.search(text)
     options = _OPTION.findall(text) if first else []
     body = text[: first.start()] if first and first.start() else text
@@ -186,7 +191,7 @@ def surface(text: str) -> list[float]:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     kinds = np.bincount(_KINDS[np.minimum(codes, 128)], minlength=len(_SIGNS) + 2)[1:]
     logs = np.log1p(
-        [len(text), len(body), len(split), size / count, len(options), mean, spread, text.count("\n")]
+        [whole, len(body), len(split), size / count, len(options), mean, spread, text.count("\n")]
     ).tolist()
     end = body.rstrip()[-1:] or " "
     return [

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel_core.errors import NoDataError, RouterError
-from flywheel_core.learn.features import TextFeatures
+from flywheel_core.learn.features import FEWEST_ANSWERED, TextFeatures
 from flywheel_core.learn.text import SURFACE_NAMES, count_grams, question_group, surface
 from tests.core.learn.questions import frame
 
@@ -90,3 +90,32 @@ def test_the_form_of_a_multiple_choice_question_is_read() -> None:
     assert measures["options_with_digits"] == pytest.approx(2 / 3)
     assert measures["ends_with_question"] == 1
     assert measures["lines"] == pytest.approx(np.log1p(3))
+
+
+@pytest.mark.parametrize("size", [3_000, 20_000])
+def test_both_ends_of_a_long_text_are_read(size: int) -> None:
+    about = " ".join(f"matter{number}" for number in range(size))[:size]
+    known = set(count_grams([about])[1].buckets.tolist())
+    for asked in ("summarise", "translate"):
+        word = count_grams([asked])[1].buckets.tolist()
+        assert not set(word) <= known
+        for text in (f"{asked} this: {about}", f"{about}\n\nNow please {asked}"):
+            assert set(word) <= set(count_grams([text])[1].buckets.tolist())
+    assert surface(f"{about}?")[SURFACE_NAMES.index("ends_with_question")] == 1.0
+
+
+def test_the_whole_length_of_a_long_text_is_measured() -> None:
+    lengths = [surface("word " * count)[SURFACE_NAMES.index("length")] for count in (2_000, 20_000)]
+    np.testing.assert_allclose(lengths, np.log1p([10_000, 100_000]))
+
+
+def test_answers_to_long_questions_teach_directions() -> None:
+    subjects = ["matrix determinant vector", "fever cough dosage", "clause verdict appeal"]
+    texts = [f"question {number} " + "of no other matter " * 250 for number in range(FEWEST_ANSWERED)]
+    mixed = [subjects[number % 3] for number in range(len(texts))]
+    same = [subjects[0]] * len(texts)
+    first, second = (
+        TextFeatures.fit(texts, dimensions=8, rows=1_000, seed=0, answers=answers).directions
+        for answers in (mixed, same)
+    )
+    assert not np.allclose(first, second)
