@@ -119,3 +119,17 @@ def test_answers_to_long_questions_teach_directions() -> None:
         for answers in (mixed, same)
     )
     assert not np.allclose(first, second)
+
+
+def test_directions_hold_what_the_best_ones_of_their_number_would() -> None:
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdefghijklmnop"), 5)) for _ in range(400)]
+    texts = [" ".join(random.choice(words, 12)) for _ in range(400)]
+    found = TextFeatures.fit(texts, dimensions=60, rows=1_000, seed=0)
+    apart = TextFeatures(
+        found.index, found.rarity, np.eye(len(found.rarity), dtype=np.float32), found.centre, found.spread
+    )
+    weighted = apart.transform(texts)[0][:, : apart.dimensions]
+    strengths = np.linalg.svd(weighted, compute_uv=False) ** 2
+    held = (found.transform(texts)[0][:, : found.dimensions] ** 2).sum()
+    assert held > 0.97 * strengths[: found.dimensions].sum()
