@@ -28,7 +28,7 @@ from flywheel_core.learn.policy import Policy
 from flywheel_core.learn.router import Router, state_arrays
 from flywheel_core.learn.targets import restored
 
-FORMAT = 1
+FORMAT = 2
 SUMS = "SHA256SUMS"
 PARAMETERS = "parameters.npz"
 CANARY = "canary.json"

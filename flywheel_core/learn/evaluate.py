@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.errors import NoDataError
+from flywheel_core.learn.charges import by_length, charged, lengths_of
 from flywheel_core.learn.examples import Examples, filled
 from flywheel_core.learn.measures import (
     calibration_bins,
@@ -24,6 +25,7 @@ from flywheel_core.learn.measures import (
 from flywheel_core.learn.resampling import bounded, interval, means_in, resamples, saved
 from flywheel_core.learn.router import Decision, Router
 from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.targets import Doubles
 
 WORST = 20
 """Questions with the largest regret that are kept."""
@@ -108,7 +110,7 @@ class _Judged:
         self.paid = {name: filled(table) for name, table in known.items() if self.told[name].any()}
         picked = examples.scores[np.arange(len(examples)), self.chosen]
         self.within = picked >= examples.scores.max(axis=1) - settings.confidence_tolerance
-        self.factors, self.along = curve_choices(self.expected, self.costs)
+        self.factors, self.along = curve_choices(self.expected, _foretold(examples))
 
     def figures(self, rows: NDArray[np.intp]) -> dict[str, Any]:
         """Means over some questions, with intervals."""
@@ -206,6 +208,13 @@ class _Judged:
             for row in order
             if regret[row] > 0
         ]
+
+
+def _foretold(examples: Examples) -> Doubles:
+    """What each model's answer would be expected to cost by the length of the prompt, (n, m)."""
+    lengths = lengths_of(examples.texts)
+    values, slopes, seen = by_length(examples.costs, lengths)
+    return charged(values, slopes, seen.beyond_usual(lengths))
 
 
 def _shares(names: Sequence[str]) -> Mapping[str, float]:

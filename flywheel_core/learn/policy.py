@@ -8,19 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from flywheel_core.learn.charges import Lengths, charged
 from flywheel_core.learn.reasons import ROUTER, SINGLE, THIN, UNFAMILIAR
 from flywheel_core.learn.targets import Doubles
 
 _CODES = (ROUTER, THIN, UNFAMILIAR, SINGLE)
 _EVEN = (0.0, 0.0, 0.0)
+_NO_LENGTHS = Lengths()
 
 
 @dataclass(frozen=True)
 class Policy:
     """What turns forecasts into a choice; all of it plain numbers.
 
-    best: number of the best single model; prices: (m,) utility that a model's cost and wait take away; costs: (m,) in
-    currency; advantage: utility that another model must be ahead of the best single one; known_share: n-grams of a text
+    best: number of the best single model; prices: (m,) utility that a model's cost and wait take away at the usual length of a
+    prompt, price_slopes: (m,) what each further byte takes; costs, cost_slopes: (m,) the same in currency; lengths: of the training
+    prompts; advantage: utility that another model must be ahead of the best single one; known_share: n-grams of a text
     that must be known; always_single: whether nothing is chosen at all; confidence: (intercept, lead, score) of a
     logistic model of the choice being within tolerance of the best.
     """
@@ -34,16 +37,26 @@ class Policy:
     known_share: float
     always_single: bool
     confidence: tuple[float, float, float] = _EVEN
+    price_slopes: tuple[float, ...] = ()
+    cost_slopes: tuple[float, ...] = ()
+    lengths: Lengths = _NO_LENGTHS
+
+    def charges(self, lengths: Doubles) -> Doubles:
+        """Utility that each model's cost and wait take away, (n, m). lengths: (n,), of the prompts, in bytes."""
+        return self._at(self.prices, self.price_slopes, lengths)
+
+    def _at(self, values: tuple[float, ...], slopes: tuple[float, ...], lengths: Doubles) -> Doubles:
+        return charged(values, slopes or (0.0,) * len(values), self.lengths.beyond_usual(lengths))
 
     def choose(
-        self, scores: Doubles, evidence: Doubles, known: NDArray[np.floating]
+        self, scores: Doubles, evidence: Doubles, known: NDArray[np.floating], lengths: Doubles
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Number of the chosen model and of the reason in `reasons.REASONS`, both (n,).
 
-        scores, evidence: (n, m); known: (n,), share of n-grams that the training texts had.
+        scores, evidence: (n, m); known: (n,), share of n-grams that the training texts had; lengths: (n,), of the prompts, in bytes.
         """
         rows = np.arange(len(scores))
-        utilities = scores - np.asarray(self.prices)
+        utilities = scores - self.charges(lengths)
         if self.always_single:
             return np.full(len(scores), self.best), np.full(len(scores), _CODES.index(SINGLE))
         eligible = evidence >= self.min_evidence
@@ -51,11 +64,12 @@ class Policy:
         barred = np.where(eligible, utilities, -np.inf)
         top = barred.max(axis=1)
         tied = barred >= top[:, None] - self.tie_tolerance
-        costs = np.where(tied, np.asarray(self.costs), np.inf)
+        foretold = self._at(self.costs, self.cost_slopes, lengths)
+        costs = np.where(tied, foretold, np.inf)
         cheapest = costs <= costs.min(axis=1, keepdims=True)
         chosen = np.where(cheapest, barred, -np.inf).argmax(axis=1)
         ahead = utilities[rows, chosen] - utilities[:, self.best]
-        cheaper = np.asarray(self.costs)[chosen] < self.costs[self.best]
+        cheaper = foretold[rows, chosen] < foretold[:, self.best]
         kept = (ahead > self.advantage) | (cheaper & (ahead >= -self.tie_tolerance))
         chosen = np.where(kept, chosen, self.best)
         reasons = np.where((chosen == self.best) & ~eligible[rows, utilities.argmax(axis=1)], 1, 0)
@@ -77,10 +91,9 @@ class Policy:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The opposite of `to_json`. Raises KeyError or TypeError when it is something else."""
         lists: dict[str, Any] = {
-            key: tuple(values[key]) if key in ("prices", "costs", "confidence") else values[key]
-            for key in values
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
-        return cls(**lists)
+        return cls(**{**lists, "lengths": Lengths(**values["lengths"])})
 
 
 def reason_names(codes: NDArray[np.intp]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel_core.learn.charges import lengths_of
 from flywheel_core.learn.ensemble import Ensemble, ridge_table
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
@@ -95,15 +96,16 @@ class Router:
 
     def utilities(self, prompts: Sequence[str]) -> Doubles:
         """Expected utility per prompt and model, (n, m)."""
-        utilities: Doubles = self.forecast(prompts).scores - np.asarray(self.policy.prices)
+        utilities: Doubles = self.forecast(prompts).scores - self.policy.charges(lengths_of(prompts))
         return utilities
 
     def decide_all(self, prompts: Sequence[str]) -> list[Decision]:
         """One decision a prompt, in their order."""
         decisions: list[Decision] = []
         for start in range(0, len(prompts), _CHUNK):
-            found = self.forecast(prompts[start : start + _CHUNK])
-            chosen, reasons = self.policy.choose(found.scores, found.evidence, found.known)
+            part = prompts[start : start + _CHUNK]
+            found, lengths = self.forecast(part), lengths_of(part)
+            chosen, reasons = self.policy.choose(found.scores, found.evidence, found.known, lengths)
             confidences = self.policy.confidences(found.scores, chosen).tolist()
             decisions += [
                 Decision(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CHARS = 2_000
+MAX_CHARS = 4_000
 CHAR_LENGTHS = range(2, 5)
 BUCKET_BITS = 18
 BUCKETS = 1 << BUCKET_BITS

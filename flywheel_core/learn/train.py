@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
+from flywheel_core.learn.charges import by_length, lengths_of
 from flywheel_core.learn.ensemble import fit_ensemble
-from flywheel_core.learn.examples import Examples, trainable, usual
+from flywheel_core.learn.examples import Examples, trainable
 from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.labels import Trained, label_classifier, scores_by_label
@@ -64,8 +65,11 @@ class _Training:
         self.categories = tuple(categories.get(model, GENERAL) for model in examples.models)
         self.utilities = examples.utilities(settings)
         self.means, self.ease, self.differences = split_scores(examples.scores, examples.weights)
-        self.costs = usual(examples.costs)
-        self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * usual(examples.waits)
+        self.lengths = lengths_of(examples.texts)
+        self.costs, self.cost_slopes, self.seen = by_length(examples.costs, self.lengths)
+        waits, wait_slopes, _ = by_length(examples.waits, self.lengths)
+        self.prices = settings.lambda_cost * self.costs + settings.lambda_latency * waits
+        self.price_slopes = settings.lambda_cost * self.cost_slopes + settings.lambda_latency * wait_slopes
         self.best = self._steadiest(candidates)
 
     def _steadiest(self, candidates: Sequence[str] | None) -> int:
@@ -153,7 +157,8 @@ class _Training:
         """The policy with the lead over the best single model that gains most with cross-fitted scores, and that gain."""
         gains = {}
         for advantage in ADVANTAGES:
-            chosen, _ = replace(policy, advantage=advantage).choose(scores, evidence, np.ones(len(scores)))
+            trial = replace(policy, advantage=advantage)
+            chosen, _ = trial.choose(scores, evidence, np.ones(len(scores)), self.lengths)
             gains[advantage] = self._gain(chosen)
         best = max(gains, key=lambda value: (round(gains[value][0], 12), value))
         return replace(policy, advantage=best), gains[best]
@@ -206,6 +211,9 @@ class _Training:
             min(self.settings.min_evidence, len(self.examples) / 40),
             known_share,
             always_single,
+            price_slopes=tuple(self.price_slopes.tolist()),
+            cost_slopes=tuple(self.cost_slopes.tolist()),
+            lengths=self.seen,
         )
 
     def _router(self, policy: Policy) -> Router:
@@ -235,7 +243,7 @@ class _Training:
     def _trained(self, router: Router, scores: Doubles, evidence: Doubles | None = None) -> Trained:
         """The router with its confidence set by cross-fitted scores."""
         counts = np.full(scores.shape, np.inf) if evidence is None else evidence
-        chosen, _ = router.policy.choose(scores, counts, np.ones(len(scores)))
+        chosen, _ = router.policy.choose(scores, counts, np.ones(len(scores)), self.lengths)
         confidence = fit_confidence(
             scores, self.examples.scores, chosen, self.examples.weights, self.settings.confidence_tolerance
         )

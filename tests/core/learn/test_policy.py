@@ -1,10 +1,12 @@
 """The policy: best utility, cheaper of equals, best single model in doubt, and a confidence that comes true."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from flywheel_core.learn.charges import Lengths
 from flywheel_core.learn.policy import Policy, fit_confidence, reason_names
 
 POLICY = Policy(
@@ -20,9 +22,11 @@ POLICY = Policy(
 
 
 def _choice(
-    policy: Policy, scores: list[float], evidence: float = 100.0, known: float = 1.0
+    policy: Policy, scores: list[float], evidence: float = 100.0, known: float = 1.0, length: float = 100.0
 ) -> tuple[int, str]:
-    chosen, reasons = policy.choose(np.array([scores]), np.full((1, 3), evidence), np.array([known]))
+    chosen, reasons = policy.choose(
+        np.array([scores]), np.full((1, 3), evidence), np.array([known]), np.array([length])
+    )
     return int(chosen[0]), reason_names(reasons)[0]
 
 
@@ -48,8 +52,36 @@ def test_thin_evidence_and_unfamiliar_text_go_to_the_best_single_model() -> None
     assert _choice(POLICY, [0.5, 0.9, 0.4], known=0.2) == (0, "unfamiliar")
 
 
+BY_LENGTH = replace(
+    POLICY,
+    prices=(0.1, 0.1, 0.1),
+    price_slopes=(0.0, 0.001, -0.01),
+    cost_slopes=(0.0, 0.02, 0.0),
+    lengths=Lengths(shortest=50.0, usual=100.0, longest=400.0),
+)
+
+
+def test_what_a_model_takes_away_grows_with_the_prompt() -> None:
+    assert _choice(BY_LENGTH, [0.5, 0.6, 0.0], length=100.0) == (1, "router")
+    assert _choice(BY_LENGTH, [0.5, 0.6, 0.0], length=300.0) == (0, "router")
+    assert _choice(BY_LENGTH, [0.5, 0.69, 0.0], length=300.0) == (0, "router")
+    assert _choice(BY_LENGTH, [0.5, 0.85, 0.0], length=100_000.0) == (1, "router"), (
+        "as for the longest one known"
+    )
+    assert BY_LENGTH.charges(np.array([0.0, 300.0])) == pytest.approx(
+        np.array([[0.1, 0.05, 0.6], [0.1, 0.3, 0.0]])
+    )
+
+
+def test_the_cheaper_of_near_ties_is_the_one_that_is_cheaper_at_that_length() -> None:
+    ties = replace(BY_LENGTH, price_slopes=(0.0, 0.0, 0.0))
+    assert _choice(ties, [0.6, 0.6, 0.0], length=100.0) == (1, "router")
+    assert _choice(ties, [0.6, 0.6, 0.0], length=200.0) == (0, "router")
+
+
 def test_a_policy_survives_json() -> None:
-    assert Policy.from_json(POLICY.to_json()) == POLICY
+    for policy in (POLICY, BY_LENGTH):
+        assert Policy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
 
 
 def test_confidence_comes_true() -> None:
