@@ -126,7 +126,8 @@ def load_router(folder: Path) -> Router:
         facts = json.loads(content[MANIFEST])
         if facts["format"] != FORMAT:
             raise RouterError(
-                f"router {folder.name} has format {facts['format']}, this release reads {FORMAT}"
+                f"router {folder.name} has format {facts['format']}, this release reads {FORMAT}",
+                hint="put one of this release into service: flywheel train --no-judge, then flywheel router promote VERSION",
             )
         if facts["version"] != folder.name:
             raise RouterError(

@@ -174,6 +174,14 @@ def test_a_router_that_goes_by_the_name_of_another_is_refused(folder: Path) -> N
         load_router(folder)
 
 
+def test_a_router_of_another_release_is_refused_with_a_way_on(folder: Path) -> None:
+    facts = json.loads((folder / "router.json").read_bytes())
+    _rewrite(folder, "router.json", json.dumps({**facts, "format": 1}).encode())
+    with pytest.raises(RouterError, match="has format 1, this release reads 2") as told:
+        load_router(folder)
+    assert "flywheel router promote VERSION" in str(told.value.hint)
+
+
 def test_scores_that_are_no_numbers_are_not_those_of_the_training(folder: Path) -> None:
     canary = json.loads((folder / "canary.json").read_bytes())
     first = canary["decisions"][0]
