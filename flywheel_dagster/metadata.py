@@ -18,6 +18,8 @@ MAX_CELL_CHARS = 80
 BAR_CHARS = 24
 """Width of a bar drawn in text. The UI shows Markdown of less than 1,000 characters at once, a picture after a click."""
 MAX_NAMED = 10
+MAX_ROWS = 500
+"""Rows of a table that are shown: Dagster keeps what it shows, each night's again."""
 MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
 LOADING_MARKS = frozenset("\\[<")
 """Without these Markdown has neither pictures nor links nor tags: a picture's address would be asked by whoever looks at it."""
@@ -89,15 +91,18 @@ def spans(days: Sequence[date]) -> str:
 
 
 def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table; numbers to the right, cells on one line and at most 80 characters. Without rows: `none`."""
+    """A Markdown table of the first `MAX_ROWS` rows; numbers to the right, cells on one line and at most 80 characters. Without rows:
+    `none`."""
     if not rows:
         return dg.MetadataValue.md("none")
     numeric = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
     lines = [
         "| " + " | ".join(headers) + " |",
         "| " + " | ".join("---:" if right else "---" for right in numeric) + " |",
-        *("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows),
+        *("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows[:MAX_ROWS]),
     ]
+    if len(rows) > MAX_ROWS:
+        lines += ["", f"and {len(rows) - MAX_ROWS:,} more"]
     return dg.MetadataValue.md("\n".join(lines))
 
 
@@ -108,7 +113,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def frame(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A frame as a Markdown table, every row of it."""
+    """A frame as a Markdown table, see `rows_of`."""
     return rows_of(table.columns, table.rows())
 
 

@@ -15,6 +15,7 @@ from flywheel_core.config import Config, Dataset, Operations, Storage
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.tables import DAILY_TABLES, read_table
+from flywheel_dagster import metadata
 from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.checks import newest_is_recent
 from flywheel_dagster.definitions import build_defs
@@ -254,6 +255,20 @@ def test_names_from_outside_show_no_picture_and_lead_nowhere(
     assert not found & {"image", "link_open", "html_inline", "html_block"}
     assert "seen" in shown
     assert shown.endswith("and 20 more")
+
+
+def test_a_flood_of_invented_models_does_not_fill_dagsters_storage(
+    config: Config, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "MAX_ROWS", 20)
+    strange: list[Any] = [point(DAY, number) for number in range(30)]
+    for number, one in enumerate(strange):
+        one["responses"] |= {f"invented-{number}": {"model": "m", "answer": "42"}}
+        one["scores"] |= {f"invented-{number}": 0.5}
+    write_raw(layout, DAY, strange)
+    shown = _metadata(_run(config, instance, DAY), "model_leaderboard")["table"]
+    assert shown.count("\n| ") == 21
+    assert shown.endswith(f"and {30 + len(MODELS) - 20} more")
 
 
 def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
