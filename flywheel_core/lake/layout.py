@@ -177,7 +177,8 @@ def sync_folder(folder: Path) -> None:
 def own_folder(folder: Path) -> None:
     """Make a folder and the parents that it lacks, closed to other users: what lies in them is questions and answers. Raises OSError."""
     if not folder.is_dir():
-        own_folder(folder.parent)
+        if not folder.parent.exists():  # a parent that is no folder is named by what follows
+            own_folder(folder.parent)
         folder.mkdir(mode=0o750, exist_ok=True)
 
 
