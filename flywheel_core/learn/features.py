@@ -8,7 +8,7 @@ more words what a question is about. What question and answers together are abou
 directions, so that a decision needs the question alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -19,7 +19,15 @@ from sklearn.utils.extmath import randomized_svd
 
 from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.learn.linear import MultiRidge
-from flywheel_core.learn.text import BUCKETS, SURFACE_NAMES, Counts, count_grams, excerpt, surface
+from flywheel_core.learn.text import (
+    BUCKETS,
+    SURFACE_NAMES,
+    Counts,
+    count_all_grams,
+    count_grams,
+    excerpt,
+    surface,
+)
 
 Floats = NDArray[np.float32]
 ARRAYS = ("index", "rarity", "directions", "centre", "spread")
@@ -81,7 +89,7 @@ class TextFeatures:
         if not texts:
             raise NoDataError("there is no text to learn features from")
         sample = [texts[at] for at in sample_of(len(texts), rows, seed)]
-        index, rarity, weighted = _learned(sample)
+        index, rarity, weighted = _learned(sample, count_grams)
         rank = max(1, min(dimensions, min(weighted.shape) // 2))
         directions = _main_directions(weighted, rank, seed)
         if answers is not None:
@@ -198,12 +206,10 @@ def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Float
 
 
 def _learned(
-    texts: Sequence[str], *, whole: bool = False
+    texts: Sequence[str], count: Callable[[Sequence[str]], tuple[Counts, Counts]]
 ) -> tuple[NDArray[np.int32], Floats, sparse.csr_matrix]:
     """Which n-grams count, how rare each is, and the texts' own weighted ones."""
-    pairs = [
-        count_grams(texts[start : start + _CHUNK], whole=whole) for start in range(0, len(texts), _CHUNK)
-    ]
+    pairs = [count(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
     index = np.full((len(_MOST_COLUMNS), BUCKETS), -1, dtype=np.int32)
     rarities: list[Floats] = []
     columns = 0
@@ -232,7 +238,7 @@ def _with_taught(
     if len(heard) < FEWEST_ANSWERED:
         return directions
     drawn = np.sort(np.random.default_rng(seed).permutation(heard)[:rows])
-    _, _, both = _learned([f"{excerpt(texts[row])}\n{answers[row]}" for row in drawn], whole=True)
+    _, _, both = _learned([f"{excerpt(texts[row])}\n{answers[row]}" for row in drawn], count_all_grams)
     subjects = both @ _main_directions(both, min(TAUGHT, directions.shape[1]), seed)
     subjects /= np.maximum(np.linalg.norm(subjects, axis=1, keepdims=True), 1e-9)
     alone = np.concatenate(

@@ -109,10 +109,14 @@ def excerpt(text: str) -> str:
     return text if len(text) <= MAX_CHARS else f"{text[:half]}\n{text[-half:]}"
 
 
-def count_grams(texts: Sequence[str], *, whole: bool = False) -> tuple[Counts, Counts]:
-    """Counts of hashed runs of 2 to 4 characters, and of hashed words and signs. whole: of texts of any length all is read."""
-    read = texts if whole else [excerpt(text) for text in texts]
-    codes, owners = _joined([" " + _SPACE.sub(" ", text.casefold()).strip() + " " for text in read])
+def count_grams(texts: Sequence[str]) -> tuple[Counts, Counts]:
+    """Counts of hashed runs of 2 to 4 characters, and of hashed words and signs, in what is read of each text."""
+    return count_all_grams([excerpt(text) for text in texts])
+
+
+def count_all_grams(texts: Sequence[str]) -> tuple[Counts, Counts]:
+    """The same in whole texts, however long they are."""
+    codes, owners = _joined([" " + _SPACE.sub(" ", text.casefold()).strip() + " " for text in texts])
     bits = max(12, len(codes).bit_length())
     powers, inverse = _powers(int(_BASE), bits), _powers(_INVERSE, bits)
     sums = np.zeros(len(codes) + 1, dtype=np.uint64)

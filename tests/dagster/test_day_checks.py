@@ -1,0 +1,160 @@
+"""What the checks of a day and of its dataset tell, stop and show."""
+
+import re
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from markdown_it import MarkdownIt
+
+from flywheel_core.config import Config
+from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import read_table
+from flywheel_dagster import metadata
+from flywheel_dagster.assets import TRAINING_DATASET
+from tests.dagster.graphs import failed_checks, metadata_of, run_days
+from tests.dagster.points import MODELS, point, write_day, write_raw
+
+DAY = date(2026, 1, 5)
+
+
+def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
+    """One line in ten is broken: the day's examples would not stand for the day, so none are made."""
+    lines: list[object] = [point(DAY, number) for number in range(180)]
+    write_raw(layout, DAY, [*lines, *(f"broken {number}" for number in range(20))])
+    ran = run_days(config, instance, DAY)
+    assert not ran.success
+    assert failed_checks(ran) == {"rejected_share": "ERROR"}
+    (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert "20 of 200 lines rejected (10.00%); at most 5.00% is allowed; see the day's rejects" in (
+        failure.user_failure_data.description or ""
+    )
+    assert not layout.table("training_examples", DAY).exists()
+    assert read_table(layout, "rejects", [DAY]).height == 20, "what was rejected can be looked at"
+
+
+def test_one_torn_line_among_a_few_is_a_warning(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """A large share of few lines is no evidence: the day goes on."""
+    write_raw(layout, DAY, [*(point(DAY, number) for number in range(10)), "torn"])
+    ran = run_days(config, instance, DAY)
+    assert ran.success
+    assert failed_checks(ran)["rejected_share"] == "WARN"
+
+
+def test_a_model_nobody_knows_is_reported(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """It wins no label silently: the check names it."""
+    stranger = point(DAY, 0)
+    stranger["responses"] |= {"mystery": {"model": "mystery", "answer": "42"}}  # type: ignore[operator] # it is a dict
+    write_raw(layout, DAY, [stranger, *(point(DAY, number) for number in range(1, 40))])
+    ran = run_days(config, instance, DAY)
+    assert ran.success
+    assert failed_checks(ran) == {"models_mapped": "WARN"}
+    (told,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "models_mapped"]
+    assert "mystery" in str(told.description)
+
+
+def test_names_from_outside_show_no_picture_and_lead_nowhere(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """The UI shows descriptions as Markdown: a picture in a model's name would be fetched by whoever looks at it."""
+    marks = "![seen](http://evil.example/?you) [here](http://evil.example) <img src='http://evil.example'> \\![a](b)"
+    strange: list[Any] = [point(DAY, number) for number in range(30)]
+    for number, one in enumerate(strange):
+        one["responses"] |= {f"{number} {marks}": {"model": "m", "answer": "42"}}
+    write_raw(layout, DAY, strange)
+    ran = run_days(config, instance, DAY)
+    (told,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "models_mapped"]
+    shown = str(told.description)
+    found = {inner.type for token in MarkdownIt().parse(shown) for inner in (token, *(token.children or ()))}
+    assert not found & {"image", "link_open", "html_inline", "html_block"}
+    assert "seen" in shown
+    assert shown.endswith("and 20 more")
+
+
+def test_a_flood_of_invented_models_does_not_fill_dagsters_storage(
+    config: Config, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "MAX_ROWS", 20)
+    strange: list[Any] = [point(DAY, number) for number in range(30)]
+    for number, one in enumerate(strange):
+        one["responses"] |= {f"invented-{number}": {"model": "m", "answer": "42"}}
+        one["scores"] |= {f"invented-{number}": 0.5}
+    write_raw(layout, DAY, strange)
+    shown = metadata_of(run_days(config, instance, DAY), "model_leaderboard")["table"]
+    assert shown.count("\n| ") == 21
+    assert shown.endswith(f"and {30 + len(MODELS) - 20} more")
+
+
+def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
+    """A week of all kinds, then a day of nothing but mathematics."""
+    for ahead in range(3):
+        write_day(layout, DAY + timedelta(days=ahead))
+    odd = DAY + timedelta(days=3)
+    write_day(layout, odd, best="qwen-math-7b")
+    ran = run_days(config, instance, DAY, odd)
+    assert ran.success
+    (drift,) = [
+        one for one in ran.get_asset_check_evaluations() if one.check_name == "label_drift" and not one.passed
+    ]
+    assert drift.partition == odd.isoformat()
+    assert drift.metadata["distance"].value == pytest.approx(0.8)
+
+
+def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """The comparison leaves the damaged day out, says which it is, and the day's tables are made."""
+    bad, good, day = (DAY + timedelta(days=ahead) for ahead in range(3))
+    for one in (bad, good, day):
+        write_day(layout, one)
+    assert run_days(config, instance, bad, good).success
+    layout.table("label_distribution", bad).write_bytes(b"no Parquet")
+    ran = run_days(config, instance, day)
+    assert ran.success
+    (drift,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "label_drift"]
+    assert not drift.passed
+    assert f"the table of {bad} cannot be read" in str(drift.description)
+    assert drift.metadata["distance"].value == 0.0
+
+
+def test_too_few_examples_are_red_and_stop_nothing(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """A young installation has small datasets: the check says so every night, the run goes through."""
+    write_day(layout, DAY, count=5)
+    ran = run_days(config, instance, DAY)
+    assert ran.success
+    assert failed_checks(ran) == {"enough_examples": "ERROR"}
+
+
+def test_a_source_that_floods_a_label_is_capped_and_shown(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """A warning with its name, and the figures on the dataset's page."""
+    flood = [{**point(DAY, number, best=MODELS[1]), "source": "loud"} for number in range(1_000, 1_400)]
+    write_raw(layout, DAY, [*(point(DAY, number) for number in range(40)), *flood])
+    ran = run_days(config, instance, DAY)
+    assert ran.success
+    assert failed_checks(ran) == {"groups_within_share": "WARN"}
+    dataset = metadata_of(ran, TRAINING_DATASET)
+    assert dataset["left_out_by_group_cap"] > 0
+    assert re.search(r"\| source \| loud \| math \| +\d+ \| +200 \|", dataset["group_caps"])
+
+
+def test_a_damaged_dataset_blocks_what_trains_on_it(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """A version is immutable: a file that changed under it is found, not used."""
+    write_day(layout, DAY)
+    assert run_days(config, instance, DAY).success
+    (train,) = layout.datasets.glob("*/train.jsonl")
+    train.write_bytes(train.read_bytes()[:-10])
+    ran = run_days(config, instance, DAY)
+    assert not ran.success
+    assert failed_checks(ran) == {"files_verify": "ERROR"}
