@@ -1,5 +1,5 @@
-"""What asking a model costs and how long it takes, foretold from the length of the prompt: prices are per token, so that a model
-that is twice as dear for a question is dear by cents for a long document."""
+"""What asking a model costs and how long it takes, foretold from the length of the prompt. Prices are per token: the difference
+between two models is small for a question and large for a long document, and their means tell of neither."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
