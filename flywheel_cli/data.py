@@ -15,7 +15,7 @@ from flywheel_cli.options import (
     pass_settings,
     settings_options,
 )
-from flywheel_cli.output import print_json, print_table, progress, say_empty, say_rejects, size
+from flywheel_cli.output import print_json, print_table, progress, say_empty, say_rejects, size, some
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.first_day import days_before_first, days_to_come
@@ -101,7 +101,7 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
     unknown = sorted({model for result in results for model in result.unknown_models})
     if unknown:
         click.echo(
-            f"models without a category, which win no label: {', '.join(unknown)}; give them models.NAME.category"
+            f"models without a category, which win no label: {some(unknown)}; give them models.NAME.category"
         )
     say_empty([result.day for result in results if not result.files])
     _say_early((result.day for result in results if result.files), settings)

@@ -12,7 +12,7 @@ import duckdb
 
 from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_rows, print_table, shown, size
+from flywheel_cli.output import print_json, print_rows, print_table, shown, size, some
 from flywheel_core.errors import RouterError, UsageError
 from flywheel_core.lake.first_day import days_before_first
 from flywheel_core.lake.layout import write_atomically
@@ -239,9 +239,13 @@ def print_summary(summary: Summary) -> None:
             row.latency_p50,
             row.latency_p95,
         )
-        for row in summary.models
+        for row in summary.shown_models
     ]
     print_table(("model", "responses", "score", "won", "failed", "p50 ms", "p95 ms"), models, title="Models")
+    if len(models) < len(summary.models):
+        click.echo(
+            f"the {len(models)} with the most responses of {len(summary.models):,}; --json shows all\n"
+        )
     quality = [
         ("data points", summary.points),
         ("with a label", summary.labelled),
@@ -256,7 +260,7 @@ def print_summary(summary: Summary) -> None:
         ),
         ("spend on models", summary.model_spend),
         ("spend on the scorer", summary.scorer_spend),
-        ("models without a category", ", ".join(summary.unknown_models) or None),
+        ("models without a category", some(summary.unknown_models) or None),
     ]
     print_table(("figure", "value"), [(name, shown(value)) for name, value in quality], title="Quality")
     bins = len(summary.score_histogram)

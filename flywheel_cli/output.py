@@ -19,8 +19,8 @@ PLAIN_WIDTH = 80
 READABLE_COLUMNS = 6
 """Columns of the screen below which a wrapped cell can no longer be read."""
 
-NAMED_DAYS = 5
-"""How many days a message names one by one."""
+NAMED = 5
+"""How many days or models a message names one by one."""
 
 PLAIN_PROGRESS_SECONDS = 5.0
 """How often progress is told in plain lines."""
@@ -133,11 +133,15 @@ def say_rejects(by_code: Mapping[str, int]) -> None:
 
 
 def say_empty(days: Sequence[date]) -> None:
-    """Name the days that were made without any raw file, at most five of them; nothing when there is none."""
+    """Name the days that were made without any raw file; nothing when there is none."""
     if days:
-        further = f" and {len(days) - NAMED_DAYS} more" if len(days) > NAMED_DAYS else ""
-        named = ", ".join(str(day) for day in days[:NAMED_DAYS])
-        click.echo(f"days without a raw file: {named}{further}", err=True)
+        click.echo(f"days without a raw file: {some(days)}", err=True)
+
+
+def some(names: Sequence[object]) -> str:
+    """Days or models for a sentence, at most five of them: `a, b, c, d, e and 3 more`."""
+    further = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(str(name) for name in names[:NAMED]) + further
 
 
 def _cell(value: Any) -> Any:

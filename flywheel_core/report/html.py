@@ -20,8 +20,8 @@ def page(summary: Summary, *, made_at: datetime) -> str:
 
 def _charts(summary: Summary) -> dict[str, str]:
     days = [f"{day:%m-%d}" for day in summary.days]
-    scored = [model for model in summary.models if model.mean_score is not None]
-    timed = [model for model in summary.models if model.latency_p50 is not None]
+    scored = [model for model in summary.shown_models if model.mean_score is not None]
+    timed = [model for model in summary.shown_models if model.latency_p50 is not None]
     return {
         "labels": bar_chart(
             [(row.label, row.examples) for row in summary.labels],

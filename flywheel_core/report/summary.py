@@ -18,6 +18,8 @@ from flywheel_core.lake.tables import query_table, read_table
 MARGIN_BINS = 10
 MAX_REJECTS = 20
 """How many rejected lines a summary names."""
+MAX_MODELS = 100
+"""How many models pages and terminal show; `models` holds all."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,13 @@ class Summary:
     rejected: int
     rejects_by_code: dict[str, int]
     rejects: tuple[RejectFacts, ...]
+
+    @property
+    def shown_models(self) -> tuple[ModelFacts, ...]:
+        """The `MAX_MODELS` with the most responses, in the order of `models`: a source that invents names fills no page."""
+        busiest = sorted(self.models, key=lambda model: (-model.responses, model.model))[:MAX_MODELS]
+        names = {model.model for model in busiest}
+        return tuple(model for model in self.models if model.model in names)
 
 
 def summarise(layout: Layout, days: Sequence[date]) -> Summary:

@@ -14,7 +14,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.report.html import page
 from flywheel_core.report.overview import DayFacts, overview
-from flywheel_core.report.summary import Summary, summarise
+from flywheel_core.report.summary import MAX_MODELS, Summary, summarise
 from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
 from tests.core.report.reader import Reader
 
@@ -178,3 +178,18 @@ def test_names_and_messages_cannot_become_markup(hostile: Summary) -> None:
     reader = Reader(page(hostile, made_at=MADE))
     assert "script" not in reader.tags
     assert "alert(1)" in " ".join(reader.words)
+
+
+def test_invented_models_fill_no_page(both: Summary) -> None:
+    invented = [
+        replace(both.models[0], model=f"invented-{n}", responses=1, mean_score=1.0) for n in range(3_000)
+    ]
+    names = tuple(model.model for model in invented)
+    flooded = replace(both, models=(*invented, *both.models), unknown_models=names)
+    shown = {model.model for model in flooded.shown_models}
+    assert len(shown) == MAX_MODELS
+    assert {model.model for model in both.models if model.responses > 1} <= shown
+    text = page(flooded, made_at=MADE)
+    assert len(set(re.findall(r"invented-\d+", text))) < MAX_MODELS + 10
+    assert f"The {MAX_MODELS} with the most responses of {len(flooded.models):,}" in text
+    assert "invented-9 and 2,990 more." in text
