@@ -18,21 +18,26 @@ Mark = tuple[int, int, int] | None
 async def watch_file(path: Path, changed: Callable[[], Awaitable[None]], known: Mark) -> None:
     """Call `changed` after each change of `path`, until cancelled. known: `mark_of` it when it was last read.
 
-    A file that is being written is left alone until it has looked the same twice. What `changed` refuses by raising
-    FlywheelError is logged; the file is looked at again after its next change.
+    A file that is being written is left alone until it has looked the same twice. What `changed` refuses by raising is
+    logged, and so is a file that is gone; the file is looked at again after its next change.
     """
     seen = known
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         now = mark_of(path)
         settled, seen = now == seen, now
-        if now is None or now == known or not settled:
+        if now == known or not settled:
             continue
         known = now
+        if now is None:
+            logger.warning("file_gone", extra={"file": str(path), "in_force": "what was read from it last"})
+            continue
         try:
             await changed()
         except FlywheelError as error:
             logger.error("change_refused", extra={"file": str(path), "reason": str(error)})
+        except Exception:
+            logger.exception("change_not_taken", extra={"file": str(path)})
 
 
 def mark_of(path: Path) -> Mark:

@@ -37,6 +37,16 @@ def test_a_bad_edit_is_refused_and_reported(outside: Outside, start: Start) -> N
     assert gateway.metric("flywheel_gateway_configuration_refused") == 0
 
 
+def test_a_file_that_is_gone_is_said_and_serves_on_until_it_is_back(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    gateway.config_file.unlink()
+    until(lambda: "file_gone" in gateway.log())
+    assert gateway.chat().headers["x-flywheel-model"] == "big"
+    gateway.write_config(outside.config(routing__default_model="math"))
+    until(lambda: gateway.chat().headers["x-flywheel-model"] == "math")
+    assert gateway.log().count("file_gone") == 1
+
+
 def test_an_edit_that_leaves_collection_incomplete_changes_nothing(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     config = outside.config(routing__default_model="math")
