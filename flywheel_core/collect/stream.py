@@ -39,7 +39,7 @@ class StreamReader:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._texts: list[str] = []
         self._kept = 0
         self._finish_reason: str | None = None
@@ -52,18 +52,20 @@ class StreamReader:
         self._kept += len(piece)
         if self._kept > MAX_ANSWER_BYTES:
             self._error = "body_too_large"
-            self._rest = b""
+            self._rest.clear()
             return
-        lines = _LINE_END.split(self._rest + piece)
-        self._rest = lines.pop()
-        for line in lines:
-            self._take(line)
+        *ended, rest = _LINE_END.split(piece)
+        for end in ended:
+            self._rest += end
+            self._take(bytes(self._rest))
+            self._rest.clear()
+        self._rest += rest
 
     def answer(self) -> Answer:
         """What the stream held so far. A stream without `[DONE]` or finish reason is truncated."""
         if self._rest:
-            self._take(self._rest, whole=False)
-            self._rest = b""
+            self._take(bytes(self._rest), whole=False)
+            self._rest.clear()
         text = "".join(self._texts)
         error = self._error
         if error is None and not self._done and self._finish_reason is None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel_core.collect.answer import ANSWER_ERRORS, Answer, read_answer
+from flywheel_core.collect import stream as stream_module
+from flywheel_core.collect.answer import ANSWER_ERRORS, MAX_ANSWER_BYTES, Answer, read_answer
 from flywheel_core.collect.scoring import code_of
 from flywheel_core.collect.stream import StreamReader
 from flywheel_core.records import NULL, DataPoint, Response, encode_point
@@ -146,6 +147,23 @@ def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
         b": comment\r\nevent: x\r\n" + delta("你好", None).replace(b"\n", b"\r\n") + delta("!", "stop") + DONE
     )
     assert read(stream, size).text == "你好!"
+
+
+def test_a_line_that_comes_in_thousands_of_pieces_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at again with each piece, as much as a stream may hold would take a minute."""
+    looked_at = []
+    line_end = stream_module._LINE_END
+
+    class Counted:
+        def split(self, piece: bytes) -> list[bytes]:
+            looked_at.append(len(piece))
+            return line_end.split(piece)
+
+    monkeypatch.setattr(stream_module, "_LINE_END", Counted())
+    text = "x" * (MAX_ANSWER_BYTES - 1_000)
+    events = delta(text) + delta("!", "stop") + DONE
+    assert read(events, 1_000).text == text + "!"
+    assert sum(looked_at) == len(events)
 
 
 @pytest.mark.parametrize(
