@@ -1,6 +1,9 @@
 """The gateway's own addresses: chat completions, models, routing without forwarding, collection without forwarding."""
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.types import Send
@@ -17,11 +20,16 @@ from flywheel_gateway.request import parse_chat, parse_object
 
 MAX_DECISION_ID = 128
 
+LARGE_BODY = 128 * 1024
+"""Bytes from which reading a body takes milliseconds: up to a second when it has a part every few bytes."""
+
+_Request = TypeVar("_Request")
+
 
 async def chat(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
     """POST /v1/chat/completions."""
     conversation = gateway.setup.config.data_collection.multi_turn
-    request = parse_chat(body, conversation=conversation)
+    request = await _read(partial(parse_chat, conversation=conversation), body)
     await gateway.chat(request, sender, send)
 
 
@@ -37,7 +45,7 @@ async def model(name: str, send: Send) -> None:
 
 async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
     """POST /v1/route: the decision about a chat body, or about `{"prompt": text}`, without asking a model."""
-    request = parse_object(body)
+    request = await _read(parse_object, body)
     conversation = gateway.setup.config.data_collection.multi_turn
     prompt = extract_prompt(request, conversation=conversation).text
     if not prompt:
@@ -57,7 +65,7 @@ async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> No
 
 async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
     """POST /v1/observe: collect a request that was answered elsewhere, reusing its answer."""
-    observed = parse_object(body)
+    observed = await _read(parse_object, body)
     request = observed.get("request")
     if not isinstance(request, dict):
         raise RequestError(
@@ -76,6 +84,11 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
     at, skipped = gateway.observe(request, served, sender, decision_id)
     reason = COLLECTING if skipped is None else skipped
     await send_json(send, 202, {"decision_id": at, "collected": skipped is None, "reason": reason})
+
+
+async def _read(parse: Callable[[bytes], _Request], body: bytes) -> _Request:
+    """What `parse` makes of a body; of a large one in a thread, so that others' requests go on beside it."""
+    return parse(body) if len(body) <= LARGE_BODY else await asyncio.to_thread(parse, body)
 
 
 def _model(gateway: Gateway, wanted: object) -> str:

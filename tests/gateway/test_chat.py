@@ -149,6 +149,10 @@ def test_what_the_model_says_against_a_request_reaches_the_client(outside: Outsi
         (b'{"messages": ["\xff"]}', "not JSON"),
         (b"[" * 100_000, "nested too deep"),
         (b'{"model": 7}', "model is not a string"),
+        (b"[" + b"[]," * 250_000, "too many values"),
+        pytest.param(
+            b'{"model": "' + b'\\"' * 1_000_000, "not JSON", id="a text without end, full of quotes"
+        ),
     ],
 )
 def test_an_unreadable_body_is_refused(outside: Outside, start: Start, body: bytes, words: str) -> None:
