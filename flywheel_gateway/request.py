@@ -15,7 +15,7 @@ from flywheel_core.prompt import extract_prompt
 MAX_PARTS = 400_000
 """How many texts, commas and openings of lists and objects a body may have: decoded, each may take a hundred bytes."""
 
-_PART = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[,\[{]', re.DOTALL)
+_PART = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
 """A text, also one without end: what were no part would be looked at again from each of the quotes in it."""
 _OPENING = (b'"', b",", b"[", b"{")
 _ANY = msgspec.json.Decoder()
