@@ -46,6 +46,11 @@ def day_of(unix_seconds: float) -> date:
     return date.fromordinal(_FIRST_OF_1970 + int(unix_seconds // 86_400))
 
 
+def first_second(day: date) -> float:
+    """The unix time at which a UTC day begins."""
+    return (day.toordinal() - _FIRST_OF_1970) * 86_400.0
+
+
 @dataclass(frozen=True)
 class Layout:
     """Every path under the data folder `root`. Makes folders only where it writes."""

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flywheel_core.config_promotion import Promotion
-from flywheel_core.lake.layout import Layout, day_of
+from flywheel_core.lake.layout import Layout, day_of, first_second
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import query_table
 from flywheel_core.learn.examples import Examples, read_examples
@@ -47,23 +47,31 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date, setting
     No more than `max_questions` of them, so that a night costs no more the longer a champion serves: the newest days are read
     until there are as many, and each of them gives as much as fits when all days of the window are to give alike, alike questions
     together, drawn by their hash. Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms).
+    One that does not say when it was received came in its day's first second: without a time it would judge every champion.
     """
     first = date.min if since is None else day_of(since)
     days = [day for day in layout.table_days("training_examples") if first <= day <= last_day]
     left = max(settings.max_questions, settings.min_questions, settings.window_questions)
     share = math.ceil(left / max(1, min(settings.window_days, len(days))))
-    fresh = pl.col("split") == "test"
-    if since is not None:
-        fresh &= pl.col("received_at") > since
     parts = []
     while days and left > 0:
-        rows = query_table(
-            layout, "training_examples", [days.pop()], lambda table: table.filter(fresh).select(COLUMNS)
-        )
+        rows = _fresh_of(layout, days.pop(), since)
         parts.append(_drawn(rows, min(share, left)))
         left -= parts[-1].height
     empty = pl.DataFrame(TABLES["training_examples"].empty_table()).select(COLUMNS)
     return pl.concat([empty, *reversed(parts)])
+
+
+def _fresh_of(layout: Layout, day: date, since: float | None) -> pl.DataFrame:
+    """The fresh questions of one day."""
+    received = pl.col("received_at").fill_null(first_second(day))
+    fresh = (pl.col("split") == "test") & (True if since is None else received > since)
+    return query_table(
+        layout,
+        "training_examples",
+        [day],
+        lambda table: table.filter(fresh).with_columns(received).select(COLUMNS),
+    )
 
 
 def _drawn(rows: pl.DataFrame, count: int) -> pl.DataFrame:

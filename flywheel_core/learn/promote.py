@@ -201,7 +201,8 @@ def _recent(found: Gains, settings: Promotion) -> Gains:
         return found
     order = np.sort(found.received)
     first = min(order[-1] - settings.window_days * 86_400, order[-least])
-    return found.pick(np.flatnonzero(found.received >= first))
+    newest = np.flatnonzero(found.received >= first)
+    return found.pick(newest) if len(newest) < len(order) else found
 
 
 def _slices(found: Gains, recent: Gains, settings: Promotion) -> tuple[Slice, ...]:

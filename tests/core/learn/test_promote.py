@@ -265,6 +265,15 @@ def test_what_gained_once_and_loses_of_late_is_not_promoted() -> None:
     assert "on the newest 1401 questions the mean gain is -" in verdict.reason
 
 
+def test_the_error_level_is_shared_only_where_there_are_two_bounds() -> None:
+    """While all questions came within the window the newest of them are all of them."""
+    random = np.random.default_rng(2033)
+    values = drawn(random, 1_500, 0.15, 0.05)
+    verdict = judge(gains(values, per_day=500), Looks(), SETTINGS)
+    assert (verdict.questions, verdict.recent_questions) == (1_500, 1_500)
+    assert verdict.lower == judge(gains(values), Looks(), SETTINGS).lower
+
+
 def test_days_with_few_questions_are_looked_at_with_those_before() -> None:
     found = gains(np.tile([1.0, 0.0], 2_000), per_day=10)
     assert judge(found, Looks(), SETTINGS).recent_questions == SETTINGS.window_questions

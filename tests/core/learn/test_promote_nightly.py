@@ -1,5 +1,6 @@
 """Nights on real tables: the first champion, challengers judged on test questions that came later, re-runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,29 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
     assert after["received_at"].min() > newest  # type: ignore[operator]  # a column of floats
     assert later.verdict == "not_yet"
     assert later.figures["questions"] == after.height < 200
+
+
+def test_questions_that_say_nothing_of_their_receipt_judge_one_champion_only(
+    layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raw files of the reference service have no time of receipt, but their name has the day of it."""
+    told = toy.points
+    monkeypatch.setattr(
+        toy,
+        "points",
+        lambda *of: [re.sub(rb'"received_at":[^,]+', b'"received_at":null', one) for one in told(*of)],
+    )
+    night(layout, settings, 0)
+    promoted = night(layout, settings, 1)
+    second, third = toy.days(3)[1:]
+    assert promoted.verdict == "promoted"
+    assert promoted.champion.since is not None
+    assert day_of(promoted.champion.since) == second
+    later = night(layout, settings, 2, challenger=toy.publish(layout, "worse", "coder", {}))
+    counts = [
+        fresh_questions(layout, since, third, Promotion()).height for since in (None, promoted.champion.since)
+    ]
+    assert later.figures["questions"] == counts[1] < counts[0] / 2
 
 
 def test_what_was_rejected_is_promoted_by_no_later_step(layout: Layout, settings: Config) -> None:
