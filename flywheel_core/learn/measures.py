@@ -12,6 +12,8 @@ from flywheel_core.learn.resampling import bounded, resamples
 from flywheel_core.learn.targets import Doubles
 
 _BINS = 10
+_ROUNDING = 1e-9
+"""What sums of scores may be off as floats: 0.1 + 0.2 - 0.3 is no gain."""
 
 
 def macro_f1(truth: NDArray[Any], guess: NDArray[Any], draws: Doubles) -> list[float]:
@@ -105,11 +107,11 @@ def _recovered(gains: Doubles, tied: NDArray[np.intp], weights: Doubles) -> tupl
     counted = np.bincount(tied, weights)
     gains = (np.bincount(tied, gains * weights) / np.maximum(counted, 1e-300))[tied]
     total = float(gains @ weights)
-    if total <= 0:
+    if total <= _ROUNDING * len(gains):
         return 0.5, 1.0
     share = np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum()
     recovered = np.concatenate([[0.0], np.cumsum(gains * weights)]) / total
-    return float(np.trapezoid(recovered, share)), float(share[np.argmax(recovered >= 0.5)])
+    return float(np.trapezoid(recovered, share)), float(share[np.argmax(recovered >= 0.5 - _ROUNDING)])
 
 
 def _sums(table: Doubles, draws: Doubles) -> Doubles:

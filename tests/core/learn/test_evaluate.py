@@ -204,6 +204,18 @@ def test_forecasts_without_an_order_recover_what_chance_does() -> None:
     assert figures["cpt50"] == pytest.approx([0.5, 0.5, 0.5], abs=0.01)
 
 
+def test_sums_of_decimal_scores_count_as_what_they_are_written_as() -> None:
+    """As floats, 0.1 + 0.2 is more than 0.3: models of equal mean had a gap, of which a router recovered billions."""
+    groups = np.array(["a", "b", "c"])
+    forecasts = np.array([[0.9, 0.0], [0.8, 0.0], [0.7, 0.0]])
+    equal = pair_figures(forecasts, np.array([[0.1, 0.0], [0.2, 0.0], [0.0, 0.3]]), groups)
+    assert (equal["apgr"][0], equal["cpt50"][0]) == (0.5, 1.0)
+    assert all(0 <= bound <= 1 for bound in equal["cpt50"])
+    half = np.array([[0.1, 0.0], [0.1, 0.0], [0.1, 0.0], [0.0, 0.1]])
+    forecasts = np.array([[0.9, 0.0], [0.8, 0.0], [0.7, 0.0], [0.6, 0.0]])
+    assert pair_figures(forecasts, half, np.array(["a", "b", "c", "d"]))["cpt50"][0] == 0.25
+
+
 def test_an_interval_of_alike_questions_is_wider() -> None:
     values = np.random.default_rng(0).normal(size=200).repeat(5)
     apart = interval(values, resamples(np.arange(1_000).astype(str), 0))
