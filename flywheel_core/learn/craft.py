@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it
 
 CANARY_PROMPTS = 24
-RECIPE = 11
+RECIPE = 12
 """Counts up when the same dataset and settings would give another router."""
 
 

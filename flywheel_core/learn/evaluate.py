@@ -22,6 +22,7 @@ from flywheel_core.learn.measures import (
     macro_f1,
     pair_figures,
 )
+from flywheel_core.learn.policy import within_tolerance
 from flywheel_core.learn.resampling import bounded, interval, means_in, resamples, saved
 from flywheel_core.learn.router import Decision, Router
 from flywheel_core.learn.settings import Learning
@@ -109,7 +110,7 @@ class _Judged:
         self.told = {name: (~np.isnan(table)).sum(axis=0) > 0 for name, table in known.items()}
         self.paid = {name: filled(table) for name, table in known.items() if self.told[name].any()}
         picked = examples.scores[np.arange(len(examples)), self.chosen]
-        self.within = picked >= examples.scores.max(axis=1) - settings.confidence_tolerance
+        self.within = within_tolerance(picked, examples.scores.max(axis=1), settings.confidence_tolerance)
         self.factors, self.along = curve_choices(self.expected, _foretold(examples))
 
     def figures(self, rows: NDArray[np.intp]) -> dict[str, Any]:

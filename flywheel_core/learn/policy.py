@@ -101,6 +101,12 @@ def reason_names(codes: NDArray[np.intp]) -> list[str]:
     return [_CODES[code] for code in codes]
 
 
+def within_tolerance(picked: Doubles, best: Doubles, tolerance: float) -> NDArray[np.bool_]:
+    """Which scores are no more than `tolerance` below the best ones; as floats, 0.15 is less than 0.2 - 0.05."""
+    found: NDArray[np.bool_] = picked >= best - tolerance - 1e-9
+    return found
+
+
 def fit_confidence(
     scores: Doubles, truth: Doubles, chosen: NDArray[np.intp], weights: Doubles, tolerance: float
 ) -> tuple[float, float, float]:
@@ -114,7 +120,7 @@ def fit_confidence(
     known = ~missing[rows, chosen] & (gone < 1)
     gone, weights = gone[known], (weights * (1 - gone))[known]
     best = np.nan_to_num(truth[known], nan=-np.inf).max(axis=1)
-    within = truth[rows, chosen][known] >= best - tolerance
+    within = within_tolerance(truth[rows, chosen][known], best, tolerance)
     share = (float((within * weights).sum()) + 0.5) / (float(weights.sum()) + 1.0)
     if within.all() or not within.any():
         return float(np.log(share / (1 - share))), 0.0, 0.0

@@ -62,6 +62,17 @@ def test_a_choice_comes_true_when_it_is_within_tolerance_of_the_best() -> None:
         assert {share for _, share, _ in bins} == {came_true}
 
 
+def test_a_choice_that_scores_just_the_tolerance_less_is_within_it() -> None:
+    """As floats, 0.15 is less than 0.2 - 0.05."""
+    examples = read_examples(frame(300), QUICK)
+    router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
+    for better in np.arange(0.05, 1.01, 0.05).round(2):
+        scores = np.full_like(examples.scores, better)
+        scores[:, router.models.index(router.best_single)] = round(better - 0.05, 2)
+        bins = evaluate(router, replace(examples, scores=scores), QUICK)["calibration"]
+        assert {share for _, share, _ in bins} == {1.0}, better
+
+
 def test_figures_of_a_trained_router_hang_together() -> None:
     router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)

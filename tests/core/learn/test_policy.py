@@ -110,6 +110,16 @@ def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int
     assert abs(policy.confidences(scores, chosen).mean() - came.mean()) < 0.03
 
 
+def test_a_score_of_just_the_tolerance_less_is_one_that_came_true() -> None:
+    """As floats, 0.15 is less than 0.2 - 0.05."""
+    first = np.zeros(90, dtype=np.intp)
+    found = [
+        fit_confidence(np.full((90, 2), 0.5), np.tile(truth, (90, 1)), first, np.ones(90), 0.05)
+        for truth in ([0.15, 0.2], [0.85, 0.9])
+    ]
+    assert found[0] == found[1]
+
+
 def test_where_no_other_model_is_known_nothing_says_how_good_a_choice_is() -> None:
     told = np.where(np.eye(3)[np.zeros(90, dtype=np.intp)] == 1, 0.9, np.nan)
     found = fit_confidence(np.full((90, 3), 0.5), told, np.zeros(90, dtype=np.intp), np.ones(90), 0.05)
