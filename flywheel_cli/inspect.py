@@ -247,7 +247,10 @@ def print_summary(summary: Summary) -> None:
             f"the {len(models)} with the most responses of {len(summary.models):,}; --json shows all\n"
         )
     quality = [
+        ("lines", summary.lines),
         ("data points", summary.points),
+        ("duplicates", summary.duplicates),
+        ("rejected lines", summary.rejected),
         ("with a label", summary.labelled),
         ("ties", summary.ties),
         ("responses", summary.responses),

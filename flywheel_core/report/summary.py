@@ -68,13 +68,15 @@ class RejectFacts:
 class Summary:
     """The figures of some days.
 
-    labels_by_day: label -> examples, one entry a day of `days`; rules: rule -> data points, the labelled and the
-    unlabelled alike; score_histogram (of all scored responses) and margin_histogram (of labelled data points): counts
+    lines = points + duplicates + rejected. labels_by_day: label -> examples, one entry a day of `days`; rules: rule ->
+    data points, the labelled and the unlabelled alike; score_histogram (of all scored responses) and margin_histogram (of labelled data points): counts
     in equal bins over 0..1; best scores are those of labelled data points; rejects: the first `MAX_REJECTS`.
     """
 
     days: tuple[date, ...]
+    lines: int
     points: int
+    duplicates: int
     labelled: int
     responses: int
     failed: int
@@ -126,7 +128,9 @@ def summarise(layout: Layout, days: Sequence[date]) -> Summary:
     rejects_by_code = _counts(_sums(quality, "rejected_by_code"))
     return Summary(
         days=tuple(labelled_days),
+        lines=int(_sums(quality, "lines").get("", 0)),
         points=int(_sums(quality, "points").get("", 0)),
+        duplicates=int(_sums(quality, "duplicates").get("", 0)),
         labelled=labelled,
         responses=sum(model.responses for model in models),
         failed=int(_sums(quality, "failed_responses").get("", 0)),
@@ -200,7 +204,7 @@ def _by_day(
 
 def _models(layout: Layout, days: Sequence[date]) -> list[ModelFacts]:
     board = read_table(layout, "model_leaderboard", days)
-    latencies = _latencies(layout, days)
+    measured = _measured(layout, days)
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in board.iter_rows(named=True):
         rows.setdefault(row["model"], []).append(row)
@@ -211,14 +215,14 @@ def _models(layout: Layout, days: Sequence[date]) -> list[ModelFacts]:
             for name in ("responses", "scored", "failed", "contests", "wins")
         }
         costs = [row["cost"] for row in found if row["cost"] is not None]
-        p50, p95 = latencies.get(model, (None, None))
+        mean_score, p50, p95 = measured.get(model, (None, None, None))
         models.append(
             ModelFacts(
                 model=model,
                 category=found[-1]["category"],
                 responses=total["responses"],
                 scored=total["scored"],
-                mean_score=_weighted([(row["mean_score"], row["scored"]) for row in found]),
+                mean_score=mean_score,
                 contests=total["contests"],
                 wins=total["wins"],
                 win_share=total["wins"] / total["contests"] if total["contests"] else None,
@@ -233,19 +237,27 @@ def _models(layout: Layout, days: Sequence[date]) -> list[ModelFacts]:
     )
 
 
-def _latencies(layout: Layout, days: Sequence[date]) -> dict[str, tuple[int, int]]:
-    """Model -> p50 and p95 in ms by rank, as the leaderboard takes them, over all days: days' own cannot be added."""
-    latency = pl.col("latency_ms").sort()
+def _measured(layout: Layout, days: Sequence[date]) -> dict[str, tuple[float | None, int | None, int | None]]:
+    """Model -> mean score and latencies p50 and p95 in ms, as the leaderboard takes them, over all days: days' own cannot be
+    added, and an answer of a model asked by chance stands for as many questions as its probability says."""
+    score = pl.col("score").drop_nulls()
+    asked = pl.col("asked").fill_null(1.0).clip(lower_bound=0.01)
+    stands_for = (1 / asked).filter(pl.col("score").is_not_null())
+    mean = pl.when(score.len() > 0).then(((score * stands_for).sum() / stands_for.sum()).round(12))
+    latency = pl.col("latency_ms").filter(~pl.col("failed")).drop_nulls().sort()
 
     def at_rank(percent: int) -> pl.Expr:
-        return latency.get((pl.len() * percent + 99) // 100 - 1)
+        return latency.get(
+            (latency.len().cast(pl.Int64) * percent + 99) // 100 - 1,
+            null_on_oob=True,  # of a model without an answer
+        )
 
-    answered = pl.col("model").is_not_null() & ~pl.col("failed") & pl.col("latency_ms").is_not_null()
-    ranks = at_rank(50).alias("p50"), at_rank(95).alias("p95")
+    figures = mean.alias("mean"), at_rank(50).alias("p50"), at_rank(95).alias("p95")
+    asked_of = pl.col("model").is_not_null()
     found = query_table(
-        layout, "responses", days, lambda rows: rows.filter(answered).group_by("model").agg(*ranks)
+        layout, "responses", days, lambda rows: rows.filter(asked_of).group_by("model").agg(*figures)
     )
-    return {model: (p50, p95) for model, p50, p95 in found.iter_rows()}
+    return {model: (mean, p50, p95) for model, mean, p50, p95 in found.iter_rows()}
 
 
 def _margins(layout: Layout, days: Sequence[date]) -> tuple[int, ...]:

@@ -91,6 +91,27 @@ def test_a_model_that_never_scored_is_below_one_whose_mean_is_nothing(tmp_path: 
     assert found == [("qwen-max", 0.9), ("qwen-math-7b", 0.0), ("qwen-code-7b", None)]
 
 
+def test_a_model_asked_by_chance_has_the_mean_of_the_questions_that_its_answers_stand_for(
+    tmp_path: Path,
+) -> None:
+    """Over several days as on one: a day on which it was seldom asked says as much as one on which it always was."""
+    layout, config = Layout(tmp_path), Config()
+    for day, score, asked in ((DAY_ONE, 0.9, 1.0), (DAY_TWO, 0.5, 0.25)):
+        told = point(f"{day}", "求解 x^2 = 4", day, qwen_max=score, qwen_math_7b=0.1) | {
+            "asked": {"qwen-max": asked}
+        }
+        write_lines(layout.root / "raw" / f"training_data_{day:%Y%m%d}.jsonl", told)
+        ingest_day(layout, day, config)
+        for name in DAILY_TABLES[2:]:
+            build_table(layout, name, day, config)
+    found = {row.model: row.mean_score for row in summarise(layout, [DAY_ONE, DAY_TWO]).models}
+    assert found == {"qwen-max": pytest.approx((0.9 + 4 * 0.5) / 5), "qwen-math-7b": pytest.approx(0.1)}
+
+
+def test_every_line_is_a_data_point_a_duplicate_or_a_reject(both: Summary) -> None:
+    assert (both.lines, both.points, both.duplicates, both.rejected) == (9, 6, 1, 2)
+
+
 def test_rejects_are_counted_and_named_without_their_text(both: Summary) -> None:
     assert both.rejected == 2
     assert both.rejects_by_code == {"point_not_json": 1, "score_invalid": 1}
