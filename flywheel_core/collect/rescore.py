@@ -16,8 +16,8 @@ import msgspec
 from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, PointError
-from flywheel_core.lake.layout import Layout, replacing
-from flywheel_core.lake.points import BYTE_ORDER_MARK
+from flywheel_core.lake.layout import IMPORTED_NAME, Layout, replacing
+from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME, check_imported
 from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
@@ -125,11 +125,14 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
     seen: set[str] = set()
     midnight = int(datetime.combine(day, time(), UTC).timestamp())
     for path in layout.raw_files(day):
+        imported = IMPORTED_NAME.fullmatch(path.name) is not None
+        now = NO_TIME if imported else midnight  # as ingest takes a point without any time
         for _, line in whole_lines(path):
             try:
-                # as ingest takes a point without any time
                 text = line.removeprefix(BYTE_ORDER_MARK)
-                point = decode_point(text, now=midnight, max_bytes=MAX_LINE_BYTES)
+                point = decode_point(text, now=now, max_bytes=MAX_LINE_BYTES)
+                if imported:
+                    check_imported(point.timestamp, midnight)
             except PointError:
                 continue  # ingest names it
             stored = _Stored(point, path == target)

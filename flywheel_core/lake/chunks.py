@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from flywheel_core.errors import PointError
 from flywheel_core.lake.columns import ANSWERS, POINTS, answer_columns, point_columns
+from flywheel_core.lake.layout import IMPORTED_NAME
 from flywheel_core.lake.points import BYTE_ORDER_MARK, PointReader
 from flywheel_core.lake.raw_lines import CHUNK_BYTES, Chunk, Text
 
@@ -95,7 +96,8 @@ def _taken_apart(chunk: Chunk | Text, data: bytes, wanted: Wanted) -> Batch:
             rejects.append(_whole_reject(chunk, data, length))
             end += length
     else:
-        reader = PointReader(data, wanted.day, answers=wanted.full)
+        imported = wanted.full and IMPORTED_NAME.fullmatch(Path(chunk.path).name) is not None
+        reader = PointReader(data, wanted.day, answers=wanted.full, imported=imported)
         for offset, view in _lines(data, chunk.start, wanted.open):
             end = offset + len(view) + 1
             try:

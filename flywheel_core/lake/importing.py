@@ -17,7 +17,7 @@ from pathlib import Path
 from flywheel_core.errors import POINT_CODES, NoDataError, PointError, StorageError
 from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.layout import Layout, day_of, own_folder, replacing, sha256_of
-from flywheel_core.lake.points import BYTE_ORDER_MARK
+from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME
 from flywheel_core.lake.raw_lines import Text, plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
@@ -26,7 +26,6 @@ SOURCE = "import"
 """The source of points that name none."""
 
 _DAY_SECONDS = 86_400
-_NO_TIME = -1
 _BUFFER_BYTES = 32 * 1024 * 1024
 
 
@@ -165,8 +164,8 @@ def _dated(line: bytes, shift: int) -> DataPoint:
     """The point of a line, moved by `shift` days, received when it happened. Raises PointError."""
     from flywheel_core.wire import decode_point  # takes long to load; other commands do without
 
-    point = decode_point(line, now=_NO_TIME)
-    if point.timestamp == _NO_TIME:
+    point = decode_point(line, now=NO_TIME)
+    if point.timestamp == NO_TIME:
         raise PointError("timestamp_invalid", "a recorded point needs a timestamp")
     point.timestamp += shift * _DAY_SECONDS
     if not 0 <= point.timestamp <= MAX_TIMESTAMP:

@@ -20,6 +20,9 @@ RAW_NAME = re.compile(
 )
 """`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the fresh files after a failed write."""
 
+IMPORTED_NAME = re.compile(r"training_data_\d{8}\.import-[0-9a-f]{12}\.jsonl(?:\.gz)?")
+"""A raw file that `flywheel import` made: the times of its points are of its day."""
+
 _REJECTED_NAME = re.compile(r"rejected_(?P<day>\d{8})(?:\..+)?\.jsonl(?:\.gz)?")
 _TABLE_NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})\.parquet")
 _FIRST_OF_1970 = date(1970, 1, 1).toordinal()

@@ -15,10 +15,14 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 import pyarrow as pa
 
+from flywheel_core.errors import PointError
 from flywheel_core.records import NULL, DataPoint, Response
 from flywheel_core.wire_fields import MAX_ERROR_CHARS, question_code
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+NO_TIME = -1
+"""The time of a point without any where none is to be made up."""
 
 _QUICK_BYTES = 1024 * 1024
 """Longer lines are left to `decode_point`, whose bound on the size of a point lies above this."""
@@ -37,21 +41,30 @@ _ANY = msgspec.json.Decoder()
 class PointReader:
     """Reads the lines of `chunk`, which is part of a raw file of `day`.
 
-    answers: whether the text of answers is wanted; without, only whether there is any may be known.
+    answers: whether the text of answers is wanted; without, only whether there is any may be known. imported: whether the
+    file is one of `flywheel import`, which carried lines over that it could not place in a day.
     """
 
-    def __init__(self, chunk: bytes, day: date, answers: bool = True) -> None:
+    def __init__(self, chunk: bytes, day: date, answers: bool = True, imported: bool = False) -> None:
         self._completions = _WITH_COMPLETIONS if answers else _WITHOUT_ANSWERS
         self._answers = answers
         self._quickest = _is_utf8(chunk)
         self._midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        self._imported = imported
 
     def read(self, line: bytes | memoryview) -> Any:
         """The data point of one line: a DataPoint, or one like it without the parts that no table keeps.
 
         Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second,
-        so that the same line gives the same row whenever it is read. Raises PointError with one of `POINT_CODES`.
+        so that the same line gives the same row whenever it is read; in an imported file there is none, nor one of another
+        day. Raises PointError with one of `POINT_CODES`.
         """
+        point = self._read(line)
+        if self._imported:
+            check_imported(point.timestamp, self._midnight)
+        return point
+
+    def _read(self, line: bytes | memoryview) -> Any:
         if len(line) <= _QUICK_BYTES:
             if self._quickest:
                 point = _decoded(self._completions, line)
@@ -67,7 +80,16 @@ class PointReader:
         from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
         text = bytes(line).removeprefix(BYTE_ORDER_MARK)
-        return decode_point(text, now=self._midnight, max_bytes=MAX_LINE_BYTES)
+        now = NO_TIME if self._imported else self._midnight
+        return decode_point(text, now=now, max_bytes=MAX_LINE_BYTES)
+
+
+def check_imported(timestamp: int, midnight: int) -> None:
+    """Raise PointError when a line of an imported file, whose day begins at `midnight`, is one that import rejected for its time."""
+    if not midnight <= timestamp < midnight + 86_400:
+        raise PointError(
+            "timestamp_invalid", "import found no time in it, or one that it moved out of 1970 to 2100"
+        )
 
 
 def free_part(value: Any) -> Any:

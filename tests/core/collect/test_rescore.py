@@ -169,6 +169,18 @@ def test_go_points_without_reasons_are_scored_too(tmp_path: Path) -> None:
     assert (ingested.accepted, ingested.duplicates) == (1, 1)
 
 
+def test_what_import_rejected_for_its_time_is_not_scored_into_the_day(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    of_another_day = encode_point(point(2, timestamp=0))
+    untimed = encode_point(point(3, received_at=None)).replace(b'"timestamp":1767600000', b'"timestamp":null')
+    store(layout, encode_point(point(1)), of_another_day, untimed, writer="import-0123456789ab")
+    result, world, config = rescore(layout, score_by_answer)
+    assert [request.json["question"] for request in world.requests] == ["question 1"]
+    ingested = ingest_day(layout, DAY, config)
+    assert (result.points, ingested.duplicates) == (1, 1)
+    assert (ingested.accepted, ingested.rejected_by_code) == (1, {"timestamp_invalid": 2})
+
+
 def test_a_day_without_raw_files_is_named(tmp_path: Path) -> None:
     """Nothing to score."""
     with pytest.raises(NoDataError, match="2026-01-05"):

@@ -91,11 +91,34 @@ def test_bad_lines_are_carried_over_for_ingest_to_keep(layout: Layout, tmp_path:
     ingested = ingest_day(layout, DAY, CONFIG, today=LATER)
     rejects = read_table(layout, "rejects").to_dicts()
     assert ingested.lines == 6
+    assert ingested.rejected_by_code == result.rejected_by_code
     assert [row["text"] for row in rejects] == [
         "not json",
         "\\xff\\xfe",
+        recorded("untimed", None).decode().removesuffix("\n"),
         recorded("torn", NOON)[:-9].decode(),
     ]
+
+
+def test_what_import_rejects_for_its_time_takes_the_place_of_nothing(layout: Layout, tmp_path: Path) -> None:
+    """Neither without a time nor moved out of all times: both are rejects for ingest too, and a later line has the id."""
+    source = tmp_path / "outcomes.jsonl"
+    lines = [
+        recorded("a", NOON),
+        recorded("b", None),
+        recorded("b", NOON),
+        recorded("c", 0),
+        recorded("c", NOON),
+    ]
+    source.write_bytes(b"".join(lines))
+    before = date(2025, 1, 5)
+    result = import_files(layout, [source], before)
+    assert (result.imported, result.rejected_by_code) == (3, {"timestamp_invalid": 2})
+    ingested = ingest_day(layout, before, CONFIG, today=LATER)
+    assert (ingested.accepted, ingested.duplicates) == (3, 0)
+    assert ingested.rejected_by_code == result.rejected_by_code
+    moments = read_table(layout, "responses")["timestamp"].unique().to_list()
+    assert moments == [NOON - 365 * DAY_SECONDS]
 
 
 def test_a_packed_file_that_breaks_off_says_so_and_gives_what_it_has(layout: Layout, tmp_path: Path) -> None:
