@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from collector_api.disk import Disk
+from collector_api.home import Home
 from collector_api.linefile import LineFile
 from flywheel_core.errors import StorageError
 
@@ -21,11 +22,13 @@ class DayFiles:
     """Appends lines to the file of a day: `append` returns once they are durable.
 
     After an append that failed the file at hand is never written again: the next append goes to a fresh one. So it
-    does when the file was moved or removed, for instance packed. Used by one thread at a time.
+    does when the file was moved or removed, for instance packed. home: what is asked before a file is begun and after each
+    append whether the data folder is where it was. Used by one thread at a time.
     """
 
-    def __init__(self, disk: Disk, path_of: PathOf, buffer: mmap.mmap) -> None:
+    def __init__(self, disk: Disk, path_of: PathOf, buffer: mmap.mmap, home: Home) -> None:
         self._disk = disk
+        self._home = home
         self._path_of = path_of
         self._buffer = buffer
         self._file: LineFile | None = None
@@ -42,6 +45,7 @@ class DayFiles:
             file.append(pieces)
             if not file.is_in_place():
                 raise OSError(errno.ENOENT, "it was moved or removed meanwhile")
+            self._home.check()
         except OSError as error:
             self._give_up(file)
             raise StorageError(f"cannot write to {file.path}: {error}") from error
@@ -84,6 +88,7 @@ class DayFiles:
                 return self._file
             log.warning("file_gone", extra={"path": str(self._file.path)})
         self.close()
+        self._home.check()
         folder = self._path_of(day, 0).parent
         self._disk.make_folder(folder)
         names = set(self._disk.names(folder))

@@ -56,12 +56,20 @@ class Disk:
         flags = fcntl.fcntl(file, fcntl.F_GETFL)
         fcntl.fcntl(file, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
 
+    def open_folder(self, folder: Path) -> int:
+        """A handle by which a folder is known again; `close_folder` gives it back."""
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close_folder(self, handle: int) -> None:
+        """Give back what `open_folder` gave."""
+        os.close(handle)
+
     def sync(self, file: int) -> None:
         """Return once what was written to the file is durable."""
         os.fdatasync(file)
 
     def is_at(self, file: int, path: Path) -> bool:
-        """Whether `path` still leads to the open file."""
+        """Whether `path` still leads to the open file or folder."""
         try:
             return os.path.samestat(os.fstat(file), path.stat())
         except (FileNotFoundError, NotADirectoryError):

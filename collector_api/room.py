@@ -28,19 +28,25 @@ class Room:
         self._looked = 0.0
         self._free = 0
         self._full = False
+        self._unknown = False
 
     def check(self) -> None:
         """Raise RequestError `disk_full` while there is less free space than the floor; the log tells when that begins and ends.
 
-        Raises `storage_unavailable` when the system does not say.
+        Raises `storage_unavailable` when the system does not say, which the log tells in the same way.
         """
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS or not self._looked:
             try:
                 self._free = self._disk.free_bytes(self._folder)
             except OSError as error:
-                log.error("free_space_unknown", extra={"error": str(error)})
+                if not self._unknown:
+                    log.error("free_space_unknown", extra={"error": str(error)})
+                self._unknown = True
                 raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
+            if self._unknown:
+                log.info("free_space_known_again")
+            self._unknown = False
             self._looked = now
             self._metrics.disk_free_bytes.set(self._free)
         full = self._free < self._floor

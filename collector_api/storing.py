@@ -7,6 +7,7 @@ from datetime import date
 
 from collector_api.dayfiles import DayFiles
 from collector_api.disk import BLOCK, Disk
+from collector_api.home import Home
 from collector_api.linefile import LineFile, write_buffer
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import Layout
@@ -23,9 +24,12 @@ class WriterFiles:
         self._writer = writer
         self._disk = disk
         self._buffer = write_buffer(commit_bytes + BLOCK)
-        self.raw = DayFiles(disk, lambda day, part: layout.raw_file(day, writer, part), self._buffer)
+        self._home = Home(disk, layout.raw)
+        self.raw = DayFiles(
+            disk, lambda day, part: layout.raw_file(day, writer, part), self._buffer, self._home
+        )
         self.rejected = DayFiles(
-            disk, lambda day, part: layout.rejected_file(day, writer, part), self._buffer
+            disk, lambda day, part: layout.rejected_file(day, writer, part), self._buffer, self._home
         )
 
     def write(self, day: date, raw: Sequence[bytes], rejected: Sequence[Iterable[bytes]]) -> int:
@@ -38,7 +42,7 @@ class WriterFiles:
         return size
 
     def mend(self) -> None:
-        """Seal what an earlier run left torn or filled up. Raises StorageError."""
+        """Seal what an earlier run left torn or filled up; from now on nothing is written to another folder. Raises StorageError."""
         for files, folder in ((self.raw, self._layout.raw), (self.rejected, self._layout.rejected)):
             own = re.compile(
                 r"(training_data|rejected)_\d{8}"
@@ -52,6 +56,10 @@ class WriterFiles:
                 raise StorageError(f"cannot read {folder}: {error}") from error
             for name in filter(own.fullmatch, names):
                 files.seal(folder / name)
+        try:
+            self._home.enter()
+        except OSError as error:
+            raise StorageError(f"cannot read {self._layout.raw}: {error}") from error
 
     def tidy(self, today: date) -> None:
         """While nothing is to be stored: cut off what fills up last blocks; close files whose day is over."""
@@ -62,9 +70,11 @@ class WriterFiles:
         """Close all files."""
         self.raw.close()
         self.rejected.close()
+        self._home.leave()
 
     def probe(self) -> None:
         """Write, sync and remove a file beside the raw files. Raises OSError."""
+        self._home.check()
         path = self._layout.raw / (f".probe.{self._writer}" if self._writer else ".probe")
         if path.name in self._disk.names(path.parent):
             self._disk.remove(path)

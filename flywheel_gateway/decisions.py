@@ -12,11 +12,13 @@ import os
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from flywheel_core.lake.layout import day_of, own_folder
 from flywheel_core.prompt import PROMPT_RULE
+from flywheel_core.trouble import Trouble
 from flywheel_gateway.routing import Decision
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class DecisionLog:
         self._waiting: list[DecisionRecord] = []
         self._writer: asyncio.Task[None] | None = None
         self._day: date | None = None
+        self._refused = Trouble(logger)
         self.written = 0
         self.dropped = 0
 
@@ -122,7 +125,11 @@ class DecisionLog:
             written = await asyncio.to_thread(self._append, records)
         except OSError as error:
             written = 0
-            logger.error("decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)})
+            self._refused.met(
+                "decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)}
+            )
+        else:
+            self._refused.gone("decisions_written_again", extra={"dropped": self.dropped})
         self.written += written
         self.dropped += len(records) - written
 
@@ -137,8 +144,8 @@ class DecisionLog:
                 own_folder(self._folder)
                 self._remove_before(day - timedelta(days=self._keep_days))
                 self._day = day
-            with decision_file(self._folder, day).open("ab") as file:
-                room = self._max_bytes - file.tell()
+            with decision_file(self._folder, day).open("a+b") as file:
+                room = self._max_bytes - _end_torn_line(file)
                 while lines and len(lines[0]) <= room:
                     room -= len(lines[0])
                     file.write(lines.pop(0))
@@ -149,6 +156,16 @@ class DecisionLog:
         for path in self._folder.glob("decisions_????????.jsonl"):
             if path.name < decision_file(self._folder, first).name:
                 path.unlink(missing_ok=True)
+
+
+def _end_torn_line(file: BinaryIO) -> int:
+    """End the line that a killed process or a full disk left torn, so that no other is joined to it; gives the file's size."""
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            size += file.write(b"\n")
+    return size
 
 
 def decision_file(folder: Path, day: date) -> Path:

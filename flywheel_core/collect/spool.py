@@ -5,6 +5,7 @@ next start. What was taken is noted after it was delivered, so that a crash in b
 at all. One process owns a spool.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -40,6 +41,7 @@ class Spool:
         self._folder = folder
         self._max_bytes = max_bytes
         self._segments: list[_Segment] = []
+        self._home: int | None = None
         self._lock: int | None = None
         self._file: int | None = None
         self._next = 1
@@ -61,12 +63,12 @@ class Spool:
         """
         try:
             make_folder(self._folder)
+            self._home = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                os.close(self._lock)
-                self._lock = None
+                self.close()
                 raise StorageError(
                     f"the spool {self._folder} belongs to another running process",
                     hint="give each gateway a data folder of its own",
@@ -130,10 +132,10 @@ class Spool:
 
     def close(self) -> None:
         """Give the folder back. What is in it stays."""
-        for handle in (self._file, self._lock):
+        for handle in (self._file, self._lock, self._home):
             if handle is not None:
                 os.close(handle)
-        self._file = self._lock = None
+        self._file = self._lock = self._home = None
 
     def _read_cursor(self) -> tuple[int, int]:
         path = self._folder / "cursor.json"
@@ -178,7 +180,7 @@ class Spool:
                 written += os.write(self._file, content[written:])
             os.fsync(self._file)
         except OSError as error:
-            self._give_up(segment)
+            self._give_up()
             raise StorageError(f"cannot write the spool {self._folder}: {error.strerror or error}") from error
         segment.size += len(content)
         segment.points += points
@@ -187,6 +189,7 @@ class Spool:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+        self._check_home()
         number = self._next
         path = self._folder / f"segment-{number:010d}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
@@ -196,14 +199,30 @@ class Spool:
         sync_folder(self._folder)
         return segment
 
-    def _give_up(self, segment: _Segment | None) -> None:
-        """After a failed write: nothing of it stays in the file, and no later write follows it there."""
+    def _check_home(self) -> None:
+        """Raise OSError when another folder is in the place of the one that was opened: where a disk was unmounted, what is
+        written to its mount point is hidden once it is back."""
+        if self._home is not None and not os.path.samestat(os.fstat(self._home), self._folder.stat()):
+            raise OSError(
+                errno.ESTALE,
+                "the folder was unmounted, moved or replaced; bring it back, or restart the gateway",
+            )
+
+    def _give_up(self) -> None:
+        """After a failed write: nothing of it stays in the file, and no later write follows it there.
+
+        A file that holds nothing else goes: while a disk is full one would come with every try.
+        """
         if self._file is None:
             return
         handle, self._file = self._file, None
+        segment = self._segments[-1]
         try:
-            if segment is not None:
+            if segment.size:
                 os.ftruncate(handle, segment.size)
+            else:
+                self._segments.remove(segment)
+                segment.path.unlink(missing_ok=True)
         except OSError:
             pass  # what stays beyond `size` is not read by this process, and is a duplicate by id to the next
         finally:

@@ -27,6 +27,7 @@ from flywheel_core.collect.spool import Spool
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.records import DataPoint
+from flywheel_core.trouble import Trouble
 
 MAX_UPLOADS = 4
 """Batches under way from memory at once."""
@@ -76,6 +77,7 @@ class Uploader:
         )
         self._folder = spool
         self._spool = Spool(spool, settings.spool_max_bytes)
+        self._cannot_write, self._cannot_read = Trouble(log), Trouble(log)
         self._disk = asyncio.Lock()
         self._backlog = Backlog()
         self._sending: set[asyncio.Task[None]] = set()
@@ -228,10 +230,11 @@ class Uploader:
         try:
             stored = await self._on_disk(lambda: self._spool.append(batch.lines))
         except StorageError as error:
-            log.error("%s; %d data points stay in memory", error, len(batch.lines))
+            self._cannot_write.met("%s; %d data points stay in memory", error, len(batch.lines))
             self._backlog.put_back(batch, self._now())
             await asyncio.sleep(DISK_PAUSE)
             return
+        self._cannot_write.gone("the spool %s takes data points again", self._folder)
         dropped = len(batch.lines) - stored
         self.spooled += stored
         self.dropped += dropped
@@ -252,9 +255,10 @@ class Uploader:
             try:
                 lines = await self._on_disk(lambda: self._spool.peek(SPOOLED_BATCH, BATCH_BYTES))
             except StorageError as error:
-                log.error("%s", error)
+                self._cannot_read.met("%s", error)
                 await asyncio.sleep(DISK_PAUSE)
                 continue
+            self._cannot_read.gone("the spool %s can be read again", self._folder)
             await self._courier.deliver(tuple(lines), self._settler(lines))
 
     def _settler(self, lines: list[bytes]) -> Settle:

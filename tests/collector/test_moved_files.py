@@ -1,10 +1,15 @@
 """Somebody moves, packs or removes a raw file while the collector writes to it."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from collector_api import room
 from collector_api.commits import Committer
+from collector_api.disk import Disk
+from collector_api.metrics import CollectorMetrics
+from flywheel_core.errors import RequestError
 from tests.collector.committing import DAY, BadDisk, code_of, held, run
 
 
@@ -40,3 +45,47 @@ def test_a_file_that_goes_during_a_commit_acknowledges_nothing(tmp_path: Path, b
     run(tmp_path, work)
     assert path.read_bytes() == b"another's\n"
     assert path.with_name("training_data_20260105.1.jsonl").read_bytes() == b"again\n"
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path, made_anew: bool) -> None:
+    """A disk that is unmounted leaves an empty mount point: what is stored there is hidden once the disk is back."""
+    raw = tmp_path / "raw"
+
+    async def work(committer: Committer, disk: BadDisk) -> None:
+        await committer.store(DAY, b"first\n")
+        raw.rename(tmp_path / "unmounted")
+        if made_anew:
+            raw.mkdir()
+        for _ in range(2):
+            stored = asyncio.create_task(committer.store(DAY, b"lost\n", [b"aside\n"]))
+            assert await code_of(stored) == "storage_unavailable"
+            with pytest.raises(RequestError, match="could not be stored"):
+                await committer.check_ready()
+        assert not raw.exists() or not list(raw.iterdir())
+        if made_anew:
+            raw.rmdir()
+        (tmp_path / "unmounted").rename(raw)
+        await committer.store(DAY, b"second\n")
+
+    run(tmp_path, work)
+    found = b"".join(path.read_bytes() for path in sorted(raw.glob("training_data_*")))
+    assert sorted(found.split()) == [b"first", b"second"]
+    assert list((tmp_path / "rejected").iterdir()) == []
+
+
+def test_the_log_tells_once_that_the_data_folder_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request would be a line otherwise, on a disk that may be the next to be full."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(room, "_LOOK_SECONDS", 0.0)
+    folder = tmp_path / "raw"
+    looked = room.Room(Disk(), folder, 0, CollectorMetrics())
+    for _ in range(3):
+        with pytest.raises(RequestError):
+            looked.check()
+    folder.mkdir()
+    looked.check()
+    looked.check()
+    assert [one.message for one in caplog.records] == ["free_space_unknown", "free_space_known_again"]

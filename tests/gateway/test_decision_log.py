@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from flywheel_core.lake.layout import day_of
 from flywheel_gateway.decisions import (
@@ -58,13 +59,28 @@ def test_a_request_that_ended_after_midnight_is_found(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_kill_left_torn_hides_no_other(tmp_path: Path) -> None:
-    """What comes after a kill is appended to the torn line; whoever looks for it gets no traceback."""
-    torn, whole = record("one"), record("two")
+    """What comes after it begins a line of its own; whoever looks for the torn one gets no traceback."""
+    torn, next_one, whole = record("one"), record("two"), record("three")
     file = decision_file(tmp_path, day_of(torn.at))
     file.write_bytes(msgspec.json.encode(torn)[:-9])
-    write(DecisionLog(tmp_path, 1_000_000, 30), record("three"), whole)
+    write(DecisionLog(tmp_path, 1_000_000, 30), next_one, whole)
     assert find_decision(tmp_path, torn.decision_id) is None
+    assert find_decision(tmp_path, next_one.decision_id) == next_one
     assert find_decision(tmp_path, whole.decision_id) == whole
+
+
+def test_the_log_tells_once_that_decisions_are_not_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk lasts: two lines a second about it would fill what is left."""
+    log = DecisionLog(tmp_path / "decisions", 1_000_000, 30)
+    (tmp_path / "decisions").write_text("a file where the folder should be")
+    for _ in range(3):
+        write(log, record())
+    (tmp_path / "decisions").unlink()
+    write(log, record())
+    assert [one.message for one in caplog.records] == ["decisions_not_written", "decisions_written_again"]
+    assert (log.written, log.dropped) == (1, 3)
 
 
 def test_a_days_file_is_bounded_and_what_is_beyond_is_counted(tmp_path: Path) -> None:

@@ -145,6 +145,40 @@ def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
     assert everything(opened(tmp_path)) == [b"old"] * written_before + [b"new"]
 
 
+def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An uploader tries five times a second: a file for each try would use up the inodes too."""
+    spool = opened(tmp_path)
+    spool.append([b"old"])
+
+    def full(_handle: int, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        for _ in range(5):
+            with pytest.raises(StorageError):
+                spool.append([b"new"])
+    assert [path.name for path in tmp_path.glob("segment-*")] == ["segment-0000000001.jsonl"]
+    spool.append([b"new"])
+    assert everything(spool) == [b"old", b"new"]
+    assert list(tmp_path.glob("segment-*")) == []
+
+
+def test_what_stands_where_the_spool_was_is_not_written_to(tmp_path: Path) -> None:
+    """A disk that is unmounted leaves an empty mount point: what is spooled there is hidden once the disk is back."""
+    folder = tmp_path / "spool"
+    spool = opened(folder)
+    folder.rename(tmp_path / "unmounted")
+    folder.mkdir()
+    with pytest.raises(StorageError, match="unmounted, moved or replaced"):
+        spool.append([b"lost"])
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    (tmp_path / "unmounted").rename(folder)
+    assert spool.append([b"kept"]) == 1
+    assert everything(spool) == [b"kept"]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """The error says where."""
     (tmp_path / "file").write_text("")
