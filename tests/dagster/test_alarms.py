@@ -2,8 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
 from typing import Any
 
 import dagster as dg
@@ -59,6 +62,34 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def trickle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Makes webhooks that answer with some bytes at once and with others one at a time; gives their addresses."""
+    monkeypatch.setattr(alarms, "PAUSE", 0.0)
+    monkeypatch.setattr(alarms, "TIMEOUT", 0.3)
+    servers: list[TCPServer] = []
+
+    def serve(at_once: bytes, slowly: bytes, pause: float = 0.1) -> str:
+        class Slow(StreamRequestHandler):
+            def handle(self) -> None:
+                self.connection.recv(65_536)
+                with suppress(OSError):  # nobody waits for the end
+                    self.wfile.write(at_once)
+                    for one in slowly:
+                        time.sleep(pause)
+                        self.wfile.write(bytes([one]))
+
+        server = ThreadingTCPServer(("127.0.0.1", 0), Slow)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        return f"http://127.0.0.1:{server.server_address[1]}/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture
@@ -184,3 +215,14 @@ def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
         post_alarm("http://127.0.0.1:9/", {"run_id": "r"})
     with pytest.raises(UpstreamError, match="alarm of run r"):
         post_alarm("no address at all", {"run_id": "r"})
+
+
+def test_an_answer_that_trickles_is_none(trickle: Callable[..., str]) -> None:
+    """Byte by byte it would last for hours, and the sensor has 60 s."""
+    address = trickle(b"HTTP/1.1 200", b" OK\r\nA: b\r\n\r\n")
+    with pytest.raises(UpstreamError, match=r"there was no answer \(TimeoutError\)"):
+        post_alarm(address, {"run_id": "r"})
+
+
+def test_nobody_waits_for_what_the_answer_says(trickle: Callable[..., str]) -> None:
+    post_alarm(trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", b"x" * 20, 0.5), {"run_id": "r"})
