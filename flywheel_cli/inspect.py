@@ -14,7 +14,7 @@ from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_rows, print_table, shown, size, some
 from flywheel_core.errors import RouterError, UsageError
-from flywheel_core.lake.first_day import days_before_first
+from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.lake.views import check_only_reads, connect
 from flywheel_core.learn.champion import POINTER, read_champion
@@ -64,9 +64,10 @@ def status(settings: Settings, last: int, home: Path) -> None:
         days,
         title=f"Days, {len(days)} of {len(facts.days)}",
     )
-    early = days_before_first((day.day for day in facts.days if day.raw_files), settings.config)
-    if early:
-        click.echo(f"{early}\n")
+    raw_days = [day.day for day in facts.days if day.raw_files]
+    early = days_before_first(raw_days, settings.config)
+    for not_made in filter(None, (early, days_to_come(raw_days, datetime.now(UTC).date()))):
+        click.echo(f"{not_made}\n")
     tables = [(t.name, t.days, t.rows, size(t.bytes), t.first_day, t.last_day) for t in facts.tables]
     print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
     last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo  # the public API has no name for it
 
 from flywheel_core.config_file import secret
-from flywheel_core.lake.first_day import days_before_first
+from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.assets import RAW_POINTS
 from flywheel_dagster.jobs import DAY_TABLES_JOB
@@ -74,10 +74,10 @@ def late_days(interval: int) -> dg.SensorDefinition:
                 failed.append(raw.day)
         requests = _requests({day: after[day] for day in to_make})
         waiting = sum(raw.day not in after or after[raw.day].mark != raw.mark for raw in seen)
-        early = days_before_first(there, lake.config)
+        not_made = [days_before_first(there, lake.config), days_to_come(there, now.date())]
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else _nothing_to_make(len(seen), waiting, failed, early),
+            skip_reason=None if requests else _nothing_to_make(len(seen), waiting, failed, not_made),
             cursor=write_cursor(after),
             asset_events=[_seen(raw) for raw in changed],
         )
@@ -100,16 +100,16 @@ def _is_under_way(instance: dg.DagsterInstance) -> bool:
     return instance.get_runs_count(dg.RunsFilter(job_name=DAY_TABLES_JOB, statuses=unfinished)) > 0
 
 
-def _nothing_to_make(closed: int, waiting: int, failed: Sequence[date], early: str | None) -> str:
+def _nothing_to_make(
+    closed: int, waiting: int, failed: Sequence[date], not_made: Sequence[str | None]
+) -> str:
     says = f"{closed} closed days, none changed since it was asked for"
     if waiting:
         minutes = QUIET.seconds // 60
         says = f"{closed} closed days, {waiting} of them changed in the last {minutes} minutes: made once left alone"
     if failed:
         says += f"; asked for {MOST_TRIES} times and not made: {spans(failed)}; look at the runs of {DAY_TABLES_JOB}"
-    if early:
-        says += f"; {early}"
-    return says
+    return "; ".join([says, *filter(None, not_made)])
 
 
 def _seen(raw: RawDay) -> dg.AssetMaterialization:

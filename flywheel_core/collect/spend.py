@@ -92,7 +92,8 @@ class Spend:
         return (
             self._file is not None
             and self.today != self._saved
-            and self._now() - self._tried_at >= SAVE_SECONDS
+            and abs(self._now() - self._tried_at)
+            >= SAVE_SECONDS  # a clock that was set back is no reason to wait
         )
 
     def save(self) -> None:

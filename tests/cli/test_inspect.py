@@ -73,6 +73,14 @@ def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> No
     assert "2026-01-05 " not in text.partition("Tables")[0]
 
 
+def test_status_names_raw_days_to_come(run: Run, labelled: Path) -> None:
+    """A collector whose clock was ahead stored them: no run looks at them before their day, and nothing else tells."""
+    assert "after today" not in run("status").stdout
+    (labelled / "raw" / "training_data_20991231.jsonl").write_text("{}\n", "utf-8")
+    assert "1 day after today (" in run("status").stdout
+    assert "from 2099-12-31 on" in run("status").stdout
+
+
 def test_status_names_raw_days_that_dagster_never_makes(
     run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -230,6 +230,13 @@ def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: L
     assert [raw.day for raw in look(layout, late, date(2026, 1, 1))] == [DAY]
 
 
+def test_days_to_come_are_named(layout: Layout, tick: Tick) -> None:
+    """A collector whose clock was ahead stored them; they are no run's before their day."""
+    _raw(layout, date(2099, 12, 31))
+    assert _asked_for(tick()) == []
+    assert "1 day after today" in str(tick().skip_reason)
+
+
 def test_the_cursor_comes_back_as_it_went() -> None:
     """What a tick writes the next one reads; what somebody typed is refused with a way on."""
     days = {date(2026, 1, 5): Asked("aa"), date(2026, 1, 4): Asked("bb", 2, 1_767_700_000)}

@@ -171,6 +171,15 @@ def test_a_spend_that_could_not_be_saved_is_still_to_be_saved(tmp_path: Path) ->
     assert Spend(1.0, folder / "spend.json", now=lambda: now[0]).today == 0.25
 
 
+def test_a_clock_that_is_set_back_does_not_keep_the_spend_from_being_saved(tmp_path: Path) -> None:
+    """Else a crash within that time would give the day's limit away once more."""
+    now = [1_000_000.0]
+    spend = Spend(1.0, tmp_path / "spend.json", now=lambda: now[0])
+    spend.add(0.25)
+    now[0] -= 3_600
+    assert spend.due
+
+
 def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
     """The count of the day is kept in a file."""
 
