@@ -64,13 +64,19 @@ def test_what_is_no_port_is_refused(launch: Start, port: str) -> None:
         launch(arguments=(f"--port={port}",))
 
 
-def test_sigterm_answers_what_is_under_way_and_exits(launch: Start) -> None:
+NOT_UNDER_NOHUP = pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="a server under nohup goes on"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=NOT_UNDER_NOHUP)])
+def test_a_signal_answers_what_is_under_way_and_exits(launch: Start, number: signal.Signals) -> None:
     one = launch()
     content = body_of(point(1))
     with one.connect() as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(content) + content[:-3])
         assert one.collect(point(2)).status_code == 200
-        one.process.send_signal(signal.SIGTERM)
+        one.process.send_signal(number)
         for _ in range(500):
             if "draining" in one.log.read_text():
                 break
