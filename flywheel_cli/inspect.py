@@ -13,7 +13,7 @@ import duckdb
 from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_rows, print_table, shown, size, some
-from flywheel_core.errors import RouterError, UsageError
+from flywheel_core.errors import RouterError, StorageError, UsageError
 from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.lake.views import check_only_reads, connect
@@ -45,7 +45,13 @@ def status(settings: Settings, last: int, home: Path) -> None:
         serving = f"in service {in_service or '-'}"
     except RouterError as error:  # what else there is can be shown all the same
         in_service, serving = None, error.message
-    runs = _latest_runs(home, last)
+    runs, unreadable = [], None
+    try:
+        runs = _latest_runs(home, last)
+    except StorageError as error:  # most often a full disk, and then the rest is wanted all the more
+        if settings.as_json:
+            raise
+        unreadable = error
     if settings.as_json:
         print_json({"overview": facts, "in_service": in_service, "runs": runs})
         return
@@ -81,6 +87,8 @@ def status(settings: Settings, last: int, home: Path) -> None:
             for run in runs
         ]
         print_table(columns, rows, title="Latest runs")
+    if unreadable:
+        raise unreadable
 
 
 def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:

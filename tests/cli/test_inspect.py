@@ -137,6 +137,17 @@ def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_pat
     )
 
 
+def test_status_shows_the_data_though_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:
+    """With a full disk Dagster's databases cannot be read, and what fills the disk is wanted most."""
+    home = prepare_home(tmp_path / ".dagster")
+    (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
+    result = run("status")
+    assert "Days, 2 of 2" in result.stdout
+    assert "datasets: 1" in result.stdout
+    assert result.exit_code == 1
+    assert f"Dagster cannot use its databases in {home}" in result.stderr
+
+
 def test_status_of_nothing_is_no_failure(run: Run, tmp_path: Path) -> None:
     """Most often it is the wrong folder."""
     result = run("status")
