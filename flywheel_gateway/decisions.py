@@ -12,7 +12,6 @@ import os
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -145,7 +144,10 @@ class DecisionLog:
                 self._remove_before(day - timedelta(days=self._keep_days))
                 self._day = day
             with decision_file(self._folder, day).open("a+b") as file:
-                room = self._max_bytes - _end_torn_line(file)
+                size = file.tell()
+                if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+                    file.write(b"\n")  # a kill tore the last line: the next must not be joined to it
+                room = self._max_bytes - file.tell()
                 while lines and len(lines[0]) <= room:
                     room -= len(lines[0])
                     file.write(lines.pop(0))
@@ -156,16 +158,6 @@ class DecisionLog:
         for path in self._folder.glob("decisions_????????.jsonl"):
             if path.name < decision_file(self._folder, first).name:
                 path.unlink(missing_ok=True)
-
-
-def _end_torn_line(file: BinaryIO) -> int:
-    """End the line that a killed process or a full disk left torn, so that no other is joined to it; gives the file's size."""
-    size = file.seek(0, os.SEEK_END)
-    if size:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            size += file.write(b"\n")
-    return size
 
 
 def decision_file(folder: Path, day: date) -> Path:
@@ -188,8 +180,6 @@ def find_decision(folder: Path, decision_id: str) -> DecisionRecord | None:
             with path.open("rb") as file:
                 for line in file:
                     if wanted in line:
-                        with contextlib.suppress(
-                            msgspec.MsgspecError
-                        ):  # a line that a killed process left torn
+                        with contextlib.suppress(msgspec.MsgspecError):  # it is torn
                             return msgspec.json.decode(line, type=DecisionRecord)
     return None
