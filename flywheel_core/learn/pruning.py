@@ -7,7 +7,7 @@ against, the router in service and the way back to those before it, and the data
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -
             f" (dataset.window_days) and label drift {DRIFT_DAYS} more",
             hint=f"keep at least {least}",
         )
-    first_kept = today - timedelta(days=keep_days)
+    first_kept = date.fromordinal(max(1, today.toordinal() - keep_days))
     found = [("raw", day, path) for day, paths in layout.raw_files_by_day().items() for path in paths]
     found += [("rejected", day, path) for day, path in layout.rejected_files_by_day()]
     found += [("tables", day, layout.table(name, day)) for name in TABLES for day in layout.table_days(name)]

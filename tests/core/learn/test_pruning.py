@@ -90,6 +90,11 @@ def test_days_that_a_dataset_or_its_drift_looks_back_to_cannot_go(layout: Layout
     assert told.value.hint == "keep at least 10"
 
 
+def test_more_days_than_the_calendar_has_may_be_kept(layout: Layout) -> None:
+    make_days(layout, 50)
+    assert days_to_prune(layout, WINDOW, 99_999_999_999, TODAY) == []
+
+
 def test_versions_that_serve_or_served_last_stay_with_their_datasets(
     layout: Layout, registry: Registry
 ) -> None:
