@@ -8,19 +8,19 @@ import click
 from flywheel_core.serve.lifecycle import address_of, listen
 from simulation.backend import QuestionSet, Simulated
 from simulation.bank import DEFAULT_SEED
-from simulation.faults import Faults, parse_faults
+from simulation.faults import parse_faults
 from simulation.recorded import Recorded
 from simulation.server import serve
 from simulation.service import Service, create_app
 
 
-def _fault(option: str, field: str, sentence: str) -> click.Option:
-    return click.Option([option, f"fault_{field}"], type=float, metavar="NUMBER", help=sentence)
+def _fault(option: str, field: str, sentence: str, kind: type = float) -> click.Option:
+    return click.Option([option, f"fault_{field}"], type=kind, metavar="NUMBER", help=sentence)
 
 
 _FAULT_OPTIONS = (
     _fault("--error-rate", "error_rate", "Share (0..1) of chat calls answered with a 5xx."),
-    _fault("--error-status", "error_status", "Status of those; 500 unless told otherwise."),
+    _fault("--error-status", "error_status", "Status of those; 500 unless told otherwise.", int),
     _fault("--rate-limit-rate", "rate_limit_rate", "Share of chat calls answered with 429 and Retry-After."),
     _fault("--retry-after", "retry_after_s", "Seconds in Retry-After."),
     _fault("--hang-rate", "hang_rate", "Share of chat calls that stay silent before they answer."),
@@ -83,7 +83,9 @@ def simulate(
     Nothing here is a real model: questions, answers, scores, latency and cost are made up, the same for the same seed.
     Faults given as options can be changed while it runs with POST /admin/faults; GET /admin/stats counts what was asked.
     """
-    faults = _faults(fault_numbers)
+    faults = parse_faults(
+        {name.removeprefix("fault_"): number for name, number in fault_numbers.items() if number is not None}
+    )
     backend = Recorded(recorded) if recorded is not None else Simulated(seed)
     service = Service(backend, speed=speed, question_set=question_set, faults=faults, fault_seed=seed)
     with contextlib.closing(listen(host, port)) as listener:
@@ -96,9 +98,3 @@ def simulate(
 
 
 simulate.params += _FAULT_OPTIONS
-
-
-def _faults(numbers: dict[str, float | None]) -> Faults:
-    given = {name.removeprefix("fault_"): value for name, value in numbers.items() if value is not None}
-    whole = {name: int(value) if name == "error_status" else value for name, value in given.items()}
-    return parse_faults(dict(whole))

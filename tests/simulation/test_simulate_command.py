@@ -94,7 +94,11 @@ def test_recorded_file_by_option(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [(["--error-rate", "2"], "error_rate"), (["--error-rate", "0.7", "--cut-rate", "0.7"], "add up")],
+    [
+        (["--error-rate", "2"], "error_rate"),
+        (["--error-rate", "0.7", "--cut-rate", "0.7"], "add up"),
+        (["--error-status", "nan"], "--error-status"),
+    ],
 )
 def test_bad_fault_option_is_a_message(options: list[str], told: str) -> None:
     """No traceback: what is wrong, where, and the known fields; status 2."""
