@@ -43,8 +43,8 @@ class _Entry:
 class Committer:
     """Stores lines durably, in order, one commit at a time, on a thread of its own.
 
-    `store` returns once its lines are synced; when it raises, nothing of them was acknowledged. Lines of one request
-    go to the file of one day; a commit takes waiting requests of the same day up to `commit_bytes`.
+    What `begin` gives is done once its lines are synced; when it fails, nothing of them was acknowledged. Lines of one
+    request go to the file of one day; a commit takes waiting requests of the same day up to `commit_bytes`.
     """
 
     def __init__(
@@ -94,10 +94,6 @@ class Committer:
                 await tidy
         await self._on_thread(self._files.close)
         self._thread.shutdown()
-
-    async def store(self, day: date, raw: bytes, rejected: Iterable[bytes] = (), points: int = 0) -> None:
-        """Return once the lines are on disk: `begin` for those who wait. Raises RequestError, as `begin` and its future do."""
-        await self.begin(day, raw, rejected, points)
 
     def begin(
         self,

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,18 @@ def run(
     asyncio.run(main())
 
 
+async def store(
+    committer: Committer, day: date, raw: bytes, rejected: Iterable[bytes] = (), points: int = 0
+) -> None:
+    """Return once the lines are on disk. Raises RequestError."""
+    await committer.begin(day, raw, rejected, points)
+
+
 async def held(committer: Committer, disk: BadDisk, line: bytes = b"held\n") -> asyncio.Task[None]:
     """A request whose commit has begun and waits at the gate of the disk."""
     disk.gate.clear()
     disk.reached.clear()
-    task = asyncio.create_task(committer.store(DAY, line))
+    task = asyncio.create_task(store(committer, DAY, line))
     assert await asyncio.to_thread(disk.reached.wait, 30)
     return task
 

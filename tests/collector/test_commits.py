@@ -9,15 +9,27 @@ import pytest
 from collector_api.commits import Committer
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import day_of
-from tests.collector.committing import DAY, NEXT, NOON, BadDisk, code_of, held, names, run, until, waiting
+from tests.collector.committing import (
+    DAY,
+    NEXT,
+    NOON,
+    BadDisk,
+    code_of,
+    held,
+    names,
+    run,
+    store,
+    until,
+    waiting,
+)
 
 
 def test_requests_that_wait_together_share_one_write_and_one_sync(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"first\n")
+        await store(committer, DAY, b"first\n")
         disk.calls.clear()
         first = await held(committer, disk)
-        others = await waiting(*(committer.store(DAY, b"%d\n" % number) for number in range(100)))
+        others = await waiting(*(store(committer, DAY, b"%d\n" % number) for number in range(100)))
         disk.gate.set()
         await asyncio.gather(first, *others)
         assert disk.calls == ["write", "sync"] * 2
@@ -32,7 +44,7 @@ def test_one_commit_has_at_most_commit_bytes(tmp_path: Path) -> None:
 
     async def work(committer: Committer, disk: BadDisk) -> None:
         first = await held(committer, disk)
-        others = await waiting(*(committer.store(DAY, line) for _ in range(6)))
+        others = await waiting(*(store(committer, DAY, line) for _ in range(6)))
         disk.gate.set()
         await asyncio.gather(first, *others)
         assert disk.calls.count("sync") == 1 + 3
@@ -54,11 +66,11 @@ def test_an_answer_comes_only_after_the_sync(tmp_path: Path) -> None:
 @pytest.mark.parametrize("call", ["write", "sync"])
 def test_after_a_failure_nothing_is_acknowledged_and_a_fresh_file_begins(tmp_path: Path, call: str) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"good\n")
+        await store(committer, DAY, b"good\n")
         disk.fail[call] = 1
-        assert await code_of(committer.store(DAY, b"bad\n")) == "storage_unavailable"
-        await committer.store(DAY, b"after\n")
-        await committer.store(DAY, b"again\n")
+        assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
+        await store(committer, DAY, b"after\n")
+        await store(committer, DAY, b"again\n")
 
     run(tmp_path, work)
     assert (tmp_path / "raw" / "training_data_20260105.jsonl").read_bytes() == b"good\n"
@@ -69,8 +81,8 @@ def test_a_disk_that_stays_broken_does_not_pile_up_files(tmp_path: Path) -> None
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.fail["write"] = 10
         for _ in range(10):
-            assert await code_of(committer.store(DAY, b"bad\n")) == "storage_unavailable"
-        await committer.store(DAY, b"good\n")
+            assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
+        await store(committer, DAY, b"good\n")
 
     run(tmp_path, work)
     assert names(tmp_path) == ["training_data_20260105.jsonl"]
@@ -80,9 +92,9 @@ def test_a_disk_that_stays_broken_does_not_pile_up_files(tmp_path: Path) -> None
 def test_a_file_that_cannot_be_made_durable_takes_nothing(tmp_path: Path, call: str) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.fail[call] = 1
-        assert await code_of(committer.store(DAY, b"bad\n")) == "storage_unavailable"
+        assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
         disk.calls.clear()
-        await committer.store(DAY, b"good\n")
+        await store(committer, DAY, b"good\n")
         assert disk.calls[-4:] == ["open", "sync_folder", "write", "sync"]
 
     run(tmp_path, work)
@@ -91,10 +103,10 @@ def test_a_file_that_cannot_be_made_durable_takes_nothing(tmp_path: Path, call: 
 
 def test_a_failure_of_the_rejected_file_refuses_the_request(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"good\n", [b"rejected\n"])
+        await store(committer, DAY, b"good\n", [b"rejected\n"])
         disk.fail["sync"] = 1
-        assert await code_of(committer.store(DAY, b"", [b"lost?\n"])) == "storage_unavailable"
-        await committer.store(DAY, b"", [b"kept\n"])
+        assert await code_of(store(committer, DAY, b"", [b"lost?\n"])) == "storage_unavailable"
+        await store(committer, DAY, b"", [b"kept\n"])
 
     run(tmp_path, work)
     assert (tmp_path / "rejected" / "rejected_20260105.1.jsonl").read_bytes() == b"kept\n"
@@ -106,9 +118,9 @@ def test_an_error_that_nobody_foresaw_leaves_no_half_of_a_commit_behind(tmp_path
         raise RuntimeError("a fault of the program")
 
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"", [b"good\n"])
-        assert await code_of(committer.store(DAY, b"", lines())) == "internal_error"
-        await committer.store(DAY, b"", [b"after\n"])
+        await store(committer, DAY, b"", [b"good\n"])
+        assert await code_of(store(committer, DAY, b"", lines())) == "internal_error"
+        await store(committer, DAY, b"", [b"after\n"])
         files = (tmp_path / "rejected").iterdir()
         assert sorted(path.read_bytes().strip() for path in files) == [b"after", b"good"]
 
@@ -119,7 +131,7 @@ def test_ready_tells_of_a_failure_and_recovers_by_itself(tmp_path: Path) -> None
     async def work(committer: Committer, disk: BadDisk) -> None:
         await committer.check_ready()
         disk.fail["write"] = 2
-        assert await code_of(committer.store(DAY, b"bad\n")) == "storage_unavailable"
+        assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
         assert await code_of(committer.check_ready()) == "storage_unavailable"
         committer._next_probe = 0.0
         await committer.check_ready()
@@ -132,7 +144,7 @@ def test_ready_tells_of_a_failure_and_recovers_by_itself(tmp_path: Path) -> None
 def test_below_the_disk_floor_nothing_is_taken(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.free = 999
-        assert await code_of(committer.store(DAY, b"bad\n")) == "disk_full"
+        assert await code_of(store(committer, DAY, b"bad\n")) == "disk_full"
         assert await code_of(committer.check_ready()) == "disk_full"
 
     run(tmp_path, work, disk_floor_bytes=1_000)
@@ -142,7 +154,7 @@ def test_below_the_disk_floor_nothing_is_taken(tmp_path: Path) -> None:
 def test_at_the_disk_floor_there_is_room(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.free = 1_000
-        await committer.store(DAY, b"good\n")
+        await store(committer, DAY, b"good\n")
 
     run(tmp_path, work, disk_floor_bytes=1_000)
 
@@ -150,8 +162,8 @@ def test_at_the_disk_floor_there_is_room(tmp_path: Path) -> None:
 def test_midnight_under_a_commit_in_flight_starts_the_next_days_file(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         first = await held(committer, disk)
-        late = await waiting(*(committer.store(DAY, b"late %d\n" % number) for number in range(2)))
-        early = await waiting(*(committer.store(NEXT, b"early %d\n" % number) for number in range(2)))
+        late = await waiting(*(store(committer, DAY, b"late %d\n" % number) for number in range(2)))
+        early = await waiting(*(store(committer, NEXT, b"early %d\n" % number) for number in range(2)))
         disk.gate.set()
         await asyncio.gather(first, *late, *early)
 
@@ -163,7 +175,7 @@ def test_midnight_under_a_commit_in_flight_starts_the_next_days_file(tmp_path: P
 def test_a_clock_that_jumps_back_continues_the_earlier_file(tmp_path: Path) -> None:
     async def work(committer: Committer, _disk: BadDisk) -> None:
         for number, day in enumerate([DAY, NEXT, DAY, NEXT]):
-            await committer.store(day, b"%d\n" % number)
+            await store(committer, day, b"%d\n" % number)
 
     run(tmp_path, work)
     assert (tmp_path / "raw" / "training_data_20260105.jsonl").read_bytes() == b"0\n2\n"
@@ -175,7 +187,7 @@ def test_a_quiet_collector_leaves_plain_lines_and_closes_the_past_day(tmp_path: 
     path = tmp_path / "raw" / "training_data_20260105.jsonl"
 
     async def work(committer: Committer, _disk: BadDisk) -> None:
-        await committer.store(day_of(times[0]), b"line\n")
+        await store(committer, day_of(times[0]), b"line\n")
         await until(lambda: path.read_bytes() == b"line\n")
         times[0] += 86_400
         await until(lambda: committer._files.raw._file is None)
@@ -191,7 +203,7 @@ def test_a_new_start_seals_what_a_crash_left(tmp_path: Path) -> None:
     (folder / "training_data_20260105.east.jsonl").write_bytes(b"another's tor")
 
     async def work(committer: Committer, _disk: BadDisk) -> None:
-        await committer.store(DAY, b"new\n")
+        await store(committer, DAY, b"new\n")
 
     run(tmp_path, work)
     assert (folder / "training_data_20260104.jsonl").read_bytes() == b"old\n"
@@ -201,7 +213,7 @@ def test_a_new_start_seals_what_a_crash_left(tmp_path: Path) -> None:
 
 def test_writers_have_files_of_their_own(tmp_path: Path) -> None:
     async def work(committer: Committer, _disk: BadDisk) -> None:
-        await committer.store(DAY, b"line\n", [b"rejected\n"])
+        await store(committer, DAY, b"line\n", [b"rejected\n"])
 
     run(tmp_path, work, writer="east")
     assert names(tmp_path) == ["training_data_20260105.east.jsonl"]
@@ -211,9 +223,9 @@ def test_writers_have_files_of_their_own(tmp_path: Path) -> None:
 def test_stopping_stores_what_waits_and_takes_no_more(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         first = await held(committer, disk)
-        others = await waiting(*(committer.store(DAY, b"%d\n" % number) for number in range(5)))
+        others = await waiting(*(store(committer, DAY, b"%d\n" % number) for number in range(5)))
         (stopping,) = await waiting(committer.stop())
-        assert await code_of(committer.store(DAY, b"late\n")) == "shutting_down"
+        assert await code_of(store(committer, DAY, b"late\n")) == "shutting_down"
         assert await code_of(committer.check_ready()) == "shutting_down"
         disk.gate.set()
         await asyncio.gather(stopping, first, *others)

@@ -10,18 +10,18 @@ from collector_api.commits import Committer
 from collector_api.disk import Disk
 from collector_api.metrics import CollectorMetrics
 from flywheel_core.errors import RequestError
-from tests.collector.committing import DAY, BadDisk, code_of, held, run
+from tests.collector.committing import DAY, BadDisk, code_of, held, run, store
 
 
 def test_a_file_that_is_moved_away_is_not_written_on(tmp_path: Path) -> None:
     path = tmp_path / "raw" / "training_data_20260105.jsonl"
 
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"first\n")
+        await store(committer, DAY, b"first\n")
         path.rename(tmp_path / "moved")
-        await committer.store(DAY, b"second\n")
+        await store(committer, DAY, b"second\n")
         path.unlink()
-        await committer.store(DAY, b"third\n")
+        await store(committer, DAY, b"third\n")
 
     run(tmp_path, work)
     assert (tmp_path / "moved").read_bytes() == b"first\n"
@@ -34,13 +34,13 @@ def test_a_file_that_goes_during_a_commit_acknowledges_nothing(tmp_path: Path, b
 
     async def work(committer: Committer, disk: BadDisk) -> None:
         if before:
-            await committer.store(DAY, before)
+            await store(committer, DAY, before)
         task = await held(committer, disk)
         path.unlink()
         path.write_bytes(b"another's\n")
         disk.gate.set()
         assert await code_of(task) == "storage_unavailable"
-        await committer.store(DAY, b"again\n")
+        await store(committer, DAY, b"again\n")
 
     run(tmp_path, work)
     assert path.read_bytes() == b"another's\n"

@@ -25,6 +25,7 @@ from flywheel_core.errors import RequestError, StorageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
+from tests.collector.committing import store
 from tests.core.lake.lakes import CONFIG, LATER
 from tests.proof.conftest import Proof
 from tests.proof.model_disk import DiskWithoutFolderSync, DiskWithoutSync, Machine, ModelDisk
@@ -101,7 +102,7 @@ class Crashes(RuleBasedStateMachine):
         aside = [[b"reject %d\n" % number] if rejects else [] for number, _ in requests]
         outcomes = await asyncio.gather(
             *(
-                self.committer.store(day, text, rejected)
+                store(self.committer, day, text, rejected)
                 for (_, text), rejected in zip(requests, aside, strict=True)
             ),
             return_exceptions=True,
