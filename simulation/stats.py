@@ -1,6 +1,5 @@
 """What the service was asked: counts per model, so that a test can prove what was and what was not called."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -43,7 +42,7 @@ class Stats:
         self.models: dict[str, Calls] = {}
         self.evaluate = Calls()
         self.asked_again = 0
-        self._pairs: Counter[int] = Counter()
+        self._pairs: set[int] = set()
 
     def model(self, name: str) -> Calls:
         """The counts of one model."""
@@ -54,8 +53,8 @@ class Stats:
         pair = hash((model, question))
         if pair in self._pairs:
             self.asked_again += 1
-        if pair in self._pairs or len(self._pairs) < _MOST_PAIRS:
-            self._pairs[pair] += 1
+        elif len(self._pairs) < _MOST_PAIRS:
+            self._pairs.add(pair)
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as `/admin/stats` shows them."""

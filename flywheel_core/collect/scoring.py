@@ -7,7 +7,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
@@ -213,5 +213,5 @@ def _combined(scores: list[Scored]) -> Scored:
     values = [scored.value for scored in scores if scored.value is not None]
     if not values:
         reason, _ = Counter(scored.reason for scored in scores).most_common(1)[0]
-        return replace(scores[0], reason=reason)
+        return Scored(None, reason)
     return Scored(statistics.fmean(values), None, statistics.pstdev(values) if len(values) > 1 else None)

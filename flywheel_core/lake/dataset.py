@@ -14,25 +14,12 @@ import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
-from flywheel_core.lake.columns import Split, split_of
-from flywheel_core.lake.dataset_files import SPLITS, write_files
+from flywheel_core.lake.dataset_files import write_files
 from flywheel_core.lake.engine import engine, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import check_table
-
-__all__ = [
-    "SPLITS",
-    "DatasetResult",
-    "Split",
-    "build_dataset",
-    "dataset_versions",
-    "latest_dataset",
-    "load_manifest",
-    "split_of",
-    "verify_dataset",
-]
 
 FORMAT = 2
 """Counts up when the same inputs and settings would give other files."""

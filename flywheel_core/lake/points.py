@@ -10,14 +10,14 @@ Every byte of an accepted line is looked at, also of what no table keeps. Three 
 
 from datetime import UTC, date, datetime
 from types import GenericAlias
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 import pyarrow as pa
 
 from flywheel_core.errors import PointError
 from flywheel_core.records import NULL, DataPoint, Response
-from flywheel_core.wire_fields import MAX_ERROR_CHARS, question_code
+from flywheel_core.wire_fields import question_code
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -203,8 +203,7 @@ def _like(record: type[msgspec.Struct], **types: Any) -> Any:
 
 def _decoder(free: Any, listing: Any, raw_response: Any, **response_types: Any) -> Any:
     """A decoder for canonical lines whose free parts are of these types."""
-    error = Annotated[str, msgspec.Meta(max_length=MAX_ERROR_CHARS)] | None
-    response = _like(Response, error=error, usage=free, raw_response=raw_response, **response_types)
+    response = _like(Response, usage=free, raw_response=raw_response, **response_types)
     responses: Any = GenericAlias(dict, (str, response))
     return msgspec.json.Decoder(_like(DataPoint, responses=responses, classification=free, messages=listing))
 

@@ -90,11 +90,7 @@ def _build(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day
 
 def table_file(name: str, day: date, path: Path) -> TableFile:
     """The record of a table's file as it lies on disk. Raises StorageError."""
-    try:
-        rows = pq.read_metadata(path).num_rows
-        return TableFile(name, day, path, rows, sha256_of(path))
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    return TableFile(name, day, path, row_count(path, day), sha256_of(path))
 
 
 def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) -> "pl.DataFrame":

@@ -10,7 +10,8 @@ import pytest
 
 from flywheel_core.errors import FlywheelError
 from flywheel_core.lake import generate as generate_module
-from flywheel_core.lake.dataset import SPLITS, build_dataset, verify_dataset
+from flywheel_core.lake.dataset import build_dataset, verify_dataset
+from flywheel_core.lake.dataset_files import SPLITS
 from flywheel_core.lake.generate import generate
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel_core.lake.dataset import SPLITS, split_of
+from flywheel_core.lake.columns import split_of
+from flywheel_core.lake.dataset_files import SPLITS
 
 
 @pytest.mark.parametrize(
