@@ -4,22 +4,20 @@ Leaving the block of `Upstream.open` before the end, also by cancellation, ends 
 """
 
 import asyncio
-import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, refused
-from flywheel_core.collect.pool import CLOSED_MEANWHILE, LARGE_BODY_BYTES, forget_frames, what_broke
+from flywheel_core.collect.connections import Connections, forget_frames, in_pieces, what_broke
 from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
-IDLE_SECONDS = 30.0
-"""How long an unused connection is kept."""
 HELD_BYTES = 131_072
 """How much of an answer is held for a client that reads slowly; half of it is when the model is held back."""
 
@@ -71,12 +69,11 @@ class Reply:
             raise _lost(error) from None
 
 
-class Upstream:
-    """The connections to all models. guard: which addresses are taken; another one holds for the connections from then on."""
+class Upstream(Connections):
+    """The connections to all models."""
 
     def __init__(self, guard: Guard | None = None) -> None:
-        self.guard = guard or Guard()
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        super().__init__(guard, read_bufsize=HELD_BYTES // 2)
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Reply]:
@@ -87,7 +84,7 @@ class Upstream:
         ends = asyncio.get_running_loop().time() + call.timeout
         try:
             async with asyncio.timeout_at(ends):
-                response = await self._send(call)
+                response = await self._over_one(partial(_send, call))
         except aiohttp.ConnectionTimeoutError:
             reason = f"no connection within {call.connect_timeout:g} s"
             raise UpstreamError(reason, code="connect_timeout") from None
@@ -110,60 +107,22 @@ class Upstream:
             else:
                 response.close()
 
-    async def close(self) -> None:
-        """Close all connections; what is under way fails."""
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            await session.close()
 
-    async def _send(self, call: Call) -> aiohttp.ClientResponse:
-        attempt = SimpleNamespace(reused=False)
-        try:
-            return await self._try(call, attempt, kept=True)
-        except CLOSED_MEANWHILE:
-            if not attempt.reused:
-                raise
-        # most likely the other side closed a kept connection meanwhile, and the request did not get there; but it may be
-        # what the other side ends connections for, so it goes to a new one, and not to every kept one in turn
-        return await self._try(call, attempt, kept=False)
-
-    async def _try(self, call: Call, attempt: SimpleNamespace, *, kept: bool) -> aiohttp.ClientResponse:
-        # aiohttp writes text as UTF-8, so what is no UTF-8 cannot go on as it came
-        headers = [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in call.headers]
-        large = len(call.body) >= LARGE_BODY_BYTES
-        return await self._opened(kept).request(
-            call.method,
-            URL(call.url, encoded=True),
-            data=io.BytesIO(call.body) if large else call.body or None,
-            headers=headers,
-            skip_auto_headers=_ADDED_BY_LIBRARY,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
-            trace_request_ctx=attempt,
-        )
-
-    def _opened(self, kept: bool) -> aiohttp.ClientSession:
-        """What sends; kept: over connections that are kept for later requests, otherwise each over one of its own."""
-        if kept not in self._sessions:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_reuseconn.append(_note_reuse)
-            self._sessions[kept] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,  # the server bounds its connections, and with them the calls
-                    keepalive_timeout=IDLE_SECONDS if kept else None,
-                    force_close=not kept,
-                    socket_factory=lambda info: self.guard.open_socket(info),
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                read_bufsize=HELD_BYTES // 2,
-                trace_configs=[trace],
-            )
-        return self._sessions[kept]
-
-
-async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
-    context.trace_request_ctx.reused = True
+async def _send(
+    call: Call, session: aiohttp.ClientSession, context: SimpleNamespace
+) -> aiohttp.ClientResponse:
+    # aiohttp writes text as UTF-8, so what is no UTF-8 cannot go on as it came
+    headers = [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in call.headers]
+    return await session.request(
+        call.method,
+        URL(call.url, encoded=True),
+        data=in_pieces(call.body) or None,
+        headers=headers,
+        skip_auto_headers=_ADDED_BY_LIBRARY,
+        allow_redirects=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
+        trace_request_ctx=context,
+    )
 
 
 def _lost(error: aiohttp.ClientError) -> UpstreamError:
