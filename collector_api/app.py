@@ -39,8 +39,7 @@ class CollectorApp:
             return
         if scope["method"] != "POST":
             self._metrics.requests.labels("method_not_allowed").inc()
-            status, body, headers = refusal(RequestError("method_not_allowed"))
-            await send_json(send, status, body, [*headers, (b"allow", b"POST")])
+            await send_refusal(send, RequestError("method_not_allowed", headers=[(b"allow", b"POST")]))
             return
         try:
             status, body = await self._collect(dict(scope["headers"]), receive)

@@ -6,32 +6,22 @@ import msgspec
 from starlette.types import Send
 
 from flywheel_core.errors import RequestError
-from flywheel_core.serve.replies import JSON_TYPE
+from flywheel_core.serve import replies
 from flywheel_gateway.headers import RawHeaders
 
 
-async def send_json(send: Send, status: int, value: Any, headers: RawHeaders | None = None) -> None:
+async def send_json(send: Send, status: int, value: Any) -> None:
     """Send `value` as the whole JSON answer."""
-    await _send_body(send, status, msgspec.json.encode(value), headers or [])
-
-
-async def _send_body(send: Send, status: int, body: bytes, headers: RawHeaders) -> None:
-    start = [JSON_TYPE, (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
+    await replies.send_json(send, status, msgspec.json.encode(value))
 
 
 def refusal(error: RequestError) -> tuple[int, bytes, RawHeaders]:
     """Status, body and further headers of a refusal: `{"error": {"message", "type", "param", "code"}}`."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     body = {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
-    headers: RawHeaders = [*error.headers]
-    if error.status == 503:
-        headers.append((b"retry-after", b"%d" % (error.retry_after or 1)))
+    headers = replies.headers_of(error)
     if error.status == 405:
         headers.append((b"allow", b"POST"))  # the only method that the gateway insists on
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
     return error.status, msgspec.json.encode(body), headers
 
 
@@ -40,4 +30,4 @@ async def send_error(send: Send, error: RequestError, *, close: bool = False) ->
     status, body, headers = refusal(error)
     if close:
         headers.append((b"connection", b"close"))
-    await _send_body(send, status, body, headers)
+    await replies.send_json(send, status, body, headers)

@@ -13,15 +13,20 @@ Header = tuple[bytes, bytes]
 JSON_TYPE = (b"content-type", b"application/json")
 
 
-def refusal(error: RequestError) -> tuple[int, bytes, list[Header]]:
-    """Status, body and further headers of a refused request."""
+def headers_of(error: RequestError) -> list[Header]:
+    """The further headers of a refused request, whatever its body is."""
     headers: list[Header] = [*error.headers]
     if error.status == 503:
-        headers.append((b"retry-after", str(error.retry_after or 1).encode()))
+        headers.append((b"retry-after", b"%d" % (error.retry_after or 1)))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+def refusal(error: RequestError) -> tuple[int, bytes, list[Header]]:
+    """Status, body and further headers of a refused request."""
     body = {"status": "error", "code": error.code, "message": error.message}
-    return error.status, msgspec.json.encode(body), headers
+    return error.status, msgspec.json.encode(body), headers_of(error)
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: list[Header] | None = None) -> None:
