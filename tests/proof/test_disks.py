@@ -80,7 +80,7 @@ class Life:
         name = f"p-{next(self._numbers)}"
         text = line(raw_point(name, {"big": 0.5}, "q" * size))
         try:
-            await committer.store(day, text, [b"reject\n"])
+            await committer.begin(day, text, [b"reject\n"], 0)
         except RequestError as error:
             assert error.code == "storage_unavailable"
             self.refused += 1
