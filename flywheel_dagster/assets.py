@@ -14,7 +14,6 @@ from flywheel_dagster.resources import Lake
 from flywheel_dagster.steps import DAILY_STEPS
 
 PLATFORM, LEARNING = ["team:platform"], ["team:learning"]
-PARQUET = {"dagster/storage_kind": "parquet", "layer": "table"}
 
 RAW_POINTS = "raw_points"
 TRAINING_DATASET = "training_dataset"
@@ -40,74 +39,69 @@ def daily_specs() -> list[dg.AssetSpec]:
     The dataset reads a window of days but depends, for Dagster, on its last day alone: a missing or failed day inside
     the window must not hold it up, and with a window mapping one failed day would hold up every dataset after it.
     """
-    return [
-        dg.AssetSpec(
+    tables = [
+        _table(
             "responses",
-            deps=[RAW_POINTS],
-            description="One row per data point and model: answer, latency, cost, failure, score. Every line of the raw "
+            [RAW_POINTS],
+            "One row per data point and model: answer, latency, cost, failure, score. Every line of the raw "
             "files is accepted, a duplicate or rejected. Made again from the raw files, it has the same bytes.",
-            group_name="days",
-            kinds={"python", "parquet"},
-            owners=PLATFORM,
-            tags=PARQUET,
+            "python",
+            PLATFORM,
         ),
-        dg.AssetSpec(
+        _table(
             "rejects",
-            deps=[RAW_POINTS],
-            description="The lines that are no acceptable data point: file, byte offset, reason and raw text. Nothing is lost.",
-            group_name="days",
-            kinds={"python", "parquet"},
-            owners=PLATFORM,
-            tags=PARQUET,
+            [RAW_POINTS],
+            "The lines that are no acceptable data point: file, byte offset, reason and raw text. Nothing is lost.",
+            "python",
+            PLATFORM,
         ),
-        dg.AssetSpec(
+        _table(
             "training_examples",
-            deps=["responses"],
-            description="One row per data point: label, the rule that gave it, best model, score, margin and side of the split. "
+            ["responses"],
+            "One row per data point: label, the rule that gave it, best model, score, margin and side of the split. "
             "Unlabelled data points stay, with the rule that says why.",
-            group_name="days",
-            kinds={"duckdb", "parquet"},
-            owners=LEARNING,
-            tags=PARQUET,
         ),
-        dg.AssetSpec(
+        _table(
             "label_distribution",
-            deps=["training_examples"],
-            description="How often each label was given on a day. `share_...` plots over the days.",
-            group_name="days",
-            kinds={"duckdb", "parquet"},
-            owners=LEARNING,
-            tags=PARQUET,
+            ["training_examples"],
+            "How often each label was given on a day. `share_...` plots over the days.",
         ),
-        dg.AssetSpec(
+        _table(
             "model_leaderboard",
-            deps=["responses", "training_examples"],
-            description="Per model: answers, mean score, win rate, failure rate, latency p50 and p95, cost.",
-            group_name="days",
-            kinds={"duckdb", "parquet"},
-            owners=LEARNING,
-            tags=PARQUET,
+            ["responses", "training_examples"],
+            "Per model: answers, mean score, win rate, failure rate, latency p50 and p95, cost.",
         ),
-        dg.AssetSpec(
+        _table(
             "quality_report",
-            deps=["responses", "rejects", "training_examples", "label_distribution", "model_leaderboard"],
-            description="Whether the day is fit to learn from: coverage, ties, margins, scores, unknown models, spend.",
-            group_name="days",
-            kinds={"duckdb", "parquet"},
-            owners=LEARNING,
-            tags=PARQUET,
-        ),
-        dg.AssetSpec(
-            TRAINING_DATASET,
-            deps=["training_examples", "label_distribution", "model_leaderboard", "quality_report"],
-            description="A versioned training dataset: the window of `dataset.window_days` days that ends with this day, "
-            "without repeats, split 70/10/20 by a hash of the question. Days missing in the window are left out.",
-            group_name="training",
-            kinds={"polars", "parquet", "json"},
-            owners=LEARNING,
-            tags={"layer": "dataset"},
+            ["responses", "rejects", "training_examples", "label_distribution", "model_leaderboard"],
+            "Whether the day is fit to learn from: coverage, ties, margins, scores, unknown models, spend.",
         ),
     ]
+    dataset = dg.AssetSpec(
+        TRAINING_DATASET,
+        deps=["training_examples", "label_distribution", "model_leaderboard", "quality_report"],
+        description="A versioned training dataset: the window of `dataset.window_days` days that ends with this day, "
+        "without repeats, split 70/10/20 by a hash of the question. Days missing in the window are left out.",
+        group_name="training",
+        kinds={"polars", "parquet", "json"},
+        owners=LEARNING,
+        tags={"layer": "dataset"},
+    )
+    return [*tables, dataset]
+
+
+def _table(
+    name: str, deps: list[str], description: str, kind: str = "duckdb", owners: list[str] = LEARNING
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=description,
+        group_name="days",
+        kinds={kind, "parquet"},
+        owners=owners,
+        tags={"dagster/storage_kind": "parquet", "layer": "table"},
+    )
 
 
 TABLES = tuple(
