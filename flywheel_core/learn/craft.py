@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,14 +164,6 @@ def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[
     return frame.join(answers, on="id", how="left", maintain_order="left"), digest_of(answers)
 
 
-def _trained(frame: pl.DataFrame, config: Config, version: str) -> Any:
-    return _from_outcomes(frame, config, version, single=False)
-
-
-def _single(frame: pl.DataFrame, config: Config, version: str) -> Any:
-    return _from_outcomes(frame, config, version, single=True)
-
-
 def _from_outcomes(frame: pl.DataFrame, config: Config, version: str, *, single: bool) -> Any:
     from flywheel_core.learn.examples import read_examples
     from flywheel_core.learn.train import train_examples
@@ -197,8 +190,8 @@ def _from_labels(frame: pl.DataFrame, config: Config, version: str) -> Any:
 
 
 _MAKERS: Mapping[str, Callable[[pl.DataFrame, Config, str], Any]] = {
-    "router": _trained,
-    "single": _single,
+    "router": partial(_from_outcomes, single=False),
+    "single": partial(_from_outcomes, single=True),
     "labels": _from_labels,
 }
 

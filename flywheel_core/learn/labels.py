@@ -1,7 +1,7 @@
 """A router from texts and labels alone: the classifier of categories that a `{"text", "label"}` file trains."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,33 +65,34 @@ def train_labels(
         unseen = _unseen_shares(used, table, features.dimensions, wanted, kept)
     shares = np.array([(wanted == label).mean() for label in kept])
     policy = Policy(
-        int(shares.argmax()),
-        (0.0,) * len(names),
-        (0.0,) * len(names),
-        0.0,
-        0.0,
-        0.0,
-        least_known(features, used, rows=settings.feature_rows, seed=settings.seed),
-        len(kept) == 1,
+        best=int(shares.argmax()),
+        prices=(0.0,) * len(names),
+        costs=(0.0,) * len(names),
+        advantage=0.0,
+        tie_tolerance=0.0,
+        min_evidence=0.0,
+        known_share=least_known(features, used, rows=settings.feature_rows, seed=settings.seed),
+        always_single=len(kept) == 1,
+        confidence=fit_confidence(
+            unseen,
+            _membership(wanted, kept),
+            unseen.argmax(axis=1),
+            np.ones(len(used)),
+            settings.confidence_tolerance,
+        ),
     )
     router = Router(
-        version,
-        names,
-        tuple(kept),
-        policy,
-        shares,
-        np.sqrt(shares * (1 - shares)),
-        shares * len(used),
-        features,
-        None,
-        classifier,
-        tuple(kept),
+        version=version,
+        models=names,
+        categories=tuple(kept),
+        policy=policy,
+        means=shares,
+        spreads=np.sqrt(shares * (1 - shares)),
+        counts=shares * len(used),
+        features=features,
+        classifier=classifier,
+        labels=tuple(kept),
     )
-    truth = (wanted[:, None] == np.array(kept, dtype=object)).astype(float)
-    confidence = fit_confidence(
-        unseen, truth, unseen.argmax(axis=1), np.ones(len(used)), settings.confidence_tolerance
-    )
-    router = replace(router, policy=replace(policy, confidence=confidence))
     return Trained(
         router,
         {
@@ -106,8 +107,13 @@ def label_classifier(
     table: NDArray[np.float32], dimensions: int, wanted: NDArray[Any], labels: Sequence[str], weights: Doubles
 ) -> MultiRidge:
     """Least squares on one column a label: its forecasts are the labels' shares, near enough."""
-    target = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
-    return MultiRidge().fit(ridge_table(table, dimensions), target, weights)
+    return MultiRidge().fit(ridge_table(table, dimensions), _membership(wanted, labels), weights)
+
+
+def _membership(wanted: NDArray[Any], labels: Sequence[str]) -> Doubles:
+    """1 where a row's label is this one, else 0, (n, l)."""
+    found: Doubles = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
+    return found
 
 
 def _unseen_shares(
@@ -136,8 +142,7 @@ def scores_by_label(
 
     wanted: (n,) labels; differences (n, m) with NaN for missing, and ease (n,), as `split_scores` gives them; weights (n,).
     """
-    membership = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
     targets = np.column_stack([differences, ease])
     means = means_of(targets, weights)
-    found = means + shrunken_table(membership, targets, weights, means, SHRINKAGE)[0]
+    found = means + shrunken_table(_membership(wanted, labels), targets, weights, means, SHRINKAGE)[0]
     return np.clip(found[:, :-1] + found[:, -1:], 0.0, 1.0)

@@ -117,30 +117,9 @@ class Judgement:
 def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days: float = 0.0) -> Judgement:
     """The verdict on one challenger. Deterministic: the same input gives the same verdict."""
     recent = _recent(found, settings)
-    questions, differing = len(found.gains), int(np.count_nonzero(found.gains))
-    growth = math.ceil(looks.last_questions * settings.look_growth) - _since_last_look(found, looks)
-    wanted = max(settings.min_questions - questions, growth)
-    if wanted > 0:
-        return Judgement(
-            "not_yet",
-            f"{questions} test questions since the champion's promotion that both can be judged on;"
-            f" the next look is after {wanted} more",
-            questions,
-            differing,
-            next_look=questions + wanted,
-        )
-    if not differing and found.told() >= LEAST_TOLD:
-        return Judgement(
-            "rejected", "the challenger does as the champion does on every question", questions, 0, mean=0.0
-        )
-    if recent.told() < LEAST_TOLD:
-        return Judgement(
-            "not_yet",
-            f"of the newest questions on which the two choose different models only {recent.told():.0%} are known: the"
-            " chosen model was not asked on the others, as when it is not in training.candidate_models",
-            questions,
-            differing,
-        )
+    early = _without_a_look(found, recent, looks, settings)
+    if early is not None:
+        return early
     aged = champion_age_days >= settings.max_age_days
     threshold = -settings.age_margin if aged else settings.min_gain
     look = looks.taken + 1
@@ -181,6 +160,35 @@ def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days:
         slices=slices,
         recent_questions=len(recent.gains),
     )
+
+
+def _without_a_look(found: Gains, recent: Gains, looks: Looks, settings: Promotion) -> Judgement | None:
+    """The verdict where it needs no bound and so spends no error level, None where it does."""
+    questions, differing = len(found.gains), int(np.count_nonzero(found.gains))
+    growth = math.ceil(looks.last_questions * settings.look_growth) - _since_last_look(found, looks)
+    wanted = max(settings.min_questions - questions, growth)
+    if wanted > 0:
+        return Judgement(
+            "not_yet",
+            f"{questions} test questions since the champion's promotion that both can be judged on;"
+            f" the next look is after {wanted} more",
+            questions,
+            differing,
+            next_look=questions + wanted,
+        )
+    if not differing and found.told() >= LEAST_TOLD:
+        return Judgement(
+            "rejected", "the challenger does as the champion does on every question", questions, 0, mean=0.0
+        )
+    if recent.told() < LEAST_TOLD:
+        return Judgement(
+            "not_yet",
+            f"of the newest questions on which the two choose different models only {recent.told():.0%} are known: the"
+            " chosen model was not asked on the others, as when it is not in training.candidate_models",
+            questions,
+            differing,
+        )
+    return None
 
 
 def _since_last_look(found: Gains, looks: Looks) -> int:

@@ -88,7 +88,7 @@ class Registry:
     def looks(self, champion: Champion) -> Looks:
         """The looks taken in this champion's life, which a renewal goes on with: it was not earned on test questions."""
         entries = read_entries(self.log)
-        by_sequence = {entry.sequence: entry for entry in entries if entry.sequence is not None}
+        by_sequence = _by_sequence(entries)
         life = {champion.sequence}
         at = by_sequence.get(champion.sequence)
         while at is not None and at.kind == "renewed" and at.previous is not None:
@@ -173,9 +173,7 @@ class Registry:
         """
         with self._locked():
             champion = self.champion()
-            by_sequence = {
-                entry.sequence: entry for entry in read_entries(self.log) if entry.sequence is not None
-            }
+            by_sequence = _by_sequence(read_entries(self.log))
             current = by_sequence.get(champion.sequence) if champion else None
             origin = _origin(current, by_sequence)
             target = _before(origin, by_sequence)
@@ -278,9 +276,14 @@ class Registry:
             yield
 
 
+def _by_sequence(entries: list[Entry]) -> dict[int, Entry]:
+    """The promotions among the entries."""
+    return {entry.sequence: entry for entry in entries if entry.sequence is not None}
+
+
 def _chain(entries: list[Entry], champion: Champion | None) -> Iterator[Entry]:
     """The entries that took effect, newest first: from the pointer back along `previous`."""
-    by_sequence = {entry.sequence: entry for entry in entries if entry.sequence is not None}
+    by_sequence = _by_sequence(entries)
     at = champion.sequence if champion else None
     while at is not None and at in by_sequence:
         entry = by_sequence.pop(at)
