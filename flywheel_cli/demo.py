@@ -168,7 +168,7 @@ def _learn(stage: Stage, layout: Layout) -> None:
             learning.wait_until_taken_up(stage, night.champion)
         with _step("send the validation questions through the gateway"), progress("ask") as tell:
             replies = asyncio.run(ask_all(stage.gateway, validation, tell, collect=False))
-        ways = {"routed by the gateway": learning.models_of(replies)}
+        ways = {"routed by the gateway": [reply.model for reply in replies]}
         if night.challenger != night.champion:
             ways["the new router, not in service"] = learning.decided(layout, night.challenger, validation)
         compared = learning.compare(stage, points, ways)
@@ -192,10 +192,10 @@ def _show_replies(replies: Sequence[Reply]) -> None:
     click.echo()
     print_table(("answered by", "because", "questions"), rows, title="Where the questions went")
     some = [
-        (fitted(reply.question, QUESTION_WIDTH), reply.model, reply.seconds * 1000)
+        (fitted(reply.question, QUESTION_WIDTH), reply.model, round(reply.seconds * 1000))
         for reply in replies[:SHOWN_REPLIES]
     ]
-    print_table(("question", "answered by", "ms"), [(text, model, round(ms)) for text, model, ms in some])
+    print_table(("question", "answered by", "ms"), some)
 
 
 def _show_addresses(stage: Stage, *, up: bool) -> None:

@@ -10,7 +10,7 @@ from statistics import fmean
 import httpx
 
 from flywheel_cli.demo_setup import Stage
-from flywheel_cli.demo_traffic import POLL_SECONDS, Reply, Tell
+from flywheel_cli.demo_traffic import POLL_SECONDS, Tell
 from flywheel_core.collect import Fanout
 from flywheel_core.collect.sampling import Plan
 from flywheel_core.errors import FlywheelError, NoDataError
@@ -46,18 +46,15 @@ def train_and_judge(stage: Stage, layout: Layout) -> Retrained:
     return retrain(parse_day(load_manifest(layout, dataset)["last_day"]), stage.config, stage.dagster_home)
 
 
-def wait_until_taken_up(stage: Stage, version: str) -> float:
-    """Wait until the gateway decides with a router version, and give the time that it took, in s.
-
-    Raises FlywheelError when it does not within `TAKE_UP_SECONDS`.
-    """
-    started = time.monotonic()
+def wait_until_taken_up(stage: Stage, version: str) -> None:
+    """Wait until the gateway decides with a router version. Raises FlywheelError when it does not within `TAKE_UP_SECONDS`."""
+    deadline = time.monotonic() + TAKE_UP_SECONDS
     for number in itertools.count():
         # a prompt of its own each time: a cached decision would be the old router's
         answer = httpx.post(f"{stage.gateway}/v1/route", json={"prompt": f"{number} + 1 = ?"}, timeout=10.0)
         if answer.status_code == httpx.codes.OK and answer.json()["router_version"] == version:
-            return time.monotonic() - started
-        if time.monotonic() - started > TAKE_UP_SECONDS:
+            return
+        if time.monotonic() > deadline:
             break
         time.sleep(POLL_SECONDS)
     raise FlywheelError(
@@ -110,11 +107,6 @@ def compare(stage: Stage, points: Sequence[DataPoint], chosen: Mapping[str, Sequ
         ),
     )
     return rows
-
-
-def models_of(replies: Sequence[Reply]) -> list[str]:
-    """Which model answered each question."""
-    return [reply.model for reply in replies]
 
 
 def decided(layout: Layout, version: str, asked: Sequence[str]) -> list[str]:

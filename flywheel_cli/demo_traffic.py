@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -31,11 +30,8 @@ class Reply:
 
     question: str
     model: str
-    category: str
     reason: str
-    router: str
     seconds: float
-    answer: str
 
 
 def upload(endpoint: str, file: Path, tell: Tell) -> int:
@@ -88,17 +84,8 @@ async def ask_all(gateway: str, asked: Sequence[str], tell: Tell, *, collect: bo
         if answer.status_code != httpx.codes.OK:
             raise UpstreamError(f"the gateway answered {answer.status_code}: {answer.text[:200]}")
         tell(next(done), len(asked))
-        content: Any = answer.json()["choices"][0]["message"]["content"]
         told = answer.headers
-        return Reply(
-            question=question,
-            model=told["x-flywheel-model"],
-            category=told["x-flywheel-category"],
-            reason=told["x-flywheel-reason"],
-            router=told.get("x-flywheel-router", ""),
-            seconds=seconds,
-            answer=content,
-        )
+        return Reply(question, told["x-flywheel-model"], told["x-flywheel-reason"], seconds)
 
     async with httpx.AsyncClient(timeout=60.0, headers=headers) as client:
         return list(await asyncio.gather(*(ask(client, question) for question in asked)))

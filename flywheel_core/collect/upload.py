@@ -70,8 +70,7 @@ class Uploader:
         settings = config.data_collection
         self._batch_size = settings.training.batch_size
         self._interval = float(settings.training.flush_interval)
-        own = PooledHttp(guard=guard_of(config))
-        self._http: Http = HttpxHttp(client) if client is not None else own
+        self._http: Http = HttpxHttp(client) if client is not None else PooledHttp(guard=guard_of(config))
         self._courier = Courier(
             self._http, collector_endpoint(config, environment), spool / "rejected.jsonl", self._wake
         )

@@ -12,8 +12,7 @@ def days_before_first(days: Iterable[date], config: Config) -> str | None:
     early = sorted(day for day in days if day < first)
     if not early:
         return None
-    count = "1 day" if len(early) == 1 else f"{len(early)} days"
-    return f"{count} before storage.first_day ({first}), which Dagster never makes: set storage.first_day to {early[0]}"
+    return f"{_count(early)} before storage.first_day ({first}), which Dagster never makes: set storage.first_day to {early[0]}"
 
 
 def days_to_come(days: Iterable[date], today: date) -> str | None:
@@ -21,5 +20,8 @@ def days_to_come(days: Iterable[date], today: date) -> str | None:
     ahead = sorted(day for day in days if day > today)
     if not ahead:
         return None
-    count = "1 day" if len(ahead) == 1 else f"{len(ahead)} days"
-    return f"{count} after today ({today}), which Dagster does not make yet: from {ahead[0]} on"
+    return f"{_count(ahead)} after today ({today}), which Dagster does not make yet: from {ahead[0]} on"
+
+
+def _count(days: list[date]) -> str:
+    return "1 day" if len(days) == 1 else f"{len(days)} days"
