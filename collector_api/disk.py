@@ -33,9 +33,8 @@ class Disk:
         try:
             self._pass_cache_by(file, True)
         except OSError as error:
-            if (
-                error.errno != errno.EINVAL
-            ):  # else a file system without direct writes: they go through its cache
+            # EINVAL is a file system without direct writes: they go through its cache.
+            if error.errno != errno.EINVAL:
                 os.close(file)
                 raise
         return file

@@ -1,6 +1,7 @@
 """The data point in its one canonical form: snake_case, fixed order, one line, UTF-8.
 
-Ranges stand in the types and are checked when text is decoded, not when a record is built. How the other spellings of the wire become this form is in `flywheel_core/wire.py`.
+Ranges stand in the types and are checked when text is decoded, not when a record is built. How the other spellings of the
+wire become this form is in `flywheel_core/wire.py`.
 """
 
 import hashlib

@@ -27,9 +27,8 @@ def prepare_home(folder: Path) -> Path:
     """
     home = folder.absolute()
     template = Template(files("flywheel_dagster").joinpath(SETTINGS_FILE).read_text(encoding="utf-8"))
-    events = json.dumps(
-        str(home / "history" / "runs")
-    )  # a JSON string is a YAML string, whatever is in the path
+    # A JSON string is a YAML string, whatever is in the path.
+    events = json.dumps(str(home / "history" / "runs"))
     settings = template.substitute(events=events).encode()
     with _alone(home):
         target = home / SETTINGS_FILE

@@ -120,8 +120,8 @@ class Metrics(ServerMetrics):
 class Counted(Collector):
     """Counts that others keep, read when they are asked for.
 
-    `read` gives, for names of `MEANINGS`, name -> number, or name -> {label value: number}. Names that end in `_total` are counters, the others
-    gauges; the label of a counter with label values stands behind a colon: `skipped_total:reason`.
+    `read` gives, for names of `MEANINGS`, name -> number, or name -> {label value: number}. Names that end in `_total` are
+    counters, the others gauges; the label of a counter with label values stands behind a colon: `skipped_total:reason`.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:

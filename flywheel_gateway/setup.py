@@ -31,7 +31,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """See the module. targets: model -> where it is asked, for every model that has an address; guard: which addresses they may have."""
+    """See the module. targets: model -> where it is asked, for every model that has an address; guard: which addresses they
+    may have."""
 
     config: Config
     targets: Mapping[str, Target]

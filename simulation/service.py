@@ -10,7 +10,8 @@
 | `GET, POST /admin/faults` | what goes wrong; a POST replaces all of it, `{}` ends it |
 | `GET /admin/stats` | what was asked, by model |
 
-Of a conversation the last user turn is the question (`flywheel_core/prompt.py`); system prompt, temperature and the like change nothing.
+Of a conversation the last user turn is the question (`flywheel_core/prompt.py`); system prompt, temperature and the like
+change nothing.
 """
 
 import math

@@ -183,7 +183,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def own_folder(folder: Path) -> None:
-    """Make a folder and the parents that it lacks, closed to other users: what lies in them is questions and answers. Raises OSError."""
+    """Make a folder and the parents that it lacks, closed to other users: what lies in them is questions and answers.
+
+    Raises OSError.
+    """
     if not folder.is_dir():
         if not folder.parent.exists():  # a parent that is no folder is named by what follows
             own_folder(folder.parent)

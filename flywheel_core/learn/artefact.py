@@ -137,9 +137,8 @@ def load_router(folder: Path) -> Router:
         _answer_as_before(router, json.loads(content[CANARY])["decisions"])
     except (RouterError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # hashes only say that it is as it was written: what then fails may raise anything
+    # Hashes only say that it is as it was written: what then fails may raise anything.
+    except Exception as error:
         raise RouterError(f"router {folder.name} cannot be read: {error!r}", code="router_damaged") from error
     return router
 

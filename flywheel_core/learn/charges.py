@@ -1,4 +1,4 @@
-"""What asking a model costs and how long it takes, foretold from the length of the prompt. Prices are per token: the difference
+"""What asking a model costs and how long it takes, predicted from the length of the prompt. Prices are per token: the difference
 between two models is small for a question and large for a long document, and their means tell of neither."""
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def lengths_of(texts: Sequence[str]) -> Doubles:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of the training prompts in bytes. Beyond the shortest and the longest one nothing is foretold further."""
+    """Lengths of the training prompts in bytes. Beyond the shortest and the longest one nothing is predicted further."""
 
     shortest: float = 0.0
     usual: float = 0.0
@@ -54,6 +54,6 @@ def by_length(paid: Doubles, lengths: Doubles) -> tuple[Doubles, Doubles, Length
 
 
 def charged(values: Sequence[float] | Doubles, slopes: Sequence[float] | Doubles, beyond: Doubles) -> Doubles:
-    """What is foretold for prompts that are `beyond` (n,) bytes longer than usual, (n, m), 0 or more."""
+    """What is predicted for prompts that are `beyond` (n,) bytes longer than usual, (n, m), 0 or more."""
     rows: Doubles = np.maximum(np.asarray(values) + np.outer(beyond, np.asarray(slopes)), 0.0)
     return rows

@@ -1,4 +1,4 @@
-"""Several estimators of how models differ on a question, and their blend, weighted by what each foretells unseen.
+"""Several estimators of how models differ on a question, and their blend, weighted by what each predicts unseen.
 
 A ridge regression learns scores from the text features. Its cross-fitted forecasts, that is how hard the question is and
 how each model will do, are features of a forest, beside latent dimensions and form. Two cluster tables and neighbours
@@ -197,9 +197,8 @@ def blend_weights(
     names = list(crossed)
     while names:
         columns = np.stack([(crossed[name] - means)[seen] * root for name in names], axis=1)
-        triangle: Any = np.linalg.qr(
-            np.column_stack([columns, target]), mode="r"
-        )  # the same problem, in few rows
+        # The same problem, in few rows.
+        triangle: Any = np.linalg.qr(np.column_stack([columns, target]), mode="r")
         found, _ = nnls(triangle[:, :-1], triangle[:, -1])
         kept = [name for name, weight in zip(names, found, strict=True) if weight > NEGLIGIBLE * found.sum()]
         if kept == names:

@@ -38,9 +38,10 @@ MIN_SLICE = 20
 
 
 def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str, Any]:
-    """All figures as JSON values: `questions` (compared), `drawn_from` (so many could be, see `MOST`), `left_out` (questions on which only some models have an outcome), `days` (the first and the last
-    one of the compared questions, and the last one of all; none where days are unknown), `overall`, `categories` (by the router's own category), `singles` (each model alone), `curve`,
-    `calibration`, `confusion`, `worst`.
+    """All figures as JSON values: `questions` (compared), `drawn_from` (so many could be, see `MOST`), `left_out` (questions on
+    which only some models have an outcome), `days` (the first and the last one of the compared questions, and the last one of
+    all; none where days are unknown), `overall`, `categories` (by the router's own category), `singles` (each model alone),
+    `curve`, `calibration`, `confusion`, `worst`.
 
     The first two hold figures as [value, lower, upper] with 95 % bounds; `apgr` and `cpt50` are among them for two models,
     `curve_area` where models differ in cost, `cost_saved` and `seconds_saved` (shares) beside the best single model. An
@@ -111,7 +112,7 @@ class _Judged:
         self.paid = {name: filled(table) for name, table in known.items() if self.told[name].any()}
         picked = examples.scores[np.arange(len(examples)), self.chosen]
         self.within = within_tolerance(picked, examples.scores.max(axis=1), settings.confidence_tolerance)
-        self.factors, self.along = curve_choices(self.expected, _foretold(examples))
+        self.factors, self.along = curve_choices(self.expected, _predicted_costs(examples))
 
     def figures(self, rows: NDArray[np.intp]) -> dict[str, Any]:
         """Means over some questions, with intervals."""
@@ -211,7 +212,7 @@ class _Judged:
         ]
 
 
-def _foretold(examples: Examples) -> Doubles:
+def _predicted_costs(examples: Examples) -> Doubles:
     """What each model's answer would be expected to cost by the length of the prompt, (n, m)."""
     lengths = lengths_of(examples.texts)
     values, slopes, seen = by_length(examples.costs, lengths)

@@ -86,7 +86,8 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     failures, scored, asked), and perhaps `label`, `split`, `weight`, `day`, `left_out` and `answers` (text).
 
     Only rows of `split`, if given; outcomes with neither a score nor a failure are left out, and rows that the dataset has
-    left out, but not for want of a label: a model's failures would not count where too few others have a score. Raises DatasetError when a needed column is missing.
+    left out, but not for want of a label: a model's failures would not count where too few others have a score.
+    Raises DatasetError when a needed column is missing.
     """
     missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
     if missing:

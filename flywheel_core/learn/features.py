@@ -4,7 +4,7 @@ Character n-grams and words are weighted by how rare they are and projected on t
 texts (latent semantic analysis), which for one text is one small matrix product.
 
 Where the answers that the training questions got are known, further directions are learned from them: an answer says in
-more words what a question is about. What question and answers together are about is foretold from the question's own
+more words what a question is about. What question and answers together are about is predicted from the question's own
 directions, so that a decision needs the question alone.
 """
 

@@ -48,15 +48,15 @@ def calibration_error(confidence: Doubles, within: NDArray[np.bool_], draws: Dou
     return [value, min(value, lower), max(value, upper)]
 
 
-def curve_choices(expected: Doubles, foretold: Doubles) -> tuple[Doubles, NDArray[np.intp]]:
+def curve_choices(expected: Doubles, costs: Doubles) -> tuple[Doubles, NDArray[np.intp]]:
     """Score that one unit of currency is worth at each point of the cost-quality curve, (k,), and the model chosen there,
-    (n, k). expected: scores, (n, m); foretold: costs, (n, m). None of either when all models cost the same."""
-    means = foretold.mean(axis=0)
+    (n, k). expected: scores, (n, m); costs: predicted ones, (n, m). None of either when all models cost the same."""
+    means = costs.mean(axis=0)
     reach = float(means.max(initial=0.0) - means.min(initial=np.inf))
     if not reach > 0:
-        return np.zeros(0), np.zeros((len(foretold), 0), dtype=np.intp)
+        return np.zeros(0), np.zeros((len(costs), 0), dtype=np.intp)
     factors = np.array([0.0, *np.geomspace(0.001, 10.0, 25)]) / reach
-    return factors, np.column_stack([(expected - factor * foretold).argmax(axis=1) for factor in factors])
+    return factors, np.column_stack([(expected - factor * costs).argmax(axis=1) for factor in factors])
 
 
 def curve_area(

@@ -33,8 +33,9 @@ class Craft:
 
     train, best_single: publish a router of a dataset version, the second one that always asks the best single model of
     all but its test split, and give the router's version, the one that is there already if it is; verify: raises
-    RouterError unless a folder is whole; load: verifies and gives the router in a folder; settings: how answers are valued; evaluate: figures of a router on
-    the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty where it has no question to judge by.
+    RouterError unless a folder is whole; load: verifies and gives the router in a folder; settings: how answers are
+    valued; evaluate: figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty
+    where it has no question to judge by.
     """
 
     train: Callable[[Layout, str, Config], str]
@@ -175,9 +176,8 @@ def _judged(
     born = champion.at if champion.since is None else champion.since
     age = 0.0 if newest is None else max(0.0, newest - born) / 86_400
     judgement = judge(gains, looks, config.promotion, champion_age_days=age)
-    figures: dict[str, Any] = msgspec.json.decode(
-        msgspec.json.encode(judgement)
-    )  # as the log gives them back
+    # As the log gives them back.
+    figures: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(judgement))
     reason = str(figures.pop("reason"))
     if old.gone:
         reason += (

@@ -51,7 +51,7 @@ class Policy:
     def choose(
         self, scores: Doubles, evidence: Doubles, known: NDArray[np.floating], lengths: Doubles
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Number of the chosen model and of the reason in `reasons.REASONS`, both (n,).
+        """Number of the chosen model and of the reason, see `reason_names`, both (n,).
 
         scores, evidence: (n, m); known: (n,), share of n-grams that the training texts had; lengths: (n,), of the prompts, in bytes.
         """
@@ -64,17 +64,20 @@ class Policy:
         barred = np.where(eligible, utilities, -np.inf)
         top = barred.max(axis=1)
         tied = barred >= top[:, None] - self.tie_tolerance
-        foretold = self._at(self.costs, self.cost_slopes, lengths)
-        costs = np.where(tied, foretold, np.inf)
-        cheapest = costs <= costs.min(axis=1, keepdims=True)
+        costs = self._at(self.costs, self.cost_slopes, lengths)
+        tied_costs = np.where(tied, costs, np.inf)
+        cheapest = tied_costs <= tied_costs.min(axis=1, keepdims=True)
         chosen = np.where(cheapest, barred, -np.inf).argmax(axis=1)
         ahead = utilities[rows, chosen] - utilities[:, self.best]
-        cheaper = foretold[rows, chosen] < foretold[:, self.best]
+        cheaper = costs[rows, chosen] < costs[:, self.best]
         kept = (ahead > self.advantage) | (cheaper & (ahead >= -self.tie_tolerance))
         chosen = np.where(kept, chosen, self.best)
-        reasons = np.where((chosen == self.best) & ~eligible[rows, utilities.argmax(axis=1)], 1, 0)
+        thin = (chosen == self.best) & ~eligible[rows, utilities.argmax(axis=1)]
         strange = known < self.known_share
-        return np.where(strange, self.best, chosen), np.where(strange, 2, reasons)
+        reasons = np.select(
+            [strange, thin], [_CODES.index(UNFAMILIAR), _CODES.index(THIN)], _CODES.index(ROUTER)
+        )
+        return np.where(strange, self.best, chosen), reasons
 
     def confidences(self, scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:
         """Probability (0..1) that each choice is within tolerance of the best."""
@@ -113,7 +116,7 @@ def fit_confidence(
     """The logistic model of `Policy.confidences`, from cross-fitted scores (n, m) and true ones (n, m), NaN for missing.
 
     A choice is the easier within tolerance the fewer of the others are known, so their missing share is a sign beside those
-    that a decision has: confidence is what is foretold where none is missing. The more of them are, the less a row weighs.
+    that a decision has: confidence is what is predicted where none is missing. The more of them are, the less a row weighs.
     """
     rows, missing = np.arange(len(truth)), np.isnan(truth)
     gone = (missing.sum(axis=1) - missing[rows, chosen]) / max(truth.shape[1] - 1, 1)

@@ -5,5 +5,5 @@ REASONS = {
     ROUTER: "the router chose the model",
     THIN: "too few similar training questions speak for another model, so it is the best single one",
     UNFAMILIAR: "the text is unlike the training data, so it is the best single model",
-    SINGLE: "no router foretells more than the best single model",
+    SINGLE: "no router beats the best single model",
 }

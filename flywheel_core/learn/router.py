@@ -49,7 +49,7 @@ class Router:
 
     models: m names; categories: their categories; spreads: (m,) standard deviation of a score about its forecast;
     features and ensemble are None for a router that always asks the best single model; classifier: forecasts the
-    label (shares of `labels`), used when it foretells most, or alone when the training data has labels only; by_label: mean
+    label (shares of `labels`), used when it predicts most, or alone when the training data has labels only; by_label: mean
     score of each model under each label (l, m), None without scores: then a model's expected score is its category's share.
     """
 

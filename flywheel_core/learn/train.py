@@ -43,7 +43,8 @@ def train_examples(
     """A router from examples. Deterministic for the same examples and settings.
 
     categories: model -> category; models: those that may be chosen, all that were asked if None; candidates: those that
-    collected questions go to whatever was chosen, all if None; single: always the best single model. Raises NoDataError when no model has an answer.
+    collected questions go to whatever was chosen, all if None; single: always the best single model. Raises NoDataError when
+    no model has an answer.
     """
     examples = trainable(examples, settings, models)
     with threadpool_limits(limits=1):  # sums in another order would give other bytes

@@ -59,9 +59,8 @@ def curve_chart(
             said = f"{of}: " if of else ""
             parts.append(dot(*plane.at(point), index, said + _pair(point, x_unit, y_unit)))
     taken = [plane.around(point) for point in points]
-    for name, point in sorted(
-        named.items(), key=lambda item: -item[1][1]
-    ):  # names keep the order of their points
+    # From top to bottom, so that names keep the order of their points.
+    for name, point in sorted(named.items(), key=lambda item: -item[1][1]):
         parts.append(dot(*plane.at(point), len(curves), f"{name}: {_pair(point, x_unit, y_unit)}"))
         parts += plane.name(name, point, taken)
     return drawing(parts, title=title, width=width, height=plane.bottom + AXIS_HEIGHT)

@@ -69,9 +69,8 @@ class Access:
             return True
         if headers.get(b"sec-fetch-site") == b"cross-site":
             return True
-        return self._loopback and not _names_this_machine(
-            host
-        )  # a name of the page's own that leads to loopback
+        # A page may have a name of its own that leads to loopback.
+        return self._loopback and not _names_this_machine(host)
 
 
 @lru_cache(maxsize=64)

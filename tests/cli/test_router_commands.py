@@ -222,7 +222,7 @@ def test_why_shows_no_words_where_none_spoke(run: Run, layout: Layout) -> None:
     alone = decided(layout, "hello you", reason="best_single")
     text = run("why", alone, "--prompt", "hello you").output
     assert "this router asks one model whatever the prompt: no words spoke" in text
-    assert "reason best_single: no router foretells more" in text
+    assert "reason best_single: no router beats the best single model" in text
     late = decided(layout, "hello you", router_version=publish_learned(layout), reason="fallback", scores={})
     assert "the router gave no scores" in run("why", late, "--prompt", "hello you").output
     assert parsed(run("why", late, "--prompt", "hello you", "--json"))["words"] == []

@@ -53,12 +53,12 @@ def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path,
     raw = tmp_path / "raw"
 
     async def work(committer: Committer, disk: BadDisk) -> None:
-        await committer.store(DAY, b"first\n")
+        await store(committer, DAY, b"first\n")
         raw.rename(tmp_path / "unmounted")
         if made_anew:
             raw.mkdir()
         for _ in range(2):
-            stored = asyncio.create_task(committer.store(DAY, b"lost\n", [b"aside\n"]))
+            stored = asyncio.create_task(store(committer, DAY, b"lost\n", [b"aside\n"]))
             assert await code_of(stored) == "storage_unavailable"
             with pytest.raises(RequestError, match="could not be stored"):
                 await committer.check_ready()
@@ -66,7 +66,7 @@ def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path,
         if made_anew:
             raw.rmdir()
         (tmp_path / "unmounted").rename(raw)
-        await committer.store(DAY, b"second\n")
+        await store(committer, DAY, b"second\n")
 
     run(tmp_path, work)
     found = b"".join(path.read_bytes() for path in sorted(raw.glob("training_data_*")))

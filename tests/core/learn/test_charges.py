@@ -47,7 +47,7 @@ def test_the_line_of_each_model_is_found_though_it_was_asked_on_other_lengths() 
     assert (seen.shortest, seen.longest) == (10.0, 209.0)
 
 
-def test_of_few_answers_or_one_length_nothing_is_foretold_by_length() -> None:
+def test_few_answers_or_one_length_predict_nothing_by_length() -> None:
     lengths = np.arange(1.0, 41.0)
     paid = np.column_stack([np.where(lengths > 21, np.nan, lengths), np.full(40, np.nan), 2 * lengths])
     paid[19, 0] = np.nan  # 20 are left
@@ -59,7 +59,7 @@ def test_of_few_answers_or_one_length_nothing_is_foretold_by_length() -> None:
     assert by_length(np.full((40, 2), np.nan), lengths)[0].tolist() == [0.0, 0.0]
 
 
-def test_nothing_is_foretold_to_cost_less_than_nothing() -> None:
+def test_no_predicted_cost_is_below_zero() -> None:
     assert charged([1.0], [-0.5], np.array([-2.0, 0.0, 10.0])).tolist() == [[2.0], [1.0], [0.0]]
 
 

@@ -56,7 +56,7 @@ def test_one_row_is_predicted_as_among_many(estimator: Any) -> None:
     np.testing.assert_allclose(many, one_by_one, rtol=1e-5, atol=1e-6)
 
 
-def test_ridge_chooses_the_strength_that_foretells_best() -> None:
+def test_ridge_chooses_the_strength_that_predicts_best() -> None:
     random = np.random.default_rng(2)
     table = random.normal(size=(400, 30))
     noise = MultiRidge().fit(table, random.normal(size=400))
