@@ -87,6 +87,7 @@ class DecisionLog:
         self._keep_days = keep_days
         self._waiting: list[DecisionRecord] = []
         self._writer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
         self._day: date | None = None
         self._refused = Trouble(logger)
         self.written = 0
@@ -117,20 +118,21 @@ class DecisionLog:
             await asyncio.shield(self._flush())
 
     async def _flush(self) -> None:
-        records, self._waiting = self._waiting, []
-        if not records:
-            return
-        try:
-            written = await asyncio.to_thread(self._append, records)
-        except OSError as error:
-            written = 0
-            self._refused.met(
-                "decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)}
-            )
-        else:
-            self._refused.gone("decisions_written_again", extra={"dropped": self.dropped})
-        self.written += written
-        self.dropped += len(records) - written
+        async with self._writing:  # one at a time: a close may come while lines are written
+            records, self._waiting = self._waiting, []
+            if not records:
+                return
+            try:
+                written = await asyncio.to_thread(self._append, records)
+            except OSError as error:
+                written = 0
+                self._refused.met(
+                    "decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)}
+                )
+            else:
+                self._refused.gone("decisions_written_again", extra={"dropped": self.dropped})
+            self.written += written
+            self.dropped += len(records) - written
 
     def _append(self, records: list[DecisionRecord]) -> int:
         """How many of the records were written to their days' files."""

@@ -1,6 +1,7 @@
 """The log of decisions: bounded, by day, found again by id."""
 
 import asyncio
+import threading
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -81,6 +82,42 @@ def test_the_log_tells_once_that_decisions_are_not_written(
     write(log, record())
     assert [one.message for one in caplog.records] == ["decisions_not_written", "decisions_written_again"]
     assert (log.written, log.dropped) == (1, 3)
+
+
+def test_a_close_waits_for_the_write_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writes at once would mix their lines."""
+    log = DecisionLog(tmp_path, 1_000_000, 30)
+    append, entered, gate = log._append, threading.Event(), threading.Event()
+
+    def slow(records: list[DecisionRecord]) -> int:
+        if not entered.is_set():
+            entered.set()
+            gate.wait(30)
+        return append(records)
+
+    monkeypatch.setattr(log, "_append", slow)
+    first, second = record("one"), record("two")
+
+    async def scenario() -> None:
+        log.start()
+        log.add(first)
+        assert await asyncio.to_thread(entered.wait, 30)
+        log.add(second)
+        closing = asyncio.create_task(log.close())
+        await asyncio.wait({closing}, timeout=0.5)
+        assert not closing.done()
+        gate.set()
+        await closing
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        gate.set()
+    lines = decision_file(tmp_path, day_of(first.at)).read_bytes().splitlines()
+    assert [msgspec.json.decode(line, type=DecisionRecord) for line in lines] == [first, second]
+    assert log.written == 2
 
 
 def test_a_days_file_is_bounded_and_what_is_beyond_is_counted(tmp_path: Path) -> None:
