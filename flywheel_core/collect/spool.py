@@ -68,7 +68,6 @@ class Spool:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                self.close()
                 raise StorageError(
                     f"the spool {self._folder} belongs to another running process",
                     hint="give each gateway a data folder of its own",
@@ -77,7 +76,11 @@ class Spool:
             self._next = number + 1  # the note about a segment that is gone must never fit a new one
             for path in sorted(self._folder.glob("segment-??????????.jsonl")):
                 self._find(path, number, taken)
+        except StorageError:
+            self.close()
+            raise
         except OSError as error:
+            self.close()
             raise StorageError(f"cannot open the spool {self._folder}: {error.strerror or error}") from error
 
     def append(self, lines: Sequence[bytes]) -> int:

@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
-    """It is not guessed what was delivered."""
+    """It is not guessed what was delivered. Once it is removed, the same process can take the spool up."""
     spool = opened(tmp_path)
     spool.append([b"a", b"b"])
     spool.take(spool.peek(1, 9))
@@ -195,6 +195,8 @@ def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
     (tmp_path / "cursor.json").write_text("[]")
     with pytest.raises(StorageError, match=r"cursor\.json is damaged"):
         opened(tmp_path)
+    (tmp_path / "cursor.json").unlink()
+    assert everything(opened(tmp_path)) == [b"a", b"b"]
 
 
 class SpoolMachine(RuleBasedStateMachine):
