@@ -10,7 +10,8 @@ import msgspec
 from flywheel_core.config import Config, Model
 from flywheel_core.errors import NoDataError, PointError, StorageError, UsageError
 from flywheel_core.lake.importing import import_files
-from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.layout import Layout, day_of, write_atomically
+from flywheel_core.lake.points import NO_TIME
 from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import DataPoint, encode_point
@@ -77,14 +78,19 @@ def another_replay(folder: Path, differs: str) -> UsageError:
 
 
 def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -> None:
-    """Write the raw file of one day: its data points with the outcomes of `models` alone, rejected lines as they are."""
+    """Write the raw file of one day: its data points with the outcomes of `models` alone, rejected lines as they are.
+
+    Left out are those that import rejected for their time: nothing but the name of an imported file tells that they are rejects.
+    """
     lines = []
     kept = frozenset(models)
     for line in _lines(source, day):
         try:
-            point = decode_point(line, max_bytes=MAX_LINE_BYTES)
+            point = decode_point(line, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
         except PointError:
             lines.append(line)
+            continue
+        if point.timestamp == NO_TIME or day_of(point.timestamp) != day:
             continue
         point.responses = {name: found for name, found in point.responses.items() if name in kept}
         point.scores = {name: score for name, score in point.scores.items() if name in kept}

@@ -1,6 +1,8 @@
 """Recorded outcomes played day by day: the router of a day serves the next, and a broken-off replay goes on."""
 
 import gzip
+import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -8,10 +10,12 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, StorageError, UsageError
+from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.replay import replay
+from flywheel_core.learn.replay_days import hand_out
 from flywheel_core.learn.replay_result import DayResult, Replay
 from tests.core.learn import toy
 
@@ -91,6 +95,22 @@ def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> No
 
     replay([recorded], tmp_path, Config(), toy.CRAFT, on_day=look)
     assert seen == [(day, day) for day in range(1, DAYS + 1)]
+
+
+def test_what_import_rejected_for_its_time_is_not_played(tmp_path: Path) -> None:
+    """It was handed out with the time of the replay itself, so that no two replays were alike."""
+    lines = toy.points(toy.FIRST, 3)
+    untimed = re.sub(rb'"timestamp":\d+', b'"timestamp":null', lines[1])
+    untimed = re.sub(rb'"received_at":[^,]+', b'"received_at":null', untimed)
+    file = tmp_path / "outcomes.jsonl"
+    file.write_bytes(b"\n".join([lines[0], untimed, lines[2]]))
+    source, target = Layout(tmp_path / "source"), Layout(tmp_path / "target")
+    assert import_files(source, [file]).rejected_by_code == {"timestamp_invalid": 1}
+    hand_out(source, target, toy.FIRST, toy.MODELS)
+    assert [json.loads(line)["id"][-1] for line in target.raw_file(toy.FIRST).read_bytes().splitlines()] == [
+        "0",
+        "2",
+    ]
 
 
 class Stop(Exception):  # noqa: N818  # stands for a kill, it is no error
