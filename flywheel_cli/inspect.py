@@ -11,7 +11,7 @@ import click
 import duckdb
 
 from flywheel_cli.dagster import home_option
-from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
+from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_rows, print_table, shown, size, some
 from flywheel_core.errors import RouterError, StorageError, UsageError
 from flywheel_core.lake.first_day import days_before_first, days_to_come
@@ -154,7 +154,7 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     Every table is a view of its name over all days: flywheel sql "select day, label, count(*) from training_examples
     group by all". --json prints every row.
     """
-    text = sys.stdin.read() if query == "-" else query
+    text = utf8(sys.stdin.read() if query == "-" else query, "the query")
     check_only_reads(text)
     connection = connect(settings.layout, settings.config)
     try:

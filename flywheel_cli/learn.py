@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_table
 from flywheel_cli.router import who
 from flywheel_core.errors import NoDataError, RouterError, UsageError
@@ -76,7 +76,7 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
     DECISION_ID is the response header x-flywheel-decision, and `decision_id` of a data point.
     """
     layout = settings.layout
-    record = find_decision(layout.decisions, decision_id)
+    record = find_decision(layout.decisions, utf8(decision_id, "DECISION_ID"))
     if record is None:
         raise NoDataError(
             f"there is no decision {decision_id!r} in {layout.decisions}",

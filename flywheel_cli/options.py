@@ -92,6 +92,15 @@ def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None
     return keep
 
 
+def utf8(text: str, what: str) -> str:
+    """An argument, or what came by standard input, as it is. Raises UsageError when it holds bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} is not UTF-8: {text[:100]!r}") from None
+    return text
+
+
 def expand_days(words: Sequence[str], known: Iterable[date], *, where: Path, before: str) -> list[date]:
     """The days that arguments name, each once, in order.
 

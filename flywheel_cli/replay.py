@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_table, progress, shown
 from flywheel_core.lake.layout import write_atomically
 from flywheel_core.learn.craft import trained_craft
@@ -42,7 +42,7 @@ def replay(
     Each day goes through raw file, tables, dataset, training, judgement and promotion, and knows no later day. Compared
     are flywheel, the best single model of the days before, chance, and an oracle that knows every score.
     """
-    models = [name.strip() for name in (pool or "").split(",") if name.strip()]
+    models = [name.strip() for name in utf8(pool or "", "--pool").split(",") if name.strip()]
     with progress("staging") as staging, progress("replay") as days:
 
         def on_day(_: DayResult, number: int, total: int) -> None:

@@ -70,6 +70,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(
             f"cannot listen on {host}:{port}: {error.strerror}", hint=_listening_hint(error)
         ) from None
+    except (TypeError, UnicodeError):
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host!r}: it cannot be the name of a host", hint=HOST_HINT
+        ) from None
     except OverflowError:
         listener.close()
         raise UsageError(

@@ -22,6 +22,24 @@ def test_help_lists_every_command_that_is_there(run: Run) -> None:
         assert COMMANDS[name].sentence in result.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["why", "abcdef12\udcff"],
+        ["sql", "select '\udcff'"],
+        ["replay", "outcomes.jsonl", "--pool", "a,\udcff"],
+        ["simulate", "--host", "\udcff"],
+        ["simulate", "--host", "a" * 64],
+    ],
+)
+def test_arguments_that_are_no_text_are_named(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "outcomes.jsonl").touch()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error[usage_invalid]: ")
+    assert repr(arguments[-1])[1:-1] in result.stderr
+
+
 def test_a_command_whose_module_is_missing_is_not_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COMMANDS, "later", Entry("flywheel_cli.not_there_yet:later", "Comes later."))
     assert "later" not in run("--help").output
