@@ -60,7 +60,7 @@ class Cache(Section):
     """The gateway's cache of routing decisions."""
 
     enabled: bool = Field(True, description="Whether decisions are cached.")
-    max_entries: int = Field(10_000, ge=1, le=10_000_000, description="Decisions kept at most.")
+    max_entries: int = Field(10_000, ge=1, le=10_000_000, description="Largest number of decisions kept.")
     ttl: Seconds = Field(3_600, gt=0, le=604_800, description="How long a decision is kept.")
 
 
@@ -97,7 +97,7 @@ class Model(Section):
     output_price: Money = Field(0.0, description="Price per million completion tokens.")
     connect_timeout: Seconds = Field(2.0, gt=0, le=600, description="Time to connect.")
     timeout: Seconds = Field(25.0, gt=0, le=600, description="Time for one whole answer.")
-    max_concurrency: int = Field(256, ge=1, le=10_000, description="Calls under way at once for collection.")
+    max_concurrency: int = Field(256, ge=1, le=10_000, description="Calls for collection under way at once.")
 
 
 class Labelling(Section):
@@ -122,14 +122,14 @@ class Dataset(Section):
         "none",
         description="Whether labels of the training split are evened out: none, downsample or upsample.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the choice of what caps and balancing leave out.")
+    seed: int = Field(0, ge=0, description="Seed for choosing which examples caps and balancing leave out.")
     min_examples: int = Field(
         50, ge=1, description="Labelled examples below which the dataset's check fails."
     )
     min_labels: int = Field(2, ge=1, description="Different labels below which the dataset's check fails.")
     max_group_share: Share = Field(
         0.8,
-        description="Largest share of a label's training examples that one of several sources or tenants may give; what is above is left out and reported.",
+        description="Largest share of a label's training examples that one of several sources or tenants may give; the excess is left out and reported.",
     )
     group_floor: int = Field(
         200,
@@ -139,7 +139,7 @@ class Dataset(Section):
     max_weight: int = Field(
         10,
         ge=1,
-        description="How often a repeated question counts in training, at most: one that is asked on and on outweighs no other.",
+        description="How often a repeated question counts in training at most, so that an endlessly repeated one does not outweigh the others.",
     )
 
 
@@ -187,7 +187,7 @@ class Config(Section):
         default_factory=Learning, description="How routers are trained and how they decide."
     )
     promotion: Promotion = Field(
-        default_factory=Promotion, description="When a challenger takes the champion's place."
+        default_factory=Promotion, description="When a challenger replaces the champion."
     )
     storage: Storage = Field(default_factory=Storage, description="Where data lies.")
     collector: Collector = Field(default_factory=Collector, description="The collector API.")

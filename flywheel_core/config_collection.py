@@ -29,7 +29,7 @@ class Training(Section):
         None, description="Address of the scorer, the whole path included (…/v1/evaluate)."
     )
     evaluate_timeout: Milliseconds = Field(5_000, ge=1, le=600_000, description="Time for one scoring.")
-    batch_size: int = Field(10, ge=1, le=1_000, description="Data points a batch is sent at.")
+    batch_size: int = Field(10, ge=1, le=1_000, description="Number of data points at which a batch is sent.")
     flush_interval: Seconds = Field(
         60, gt=0, le=86_400, description="Longest time a data point waits for its batch to fill."
     )
@@ -40,7 +40,7 @@ class Production(Section):
 
     sampling_rate: Share = Field(0.0, description="Share of requests collected in production mode.")
     baseline: bool = Field(
-        False, description="Ask one random other model beside the predicted one instead of all candidates."
+        False, description="Ask the predicted model and one random other instead of all candidates."
     )
 
 
@@ -80,7 +80,7 @@ class DataCollection(Section):
     )
     max_cost_per_day: Money | None = Field(
         None,
-        description="Collection stops for the UTC day once models and scorer cost this much; none: no limit.",
+        description="Collection stops for the UTC day once models and scorer have cost this much; none: no limit.",
     )
     score_cost: Money = Field(0.0, description="What one scoring costs.")
     api_key_env: Name | None = Field(

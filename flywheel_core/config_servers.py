@@ -8,10 +8,10 @@ from flywheel_core.config_fields import Bytes, Days, Name, Port, Seconds, Sectio
 class Server(Section):
     """Bounds that every server keeps."""
 
-    host: Name = Field("127.0.0.1", description="Address to listen on; loopback unless told otherwise.")
+    host: Name = Field("127.0.0.1", description="Address to listen on; loopback by default.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     allow_anonymous: bool = Field(
-        False, description="Whether requests without a key are taken on other addresses than loopback."
+        False, description="Whether requests without a key are accepted on addresses other than loopback."
     )
     max_body_bytes: Bytes = Field(8_388_608, ge=1_024, le=1_073_741_824, description="Largest body as sent.")
     max_unpacked_bytes: Bytes = Field(
@@ -37,10 +37,10 @@ class Collector(Server):
 
     max_batch_points: int = Field(1_000, ge=1, le=100_000, description="Data points a batch may have.")
     max_queue_bytes: Bytes = Field(
-        134_217_728, ge=1_048_576, description="How much may wait to be stored, beyond which 503 is answered."
+        134_217_728, ge=1_048_576, description="How much may wait to be stored; beyond it the answer is 503."
     )
     commit_bytes: Bytes = Field(
-        2_097_152, ge=65_536, le=134_217_728, description="How much is written and synced at once, at most."
+        2_097_152, ge=65_536, le=134_217_728, description="Most that is written and synced at once."
     )
 
 
@@ -52,7 +52,7 @@ class Gateway(Server):
         8_388_608, ge=1_024, le=4_294_967_296, description="Largest body once unpacked."
     )
     allow_private_upstreams: bool = Field(
-        True, description="Whether models may live on private and loopback addresses."
+        True, description="Whether models may have private and loopback addresses."
     )
     user_secret_env: Name | None = Field(
         None,
@@ -71,7 +71,7 @@ class Network(Section):
 
     allow_link_local: bool = Field(
         False,
-        description="Whether models, scorer and collector may live on link-local addresses and those of clouds' metadata services.",
+        description="Whether models, scorer and collector may have link-local addresses or those of clouds' metadata services.",
     )
 
 
@@ -82,13 +82,13 @@ class Operations(Section):
         None, description="Name of the environment variable with the address that run failures are posted to."
     )
     max_rejected_share: Share = Field(
-        0.05, description="Share of rejected lines above which the check fails."
+        0.05, description="The check fails when the share of rejected lines is above this."
     )
     max_label_drift: Share = Field(
         0.25,
-        description="Total variation distance of a day's labels to the trailing week above which the check warns.",
+        description="The check warns when the total variation distance of a day's labels to the week before is above this.",
     )
-    preview_rows: int = Field(5, ge=0, le=20, description="Questions of a dataset that Dagster's page shows.")
+    preview_rows: int = Field(5, ge=0, le=20, description="Number of a dataset's questions that Dagster's page shows.")
     rewrite_check_interval: WholeSeconds = Field(
-        60, ge=30, le=86_400, description="Time between looks for late or rewritten days."
+        60, ge=30, le=86_400, description="Time between checks for late or rewritten days."
     )

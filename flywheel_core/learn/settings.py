@@ -9,7 +9,7 @@ class Learning(Section):
     """How routers are trained and how they decide. Utility is score - lambda_cost x cost - lambda_latency x seconds."""
 
     failure_score: Share = Field(
-        0.0, description="What a model's own failure counts as; a score that the scorer owes is missing."
+        0.0, description="Score that a model's own failure counts as; a score that the scorer failed to give is missing."
     )
     lambda_cost: float = Field(
         0.0, ge=0, le=1e9, description="Score that one unit of currency is worth; 0: quality alone counts."
@@ -26,19 +26,19 @@ class Learning(Section):
         description="Confidence is the probability that the choice scores no more than this below the best.",
     )
     min_examples: int = Field(
-        200, ge=20, le=1_000_000, description="Examples below which only the best single model is looked for."
+        200, ge=20, le=1_000_000, description="With fewer examples than this, only the best single model is determined."
     )
     max_examples: int = Field(
         300_000,
         ge=1_000,
         le=10_000_000,
-        description="Examples that a router is trained on at most; of more, those with the lowest hashes. 100,000 need about 1.6 GiB.",
+        description="Most examples that a router is trained on; if there are more, those with the lowest hashes. 100,000 need about 1.6 GiB.",
     )
     min_evidence: float = Field(
         10.0,
         ge=1,
         le=1_000_000,
-        description="Similar training questions that a model must have answered to be chosen over the best single one.",
+        description="Similar training questions that a model must have answered to be chosen over the best single model.",
     )
     half_life_days: Days | None = Field(
         None,
@@ -58,7 +58,7 @@ class Learning(Section):
     )
     trees: int = Field(400, ge=10, le=2_000, description="Trees of the forest.")
     reference_rows: int = Field(
-        4_000, ge=100, le=20_000, description="Training questions that neighbours are sought among."
+        4_000, ge=100, le=20_000, description="Training questions among which neighbours are sought."
     )
     feature_rows: int = Field(
         4_000, ge=200, le=100_000, description="Texts that the text features are learned from."
