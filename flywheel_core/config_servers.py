@@ -88,7 +88,9 @@ class Operations(Section):
         0.25,
         description="The check warns when the total variation distance of a day's labels to the week before is above this.",
     )
-    preview_rows: int = Field(5, ge=0, le=20, description="Number of a dataset's questions that Dagster's page shows.")
+    preview_rows: int = Field(
+        5, ge=0, le=20, description="Number of a dataset's questions that Dagster's page shows."
+    )
     rewrite_check_interval: WholeSeconds = Field(
         60, ge=30, le=86_400, description="Time between checks for late or rewritten days."
     )

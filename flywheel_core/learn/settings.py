@@ -9,7 +9,8 @@ class Learning(Section):
     """How routers are trained and how they decide. Utility is score - lambda_cost x cost - lambda_latency x seconds."""
 
     failure_score: Share = Field(
-        0.0, description="Score that a model's own failure counts as; a score that the scorer failed to give is missing."
+        0.0,
+        description="Score that a model's own failure counts as; a score that the scorer failed to give is missing.",
     )
     lambda_cost: float = Field(
         0.0, ge=0, le=1e9, description="Score that one unit of currency is worth; 0: quality alone counts."
@@ -26,7 +27,10 @@ class Learning(Section):
         description="Confidence is the probability that the choice scores no more than this below the best.",
     )
     min_examples: int = Field(
-        200, ge=20, le=1_000_000, description="With fewer examples than this, only the best single model is determined."
+        200,
+        ge=20,
+        le=1_000_000,
+        description="With fewer examples than this, only the best single model is determined.",
     )
     max_examples: int = Field(
         300_000,
