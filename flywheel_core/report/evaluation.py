@@ -71,12 +71,12 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
     told = {
         "routed": ("routed", 1, "", "mean score, 0 to 1, of the answers the router chose"),
         "best_single": ("best single model", 1, "", f"the same if every question went to {best}"),
-        "random": ("random", 1, "", "the same if a model were drawn by lot"),
+        "random": ("random", 1, "", "the same if a model were drawn at random"),
         "oracle": (
             "oracle",
             1,
             "",
-            "the same if every score were known beforehand: the most there is to gain",
+            "the same if every score were known beforehand: the most that can be gained",
         ),
         "gain": ("gain", 1, "+", "routed minus best single model"),
         "utility_gain": ("gain in utility", 1, "+", "the same with cost and waiting weighed as configured"),
@@ -86,32 +86,32 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
             "category accuracy",
             100,
             "%",
-            "questions whose label is the router's category",
+            "questions whose label is the category that the router chose",
         ),
         "category_macro_f1": ("macro-F1", 1, "", "mean over the labels of the category's F1, 0 to 1"),
         "calibration_error": (
             "calibration error",
             100,
             " points",
-            "mean distance of confidence from the share that came true, of 100",
+            "mean distance between confidence and the share that came true, out of 100",
         ),
         "curve_area": (
             "area under the curve",
             1,
             "",
-            "mean score over all costs between the cheapest and the dearest model",
+            "mean score over all costs between the cheapest and the most expensive model",
         ),
         "apgr": (
             "APGR",
             100,
             "%",
-            "of the gap between the two models, mean over all shares of questions that go to the stronger",
+            "recovered share of the gap between the two models, mean over all shares of questions sent to the stronger",
         ),
         "cpt50": (
             "CPT50",
             100,
             "%",
-            "questions that have to go to the stronger model for half of the gap",
+            "questions that have to go to the stronger model to recover half of the gap",
         ),
         "cost": (f"cost of {PER:,}", PER, "", COST_UNIT),
         "cost_saved": (
@@ -120,7 +120,7 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
             "%",
             f"share of what {best} alone would cost; below 0 routing costs more",
         ),
-        "seconds": ("latency", 1_000, " ms", "mean time until the chosen model's answer was whole"),
+        "seconds": ("latency", 1_000, " ms", "mean time until the chosen model's answer was complete"),
         "seconds_saved": ("time saved", 100, "%", f"share of the time that {best} alone would take"),
     }
     return [

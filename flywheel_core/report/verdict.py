@@ -17,14 +17,14 @@ def sentence(figures: Mapping[str, Any]) -> str:
     """The router beside its best single model. What the bounds cannot tell from chance is not called a difference."""
     overall, best = figures["overall"], figures["best_single"]
     if overall["share"].get(best, [0.0])[0] == 1:
-        return f"The router gives every question to {best}: nothing is gained by it, and nothing saved."
+        return f"The router gives every question to {best}: it gains nothing and saves nothing."
     said = [f"the answers are {_better(overall['gain'], figures['questions'])}"]
     if "cost_saved" in overall:
         said.append(f"they cost {_less(overall['cost_saved'], 'less', 'more')}")
     if "seconds_saved" in overall:
         said.append(f"they take {_less(overall['seconds_saved'], 'less time', 'more time')}")
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"Beside {best} for every question: {listed}."
+    return f"Compared with {best} for every question: {listed}."
 
 
 def not_compared(figures: Mapping[str, Any]) -> str:
@@ -38,7 +38,7 @@ def not_compared(figures: Mapping[str, Any]) -> str:
     said += f"{' ' if said else ''}{left_out:,} further questions are not compared: not every model has an outcome on them."
     if figures.get("days"):
         first, last, newest = figures["days"]
-        said += f" The compared ones are of {first} to {last}, the newest question is of {newest}."
+        said += f" The compared ones are from {first} to {last}; the newest question is from {newest}."
     return said
 
 
@@ -62,7 +62,7 @@ def tiles(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         waited = f"{alone['seconds'] * 1_000:,.0f} → {overall['seconds'][0] * 1_000:,.0f} ms"
         shown.append((change(-overall["seconds_saved"][0]), f"waiting, {waited}"))
     shown.append((f"{overall['gap_closed'][0]:.1%}", "of what an oracle would gain"))
-    shown.append((f"{overall['calibration_error'][0] * 100:.1f} points", "calibration error, of 100"))
+    shown.append((f"{overall['calibration_error'][0] * 100:.1f} points", "calibration error, out of 100"))
     return shown
 
 

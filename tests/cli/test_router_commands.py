@@ -298,7 +298,7 @@ def test_evaluate_prints_the_figures_and_writes_a_page(run: Run, tmp_path: Path)
     assert f"the test split of dataset {dataset}" in shown
     assert "APGR" in shown
     assert "What learning.lambda_cost would bring" in shown
-    assert f"Beside {trained['best_single']} for every question: the answers are better" in shown
+    assert f"Compared with {trained['best_single']} for every question: the answers are better" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert "wrote page.html" in run("router", "evaluate", version, "--html", "page.html").output
     page = (tmp_path / "page.html").read_text()

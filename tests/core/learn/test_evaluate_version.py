@@ -83,7 +83,7 @@ def test_how_many_questions_are_not_compared_and_since_when_is_said(tmp_path: Pa
     assert found["days"] == [DAY.isoformat(), DAY.isoformat(), later.isoformat()]
     said = not_compared(found)
     assert said.startswith(f"{tested[later]} further questions are not compared")
-    assert f"the newest question is of {later}" in said
+    assert f"the newest question is from {later}" in said
     assert said in evaluation_page(found, questions="the test split")
     alone = figures_on_days(layout, version, [DAY], CONFIG)
     assert (alone["left_out"], not_compared(alone)) == (0, "")

@@ -37,13 +37,13 @@ def test_a_router_that_is_better_and_cheaper_is_said_to_be() -> None:
         seconds_saved=[-0.2, -0.4, -0.1],
     )
     assert sentence(found) == (
-        "Beside big for every question: the answers are better, they cost 75% less and they take 20% more time."
+        "Compared with big for every question: the answers are better, they cost 75% less and they take 20% more time."
     )
     shown = dict(tiles(found))
     assert shown["+0.100"] == "mean score, 0.700 → 0.800 (95 %: +0.050 to +0.150)"
     assert shown["-75.0%"] == "cost of 1,000 questions, 2 → 0.5 (95 %: -80.0% to -70.0%)"
     assert shown["+20.0%"] == "waiting, 500 → 600 ms"
-    assert shown["4.9 points"] == "calibration error, of 100"
+    assert shown["4.9 points"] == "calibration error, out of 100"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_may_be_chance_is_no_difference_and_a_loss_is_a_loss(
 
 def test_without_costs_and_waits_there_is_nothing_said_of_them() -> None:
     found = figures([0.1, 0.05, 0.15])
-    assert sentence(found) == "Beside big for every question: the answers are better."
+    assert sentence(found) == "Compared with big for every question: the answers are better."
     assert len(tiles(found)) == 3
 
 
