@@ -31,7 +31,7 @@ def post_alarm(address: str, body: dict[str, Any]) -> None:
             trouble = f"there was no answer ({type(error).__name__})"
             continue
         except httpx.InvalidURL:
-            trouble = "its address is no URL"
+            trouble = "its address is not a URL"
             break
         if 200 <= status < 300:
             return
@@ -39,7 +39,7 @@ def post_alarm(address: str, body: dict[str, Any]) -> None:
         if status < 500:
             break
     raise UpstreamError(
-        f"the failure webhook did not take the alarm of run {body.get('run_id')}: {trouble}",
+        f"the failure webhook did not accept the alarm of run {body.get('run_id')}: {trouble}",
         hint="check the address in the environment variable that operations.failure_webhook_env names",
     )
 

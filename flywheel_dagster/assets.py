@@ -44,27 +44,27 @@ def daily_specs() -> list[dg.AssetSpec]:
             "responses",
             [RAW_POINTS],
             "One row per data point and model: answer, latency, cost, failure, score. Every line of the raw "
-            "files is accepted, a duplicate or rejected. Made again from the raw files, it has the same bytes.",
+            "files is accepted, a duplicate or rejected. Rebuilt from the raw files, it has the same bytes.",
             "python",
             PLATFORM,
         ),
         _table(
             "rejects",
             [RAW_POINTS],
-            "The lines that are no acceptable data point: file, byte offset, reason and raw text. Nothing is lost.",
+            "The lines that are not acceptable data points: file, byte offset, reason and raw text. Nothing is lost.",
             "python",
             PLATFORM,
         ),
         _table(
             "training_examples",
             ["responses"],
-            "One row per data point: label, the rule that gave it, best model, score, margin and side of the split. "
-            "Unlabelled data points stay, with the rule that says why.",
+            "One row per data point: label, the rule that gave it, best model, score, margin and split. "
+            "Unlabelled data points are kept, with the rule that says why.",
         ),
         _table(
             "label_distribution",
             ["training_examples"],
-            "How often each label was given on a day. `share_...` plots over the days.",
+            "How often each label was given on a day. `share_...` is plotted over the days.",
         ),
         _table(
             "model_leaderboard",
@@ -81,7 +81,7 @@ def daily_specs() -> list[dg.AssetSpec]:
         TRAINING_DATASET,
         deps=["training_examples", "label_distribution", "model_leaderboard", "quality_report"],
         description="A versioned training dataset: the window of `dataset.window_days` days that ends with this day, "
-        "without repeats, split 70/10/20 by a hash of the question. Days missing in the window are left out.",
+        "without repeats, split 70/10/20 by a hash of the question. Days missing from the window are left out.",
         group_name="training",
         kinds={"polars", "parquet", "json"},
         owners=LEARNING,

@@ -24,8 +24,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "points_reconciled": "Every line of the raw files is accounted for, and the tables hold what was counted. Blocks the day.",
         "rejected_share": "The share of rejected lines is at most operations.max_rejected_share. Blocks the day; "
         f"with fewer than {MIN_LINES_FOR_SHARE} lines it only warns.",
-        "day_has_points": "Warns when a day has not a single data point.",
-        "models_mapped": "Warns about models that the configuration does not know or gives no category: they can win no label.",
+        "day_has_points": "Warns when a day has no data point at all.",
+        "models_mapped": "Warns about models that the configuration does not know or gives no category: they cannot win a label.",
     },
     "label_distribution": {
         "label_drift": "Warns when the labels' shares are further from those of the week before than operations.max_label_drift "
@@ -34,8 +34,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "training_dataset": {
         "enough_examples": "There are at least dataset.min_examples labelled examples with dataset.min_labels different labels.",
         "groups_within_share": "Warns when a source or tenant gave more than dataset.max_group_share of a label and was capped.",
-        "split_disjoint": "No question, case, white space and digits folded, is on two sides of the split. Blocks what trains on it.",
-        "files_verify": "Every file of the version has the SHA-256 that dataset.json says. Blocks what trains on it.",
+        "split_disjoint": "No question, with case, white space and digits folded, is in two parts of the split. Blocks training on it.",
+        "files_verify": "Every file of the version has the SHA-256 that dataset.json says. Blocks training on it.",
     },
 }
 """Asset -> check -> what it says."""

@@ -14,7 +14,7 @@ JOBS = (
     dg.define_asset_job(
         DAY_TABLES_JOB,
         selection=dg.AssetSelection.assets(*TABLES),
-        description="A day's tables, without a dataset: for days that changed after the fact, and for backfills.",
+        description="A day's tables, without a dataset: for days that changed afterwards, and for backfills.",
     ),
     dg.define_asset_job(
         TRAINING_SET_JOB,
@@ -25,7 +25,7 @@ JOBS = (
     dg.define_asset_job(
         DATASET_JOB,
         selection=dg.AssetSelection.assets(TRAINING_DATASET) - dg.AssetSelection.checks(dataset_recent),
-        description="The training dataset that ends with a day, from tables that are there.",
+        description="The training dataset that ends with a day, from existing tables.",
     ),
     dg.define_asset_job(
         FRESHNESS_JOB,

@@ -123,7 +123,7 @@ def read_cursor(text: str | None) -> dict[date, Asked]:
         }
     except (ValueError, AttributeError, TypeError, LookupError):
         raise UsageError(
-            "the cursor of the sensor late_days is not what it wrote",
+            "the cursor of the sensor late_days is not one that the sensor wrote",
             hint="reset the cursor in the Dagster UI",
         ) from None
 

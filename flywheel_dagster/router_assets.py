@@ -62,7 +62,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         kinds={"numpy"},
         owners=LEARNING,
         description="The challenger against the champion on test questions that came after the champion's promotion. A "
-        "rejection and `not yet` are normal. A judgement is made once: made again, it is the same and spends no error level.",
+        "rejection and `not yet` are normal. A judgement is made only once: repeating it gives the same result and spends no error level.",
     )
     @said_first(EVALUATION)
     def _evaluation(
@@ -121,7 +121,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         group_name=GROUP,
         kinds={"python"},
         owners=LEARNING,
-        description="The champion taken up as a gateway takes it up: verified, loaded, and its recorded questions answered.",
+        description="The champion, loaded as a gateway loads it: verified, loaded, and its recorded questions answered.",
     )
     @said_first(DEPLOYED)
     def _deployed(lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]) -> dg.MaterializeResult[Any]:

@@ -58,7 +58,7 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
 
     @dg.asset_check(
         asset=DEPLOYED,
-        description="Taken up as a gateway takes it up, the champion answers its recorded questions as at its training.",
+        description="Loaded as a gateway loads it, the champion answers its recorded questions as it did at its training.",
     )
     def deployed_answers_agree(
         lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]

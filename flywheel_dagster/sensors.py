@@ -51,7 +51,7 @@ def late_days(interval: int) -> dg.SensorDefinition:
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Makes a closed day's tables when its raw files are new, late or rewritten, and again when that failed. "
-        "Unbroken ranges are one run.",
+        "Consecutive days are one run.",
     )
     def _late_days(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.SensorResult:
         now, first_day = utc_now(), date.fromisoformat(lake.config.storage.first_day)
