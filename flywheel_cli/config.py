@@ -22,7 +22,7 @@ def config() -> None:
 def check(settings: Settings) -> None:
     """Read the configuration and say whether it is valid.
 
-    Every bad setting is named with its place, its value and what it may be; the exit status is then 2.
+    It names every bad setting with its place, its value and what is allowed; the exit status is then 2.
     """
     file = find_file(settings.config_file)
     in_force = settings.config
@@ -40,8 +40,8 @@ def check(settings: Settings) -> None:
 def try_(settings: Settings) -> None:
     """Ask every model that has an address one short question, have the answer scored, and send the collector an empty batch.
 
-    Wrong addresses, names and keys show before a user meets them. The models' answers cost what they cost; nothing is stored.
-    The exit status is 1 when a service that is needed does not do its part.
+    Wrong addresses, names and keys show before a user meets them. The models' answers cost their usual price; nothing is stored.
+    The exit status is 1 when a service that is needed does not work.
     """
     import asyncio
 
@@ -82,7 +82,7 @@ def show(settings: Settings) -> None:
 @config.command(short_help="Print what settings there are, as JSON Schema.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print tables for documents instead.")
 def schema(as_markdown: bool) -> None:
-    """Print what settings there are: type, unit, range, default and meaning, as JSON Schema."""
+    """Print all settings with type, unit, range, default and meaning, as JSON Schema."""
     if as_markdown:
         click.echo(markdown(), nl=False)
         return

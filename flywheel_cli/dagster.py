@@ -47,7 +47,7 @@ def address_options(command: _Command) -> _Command:
 
 @click.group()
 def dagster() -> None:
-    """Start the Dagster UI and daemon of the project, or make days again."""
+    """Start the Dagster UI and daemon of the project, or rebuild days."""
 
 
 @dagster.command(short_help="UI, daemon and code in one, until Ctrl-C.")
@@ -97,10 +97,10 @@ def daemon(settings: Settings, home: Path) -> None:
 def backfill(
     settings: Settings, days: tuple[str, ...], datasets: Literal["none", "last", "every"], home: Path
 ) -> None:
-    """Make days again through Dagster, in this process; runs, metadata and checks show up in the UI.
+    """Rebuild days through Dagster, in this process; runs, metadata and checks show up in the UI.
 
     DAY is 2026-01-05, 20260105, today, yesterday, a range FIRST..LAST, or all for every day that has raw files.
-    A bad day stops itself only; the exit status then is 1.
+    A bad day stops only itself; the exit status is then 1.
     """
     from flywheel_core.lake.first_day import days_to_come
     from flywheel_dagster.materialize import materialize_days

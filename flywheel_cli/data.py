@@ -33,15 +33,15 @@ days_argument = click.argument("days", metavar="DAY...", nargs=-1, required=True
 @click.command(name="import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--last-day", metavar="DAY", help="Move all points by whole days so that the last is of this day."
+    "--last-day", metavar="DAY", help="Move all points by whole days so that the last one falls on this day."
 )
 @settings_options
 @json_option
 @pass_settings
 def import_(settings: Settings, files: tuple[Path, ...], last_day: str | None) -> None:
-    """Take recorded outcomes (.jsonl or .jsonl.gz) into the raw days that their timestamps name.
+    """Put recorded outcomes (.jsonl or .jsonl.gz) into the raw days of their timestamps.
 
-    A file that is imported again changes nothing.
+    Importing a file again changes nothing.
     """
     last = None if last_day is None else parse_day(last_day)
     with progress("import") as tell:
@@ -155,7 +155,7 @@ def label(settings: Settings, days: tuple[str, ...]) -> None:
 def dataset(settings: Settings, days: tuple[str, ...]) -> None:
     """Build the training dataset of the window that ends with each DAY.
 
-    DAY is as for `ingest`; `all` means every day that was labelled. A dataset that is there already stays as it is.
+    DAY is as for `ingest`; `all` means every day that was labelled. A dataset that already exists stays as it is.
     """
     layout = settings.layout
     chosen = expand_days(

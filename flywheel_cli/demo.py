@@ -45,13 +45,18 @@ QUESTION_WIDTH = 50
 
 
 @click.command()
-@click.option("--exit", "leave", is_flag=True, help="End when all is shown instead of leaving the pages up.")
+@click.option(
+    "--exit",
+    "leave",
+    is_flag=True,
+    help="End when everything has been shown instead of leaving the pages up.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("data/demo"),
     show_default=True,
-    help="Where the demo plays; what an earlier demo left there is removed.",
+    help="Where the demo works; what an earlier demo left there is removed.",
 )
 @click.option(
     "--sample",

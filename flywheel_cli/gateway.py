@@ -6,11 +6,11 @@ from flywheel_cli.options import Settings, pass_settings, settings_options
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; stands above gateway.host.")
+@click.option("--host", help="Address to listen on; overrides gateway.host.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    help="Port to listen on, 0 for a free one; stands above gateway.port.",
+    help="Port to listen on, 0 for a free one; overrides gateway.port.",
 )
 @settings_options
 @pass_settings

@@ -27,7 +27,7 @@ from flywheel_core.lake.generate import generate as generate_file
 @click.option(
     "--min-score",
     type=click.FloatRange(0.0, 1.0),
-    help="A best score below this gives no label; labelling.min_score unless given.",
+    help="A best score below this gives no label; default: labelling.min_score.",
 )
 @settings_options
 @json_option

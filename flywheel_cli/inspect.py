@@ -149,9 +149,9 @@ def _partition(tags: Mapping[str, str]) -> str | None:
 @json_option
 @pass_settings
 def sql(settings: Settings, query: str, limit: int) -> None:
-    """Run QUERY (DuckDB's SQL) over the tables and datasets; - reads it from standard input.
+    """Run QUERY (DuckDB SQL) over the tables and datasets; - reads it from standard input.
 
-    Every table is a view of its name over all days: flywheel sql "select day, label, count(*) from training_examples
+    Every table is a view of the same name over all days: flywheel sql "select day, label, count(*) from training_examples
     group by all". --json prints every row.
     """
     text = utf8(sys.stdin.read() if query == "-" else query, "the query")

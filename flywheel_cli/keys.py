@@ -22,7 +22,7 @@ def _store(settings: Settings, for_gateway: bool) -> KeyStore:
 def keys() -> None:
     """Create, list and revoke keys: the collector's, or with --gateway the gateway's.
 
-    A running server takes changes up by itself.
+    A running server notices changes by itself.
     """
 
 
@@ -33,7 +33,7 @@ def keys() -> None:
 @settings_options
 @pass_settings
 def create(settings: Settings, source: str, for_gateway: bool) -> None:
-    """Make a key for SOURCE, a gateway's name, or with --gateway a tenant's. It is shown this once.
+    """Make a key for SOURCE, a gateway's name, or with --gateway a tenant's. It is shown only this once.
 
     Only its hash is kept.
     """

@@ -27,7 +27,7 @@ from flywheel_gateway.routing import REASONS
 @click.option(
     "--labels",
     is_flag=True,
-    help='Train the classifier of {"text", "label"} alone: for comparison, it is not judged.',
+    help='Train only the classifier of {"text", "label"}, for comparison; it is not judged.',
 )
 @click.option("--judge/--no-judge", default=True, help="Whether the router may take the champion's place.")
 @settings_options
@@ -65,7 +65,7 @@ def train(settings: Settings, dataset: str | None, labels: bool, judge: bool) ->
 
 @click.command()
 @click.argument("decision_id")
-@click.option("--prompt", help="The prompt, where its data point is not here: decisions hold only its hash.")
+@click.option("--prompt", help="The prompt, if its data point is not here: decisions hold only its hash.")
 @click.option("--raw", is_flag=True, help="Print the whole raw line.")
 @settings_options
 @json_option

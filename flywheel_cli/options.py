@@ -60,7 +60,7 @@ def settings_options(command: _Command) -> _Command:
         type=click.Path(path_type=Path, file_okay=False),
         expose_value=False,
         callback=_remember("data_dir"),
-        help="The data folder; stands above storage.data_dir.",
+        help="The data folder; overrides storage.data_dir.",
     )(command)
     return click.option(
         "--config",

@@ -25,14 +25,14 @@ from flywheel_core.learn.pruning import prune as remove
     "--keep-versions",
     type=click.IntRange(1),
     metavar="N",
-    help="Remove routers and datasets beyond the newest N, those in service or gone back to aside.",
+    help="Remove routers and datasets beyond the newest N, except those in service or needed for a rollback.",
 )
-@click.option("--yes", is_flag=True, help="Remove; without it only what would go is shown.")
+@click.option("--yes", is_flag=True, help="Remove; without this option only show what would go.")
 @settings_options
 @json_option
 @pass_settings
 def prune(settings: Settings, keep_days: int | None, keep_versions: int | None, yes: bool) -> None:
-    """Remove days and versions that nothing needs any more; without --yes only show them.
+    """Remove days and versions that nothing needs any more; without --yes, only show them.
 
     What the dataset window, the router in service and the way back to the ones before it need always stays.
     """

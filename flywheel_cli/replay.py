@@ -21,12 +21,12 @@ from flywheel_core.learn.replay_result import DayResult, Replay
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
-    "--pool", metavar="MODEL,...", help="The models to choose from; all that were recorded unless given."
+    "--pool", metavar="MODEL,...", help="The models to choose from; default: all that were recorded."
 )
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where it is played, a data folder of its own; DATA/replay unless given. Called again, it goes on there.",
+    help="A separate data folder for the replay; default: DATA/replay. Called again, the replay continues there.",
 )
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as one HTML page."
@@ -37,7 +37,7 @@ from flywheel_core.learn.replay_result import DayResult, Replay
 def replay(
     settings: Settings, files: tuple[Path, ...], pool: str | None, folder: Path | None, html: Path | None
 ) -> None:
-    """Play recorded outcomes (.jsonl or .jsonl.gz) day by day: the router of a day serves the next.
+    """Play recorded outcomes (.jsonl or .jsonl.gz) day by day: each day's router serves the next day.
 
     Each day goes through raw file, tables, dataset, training, judgement and promotion, and knows no later day. Compared
     are flywheel, the best single model of the days before, chance, and an oracle that knows every score.

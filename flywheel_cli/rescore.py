@@ -22,7 +22,7 @@ from flywheel_core.collect.rescore import RescoreResult, rescore_day
 @json_option
 @pass_settings
 def rescore(settings: Settings, days: tuple[str, ...]) -> None:
-    """Score stored answers that have no score, after an outage of the scorer.
+    """Score stored answers that have no score, for use after an outage of the scorer.
 
     DAY is 2026-01-05, today, yesterday, a range FIRST..LAST, or all. The models are not asked again, and what was
     received stays as it is: ingest the day again to take the new scores in.

@@ -117,7 +117,7 @@ def show(settings: Settings, version: str | None) -> None:
 @json_option
 @pass_settings
 def promote(settings: Settings, version: str, reason: str) -> None:
-    """Put VERSION into service, whatever the figures say. Gateways take it up within two seconds."""
+    """Put VERSION into service, whatever the figures say. Gateways load it within two seconds."""
     champion = registry_of(settings).promote(
         version, kind="manual", by=who(), reason=reason, since=time.time()
     )
@@ -130,7 +130,7 @@ def promote(settings: Settings, version: str, reason: str) -> None:
 @json_option
 @pass_settings
 def rollback(settings: Settings, reason: str) -> None:
-    """Put the version into service that the present one replaced. Again, and it is the one before that."""
+    """Put back into service the version that the present one replaced. A second rollback goes one further back."""
     champion = registry_of(settings).rollback(by=who(), reason=reason, since=time.time())
     _say(settings, champion)
 
@@ -144,7 +144,7 @@ def rollback(settings: Settings, reason: str) -> None:
 def diff(settings: Settings, old: str, new: str) -> None:
     """Compare two versions: their manifests, and what they choose on the test questions of all days.
 
-    The gain is NEW's utility minus OLD's on the same questions. It is a picture, no judgement: see `router list`.
+    The gain is NEW's utility minus OLD's on the same questions. It is for information, not a judgement: see `router list`.
     """
     from flywheel_cli.router_diff import compare
 

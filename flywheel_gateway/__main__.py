@@ -11,10 +11,10 @@ from flywheel_gateway.service import run
 def main() -> int:
     """Serve until SIGTERM or SIGINT; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m flywheel_gateway", description="Serve the gateway.")
-    parser.add_argument("--host", help="address to listen on; stands above gateway.host")
+    parser.add_argument("--host", help="address to listen on; overrides gateway.host")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one; above gateway.port")
     parser.add_argument("--config", type=Path, help="the configuration file")
-    parser.add_argument("--data-dir", type=Path, help="the data folder; stands above storage.data_dir")
+    parser.add_argument("--data-dir", type=Path, help="the data folder; overrides storage.data_dir")
     given = parser.parse_args()
     try:
         run(given.config, host=given.host, port=given.port, data_dir=given.data_dir)

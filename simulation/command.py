@@ -20,13 +20,13 @@ def _fault(option: str, field: str, sentence: str, kind: type = float) -> click.
 
 _FAULT_OPTIONS = (
     _fault("--error-rate", "error_rate", "Share (0..1) of chat calls answered with a 5xx."),
-    _fault("--error-status", "error_status", "Status of those; 500 unless told otherwise.", int),
+    _fault("--error-status", "error_status", "Status of those; 500 by default.", int),
     _fault("--rate-limit-rate", "rate_limit_rate", "Share of chat calls answered with 429 and Retry-After."),
     _fault("--retry-after", "retry_after_s", "Seconds in Retry-After."),
     _fault("--hang-rate", "hang_rate", "Share of chat calls that stay silent before they answer."),
     _fault("--hang-seconds", "hang_s", "Seconds of that silence."),
     _fault("--cut-rate", "cut_rate", "Share of chat calls cut off in the middle of the answer."),
-    _fault("--malformed-rate", "malformed_rate", "Share of chat calls with a body that is no completion."),
+    _fault("--malformed-rate", "malformed_rate", "Share of chat calls with a body that is not a completion."),
     _fault("--empty-rate", "empty_rate", "Share of chat calls with an empty answer."),
     _fault("--score-delay", "score_delay_ms", "Milliseconds before every score."),
     _fault("--score-error-rate", "score_error_rate", "Share of scores answered with 500."),
@@ -52,7 +52,7 @@ _FAULT_OPTIONS = (
     default=1.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="How many times faster than life answers come; 0 waits for nothing.",
+    help="How many times faster than in reality answers come; 0 means no waiting.",
 )
 @click.option(
     "--seed", default=DEFAULT_SEED, show_default=True, help="Decides questions, answers and scores."
