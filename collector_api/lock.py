@@ -30,7 +30,7 @@ def only_writer(layout: Layout, writer: str | None) -> Iterator[None]:
         os.close(file)
         raise UsageError(
             f"another collector writes to {layout.raw}" + (f" as {writer}" if writer else ""),
-            hint="give this one a name of its own with --writer, and the two share the folder",
+            hint="give this one its own name with --writer; the two can then share the folder",
         ) from None
     try:
         yield

@@ -201,7 +201,7 @@ def _refuse_future(days: Sequence[date], raw_days: Iterable[date]) -> None:
     if future:
         raise UsageError(
             f"{future[0]} has not begun yet and has no raw file",
-            hint=f"today is {today}, by UTC: name days up to that one",
+            hint=f"today is {today} in UTC: name days up to that one",
         )
 
 

@@ -87,7 +87,7 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
         prompt = line.question
     if prompt is not None and prompt_hash(prompt) != record.prompt:
         raise UsageError(
-            "this is not the prompt of that decision: its hash is another one",
+            "this is not the prompt of that decision: its hash is different",
             hint=f"it is the text that prompt rule {PROMPT_RULE} takes from the request",
         )
     facts = _router_facts(settings, record, prompt)

@@ -108,7 +108,7 @@ class CommandGroup(click.Group):
                 raise
             full = StorageError(
                 f"cannot print: {error.strerror}",
-                hint="standard output goes to a full disk or a file that may not grow; what it holds is incomplete",
+                hint="standard output goes to a full disk or a file that may not grow; the output there is incomplete",
             )
             print_error(full, as_json=False)
             sys.exit(full.exit_status)

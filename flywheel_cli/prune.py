@@ -37,7 +37,9 @@ def prune(settings: Settings, keep_days: int | None, keep_versions: int | None, 
     What the dataset window, the router in service and the way back to the ones before it need always stays.
     """
     if keep_days is None and keep_versions is None:
-        raise UsageError("nothing is named that may go", hint="say --keep-days N, --keep-versions N, or both")
+        raise UsageError(
+            "no option says what to remove", hint="give --keep-days N, --keep-versions N, or both"
+        )
     registry = registry_of(settings)
     removals: list[Removal] = []
     if keep_versions is not None:

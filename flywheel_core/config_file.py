@@ -97,7 +97,7 @@ def to_yaml(config: Config) -> str:
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: that is no configuration")
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: that is not a configuration")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
@@ -125,7 +125,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     if values is None:
         return {}, places
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} does not hold sections but one value", hint="see `flywheel config show`")
+        raise ConfigError(f"{path} holds one value instead of sections", hint="see `flywheel config show`")
     return values, places
 
 

@@ -76,7 +76,7 @@ def materialize_days(
                 f"{day} is outside {first} .. {today}, the days that Dagster has partitions for",
                 hint="set storage.first_day to the first day of your data"
                 if day < first
-                else "a day can be made once it has begun, by UTC",
+                else "a day can be made once it has begun in UTC",
             )
     started = time.monotonic()
     failed: dict[date, tuple[str, ...]] = {}

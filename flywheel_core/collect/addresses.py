@@ -102,7 +102,7 @@ def check_address(where: str, address: str, guard: Guard) -> None:
         if reason is not None:
             raise ConfigError(
                 f"{where}: {host} is {ip}: {reason}",
-                hint="network.allow_link_local and gateway.allow_private_upstreams say which addresses are taken",
+                hint="network.allow_link_local and gateway.allow_private_upstreams say which addresses are allowed",
             )
 
 

@@ -81,7 +81,7 @@ def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
     if not layout.raw_files(day):
         raise NoDataError(
             f"there are no raw files of {day} in {layout.raw.absolute()}",
-            hint="flywheel status shows which days have some",
+            hint="flywheel status shows which days have raw files",
         )
     target = layout.raw_file(day, RESCORED_WRITER)
     result = RescoreResult(target)

@@ -70,7 +70,7 @@ class Spool:
             except OSError:
                 raise StorageError(
                     f"the spool {self._folder} belongs to another running process",
-                    hint="give each gateway a data folder of its own",
+                    hint="give each gateway its own data folder",
                 ) from None
             number, taken = self._read_cursor()
             self._next = number + 1  # the note about a segment that is gone must never fit a new one
@@ -149,7 +149,7 @@ class Spool:
             return int(note["segment"]), int(note["taken"])
         except (ValueError, TypeError, KeyError):
             raise StorageError(
-                f"{path} is damaged", hint="remove it; what was delivered since is then sent once more"
+                f"{path} is damaged", hint="remove it; points delivered since then are sent once more"
             ) from None
 
     def _find(self, path: Path, cursor: int, taken: int) -> None:

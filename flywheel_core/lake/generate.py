@@ -66,7 +66,7 @@ def generate(
     StorageError.
     """
     if not 0.0 <= min_score <= 1.0:
-        raise UsageError(f"the least score is {min_score}, not between 0 and 1")
+        raise UsageError(f"the minimum score is {min_score}, not between 0 and 1")
     if not input.is_file():
         raise NoDataError(f"there is no file {input}", hint="name a raw file, plain or .gz")
     if output.exists() and output.samefile(input):

@@ -232,7 +232,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         if path.exists() and not path.is_file():
-            raise StorageError(f"cannot write {path}: it is there and no file", hint="name a file")
+            raise StorageError(f"cannot write {path}: it exists and is not a file", hint="name a file")
         target = path.resolve() if path.is_symlink() else path
         own_folder(target.parent)
     except OSError as error:

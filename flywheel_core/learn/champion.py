@@ -55,6 +55,6 @@ def version_folder(layout: Layout, version: str) -> Path:
     folder = layout.router(version)
     if folder.parent != layout.routers or version.startswith(".") or not (folder / MANIFEST).is_file():
         raise RouterError(
-            f"there is no router {version!r}", hint="flywheel router list shows which there are"
+            f"there is no router {version!r}", hint="flywheel router list shows the versions that exist"
         )
     return folder

@@ -49,7 +49,7 @@ def stage(
     unknown = [model for model in pool if model not in found]
     if unknown:
         raise UsageError(
-            f"no recorded outcome is of {', '.join(unknown)}", hint=f"recorded are {', '.join(found)}"
+            f"there is no recorded outcome of {', '.join(unknown)}", hint=f"recorded are {', '.join(found)}"
         )
     models = list(dict.fromkeys(pool)) or found
     if not source.raw_days():

@@ -81,7 +81,7 @@ async def read_body(
     """
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding not in (b"identity", b"gzip", b"x-gzip"):
-        raise RequestError("media_type_unsupported", "of all Content-Encodings only gzip is taken")
+        raise RequestError("media_type_unsupported", "gzip is the only Content-Encoding accepted")
     # Python reads no number of thousands of digits, zeros in front or not.
     declared = headers.get(b"content-length", b"").lstrip(b"0")
     if declared.isdigit() and int(declared) > max_bytes:

@@ -153,7 +153,7 @@ class KeyStore:
             f"cannot read the keys in {self.path}: {why}",
             hint="give the file to the user that the server runs as"
             if isinstance(error, PermissionError)
-            else "--data-dir or storage.data_dir names the data folder they lie in",
+            else "name the data folder that they lie in with --data-dir or storage.data_dir",
         )
 
     @contextmanager

@@ -78,7 +78,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OverflowError:
         listener.close()
         raise UsageError(
-            f"cannot listen on {host}:{port}: that is no port", hint="--port takes a number from 0 to 65535"
+            f"cannot listen on {host}:{port}: that is not a port",
+            hint="--port takes a number from 0 to 65535",
         ) from None
     return listener
 

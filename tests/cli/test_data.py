@@ -68,7 +68,7 @@ def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path)
     assert refused.exit_code == 2
     assert refused.stderr == (
         f"error[usage_invalid]: {today + timedelta(days=1)} has not begun yet and has no raw file\n"
-        f"  today is {today}, by UTC: name days up to that one\n"
+        f"  today is {today} in UTC: name days up to that one\n"
     )
     assert not (data / "tables").exists()
     assert run("ingest", str(ahead)).exit_code == 0

@@ -257,5 +257,5 @@ def test_rescoring_a_day_without_raw_files_says_where_and_what_to_do(run: Run, t
     assert result.exit_code == NoDataError.exit_status
     assert result.stderr.endswith(
         f"error[no_data]: there are no raw files of 2026-01-05 in {tmp_path / 'data' / 'raw'}\n"
-        "  flywheel status shows which days have some\n"
+        "  flywheel status shows which days have raw files\n"
     )

@@ -140,7 +140,7 @@ def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) 
         (b"cache: {ttl: 1}\ncache: {ttl: 2}\n", "flywheel.yaml:2: cache stands twice"),
         (b"cache: [\n", "is not YAML"),
         (b"cache: {ttl: !!int x}\n", "is not YAML"),
-        (b"- 1\n", "does not hold sections"),
+        (b"- 1\n", "holds one value instead of sections"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"#" * 1_048_577, "larger than"),
     ],

@@ -122,7 +122,7 @@ def test_what_is_there_and_no_file_is_never_replaced(tmp_path: Path) -> None:
     linked = tmp_path / "linked"
     linked.symlink_to(pipe)
     for path in (pipe, linked, tmp_path):
-        with pytest.raises(StorageError, match=f"cannot write {path}: it is there and no file"):
+        with pytest.raises(StorageError, match=f"cannot write {path}: it exists and is not a file"):
             write_atomically(path, b"content")
     assert pipe.is_fifo()
 

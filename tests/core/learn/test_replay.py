@@ -182,7 +182,7 @@ def test_a_pool_leaves_the_other_models_out_of_everything(tmp_path: Path) -> Non
 
 
 def test_an_unknown_model_in_the_pool_is_named(recorded: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no recorded outcome is of gpt") as caught:
+    with pytest.raises(UsageError, match="there is no recorded outcome of gpt") as caught:
         replay([recorded], tmp_path, Config(), toy.CRAFT, pool=["coder", "gpt"])
     assert caught.value.hint == "recorded are all-round, coder"
 
