@@ -34,6 +34,8 @@ _NOT_SPACE = re.compile(rb"\S")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
 _OPEN, _CLOSE, _QUOTE, _COMMA = b"[{", b"]}", ord('"'), ord(",")
 _LIST = ord("[")
+_SEEN = slice(0, 0)
+"""In place of a name that was read: that of no list."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,10 @@ def split_batch(body: bytes, max_points: int) -> list[memoryview]:
             raise RequestError("body_unreadable", "the body has too many values; send it in parts")
         if mark in _OPEN:
             depth += 1
-            if depth == 2 and mark == _LIST and first < 0 and key is not None and _is_list_name(body, key):
-                first = piece_start = end
+            if depth == 2 and mark == _LIST and first < 0 and key is not None:
+                if _is_list_name(body, key):
+                    first = piece_start = end
+                key = _SEEN  # a name is read once, however many lists stand behind it
         elif mark in _CLOSE:
             if depth == 2 and first >= 0 > last:
                 last = at
@@ -192,7 +196,7 @@ def _check_envelope(text: bytes, *, found: bool) -> None:
 
 def _is_list_name(body: bytes, key: slice) -> bool:
     try:
-        return key.stop - key.start <= MAX_ENVELOPE_BYTES and _is_name(json.loads(body[key]))
+        return 0 < key.stop - key.start <= MAX_ENVELOPE_BYTES and _is_name(json.loads(body[key]))
     except ValueError:
         return False
 

@@ -1,10 +1,12 @@
 """Batches from the wire: each data point is judged alone; only an unreadable envelope sinks them all."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flywheel_core import wire_batch
 from flywheel_core.errors import RequestError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, MAX_POINT_BYTES, decode_point
@@ -211,3 +213,17 @@ def test_a_large_body_with_too_many_points_is_refused_before_anything_is_decoded
         next(decode_parts(large("a"), 11))
     assert caught.value.code == "batch_too_large"
     assert list(decode_parts(b'{"data_points": []}' + b" " * PART_BYTES, 11)) == []
+
+
+def test_a_name_is_read_once_however_many_lists_stand_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+
+    def counted(text: bytes) -> Any:
+        nonlocal reads
+        reads += 1
+        return json.loads(text)
+
+    monkeypatch.setattr(wire_batch, "json", SimpleNamespace(loads=counted))
+    with pytest.raises(RequestError, match="not JSON"):
+        decode_batch(b'{"' + b"a" * 1_000 + b'": ' + b"[]" * 1_000 + b"}", 1_000)
+    assert reads == 2  # the name and the envelope
