@@ -1,15 +1,18 @@
 """What both HTTP clients of ours share, fan-out's and the gateway's: connections of aiohttp, kept, guarded, and what breaks them."""
 
+import asyncio
 import io
 import ssl
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
 
 from flywheel_core.collect.addresses import Guard
+from flywheel_core.collect.one_answer import OneAnswer
 
 IDLE_SECONDS = 30.0
 """How long a connection without a request is kept."""
@@ -66,14 +69,17 @@ class Connections:
         if kept not in self._sessions:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_note_reuse)
+            connector = aiohttp.TCPConnector(
+                limit=0,  # whoever sends bounds how many are under way
+                keepalive_timeout=IDLE_SECONDS if kept else None,
+                force_close=not kept,
+                ssl=self._certificates or True,
+                socket_factory=lambda info: self.guard.open_socket(info),
+            )
+            # aiohttp offers no other way to have a protocol of one's own
+            connector._factory = partial(OneAnswer, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a kind of it
             self._sessions[kept] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,  # whoever sends bounds how many are under way
-                    keepalive_timeout=IDLE_SECONDS if kept else None,
-                    force_close=not kept,
-                    ssl=self._certificates or True,
-                    socket_factory=lambda info: self.guard.open_socket(info),
-                ),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # unpacked by whoever reads, piece by piece and bounded
                 trace_configs=[trace],

@@ -1,6 +1,7 @@
 """A connection that was kept, and that the other side gave up with a reset: a new one is used, and nobody notices."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -120,3 +121,85 @@ def test_an_answer_that_has_begun_is_not_asked_for_again(server: Resetting) -> N
 
     asyncio.run(main())
     assert server.requests == 2
+
+
+class Talkative:
+    """Answers the first request of each connection with `first`, and says `later` when told `go_on`. ended: the other side has
+    closed the connection."""
+
+    def __init__(self, first: bytes, later: bytes) -> None:
+        self.go_on, self.ended = threading.Event(), threading.Event()
+        self._first, self._later = first, later
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/chat/completions"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self.go_on.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+        except OSError:
+            return
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(self._first)
+            self.go_on.wait(30)
+            connection.sendall(self._later)
+            connection.settimeout(30)
+            if not connection.recv(1):
+                self.ended.set()
+
+
+def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_request() -> None:
+    server = Talkative(WHOLE, WHOLE.replace(b"{}", b"[]"))
+
+    async def main() -> list[bytes]:
+        upstream = Upstream()
+        bodies = [await asked(upstream, server.url)]
+        server.go_on.set()
+        await asyncio.to_thread(server.ended.wait, 5)
+        bodies.append(await asked(upstream, server.url))
+        await upstream.close()
+        return bodies
+
+    assert asyncio.run(main()) == [b"{}"] * 2
+    assert server.ended.is_set()
+    server.close()
+
+
+def test_interim_answers_without_end_end_the_call() -> None:
+    """However quickly they come: aiohttp passed them over as long as there were any."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    server = Talkative(interim * 3_000, b"")
+
+    async def main() -> None:
+        upstream = Upstream()
+        with pytest.raises(UpstreamError, match="not HTTP"):
+            await asked(upstream, server.url)
+        await upstream.close()
+
+    asyncio.run(main())
+    server.close()
+
+
+def test_a_few_interim_answers_are_passed_over() -> None:
+    server = Talkative(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + WHOLE, b"")
+
+    async def main() -> bytes:
+        upstream = Upstream()
+        body = await asked(upstream, server.url)
+        await upstream.close()
+        return body
+
+    assert asyncio.run(main()) == b"{}"
+    server.close()
