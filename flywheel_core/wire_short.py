@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from flywheel_core.records import MAX_MODELS, MAX_TIMESTAMP, NULL, DataPoint, Response, content_id
 from flywheel_core.wire_fields import error_text, go_latency, question_code
-from flywheel_core.wire_values import MAX_DEPTH, depth_of
+from flywheel_core.wire_values import MAX_DEPTH, is_deeper
 
 _RAW_DEPTH = MAX_DEPTH - 3
 """How deep JSON text inside a response may be: it stands on the fourth level of the data point."""
@@ -242,4 +242,4 @@ def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
         before = openers.searchsorted([0, *ends]).tolist()
         counts = [stop - start for start, stop in itertools.pairwise(before)]
     deep = [text for text, count in zip(texts, counts, strict=True) if count > _RAW_DEPTH]
-    return all(depth_of(_ANY.decode(text)) <= _RAW_DEPTH for text in deep)
+    return not any(is_deeper(bytes(text), _RAW_DEPTH) for text in deep)

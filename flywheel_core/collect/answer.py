@@ -6,7 +6,7 @@ import msgspec
 
 from flywheel_core.prompt import clean
 from flywheel_core.records import NULL
-from flywheel_core.wire_values import MAX_DEPTH, depth_of
+from flywheel_core.wire_values import MAX_DEPTH, is_deeper
 
 ANSWER_ERRORS = {
     "http_status": "the status is not 200",
@@ -33,6 +33,8 @@ MAX_ANSWER_BYTES = 4_194_304
 """Largest body of a model, unpacked, in bytes."""
 
 _MAX_DETAIL = 300
+_SURELY_GIVEN = 64
+"""Bytes from which on a value is taken for something, though it may be white space."""
 _MAX_RAW_DEPTH = MAX_DEPTH - 4  # a data point nests it four levels deep
 
 
@@ -52,9 +54,9 @@ class Answer(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     content: Any = None
-    refusal: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
+    refusal: msgspec.Raw = NULL
+    tool_calls: msgspec.Raw = NULL
+    function_call: msgspec.Raw = NULL
 
 
 class _Choice(msgspec.Struct):
@@ -63,10 +65,17 @@ class _Choice(msgspec.Struct):
 
 
 class _Completion(msgspec.Struct):
-    choices: list[_Choice] | None = None
+    choices: list[msgspec.Raw] | None = None  # only the first is looked into
     usage: msgspec.Raw = NULL
 
 
+class _Failure(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw(b"")
+    message: msgspec.Raw = msgspec.Raw(b"")
+
+
+_FAILURE = msgspec.json.Decoder(_Failure)
+_CHOICE = msgspec.json.Decoder(_Choice)
 _COMPLETION = msgspec.json.Decoder(_Completion)
 
 
@@ -81,17 +90,17 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
     try:
         body.decode()
         completion = _COMPLETION.decode(body)
+        choice = _CHOICE.decode(completion.choices[0]) if completion.choices else None
     except (ValueError, RecursionError) as error:
         return Answer(error=f"malformed_body: {error}"[:_MAX_DETAIL])
     raw = storable(body)
     usage = completion.usage if completion.usage is NULL else storable(completion.usage)
-    if not completion.choices:
+    if choice is None:
         return Answer(error="no_choices", usage=usage, raw=raw)
-    choice = completion.choices[0]
     message = choice.message or _Message()
     text = _text(message.content)
-    called = bool(message.tool_calls or message.function_call)
-    failure = failure_of(text, choice.finish_reason, called=called, refused=bool(message.refusal))
+    called = is_given(message.tool_calls) or is_given(message.function_call)
+    failure = failure_of(text, choice.finish_reason, called=called, refused=is_given(message.refusal))
     return Answer(text, choice.finish_reason, failure, usage, raw)
 
 
@@ -130,6 +139,11 @@ def failure_of(text: str | None, finish_reason: str | None, *, called: bool, ref
     return "refused" if refused else "empty_answer"
 
 
+def is_given(value: msgspec.Raw) -> bool:
+    """Whether a JSON text is neither null nor empty; a long one is not looked into."""
+    return len(memoryview(value)) > _SURELY_GIVEN or bool(msgspec.json.decode(value))
+
+
 def _text(content: object) -> str | None:
     if isinstance(content, str):
         return clean(content)
@@ -142,11 +156,14 @@ def _text(content: object) -> str | None:
 def reason_in(body: bytes) -> str:
     """What an error body says of itself, in the words of an OpenAI error where it is one."""
     try:
-        value = msgspec.json.decode(body)
+        said = _FAILURE.decode(body)
+        if bytes(said.error).startswith(b"{"):
+            text = bytes(_FAILURE.decode(said.error).message)
+        else:
+            text = bytes(said.error) or bytes(said.message)
+        message = msgspec.json.decode(text) if text.startswith(b'"') else None
     except (ValueError, RecursionError):
         return ""
-    inner = value.get("error", value) if isinstance(value, dict) else None
-    message = inner.get("message") if isinstance(inner, dict) else inner
     return f" {clean(message)[:_MAX_DETAIL]}" if isinstance(message, str) else ""
 
 
@@ -158,8 +175,7 @@ def storable(body: bytes | msgspec.Raw) -> msgspec.Raw:
     try:
         text.decode()
         brackets = text.count(b"{") + text.count(b"[")
-        if brackets > _MAX_RAW_DEPTH and depth_of(msgspec.json.decode(text)) > _MAX_RAW_DEPTH:
-            return NULL
-        return msgspec.Raw(msgspec.json.format(text, indent=-1))
+        line = msgspec.json.format(text, indent=-1)  # of JSON alone
+        return NULL if brackets > _MAX_RAW_DEPTH and is_deeper(line, _MAX_RAW_DEPTH) else msgspec.Raw(line)
     except (ValueError, RecursionError):
         return NULL

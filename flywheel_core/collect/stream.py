@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, failure_of, reason_in, storable
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, failure_of, is_given, reason_in, storable
 from flywheel_core.prompt import clean
 from flywheel_core.records import NULL
 
 
 class _Delta(msgspec.Struct):
     content: Any = None
-    refusal: Any = None
-    tool_calls: Any = None
+    refusal: msgspec.Raw = NULL
+    tool_calls: msgspec.Raw = NULL
 
 
 class _StreamChoice(msgspec.Struct):
@@ -29,7 +29,10 @@ class _Chunk(msgspec.Struct):
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE_END = re.compile(rb"[\r\n]+")
+"""One or more: blank lines say nothing."""
+MAX_LINES = 100_000
+"""Lines that a stream may have. With more, `MAX_ANSWER_BYTES` leave each too short for a piece of an answer."""
 
 
 class StreamReader:
@@ -41,7 +44,7 @@ class StreamReader:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._texts: list[str] = []
-        self._kept = 0
+        self._kept = self._lines = 0
         self._finish_reason: str | None = None
         self._usage = NULL
         self._error: str | None = None
@@ -50,11 +53,12 @@ class StreamReader:
     def feed(self, piece: bytes) -> None:
         """Take the next bytes of the body, cut anywhere. Raises nothing."""
         self._kept += len(piece)
-        if self._kept > MAX_ANSWER_BYTES:
+        *ended, rest = _LINE_END.split(piece) if self._kept <= MAX_ANSWER_BYTES else [piece]
+        self._lines += len(ended)
+        if self._kept > MAX_ANSWER_BYTES or self._lines > MAX_LINES:
             self._error = "body_too_large"
             self._rest.clear()
             return
-        *ended, rest = _LINE_END.split(piece)
         for end in ended:
             self._rest += end
             self._take(bytes(self._rest))
@@ -104,5 +108,5 @@ class StreamReader:
             return
         if isinstance(delta.content, str):
             self._texts.append(clean(delta.content))
-        self._called = self._called or bool(delta.tool_calls)
-        self._refused = self._refused or bool(delta.refusal)
+        self._called = self._called or is_given(delta.tool_calls)
+        self._refused = self._refused or is_given(delta.refusal)

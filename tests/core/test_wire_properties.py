@@ -11,6 +11,7 @@ from flywheel_core.errors import POINT_CODES, PointError, RequestError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import decode_point
 from flywheel_core.wire_fields import decode_fields
+from flywheel_core.wire_values import depth_of, is_deeper
 from tests.core.batches import decode_batch
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -107,3 +108,18 @@ def test_a_damaged_batch_is_refused_or_its_points_are(noise: bytes, at: int) -> 
         return
     for point in batch.points:
         msgspec.json.decode(encode_point(point))
+
+
+_MARKS = st.text(st.sampled_from('"\\[]{}a问'), max_size=8)
+
+
+@given(
+    st.recursive(
+        _MARKS | st.none(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_MARKS, inner, max_size=3),
+    ),
+    st.integers(0, 6),
+)
+def test_depth_is_the_same_in_text_and_in_what_it_decodes_to(value: Any, most: int) -> None:
+    """Whatever brackets, quotes and backslashes stand in its strings."""
+    assert is_deeper(msgspec.json.encode(value), most) == (depth_of(value) > most)

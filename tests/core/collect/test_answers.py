@@ -1,6 +1,7 @@
 """What a reply or a stream says: whole answers, and each kind of failure by its own code."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -113,6 +114,28 @@ def test_any_reply_is_an_answer_or_a_failure(status: int, content_type: str | No
         assert answer.error is None or code_of(answer.error) in ANSWER_ERRORS
 
 
+@pytest.mark.parametrize(
+    ("status", "before", "after"),
+    [
+        (200, b'{"choices":[{"message":{"content":"x"}}],"more":[', b"0]}"),
+        (200, b'{"choices":[{"message":{"content":"x"}}],"usage":{"a":[', b"0]}}"),
+        (200, b'{"choices":[{"message":{"tool_calls":[', b"0]}}]}"),
+        (500, b'{"error":{"message":"x","more":[', b"0]}}"),
+    ],
+)
+def test_what_nobody_reads_of_a_reply_becomes_no_objects(status: int, before: bytes, after: bytes) -> None:
+    """A million lists would be made, and walked through, while everybody else waits."""
+    body = before + b"[]," * 300_000 + after
+    tracemalloc.start()
+    try:
+        answer = read_answer(status, "application/json", body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (answer.text, answer.raw) == ("x" if b'"content"' in before else None, msgspec.Raw(body))
+    assert most < 10 * len(body)
+
+
 def event(**chunk: Any) -> bytes:
     return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
 
@@ -164,6 +187,25 @@ def test_a_line_that_comes_in_thousands_of_pieces_is_looked_at_once(monkeypatch:
     events = delta(text) + delta("!", "stop") + DONE
     assert read(events, 1_000).text == text + "!"
     assert sum(looked_at) == len(events)
+
+
+def test_blank_lines_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four megabytes of them are four kilobytes of gzip."""
+    taken = []
+    take = StreamReader._take
+
+    def counted(self: StreamReader, line: bytes, *, whole: bool = True) -> None:
+        taken.append(line)
+        take(self, line, whole=whole)
+
+    monkeypatch.setattr(StreamReader, "_take", counted)
+    assert read(b"\n\r" * 4_000 + delta("a", "stop") + b"\r\n" * 4_000 + DONE).text == "a"
+    assert len([line for line in taken if line]) == 2
+    assert len(taken) < 10
+
+
+def test_a_stream_of_nothing_but_lines_is_not_read_to_its_end() -> None:
+    assert read(delta("a", "stop") + b":\n" * (stream_module.MAX_LINES + 1)).error == "body_too_large"
 
 
 @pytest.mark.parametrize(
