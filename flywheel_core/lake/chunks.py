@@ -27,6 +27,9 @@ REJECTS = pa.schema(
     ]
 )
 
+_SHORT = 16
+"""Bytes up to which a line is looked at for being blank before anybody tries to decode it: files may have millions."""
+
 _POINTS_TO_LABEL = pa.schema([POINTS.field(name) for name in ("data_point_id", "question")])
 _ANSWERS_TO_LABEL = pa.schema(
     [ANSWERS.field(name) for name in ("owner", "model", "score", "failed", "cost", "latency_ms")]
@@ -100,6 +103,9 @@ def _taken_apart(chunk: Chunk | Text, data: bytes, wanted: Wanted) -> Batch:
         reader = PointReader(data, wanted.day, answers=wanted.full, imported=imported)
         for offset, view in _lines(data, chunk.start, wanted.open):
             end = offset + len(view) + 1
+            if len(view) <= _SHORT and not bytes(view).strip():
+                blank += 1
+                continue
             try:
                 points.append(reader.read(view))
                 offsets.append(offset)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from flywheel_core.lake import raw_lines
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.points import PointReader
 from flywheel_core.lake.tables import read_table
 from tests.core.lake.lakes import CONFIG, DAY, LATER, line, point, write_raw
 
@@ -43,6 +45,21 @@ def test_every_kind_of_bad_line_is_counted_and_kept(layout: Layout) -> None:
         assert row["text"] == kept.decode(errors="backslashreplace")
         assert row["raw_file"] == path.name and row["message"]
     assert sum(result.rejected_by_code.values()) == len(bad)
+
+
+def test_blank_lines_are_not_decoded(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day may have millions of them, and each would be tried in three ways."""
+    tried = []
+    read = PointReader.read
+
+    def counted(self: PointReader, line: bytes | memoryview) -> Any:
+        tried.append(bytes(line))
+        return read(self, line)
+
+    monkeypatch.setattr(PointReader, "read", counted)
+    write_raw(layout, [*[b"\n", b"\r\n", b" \t\n"] * 100, point("a", {"big": 0.5})])
+    result = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert (result.accepted, result.blank, len(tried)) == (1, 300, 1)
 
 
 def test_only_newline_ends_a_line(layout: Layout) -> None:
