@@ -33,7 +33,7 @@ MEANINGS: Mapping[str, str] = {
     "flywheel_gateway_collection_spend_today": "What collection cost since midnight UTC, in the currency of the prices.",
     "flywheel_gateway_decision_cache_entries": "Decisions in the cache.",
     "flywheel_gateway_decision_log_written_total": "Decisions on record.",
-    "flywheel_gateway_decision_log_dropped_total": "Decisions left out because the day's file is full.",
+    "flywheel_gateway_decision_log_dropped_total": "Decisions not recorded: the day's file is full or cannot be written, or too many wait.",
     "flywheel_gateway_configuration_refused": "1 while a changed configuration is refused and the one before is in force.",
     "flywheel_upload_offered_total": "Data points given to the uploader.",
     "flywheel_upload_acknowledged_total": "Data points that the collector has stored.",

@@ -141,7 +141,12 @@ def failure_of(text: str | None, finish_reason: str | None, *, called: bool, ref
 
 def is_given(value: msgspec.Raw) -> bool:
     """Whether a JSON text is neither null nor empty; a long one is not looked into."""
-    return len(memoryview(value)) > _SURELY_GIVEN or bool(msgspec.json.decode(value))
+    if len(memoryview(value)) > _SURELY_GIVEN:
+        return True
+    try:
+        return bool(msgspec.json.decode(value))
+    except ValueError:  # JSON, but a number that no float holds
+        return True
 
 
 def _text(content: object) -> str | None:

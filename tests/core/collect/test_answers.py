@@ -163,6 +163,15 @@ def test_a_stream_is_put_together() -> None:
     assert msgspec.json.decode(answer.usage) == usage
 
 
+@pytest.mark.parametrize("refusal", ["1e999", "[1e999]", '" "', "1e-999", "-0.0"])
+def test_a_field_of_any_json_value_raises_nothing(refusal: str) -> None:
+    """Numbers that no float holds are JSON too."""
+    message = f'{{"content": "hi", "refusal": {refusal}}}'
+    reply = f'{{"choices": [{{"message": {message}, "finish_reason": "stop"}}]}}'
+    assert read_answer(200, "application/json", reply.encode()).text == "hi"
+    assert read(f'data: {{"choices": [{{"delta": {message}}}]}}\n\n'.encode() + DONE).text == "hi"
+
+
 @given(st.integers(1, 40))
 def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
     """Pieces end anywhere, also inside a character."""
