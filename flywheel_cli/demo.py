@@ -186,7 +186,7 @@ def _learn(stage: Stage, layout: Layout) -> None:
         )
         routed, alone = compared[0], compared[len(ways)]
         click.echo(
-            f"   {routed.name}, beside {alone.name}: score {routed.score - alone.score:+.3f}, "
+            f"   {routed.name}, compared with {alone.name}: score {routed.score - alone.score:+.3f}, "
             f"cost {routed.cost / alone.cost - 1:+.0%}, time {routed.latency_ms / alone.latency_ms - 1:+.0%}\n"
         )
 
