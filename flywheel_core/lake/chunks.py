@@ -30,6 +30,9 @@ REJECTS = pa.schema(
 _SHORT = 16
 """Bytes up to which a line is looked at for being blank before anybody tries to decode it: files may have millions."""
 
+_ROWS_AT_ONCE = 20_000
+"""Rejected lines that are held as objects of Python."""
+
 _POINTS_TO_LABEL = pa.schema([POINTS.field(name) for name in ("data_point_id", "question")])
 _ANSWERS_TO_LABEL = pa.schema(
     [ANSWERS.field(name) for name in ("owner", "model", "score", "failed", "cost", "latency_ms")]
@@ -90,13 +93,13 @@ def _without_collector() -> Iterator[None]:
 def _taken_apart(chunk: Chunk | Text, data: bytes, wanted: Wanted) -> Batch:
     points: list[Any] = []
     offsets: list[int] = []
-    rejects: list[tuple[int, int, str, str, str]] = []
+    rejects = _Rejects()
     blank = 0
     end = chunk.start
     if chunk.oversized or (isinstance(chunk, Text) and chunk.damage is not None):
         length = chunk.end - chunk.start if isinstance(chunk, Chunk) else len(data)
         if not (wanted.open and isinstance(chunk, Chunk) and not _ends_line(chunk)):
-            rejects.append(_whole_reject(chunk, data, length))
+            rejects.add(_whole_reject(chunk, data, length))
             end += length
     else:
         imported = wanted.full and IMPORTED_NAME.fullmatch(Path(chunk.path).name) is not None
@@ -112,23 +115,49 @@ def _taken_apart(chunk: Chunk | Text, data: bytes, wanted: Wanted) -> Batch:
             except PointError as error:
                 line = bytes(view)
                 if line.removeprefix(BYTE_ORDER_MARK).strip():
-                    rejects.append((offset, len(line), error.code, error.message, _shown(line)))
+                    rejects.add((offset, len(line), error.code, error.message, _shown(line)))
                 else:
                     blank += 1
         end = min(end, chunk.start + len(data))
-    columns = list(zip(*rejects, strict=True)) or [()] * len(REJECTS)
+    rejected = rejects.table()
     return Batch(
         path=chunk.path,
-        lines=len(points) + len(rejects),
+        lines=len(points) + rejected.num_rows,
         blank=blank,
         bytes_read=end - chunk.start,
         points=point_columns(points, offsets, POINTS if wanted.full else _POINTS_TO_LABEL),
         answers=answer_columns(points, ANSWERS if wanted.full else _ANSWERS_TO_LABEL),
-        rejects=pa.table(
-            [pa.array(column, field.type) for column, field in zip(columns, REJECTS, strict=True)],
-            schema=REJECTS,
-        ),
+        rejects=rejected,
     )
+
+
+_Reject = tuple[int, int, str, str, str]
+"""A row of `REJECTS`."""
+
+
+class _Rejects:
+    """The rejected lines of a chunk, which may be millions: as columns they take a fifth of the memory."""
+
+    def __init__(self) -> None:
+        self._rows: list[_Reject] = []
+        self._tables: list[pa.Table] = []
+
+    def add(self, row: _Reject) -> None:
+        """Take one line."""
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_AT_ONCE:
+            self._pack()
+
+    def table(self) -> pa.Table:
+        """All lines, in order."""
+        self._pack()
+        return pa.concat_tables(self._tables)
+
+    def _pack(self) -> None:
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(REJECTS)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, REJECTS, strict=True)]
+        self._tables.append(pa.table(arrays, schema=REJECTS))
+        self._rows.clear()
 
 
 def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, memoryview]]:
@@ -146,7 +175,7 @@ def _ends_line(chunk: Chunk) -> bool:
     return Chunk(chunk.path, chunk.end - 1, chunk.end).read() == b"\n"
 
 
-def _whole_reject(chunk: Chunk | Text, data: bytes, length: int) -> tuple[int, int, str, str, str]:
+def _whole_reject(chunk: Chunk | Text, data: bytes, length: int) -> _Reject:
     if isinstance(chunk, Text) and chunk.damage is not None:
         return chunk.start, length, "file_damaged", f"cannot be unpacked: {chunk.damage}", _shown(data)
     return (

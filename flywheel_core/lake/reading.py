@@ -81,8 +81,9 @@ def _counted(kept: Batch, batch: Batch, tally: Tally) -> Batch:
     tally.blank += batch.blank
     tally.accepted += accepted
     tally.duplicates += duplicates
-    for code in batch.rejects.column("code").to_pylist():
-        tally.rejected_by_code[code] = tally.rejected_by_code.get(code, 0) + 1
+    for found in batch.rejects.column("code").value_counts().to_pylist():
+        code, count = found["values"], found["counts"]
+        tally.rejected_by_code[code] = tally.rejected_by_code.get(code, 0) + count
     return kept
 
 

@@ -2,13 +2,14 @@
 
 import gzip
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flywheel_core.lake import raw_lines
+from flywheel_core.lake import chunks, raw_lines
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.points import PointReader
@@ -60,6 +61,24 @@ def test_blank_lines_are_not_decoded(layout: Layout, monkeypatch: pytest.MonkeyP
     write_raw(layout, [*[b"\n", b"\r\n", b" \t\n"] * 100, point("a", {"big": 0.5})])
     result = ingest_day(layout, DAY, CONFIG, today=LATER)
     assert (result.accepted, result.blank, len(tried)) == (1, 300, 1)
+
+
+def test_rejects_of_a_chunk_are_not_all_held_as_objects(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight megabytes of one-byte lines would take two gigabytes."""
+    count = 12_000
+    monkeypatch.setattr(chunks, "_ROWS_AT_ONCE", 1_000)
+    write_raw(layout, [b"x\n" * count])
+    tracemalloc.start()
+    try:
+        result = ingest_day(layout, DAY, CONFIG, today=LATER)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert result.rejected_by_code == {"point_not_json": count}
+    assert read_table(layout, "rejects")["byte_offset"].to_list() == list(range(0, 2 * count, 2))
+    assert most < 300 * count
 
 
 def test_only_newline_ends_a_line(layout: Layout) -> None:
