@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 
 from flywheel_core.errors import POINT_CODES, NoDataError, PointError, StorageError
 from flywheel_core.lake.chunks import REJECT_CODES
@@ -25,8 +26,11 @@ from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
 SOURCE = "import"
 """The source of points that name none."""
 
+_SCRATCH = ".scratch"
 _DAY_SECONDS = 86_400
 _BUFFER_BYTES = 32 * 1024 * 1024
+_EARLY_BYTES = 8 * 1024 * 1024
+"""Rejected lines before a file's first data point that are held in memory; more of them wait in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,11 @@ class _Importer:
         """Write the raw files of one input file."""
         writer = f"{SOURCE}-{sha256_of(path)[:12]}"
         day: date | None = None
-        waiting: list[bytes] = []  # rejected lines before the first point
-        with _day_files(self._layout, writer, self.written) as put:
+        with (
+            _day_files(self._layout, writer, self.written) as put,
+            # Rejected lines before the first point.
+            SpooledTemporaryFile(max_size=_EARLY_BYTES, dir=str(self._layout.root / _SCRATCH)) as early,
+        ):
             for line, damaged in _lines(path, meter):
                 self.lines += 1
                 try:
@@ -142,9 +149,9 @@ class _Importer:
                     point = _dated(line, self._shift)
                 except PointError as error:
                     self.rejected[error.code] += 1
-                    if day is None:
-                        waiting.append(line)
-                    elif line:
+                    if line and day is None:
+                        early.write(line + b"\n")
+                    elif line and day is not None:
                         put(day, line)
                     continue
                 digest = hashlib.blake2b(point.id.encode(), digest_size=16).digest()
@@ -152,10 +159,11 @@ class _Importer:
                     self.duplicates += 1
                     continue
                 self._seen.add(digest)
-                day = day_of(point.timestamp)
-                for early in waiting:
-                    put(day, early)
-                waiting.clear()
+                first, day = day is None, day_of(point.timestamp)
+                if first:
+                    early.seek(0)
+                    for rejected in early:
+                        put(day, rejected.removesuffix(b"\n"))
                 put(day, encode_point(point))
                 self.days[day] += 1
 
@@ -211,7 +219,7 @@ def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
 @contextmanager
 def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Callable[[date, bytes], None]]:
     """Gives a function that adds a line to a day; the days' raw files appear when the block ends well."""
-    scratch = layout.root / ".scratch" / uuid.uuid4().hex
+    scratch = layout.root / _SCRATCH / uuid.uuid4().hex
     pending: defaultdict[date, list[bytes]] = defaultdict(list)
     pending_bytes = 0
 

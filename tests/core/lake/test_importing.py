@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import time
+import tracemalloc
 import uuid
 from datetime import date
 from pathlib import Path
@@ -98,6 +99,27 @@ def test_bad_lines_are_carried_over_for_ingest_to_keep(layout: Layout, tmp_path:
         recorded("untimed", None).decode().removesuffix("\n"),
         recorded("torn", NOON)[:-9].decode(),
     ]
+
+
+def test_lines_before_the_first_point_wait_on_disk(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of gigabytes may begin with as much of something else."""
+    monkeypatch.setattr(importing, "_EARLY_BYTES", 100_000)
+    monkeypatch.setattr(importing, "_BUFFER_BYTES", 100_000)
+    junk = [b"%06d " % number + b"x" * 9_000 for number in range(2_500)]
+    path = tmp_path / "outcomes.jsonl"
+    path.write_bytes(b"\n".join([*junk, line(point("a", {"big": 0.5}))]))
+    tracemalloc.start()
+    try:
+        result = import_files(layout, [path])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (result.imported, result.rejected) == (1, len(junk))
+    [raw] = layout.raw.iterdir()
+    assert raw.read_bytes().split(b"\n")[: len(junk)] == junk
+    assert most < 21_000_000  # a chunk and its lines are 16 MiB
 
 
 def test_what_import_rejects_for_its_time_takes_the_place_of_nothing(layout: Layout, tmp_path: Path) -> None:
