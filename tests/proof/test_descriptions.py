@@ -76,7 +76,9 @@ def explore(address: str, proof: Proof) -> Counter[int]:
 )
 def test_the_collector(proof: Proof, launch: StartCollector) -> None:
     collector = launch()
-    assert {200, 400, 415, 422} <= set(explore(collector.address, proof))
+    statuses = set(explore(collector.address, proof))
+    # which statuses a few requests come to changes with each word of the description
+    assert statuses >= ({200, 400, 415, 422} if proof.full else {200, 400})
     assert "Traceback" not in collector.log.read_text()
     assert collector.stop() == 0
 
