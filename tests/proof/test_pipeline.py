@@ -64,7 +64,7 @@ def moments(asset: str, day: date) -> list[tuple[str, str, int]]:
         ]
     temporary = rf"/tables/{asset}/\.{day}\.parquet\."
     return [
-        ("os.mkdir", rf"/tables/{asset}$", 2),
+        ("os.mkdir", rf"/tables/{asset}$", 1),
         ("open", temporary, 1),
         ("os.rename", temporary, 1),
         ("open", rf"/tables/{asset}$", 2),
