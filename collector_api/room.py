@@ -7,6 +7,7 @@ from pathlib import Path
 from collector_api.disk import Disk
 from collector_api.metrics import CollectorMetrics
 from flywheel_core.errors import RequestError
+from flywheel_core.trouble import Trouble
 
 log = logging.getLogger("flywheel.collector")
 
@@ -27,8 +28,7 @@ class Room:
         self._metrics = metrics
         self._looked = 0.0
         self._free = 0
-        self._full = False
-        self._unknown = False
+        self._full, self._unknown = Trouble(log), Trouble(log)
 
     def check(self) -> None:
         """Raise RequestError `disk_full` while there is less free space than the floor; the log tells when that begins and ends.
@@ -40,22 +40,13 @@ class Room:
             try:
                 self._free = self._disk.free_bytes(self._folder)
             except OSError as error:
-                if not self._unknown:
-                    log.error("free_space_unknown", extra={"error": str(error)})
-                self._unknown = True
+                self._unknown.met("free_space_unknown", extra={"error": str(error)})
                 raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
-            if self._unknown:
-                log.info("free_space_known_again")
-            self._unknown = False
+            self._unknown.gone("free_space_known_again")
             self._looked = now
             self._metrics.disk_free_bytes.set(self._free)
-        full = self._free < self._floor
-        if full != self._full:
-            self._full = full
-            log.log(
-                logging.ERROR if full else logging.INFO,
-                "disk_full" if full else "disk_has_room",
-                extra={"free_bytes": self._free},
-            )
-        if full:
+        free = {"free_bytes": self._free}
+        if self._free < self._floor:
+            self._full.met("disk_full", extra=free)
             raise RequestError("disk_full", retry_after=_FULL_RETRY_AFTER)
+        self._full.gone("disk_has_room", extra=free)
