@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import pytest
@@ -19,14 +20,10 @@ PART = WHOLE.replace(b"length: 2", b"length: 20")
 RESET = struct.pack("ii", 1, 0)
 
 
-class Resetting:
-    """Answers the first request of each connection, and resets the connection when a second one begins to come, after
-    `parting`. requests: how many came, whole or not; together: what first requests wait at."""
+class Scripted(ABC):
+    """Accepts connections and answers each on a thread of its own, as a subclass says; its fields are set before it listens."""
 
     def __init__(self) -> None:
-        self.parting = b""
-        self.requests = 0
-        self.together = threading.Barrier(1)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/chat/completions"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -44,6 +41,20 @@ class Resetting:
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
         except OSError:
             return
+
+    @abstractmethod
+    def _answer(self, connection: socket.socket) -> None: ...
+
+
+class Resetting(Scripted):
+    """Answers the first request of each connection, and resets the connection when a second one begins to come, after
+    `parting`. requests: how many came, whole or not; together: what first requests wait at."""
+
+    def __init__(self) -> None:
+        self.parting = b""
+        self.requests = 0
+        self.together = threading.Barrier(1)
+        super().__init__()
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
@@ -123,31 +134,18 @@ def test_an_answer_that_has_begun_is_not_asked_for_again(server: Resetting) -> N
     assert server.requests == 2
 
 
-class Talkative:
+class Talkative(Scripted):
     """Answers the first request of each connection with `first`, and says `later` when told `go_on`. ended: the other side has
     closed the connection."""
 
     def __init__(self, first: bytes, later: bytes) -> None:
         self.go_on, self.ended = threading.Event(), threading.Event()
         self._first, self._later = first, later
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/chat/completions"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        super().__init__()
 
     def close(self) -> None:
         self.go_on.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        try:
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-        except OSError:
-            return
+        super().close()
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
