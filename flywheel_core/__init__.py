@@ -1,4 +1,4 @@
-"""The domain of Flywheel: what a data point is, where it lies, how it becomes a label, a dataset and a router.
+"""The domain of Flywheel: what a data point is, where it is stored, how it becomes a label, a dataset and a router.
 
-Nothing in here knows Dagster or a server of ours; what stands above imports this package, never the reverse.
+Nothing here depends on Dagster or on Flywheel's own servers: they import this package, never the reverse.
 """

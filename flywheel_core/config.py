@@ -1,8 +1,8 @@
-"""The one configuration: every setting with its unit, range, default and a sentence.
+"""The whole configuration: every setting with its unit, range, default and one-sentence description.
 
 `flywheel_core/config_file.py` reads it from YAML and the environment; `flywheel_core/config_schema.py` describes it.
-`data_collection`, `cache` and `routing` keep the names that gateways already use; the other sections hold what those
-leave open.
+The sections `data_collection`, `cache` and `routing` keep the names that gateways already use; the other sections
+hold everything that those three do not cover.
 """
 
 from collections.abc import Iterable
@@ -157,7 +157,7 @@ class Storage(Section):
 
 
 def _default_models() -> dict[str, Model]:
-    """The models of the public routing challenge; prices are those of the simulation."""
+    """Return the models of the public routing challenge, with the prices of the simulation."""
     models = {"qwen-max": Model(category="general", input_price=2.4, output_price=9.6)}
     for category in ("math", "code", "medicine", "writing"):
         for size, price in (("32b", 0.8), ("7b", 0.2), ("3b", 0.1)):
@@ -211,22 +211,22 @@ class Config(Section):
         return self
 
     def categories(self) -> dict[str, str]:
-        """Model -> category, of the models that have one."""
+        """Return model -> category for the models that have a category."""
         return {name: model.category for name, model in self.models.items() if model.category is not None}
 
     def declared_order(self) -> list[str]:
-        """Candidate models first, in their order, then the other models in theirs."""
+        """Return the candidate models in their configured order, then the other models in the order of `models`."""
         return list(dict.fromkeys([*self.data_collection.training.candidate_models, *self.models]))
 
     def require(self, path: str) -> Any:
-        """The value at a dotted path such as `data_collection.training.evaluate_endpoint`.
+        """Return the value at a dotted path such as `data_collection.training.evaluate_endpoint`.
 
-        Raises ConfigIncompleteError, naming the field, when it is left open.
+        Raises ConfigIncompleteError, naming the field, when it is null or when `models` has no model of that name.
         """
         value: Any = self
         rest = path
         while rest:
-            if isinstance(value, dict):  # a model's name may have dots of its own
+            if isinstance(value, dict):  # a model's name may itself contain dots
                 fitting = [name for name in value if rest == name or rest.startswith(f"{name}.")]
                 if not fitting:
                     raise ConfigIncompleteError(f"the configuration has no {path}")
@@ -243,7 +243,7 @@ class Config(Section):
         return value
 
     def require_all(self, paths: Iterable[str]) -> None:
-        """Raises ConfigIncompleteError, naming all of these fields that are left open, so that they can be set at once."""
+        """Raise ConfigIncompleteError when fields are not set, naming all of them so that they can be set at once."""
         open_ones = [path for path in dict.fromkeys(paths) if self._is_open(path)]
         if open_ones:
             raise ConfigIncompleteError(

@@ -1,4 +1,4 @@
-"""The settings by which requests are collected: whom questions go to, who scores the answers, where the data points go."""
+"""Settings for collection: which models are asked, what scores their answers, where data points are sent."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ DEFAULT_CANDIDATES: tuple[str, ...] = (
     "qwen-medicine-7b",
     "qwen-writing-7b",
 )
-"""The models of the default configuration that questions go to."""
+"""The candidate models of the default configuration."""
 
 
 class Training(Section):

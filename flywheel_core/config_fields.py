@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of: their base and the kinds of values, with units and ranges."""
+"""Building blocks of the configuration sections: their base class and the types of values, with units and ranges."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,14 +15,14 @@ from pydantic import (
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, types are taken strictly, nothing changes later."""
+    """Base class of all sections: unknown keys are errors, types are checked strictly, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit of a number, as documents and messages write it."""
+    """The unit of a number, as shown in documentation and messages."""
 
     name: str
 
@@ -32,7 +32,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value is, where its Python type says too little."""
+    """Describes the accepted values in words, where the Python type says too little."""
 
     name: str
 
@@ -42,7 +42,7 @@ def _http_url(text: str) -> str:
     if scheme not in ("http", "https") or not rest or any(mark.isspace() for mark in text):
         raise ValueError("an address begins with http:// or https:// and has no white space")
     address = urlsplit(text)
-    if not address.hostname or address.port == 0:  # asking for the port refuses what is no port
+    if not address.hostname or address.port == 0:  # reading .port raises ValueError for an invalid port
         raise ValueError("an address names a host, and a port only from 1 to 65535")
     if "@" in address.netloc:
         raise ValueError("an address has no user or password in it: keys stay out of the file")

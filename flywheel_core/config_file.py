@@ -1,7 +1,8 @@
-"""Reads the configuration from YAML and the environment; the only place that reads the environment.
+"""Loads the configuration from YAML and environment variables; no other module reads the environment.
 
-Order, later wins: defaults; the file named by `path`, else by FLYWHEEL_CONFIG, else `flywheel.yaml` in the working
-folder if there is one; variables `FLYWHEEL__SECTION__FIELD`, whose values are read as YAML.
+Sources, later ones override earlier ones: the defaults; the file named by `path`, else by FLYWHEEL_CONFIG, else
+`flywheel.yaml` in the working directory if it exists; variables `FLYWHEEL__SECTION__FIELD`, whose values are parsed
+as YAML.
 """
 
 import os
@@ -23,7 +24,7 @@ MAX_FILE_BYTES = 1_048_576
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML values; days stay text, so that 2026-02-30 is a bad value and not a broken file."""
+    """A safe YAML loader that keeps dates as text, so that 2026-02-30 is reported as a bad value, not as a broken file."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -33,9 +34,10 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
-    """The configuration in force. `environment` is os.environ unless given.
+    """Load the configuration; `environment` defaults to os.environ.
 
-    Raises ConfigError that lists every problem with its line, value and allowed range.
+    Raises ConfigError when the file or a variable cannot be read or a value is not valid; it lists every invalid value
+    with its line and the allowed range.
     """
     variables = os.environ if environment is None else environment
     file = find_file(path, variables)
@@ -54,7 +56,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] | None 
 
 
 def find_file(path: Path | None, environment: Mapping[str, str] | None = None) -> Path | None:
-    """The configuration file in force, or None for the defaults. `environment` is os.environ unless given."""
+    """Return the configuration file to load, or None when there is none. `environment` defaults to os.environ."""
     variables = os.environ if environment is None else environment
     if path is not None:
         return path
@@ -64,7 +66,10 @@ def find_file(path: Path | None, environment: Mapping[str, str] | None = None) -
 
 
 def secret(variable: str, needed_by: str, environment: Mapping[str, str] | None = None) -> str:
-    """The secret in an environment variable. Raises ConfigIncompleteError, naming the setting, when it is not set."""
+    """Return the secret in an environment variable.
+
+    Raises ConfigIncompleteError, naming the setting `needed_by`, when the variable is unset or empty.
+    """
     value = (os.environ if environment is None else environment).get(variable, "")
     if not value:
         raise ConfigIncompleteError(
@@ -75,12 +80,12 @@ def secret(variable: str, needed_by: str, environment: Mapping[str, str] | None 
 
 
 def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with some variables changed, for a child process."""
+    """Return a copy of this process's environment with `changes` applied, for a child process."""
     return {**os.environ, **changes}
 
 
 def environment_without_settings() -> dict[str, str]:
-    """This process's environment without any setting of Flywheel's, for a child that is to use its file alone."""
+    """Return this process's environment without Flywheel's variables, for a child that must use only its file."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -89,7 +94,7 @@ def environment_without_settings() -> dict[str, str]:
 
 
 def to_yaml(config: Config) -> str:
-    """The whole configuration as YAML that `load_config` takes."""
+    """Return the whole configuration as YAML that `load_config` accepts."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return text
 
@@ -132,7 +137,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
 def _note_places(node: yaml.Node, at: Place, file: Path, places: dict[Place, str], visited: set[int]) -> None:
     places.setdefault(at, f"{file}:{node.start_mark.line + 1}")
     if id(node) in visited:
-        return  # an alias: walking it again and again would let a small file take for ever
+        return  # an alias: a small file of nested aliases would otherwise take forever
     visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
@@ -176,6 +181,9 @@ def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables
 
 
 def _key(section: Mapping[str, Any], part: str) -> str:
-    """The key that a part of a variable's name stands for: as the file spells it, where models may have capitals."""
+    """Return the key that one part of a variable's name stands for.
+
+    Case is ignored: an existing key keeps its spelling, since model names may have capitals; a new key is lower case.
+    """
     fitting = [key for key in section if isinstance(key, str) and key.lower() == part.lower()]
     return part if part in fitting else (*fitting, part.lower())[0]

@@ -1,4 +1,4 @@
-"""What is wrong in a configuration, in words: which setting, where it stands, what it is, what it may be."""
+"""Turns validation errors into messages: which setting is wrong, where it is set, its value and what is allowed."""
 
 import difflib
 import re
@@ -14,34 +14,34 @@ from flywheel_core.config import Config
 from flywheel_core.config_schema import find, keys_at, settings
 
 Place = tuple[str | int, ...]
-"""The way to a value: keys of sections and indexes of lists."""
+"""The path to a value: section keys and list indexes."""
 
 _USER = re.compile(r"//[^/?#]*@")
 
 VARIABLE_PLACE = "environment variable "
-"""What the place of a value begins with when it comes from the environment."""
+"""Prefix of a value's location when the value comes from an environment variable."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: dotted path of the setting, file and line or variable, and what to do."""
+    """One problem: the setting's dotted path, where it is set (file and line, or variable), and what is wrong."""
 
     path: str
     where: str
     message: str
 
     def __str__(self) -> str:
-        """`flywheel.yaml:3: labelling.min_score: must be a number, 0..1; the file has 1.5`."""
+        """Return, for example, `flywheel.yaml:3: labelling.min_score: must be a number, 0..1; the file has 1.5`."""
         return f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
 
 
 def find_problems(
     error: ValidationError, values: dict[str, Any], places: Mapping[Place, str], origin: str
 ) -> list[Problem]:
-    """Everything that is wrong with `values`.
+    """Return every problem in `values`.
 
-    places: where each value stands; origin: what to name for a value that stands nowhere. Names of models are
-    compared only when all else is well-formed, so they are looked at again without the malformed settings.
+    places: where each value is set; origin: what to name for a value that is set nowhere. Pydantic checks model names
+    only when everything else is valid, so they are checked again with the malformed settings removed.
     """
     details = error.errors(include_url=False)
     paths = [tuple(detail["loc"]) for detail in details]
@@ -62,12 +62,15 @@ def find_problems(
 
 
 def _names_models(path: Place) -> bool:
-    """Whether the setting at `path` has a say in which models are named."""
+    """Return whether the setting at `path` may determine which models are named."""
     return "candidate_models" in path or path[0] == "routing"
 
 
 def _without(values: dict[str, Any], paths: list[Place]) -> dict[str, Any]:
-    """A copy of `values` without the settings at `paths`; a list goes as a whole, so that its entries keep their places."""
+    """Return a copy of `values` without the settings at `paths`.
+
+    A list with a bad entry is removed whole: removing the entry alone would shift the indexes of the others.
+    """
     kept = deepcopy(values)
     for path in paths:
         node: Any = kept
@@ -81,7 +84,7 @@ def _without(values: dict[str, Any], paths: list[Place]) -> dict[str, Any]:
 
 def _where(at: Place, places: Mapping[Place, str], origin: str) -> str:
     if at not in places:
-        # a variable that reaches too deep made a section here: the place below is its own
+        # a variable with too many parts created a section here: only the path below has a location
         below = next((places[place] for place in places if place[: len(at)] == at), None)
         if below is not None:
             return below
@@ -91,9 +94,10 @@ def _where(at: Place, places: Mapping[Place, str], origin: str) -> str:
 def _unknown_models(
     detail: ErrorDetails, malformed: list[Place], places: Mapping[Place, str], origin: str
 ) -> list[Problem]:
-    """One problem a name that was given; of names that are there by default one for each setting.
+    """Return one problem per unknown name that was configured, and one per setting whose defaults are unknown.
 
-    Of `malformed` settings nothing is said again, and nothing of defaults that may stand there for want of what was meant.
+    Settings in `malformed` are already reported and are skipped. Defaults are not reported when a malformed setting may
+    have named the models: the defaults then apply only because that setting could not be read.
     """
     context = detail["ctx"]
     known = f"known are {', '.join(context['known'])}"
@@ -139,12 +143,12 @@ def _problem(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> 
 
 def _shown(value: object) -> str:
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    text = _USER.sub("//***@", text)  # a password that has no place in an address is repeated nowhere
+    text = _USER.sub("//***@", text)  # never repeat a user and password written into an address
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _suggestion(at: Place) -> str:
-    """The nearest key of the same section, else the place where that key is known, else the keys there are."""
+    """Return a hint: a similar key of this section, else settings elsewhere with this key, else all keys of this section."""
     key = str(at[-1])
     known = keys_at(at[:-1])
     elsewhere = [setting.path for setting in settings() if setting.path.endswith(f".{key}")]

@@ -1,4 +1,4 @@
-"""The settings by which a challenger may take the champion's place."""
+"""Settings that decide when a challenger replaces the champion."""
 
 from pydantic import Field
 

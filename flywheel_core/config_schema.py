@@ -1,4 +1,4 @@
-"""What the configuration takes, read from its fields: for messages, for `flywheel config schema` and for documents."""
+"""Describes what the configuration accepts, for messages, for `flywheel config schema` and for the documentation."""
 
 import types
 from collections.abc import Iterator
@@ -13,26 +13,26 @@ from flywheel_core.config import Config
 from flywheel_core.config_fields import Kind, Section, Unit
 
 NAMED = "NAME"
-"""Stands in a setting's path for a name that the user chooses."""
+"""Placeholder in a setting's path for a name that the user chooses, such as a model's."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a value may be: its kind, its range, its unit, each "" where there is nothing to say."""
+    """The values that a setting accepts: kind, range and unit; range and unit are "" when there is none."""
 
     kind: str
     bounds: str = ""
     unit: str = ""
 
     def __str__(self) -> str:
-        """`a whole number, 1..600000 ms`."""
+        """Return, for example, `a whole number, 1..600000 ms`."""
         words = f"{self.kind}, {self.bounds}" if self.bounds else self.kind
         return f"{words} {self.unit}" if self.unit and self.bounds else words
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: dotted path, what it may be, default as YAML would show it, and its sentence."""
+    """One setting: its dotted path, accepted values, default as Markdown text, and one-sentence description."""
 
     path: str
     allowed: Allowed
@@ -41,7 +41,7 @@ class Setting:
 
 
 def settings(section: type[Section] = Config, prefix: str = "") -> Iterator[Setting]:
-    """Every setting, a section's own before its inner sections'; the models' stand once, under `models.NAME`."""
+    """Yield every setting, a section's own before those of its inner sections; a model's appear as `models.NAME`."""
     sections: list[tuple[str, type[Section]]] = []
     for name, field in section.model_fields.items():
         inner = _section_in(field.annotation)
@@ -55,7 +55,7 @@ def settings(section: type[Section] = Config, prefix: str = "") -> Iterator[Sett
 
 
 def find(path: tuple[str | int, ...]) -> Allowed | None:
-    """What the value at a path may be, list items and named entries included; None where there is no such place."""
+    """Return what the value at a path may be, list items and named entries included; None when there is no such path."""
     annotation: Any = Config
     metadata: list[Any] = []
     for part in path:
@@ -73,7 +73,7 @@ def find(path: tuple[str | int, ...]) -> Allowed | None:
 
 
 def keys_at(path: tuple[str | int, ...]) -> list[str]:
-    """The keys that the section at a path takes; none where there is no section."""
+    """Return the keys that the section at a path accepts; an empty list when there is no section."""
     annotation: Any = Config
     for part in path:
         section = _section_in(annotation)
@@ -88,17 +88,17 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
 
 
 def _allowed(field: FieldInfo) -> Allowed:
-    """What a field may be."""
+    """Return what a field accepts."""
     return _describe(field.annotation, list(field.metadata))
 
 
 def json_schema() -> dict[str, Any]:
-    """The configuration as JSON Schema, units included."""
+    """Return the configuration as JSON Schema, units included."""
     return Config.model_json_schema()
 
 
 def markdown() -> str:
-    """All settings as Markdown: one table a section."""
+    """Return all settings as Markdown, one table per section."""
     parts: list[str] = []
     section = None
     for setting in settings():
@@ -115,7 +115,7 @@ def markdown() -> str:
 
 
 def _bare(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
-    """An annotation without `Annotated` and without `| None`, with all metadata found on the way."""
+    """Return an annotation without `Annotated` and `| None`, and all metadata found while removing them."""
     found = list(metadata)
     while True:
         if get_origin(annotation) is Annotated:

@@ -1,4 +1,4 @@
-"""The settings of what runs for long: the bounds that servers keep, the collector, the gateway, the Dagster project."""
+"""Settings of the long-running parts: limits of every server, collector, gateway, network and Dagster project."""
 
 from pydantic import Field
 

@@ -1,14 +1,14 @@
-"""The one tree of errors. Whatever a person can meet has a stable code, a message and a way on.
+"""The tree of errors: every error that a user can meet has a stable code, a message and, where possible, a hint.
 
 FlywheelError
 ├── ConfigError            the configuration is not usable
-│   └── ConfigIncompleteError   it is valid, but the command at hand needs a field that it leaves open
-├── UsageError             a command or function was called with something it cannot take
-├── PointError             a data point that is not acceptable (one code per reason, see `POINT_CODES`)
-├── RequestError           an HTTP request that is refused (status and code, see `REQUEST_CODES`)
-├── StorageError           a file could not be read, written or synced, or is not what it says it is
+│   └── ConfigIncompleteError   it is valid, but does not set a field that the command needs
+├── UsageError             a command or function was called with an invalid argument
+├── PointError             a data point is not acceptable (one code per reason, see `POINT_CODES`)
+├── RequestError           an HTTP request is refused (status and code, see `REQUEST_CODES`)
+├── StorageError           a file cannot be read, written or synced, or its content is not valid
 ├── NoDataError            there is nothing to work on
-├── UpstreamError          a model, the scorer or the collector did not answer as its contract says
+├── UpstreamError          a model, the scorer or the collector did not answer according to its contract
 ├── SkippedError           a request is not collected (one code per reason, see `SKIP_CODES`)
 ├── DatasetError           a dataset is missing, damaged or cannot be built
 └── RouterError            a router is missing, damaged or cannot be trained
@@ -36,7 +36,7 @@ POINT_CODES = {
     "id_invalid": "the id is not a string of 1 to 128 characters",
     "field_invalid": "an optional field has the wrong type or range",
 }
-"""Why a data point is set aside: code -> meaning. The codes label the metric and stand in `data/rejected/`."""
+"""Why a data point is rejected: code -> meaning. The codes are metric labels and are stored in `data/rejected/`."""
 
 REQUEST_CODES = {
     "request_malformed": (400, "what came is not an HTTP/1.1 request"),
@@ -65,7 +65,7 @@ REQUEST_CODES = {
     "upstream_timeout": (504, "no model gave an answer in time"),
     "internal_error": (500, "the server failed; the log has the details"),
 }
-"""Why a request is refused: code -> (HTTP status, meaning). The codes are in the body and label the metric."""
+"""Why a request is refused: code -> (HTTP status, meaning). The codes are metric labels and in the response body."""
 
 SKIP_CODES = {
     "disabled": "data_collection.enabled is false",
@@ -84,13 +84,14 @@ SKIP_CODES = {
     "cost_limit": "data_collection.max_cost_per_day is spent",
     "closed": "the fan-out is closed",
 }
-"""Why a request is routed but not collected: code -> meaning. The codes label the metric."""
+"""Why a request is routed but not collected: code -> meaning. The codes are metric labels."""
 
 
 class FlywheelError(Exception):
-    """Base of everything that Flywheel raises on purpose.
+    """Base class of every error that Flywheel raises deliberately.
 
-    `code` is stable snake_case; the message says what and where; `hint`, if any, says what to do.
+    code: a stable name in snake_case. message: what is wrong, and where. hint: what to do, or None. exit_status: that
+    of the command which the error ends.
     """
 
     code = "flywheel_error"
@@ -108,35 +109,37 @@ class FlywheelError(Exception):
 
 
 class ConfigError(FlywheelError):
-    """The configuration is not usable: unreadable, unknown keys, values out of range."""
+    """The configuration is not usable: it cannot be read, or has unknown keys or invalid values."""
 
     code = "config_invalid"
     exit_status = 2
 
 
 class ConfigIncompleteError(ConfigError):
-    """The configuration is valid but leaves a field open that the command at hand needs."""
+    """The configuration is valid but does not set a field that the command needs."""
 
     code = "config_incomplete"
 
 
 class UsageError(FlywheelError):
-    """A command or function was called with something it cannot take."""
+    """A command or function was called with an invalid argument."""
 
     code = "usage_invalid"
     exit_status = 2
 
 
 class PointError(FlywheelError):
-    """A data point that is not acceptable. `code` is one of `POINT_CODES`."""
+    """A data point is not acceptable. `code` is one of `POINT_CODES`; import also uses the codes of ingest."""
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(message or POINT_CODES[code], code=code)
 
 
 class RequestError(FlywheelError):
-    """An HTTP request that is refused. `code` is one of `REQUEST_CODES`, which gives the status; headers: further ones of
-    the answer."""
+    """An HTTP request is refused. `code` is one of `REQUEST_CODES`, which gives the HTTP status.
+
+    retry_after: seconds for the Retry-After header; headers: additional headers of the response.
+    """
 
     def __init__(
         self,
@@ -154,7 +157,7 @@ class RequestError(FlywheelError):
 
 
 class StorageError(FlywheelError):
-    """A file could not be read, written or synced, or is not what it says it is."""
+    """A file cannot be read, written or synced, or its content is not valid."""
 
     code = "storage_failed"
 
@@ -166,13 +169,13 @@ class NoDataError(FlywheelError):
 
 
 class UpstreamError(FlywheelError):
-    """A model, the scorer or the collector did not answer as its contract says."""
+    """A model, the scorer or the collector did not answer according to its contract."""
 
     code = "upstream_failed"
 
 
 class SkippedError(FlywheelError):
-    """A request that is not collected. `code` is one of `SKIP_CODES`."""
+    """A request is routed but not collected. `code` is one of `SKIP_CODES`."""
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(message or SKIP_CODES[code], code=code)

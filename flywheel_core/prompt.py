@@ -1,10 +1,10 @@
-"""From an OpenAI-style request body to the prompt text: one rule for collecting, training and serving.
+"""Extracts the prompt text from an OpenAI-style request body, by one rule for collection, training and serving.
 
 Rule `v1`. The turns of a body are its user, assistant, tool and function messages; system and developer messages
-are instructions, not turns. A turn's text is its string content, or the text parts of its content joined by a
-newline. The prompt is the text of the last user turn. Asked for the conversation, the prompt of a body with
-earlier or later turns is every turn as `role: text`, joined by a blank line, parts that are not text as `[type]`.
-A body of /v1/completions has one user turn, its prompt; a body of /v1/responses has its input items as turns.
+are instructions, not turns. The text of a turn is its string content, or the text parts of its content joined by
+newlines. The prompt is the text of the last user turn. When the conversation is requested and there is more than one
+turn, the prompt is every turn as `role: text`, joined by blank lines, with non-text parts as `[type]`.
+A body of /v1/completions has its prompt as its only user turn; the turns of a /v1/responses body are its input items.
 """
 
 import re
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 PROMPT_RULE = "v1"
-"""Version of the rule in this module, recorded in every data point. Changes with any change of its results."""
+"""Version of the rule in this module, recorded in every data point. It must change whenever the results change."""
 
 TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-"""Types of the parts of a content list that are text."""
+"""The types of content parts that are text."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _TURNS = frozenset({"user", "assistant", "tool", "function"})
@@ -24,11 +24,11 @@ _TURNS = frozenset({"user", "assistant", "tool", "function"})
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The prompt of one request, and what else the request has that a lone question has not.
+    """The prompt of one request, and what distinguishes the request from a single question.
 
-    text: what is routed and scored; empty when there is no user turn with text. turns: `(role, text)` of each turn
-    and instruction, in order. features: of `earlier_turns`, `tools`, `not_only_text`, `several_answers`, in this
-    order, those that hold.
+    text: what is routed and scored; empty when there is no user turn or the text would be blank. turns:
+    `(role, text)` of every turn and instruction, in order. features: those of `earlier_turns`, `tools`,
+    `not_only_text` and `several_answers` that apply, in this order.
     """
 
     text: str
@@ -37,10 +37,10 @@ class Prompt:
 
 
 def extract_prompt(body: object, *, conversation: bool = False) -> Prompt:
-    """The prompt of a decoded JSON body of /v1/chat/completions, /v1/completions or /v1/responses.
+    """Return the prompt of a decoded JSON body of /v1/chat/completions, /v1/completions or /v1/responses.
 
-    `conversation` renders every turn instead of the last question alone, where there is more than one. Takes any
-    JSON value: what has no known shape gives an empty prompt. Raises nothing.
+    With `conversation`, all turns are rendered when there is more than one, not only the last user turn. Accepts any
+    JSON value: one of unknown shape gives an empty prompt. Never raises.
     """
     if not isinstance(body, Mapping):
         return Prompt("")
@@ -58,11 +58,11 @@ def extract_prompt(body: object, *, conversation: bool = False) -> Prompt:
 
 
 _Message = tuple[str, list[str], list[str]]
-"""Role, texts, and the types of the parts that are not text."""
+"""Role, texts, and the types of the non-text parts."""
 
 
 def _messages(body: Mapping[str, Any]) -> Iterator[_Message]:
-    """The messages of a body of any of the three shapes, in order."""
+    """Yield the messages of a body of any of the three shapes, in order."""
     if isinstance(body.get("messages"), list):
         yield from _from_items(body["messages"])
     elif isinstance(body.get("input"), str | list):
@@ -79,7 +79,10 @@ def _messages(body: Mapping[str, Any]) -> Iterator[_Message]:
 
 
 def _from_items(items: list[Any]) -> Iterator[_Message]:
-    """Messages; bare content parts are one user turn, everything else (calls and their outputs) is a tool's."""
+    """Yield the messages of a list of items.
+
+    Content parts outside a message form one user turn at the end; other items (calls and their outputs) are tool turns.
+    """
     parts = []
     for item in items:
         if not isinstance(item, Mapping):
@@ -96,7 +99,7 @@ def _from_items(items: list[Any]) -> Iterator[_Message]:
 
 
 def _content(content: object) -> tuple[list[str], list[str]]:
-    """The texts of a message's content, and the types of its other parts."""
+    """Return the texts of a message's content and the types of its other parts."""
     if isinstance(content, str):
         return [clean(content)], []
     texts: list[str] = []
@@ -137,7 +140,7 @@ def _features(body: Mapping[str, Any], turns: list[_Message]) -> Iterator[str]:
 
 
 def clean(text: str) -> str:
-    """`text` with half surrogate pairs, which UTF-8 cannot hold, replaced by U+FFFD."""
+    """Return `text` with unpaired surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     if text.isascii() or not _HALVES.search(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,7 +1,7 @@
-"""The data point in its one canonical form: snake_case, fixed order, one line, UTF-8.
+"""The data point in its canonical form: snake_case names in a fixed order, on one line, in UTF-8.
 
-Ranges stand in the types and are checked when text is decoded, not when a record is built. How the other spellings of the
-wire become this form is in `flywheel_core/wire.py`.
+Ranges are part of the types; they are checked when text is decoded, not when a record is constructed.
+`flywheel_core/wire.py` converts the other spellings that the wire allows into this form.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from msgspec import Meta
 SCHEMA_VERSION = 1
 MAX_ID_CHARS = 128
 MAX_MODELS = 256
-"""Models that one data point may name in a field."""
+"""Largest number of models in any one field of a data point."""
 MAX_TIMESTAMP = 4_102_444_800
-"""2100-01-01 UTC: no event is later."""
+"""2100-01-01 UTC in unix seconds; a later timestamp is not accepted."""
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
@@ -26,8 +26,8 @@ NULL = msgspec.Raw(b"null")
 class Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One model's answer, or its failure.
 
-    latency_ms: milliseconds, >= 0; cost: in the currency of the configuration, >= 0. `error` not null means that
-    the call failed. `usage` and `raw_response` are kept as the JSON text that came.
+    latency_ms: milliseconds, >= 0; cost: in the currency of the configured prices, >= 0. A non-null `error` means that
+    the call failed. `usage` and `raw_response` hold undecoded JSON text.
     """
 
     model: str
@@ -41,18 +41,18 @@ class Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     @property
     def failed(self) -> bool:
-        """Whether the model gave no answer: an error, or nothing but white space."""
+        """Whether the model gave no answer: the call failed, or the answer is missing or blank."""
         return self.error is not None or self.answer is None or not self.answer.strip()
 
 
 class DataPoint(msgspec.Struct, forbid_unknown_fields=True):
-    """One question with the responses and scores of every model asked; its words are those of docs/data.md.
+    """One question with the responses and scores of every model asked; docs/data.md describes the fields.
 
-    `scores` maps model -> 0..1, or None for no score. `timestamp` is the event's unix time in seconds; `received_at`
-    the collector's. `sampling_rate` is the share of requests that were collected (0..1), `asked` maps model ->
-    probability with which it was asked once this one was. `score_reasons` says of each missing score why it is
-    missing; `score_spreads` maps model -> standard deviation of repeated scores. `classification` and `messages`
-    are kept as the JSON text that came.
+    `scores` maps model -> 0..1, or None for no score. `timestamp` is when the event happened, `received_at` when the
+    collector received it, both in unix seconds. `sampling_rate` is the share of requests that were collected (0..1);
+    `asked` maps model -> the probability (0..1) with which it was asked, given that this request was collected.
+    `score_reasons` maps model -> why its score is missing; `score_spreads` maps model -> standard deviation of its
+    repeated scores (0..1). `classification` and `messages` hold undecoded JSON text.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -81,12 +81,12 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode_point(point: DataPoint) -> bytes:
-    """The canonical line of a data point, without its newline."""
+    """Return the canonical line of a data point, without its newline."""
     return _ENCODER.encode(point)
 
 
 def content_id(question: str, timestamp: int, responses: dict[str, Response]) -> str:
-    """The id of a point that came without one: the same for every retry of the same content."""
+    """Return the id for a point that was sent without one: the same for every retry of the same content."""
     digest = hashlib.sha256(f"{timestamp}\n{question}".encode())
     for model in sorted(responses):
         response = responses[model]
