@@ -1,7 +1,7 @@
-"""From the wire to a data point: the one decoder of the collector and of ingest.
+"""Decodes a data point from its wire format: the one decoder that the collector and ingest share.
 
-A text that already has a known shape takes the short way (`wire_short.py`); everything else is taken apart field by
-field (`wire_fields.py`), so that what is wrong can be said. Batches are taken apart in `wire_batch.py`.
+Text in a known shape takes the fast path (`wire_short.py`); all other text is decoded field by field
+(`wire_fields.py`), so that the error can say what is wrong. `wire_batch.py` decodes batches.
 """
 
 from flywheel_core.errors import PointError
@@ -10,19 +10,20 @@ from flywheel_core.wire_fields import decode_fields
 from flywheel_core.wire_short import decode_one_shortly
 
 MAX_POINT_BYTES = 3 * 1024 * 1024
-"""The largest data point that is taken."""
+"""Largest data point that is accepted, in bytes of JSON text."""
 
 MAX_LINE_BYTES = 2 * MAX_POINT_BYTES
-"""The largest raw line that is read again: a stored point has more fields than the one that came."""
+"""Largest raw line that is read back, in bytes: a stored point has more fields than the one that was received."""
 
 
 def decode_point(
     raw: bytes | memoryview, now: int | None = None, max_bytes: int = MAX_POINT_BYTES
 ) -> DataPoint:
-    """The data point that one JSON text holds, checked and canonical.
+    """Return the data point in one JSON text, checked and in canonical form.
 
-    `now` is the unix time of a point that says neither when it happened nor when it was received; the present unless
-    given. Raises PointError with one of `POINT_CODES`; `point_too_large` above `max_bytes`.
+    `now` is the timestamp, in unix seconds, of a point that has neither a timestamp nor a time of receipt; the current
+    time unless given. Raises PointError, with one of `POINT_CODES`, when the text is not an acceptable data point, among
+    them `point_too_large` when it has more than `max_bytes` bytes.
     """
     if len(raw) > max_bytes:
         raise PointError(

@@ -1,8 +1,9 @@
-"""A batch on the wire: `{"data_points": [...]}` to accepted data points and rejected ones, each judged alone.
+"""Decodes a batch, `{"data_points": [...]}`, into accepted and rejected data points, each judged on its own.
 
-A batch whose points all take the short way is decoded in one pass. Otherwise the text is cut at the commas of the
-list, without decoding it: what one point holds (NaN, bad UTF-8, nesting without end) cannot spoil its neighbours.
-A large batch is cut first and decoded in parts, because decoded text may take four times the memory it came in.
+When all points can take the fast path, the batch is decoded in one pass. Otherwise the text is cut at the commas of
+the list without decoding it, so that a bad point (NaN, invalid UTF-8, endless nesting) cannot spoil its neighbours.
+A large batch is always cut first and decoded in parts, because decoded points may take four times the memory of
+their text.
 """
 
 import json
@@ -17,15 +18,15 @@ from flywheel_core.wire import MAX_POINT_BYTES, decode_point
 from flywheel_core.wire_short import cut_batch_shortly, decode_batch_shortly
 
 PART_BYTES = MAX_POINT_BYTES
-"""How much text of a batch is decoded at once; a data point above it is not decoded at all."""
+"""Bytes of a batch's text that are decoded at once; a larger data point is not decoded at all."""
 
 MAX_ENVELOPE_BYTES = 64 * 1024
-"""The largest envelope, the points themselves not counted."""
+"""Largest envelope, that is the text of a batch without its data points, in bytes."""
 
 MAX_MESSAGE_CHARS = 500
 
 MAX_TOKENS = 1_000_000
-"""Brackets, commas and strings that a batch may have when its points must be judged one by one."""
+"""Most brackets, braces, commas and strings that a batch may have when its points must be judged one by one."""
 
 _SURELY_FEW_BYTES = 1_048_576
 _VALUES_PER_POINT = 64
@@ -35,14 +36,14 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
 _OPEN, _CLOSE, _QUOTE, _COMMA = b"[{", b"]}", ord('"'), ord(",")
 _LIST = ord("[")
 _SEEN = slice(0, 0)
-"""In place of a name that was read: that of no list."""
+"""Replaces a key that has been checked: an empty slice, which is never the name of the list."""
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A data point that is not acceptable: its place in the batch (from 0), why, and its text as it came.
+    """A data point that is not acceptable: its index in the batch (from 0), the reason, and its original text.
 
-    A view keeps the whole batch's text in memory; a copy of a large point would come on top of it.
+    The text may be a view, which keeps that of the whole batch in memory: a copy of a large point would add to it.
     """
 
     index: int
@@ -52,17 +53,21 @@ class Rejected:
 
 
 class Batch(NamedTuple):
-    """What a batch, or a part of one, held; the points are good for `encode_point` and its like, see `decode_batch_shortly`."""
+    """The accepted and rejected points of a batch or of a part of one.
+
+    Accepted points are only for encoding, by `encode_point` for instance: see `decode_batch_shortly`.
+    """
 
     points: list[DataPoint]
     rejected: list[Rejected]
 
 
 def decode_parts(body: bytes, max_points: int) -> Iterator[Batch]:
-    """The data points of a batch's JSON text, accepted and rejected, in order; in parts of at most `PART_BYTES` of text.
+    """Yield the accepted and rejected data points of a batch's JSON text, in order.
 
-    Raises RequestError before the first part: `body_unreadable` when the envelope cannot be read, `batch_too_large` beyond
-    `max_points`.
+    Each part comes from at most `PART_BYTES` of text; a larger data point is a part of its own. Raises RequestError before
+    the first part: `body_unreadable` when the envelope cannot be read or the text has more than `MAX_TOKENS`,
+    `batch_too_large` when there are more than `max_points` data points.
     """
     few = _has_few_values(body, max_points)
     if len(body) > PART_BYTES:
@@ -83,7 +88,10 @@ def decode_parts(body: bytes, max_points: int) -> Iterator[Batch]:
 
 
 def split_batch(body: bytes, max_points: int) -> list[memoryview]:
-    """The text of every data point of a batch, in order; they need not be valid JSON. Raises as `decode_parts`."""
+    """Return the text of every data point of a batch, in order; a text need not be valid JSON.
+
+    Raises RequestError when `decode_parts` does.
+    """
     first = last = -1
     pieces: list[memoryview] = []
     piece_start = depth = 0
@@ -98,7 +106,7 @@ def split_batch(body: bytes, max_points: int) -> list[memoryview]:
             if depth == 2 and mark == _LIST and first < 0 and key is not None:
                 if _is_list_name(body, key):
                     first = piece_start = end
-                key = _SEEN  # a name is read once, however many lists stand behind it
+                key = _SEEN  # check a name once, however many lists follow it
         elif mark in _CLOSE:
             if depth == 2 and first >= 0 > last:
                 last = at
@@ -138,13 +146,13 @@ def _in_parts(pieces: Iterable[memoryview], max_points: int) -> Iterator[Batch]:
 
 
 def _decode_group(group: Sequence[memoryview], first: int, max_points: int) -> Batch:
-    """The points of some texts that stand together in a batch, the first of them at the place `first`."""
+    """Decode consecutive data points of a batch; `first` is the index of the first one."""
     if len(group[0]) <= MAX_POINT_BYTES:
         text = b"".join((b'{"data_points":[', b",".join(group), b"]}"))
         points = decode_batch_shortly(text) if _has_few_values(text, max_points) else None
         if points is not None:
             return Batch(points, [])
-        del text  # not to be there beside what follows
+        del text  # free the copy before the points are decoded one by one
     return _judge_each(group, first)
 
 
@@ -159,7 +167,10 @@ def _judge_each(texts: Sequence[memoryview], first: int) -> Batch:
 
 
 def _has_few_values(text: bytes, max_points: int) -> bool:
-    """Whether decoding it at once is bounded: decoded, every object and list takes far more memory than its text."""
+    """Return whether decoding `text` at once takes bounded memory: it is short, or has few objects and lists.
+
+    Once decoded, an object or list takes far more memory than its text.
+    """
     return (
         len(text) <= _SURELY_FEW_BYTES
         or text.count(b"{") + text.count(b"[") <= max_points * _VALUES_PER_POINT
@@ -167,7 +178,7 @@ def _has_few_values(text: bytes, max_points: int) -> bool:
 
 
 def _stripped(body: bytes, start: int, end: int) -> memoryview:
-    """The text between two places without the white space around it; nothing is copied but a little at its end."""
+    """Return body[start:end] without surrounding white space, as a view; only a little of its end is copied."""
     found = _NOT_SPACE.search(body, start, end)
     start = end if found is None else found.start()
     while start < end:
@@ -180,7 +191,10 @@ def _stripped(body: bytes, start: int, end: int) -> memoryview:
 
 
 def _check_envelope(text: bytes, *, found: bool) -> None:
-    """Refuse what is around the points when it is no JSON object with one list of data points."""
+    """Raise RequestError unless `text`, a batch without its points, is a JSON object with one list of data points.
+
+    found: whether the list is in the text; if it is not, the value under its name must be null.
+    """
     try:
         envelope: Any = json.loads(text)
     except (ValueError, RecursionError) as error:

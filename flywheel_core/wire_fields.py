@@ -1,6 +1,6 @@
-"""A data point taken apart field by field: any spelling of the names, and words for what is wrong.
+"""Decodes a data point field by field: accepts any spelling of the names and says what is wrong.
 
-Names may be CamelCase, camelCase or snake_case; unknown ones are dropped, as Go's decoder would.
+Names may be CamelCase, camelCase or snake_case; unknown ones are ignored, as Go's decoder does.
 """
 
 import json
@@ -31,15 +31,20 @@ from flywheel_core.wire_values import (
 MAX_QUESTION_BYTES = 64 * 1024
 MAX_ERROR_CHARS = 2_000
 NANOSECOND_LATENCY = 10_000_000
-"""A CamelCase latency from here on is a Go duration in nanoseconds, not milliseconds (2.8 hours)."""
+"""A `latency` of at least this is a Go duration in nanoseconds: in milliseconds it would be 2.8 hours.
+
+A `latency_ms` is always in milliseconds.
+"""
 NO_TIME = "0001-01-01T00:00:00Z"
-"""What Go writes for a time that nobody set; it counts as none."""
+"""Go's zero time, which it writes for a time that was never set; it counts as no timestamp."""
 NO_TIME_SECONDS = -62_135_596_800
-"""The same in unix seconds."""
+"""`NO_TIME` in unix seconds."""
 
 _NAMED_BYTES = 1024 * 1024
-"""The largest text in which the field with a number that is not finite is looked for: decoded by Python's own decoder,
-a text takes ten times its size."""
+"""Largest text, in bytes, in which the field that holds a non-finite number is looked for.
+
+That takes Python's own JSON decoder, whose result needs ten times the memory of the text.
+"""
 
 _ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
@@ -50,9 +55,10 @@ _RESPONSE_FIELDS = frozenset(Response.__struct_fields__) | {"latency"}
 
 
 def decode_fields(raw: bytes, now: int | None = None) -> DataPoint:
-    """The data point of one JSON text in any spelling; one without any time is of `now`, the present unless given.
+    """Return the data point of one JSON text, whatever the spelling of its names.
 
-    Raises PointError that names the field and what it holds.
+    `now` is the timestamp, in unix seconds, of a point without any time; the current time unless given. Raises
+    PointError, naming the field and what it holds, when the text is not an acceptable data point.
     """
     value = _parse(raw)
     if not isinstance(value, dict):
@@ -92,7 +98,7 @@ def decode_fields(raw: bytes, now: int | None = None) -> DataPoint:
 
 
 def question_code(question: str) -> str | None:
-    """The code of what is wrong with a question's text, None when nothing is."""
+    """Return the code of what is wrong with a question's text, or None when nothing is."""
     if not question or question.isspace():
         return "question_empty"
     if len(question) * 4 > MAX_QUESTION_BYTES and len(question.encode()) > MAX_QUESTION_BYTES:
@@ -101,7 +107,10 @@ def question_code(question: str) -> str | None:
 
 
 def error_text(value: Any) -> str | None:
-    """Any non-null error means that the call failed; Go serialises most of them as {}."""
+    """Return an error value as text of at most `MAX_ERROR_CHARS`, or None for null.
+
+    Any other value means that the call failed, even {}: Go serialises most errors so.
+    """
     if value is None:
         return None
     text = value if isinstance(value, str) else _PROBE.encode(value).decode()
@@ -109,12 +118,15 @@ def error_text(value: Any) -> str | None:
 
 
 def go_latency(value: float) -> int:
-    """The latency of the reference gateway in ms: it is ms already, or a Go duration in ns."""
+    """Return a latency of the reference gateway in ms; `value` is in ms already, or a Go duration in ns."""
     return round(value / 1e6) if value >= NANOSECOND_LATENCY else round(value)
 
 
 def _parse(raw: bytes) -> Any:
-    """The JSON value of a text; numbers that are not finite become `NotFinite`, so that their field can be named."""
+    """Return the JSON value of a text. Raises PointError when it is not JSON or not UTF-8, or nested too deep.
+
+    In a text of at most `_NAMED_BYTES`, non-finite numbers become `NotFinite`, so that their field can be named.
+    """
     try:
         if not raw.isascii():
             raw.decode()
@@ -151,7 +163,7 @@ def _snake(key: str) -> str:
 
 
 def _snake_keys(value: dict[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
-    """The known fields of `value` under their snake_case names."""
+    """Return the known fields of `value` under their snake_case names. Raises PointError when one occurs twice."""
     fields: dict[str, Any] = {}
     for key, field in value.items():
         name = _snake(key) if len(key) <= 64 else key

@@ -1,7 +1,7 @@
-"""The short way from JSON text to data points: one decoding pass in C for texts that already have a known shape.
+"""The fast path from JSON text to data points: one decoding pass in C for text in a known shape.
 
-Three shapes are known: the canonical one, the canonical one without id, and that of the reference gateway (Go names).
-Whatever has another shape, or breaks a rule that types do not express, is left to `flywheel_core/wire_fields.py`.
+Three shapes are known: the canonical one, the canonical one without an id, and the reference gateway's (Go names).
+Text in any other shape, or that breaks a rule which types cannot express, is left to `flywheel_core/wire_fields.py`.
 """
 
 import codecs
@@ -18,39 +18,45 @@ from flywheel_core.wire_fields import error_text, go_latency, question_code
 from flywheel_core.wire_values import MAX_DEPTH, is_deeper
 
 _RAW_DEPTH = MAX_DEPTH - 3
-"""How deep JSON text inside a response may be: it stands on the fourth level of the data point."""
+"""Deepest nesting of undecoded JSON text: in a response, its outermost object is the data point's fourth level."""
 
 _FEW = 16
-"""Texts from which numpy finds brackets faster than a loop."""
+"""With more texts than this, numpy counts brackets faster than a loop."""
 
 _OBJECT, _LIST, _NULL = b"{[n"
 _STRING_OR_NULL = frozenset(b'"n')
 
 _LARGE = 8_192
-"""Bytes from which polars checks UTF-8 faster than Python (five times so at 200 KB), and answers are best left as text."""
+"""Size in bytes from which polars checks UTF-8 faster than Python (five times as fast at 200 KB).
+
+From this size on, answers are also best left undecoded.
+"""
 
 _VERY_LARGE = 1_048_576
 _PIECE = 65_536
-"""Texts from here on are checked in pieces of this size: polars would take twice their memory, and keep it."""
+"""Texts of at least `_VERY_LARGE` bytes are checked in pieces of `_PIECE` bytes.
+
+Polars would need twice the memory of such a text, and keep it.
+"""
 
 _Point = TypeVar("_Point")
 _ANY = msgspec.json.Decoder()
 
 
 class _WithoutId(DataPoint, kw_only=True):
-    """The canonical point, its id left out or empty."""
+    """The canonical point with its id missing or empty."""
 
     id: Annotated[str, Meta(max_length=0)] = ""
 
 
 class _KeptResponse(Response):
-    """A response whose answer stays the JSON text that came: nobody looks into it on the way to disk."""
+    """A response whose answer stays undecoded JSON text, because nothing reads it on the way to disk."""
 
     answer: msgspec.Raw = NULL  # type: ignore[assignment] # encodes to the same as the string
 
 
 class _KeptPoint(DataPoint):
-    """The canonical point on its way to disk."""
+    """The canonical point with undecoded answers, on its way to disk."""
 
     responses: Annotated[dict[str, _KeptResponse], Meta(max_length=MAX_MODELS)]  # type: ignore[assignment] # encodes to the same
 
@@ -94,7 +100,7 @@ _MANY_LARGE: tuple[msgspec.json.Decoder[Any], ...] = (msgspec.json.Decoder(_Enve
 
 
 def decode_one_shortly(raw: bytes) -> DataPoint | None:
-    """The data point of a text with a known shape that keeps every rule; None: take the long way."""
+    """Return the data point of a text in a known shape that keeps every rule; None means: use `decode_fields`."""
     if not _is_utf8(raw):
         return None
     for decoder in _ONE:
@@ -108,9 +114,9 @@ def decode_one_shortly(raw: bytes) -> DataPoint | None:
 
 
 def decode_batch_shortly(body: bytes) -> list[DataPoint] | None:
-    """The data points of `{"data_points": [...]}` when every one takes the short way; None: judge each by itself.
+    """Return the points of `{"data_points": [...]}` if all can take the fast path; None means: judge each on its own.
 
-    The points are good for `encode_point` and its like: an answer may still be the JSON text that came.
+    The points are only for encoding, by `encode_point` for instance: an answer may still be undecoded JSON text.
     """
     if not _is_utf8(body):
         return None
@@ -130,16 +136,19 @@ def decode_batch_shortly(body: bytes) -> list[DataPoint] | None:
 
 
 def cut_batch_shortly(body: bytes) -> list[memoryview] | None:
-    """The texts of the points of `{"data_points": [...]}`, which are objects, as views; None: cut it another way."""
+    """Return the texts of the points of `{"data_points": [...]}`, as views, when all are objects.
+
+    None means: use `split_batch`.
+    """
     try:
-        _OBJECTS.decode(body)  # nothing but objects, of which a text with few braces has few
+        _OBJECTS.decode(body)  # only objects: a text with few braces then has few points
         return [memoryview(text) for text in _TEXTS.decode(body).data_points]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
 
 
 def _is_utf8(text: bytes) -> bool:
-    """Whether all of a text is UTF-8; the decoder itself does not look into JSON text that is kept as it came."""
+    """Return whether a whole text is UTF-8; msgspec does not check the parts that it leaves undecoded."""
     if text.isascii():
         return True
     try:
@@ -158,7 +167,10 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _canonical(point: Any) -> DataPoint | None:
-    """The canonical form of a point in a known shape, but for the JSON texts in it; None when a rule is broken."""
+    """Return the canonical form of a point in a known shape; None when a rule is broken.
+
+    Undecoded JSON texts are not checked here: see `_texts_are_plain`.
+    """
     if question_code(point.question):
         return None
     if isinstance(point, _GoPoint):
@@ -202,7 +214,7 @@ def _from_go(point: _GoPoint) -> DataPoint | None:
 
 
 def _texts_are_plain(points: list[DataPoint]) -> bool:
-    """Whether all JSON texts that are kept as they came have the right type, stand on one line and are not too deep."""
+    """Return whether every undecoded JSON text has the right type, is on one line and is not nested too deep."""
     responses: list[Response] = []
     objects: list[msgspec.Raw] = []
     lists: list[msgspec.Raw] = []
@@ -222,9 +234,9 @@ def _texts_are_plain(points: list[DataPoint]) -> bool:
 
 
 def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
-    """Whether each text is null or begins with the byte `first`, stands on one line, and is not too deep.
+    """Return whether each text is null or begins with the byte `first`, is on one line and is not nested too deep.
 
-    No text can be nested deeper than it has opening brackets, so that most need not be looked into.
+    A text cannot be nested deeper than its number of opening brackets, so most need no closer look.
     """
     views = [memoryview(text) for text in texts]
     joined = b"".join(views)
@@ -237,7 +249,7 @@ def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
         counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
     else:
         marks = np.frombuffer(joined, np.uint8)
-        openers = ((marks | 32) == _OBJECT).nonzero()[0]  # in JSON only { and [ become { by this bit
+        openers = ((marks | 32) == _OBJECT).nonzero()[0]  # setting this bit turns [ into { and keeps {
         ends = list(itertools.accumulate(map(len, views)))
         before = openers.searchsorted([0, *ends]).tolist()
         counts = [stop - start for start, stop in itertools.pairwise(before)]

@@ -1,6 +1,6 @@
-"""Single JSON values of a data point on the wire: checked for type and range, with words for what is wrong.
+"""Checks the type and range of single JSON values of a data point, and says what is wrong.
 
-Every function raises PointError with the code it is given, or `field_invalid`.
+A function that checks a value raises PointError when it is wrong, with the code it is given or else `field_invalid`.
 """
 
 import math
@@ -18,7 +18,7 @@ _NO_MARKS = bytes(set(range(256)) - set(b'{}[]"'))
 
 
 class NotFinite:
-    """A number that is none, as the text that came: `NaN`, `Infinity`, or one that no float holds."""
+    """A non-finite number, kept as its original text: `NaN`, `Infinity`, or a number too large for a float."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -28,7 +28,7 @@ class NotFinite:
 
 
 def kind_of(value: object) -> str:
-    """How a person calls the type of a JSON value."""
+    """Return the type of a JSON value in words."""
     if value is None:
         return "null"
     names = {bool: "a boolean", dict: "an object", list: "a list", str: "a string"}
@@ -36,7 +36,7 @@ def kind_of(value: object) -> str:
 
 
 def depth_of(value: Any) -> int:
-    """How deep objects and lists are nested in a JSON value; counting ends one beyond MAX_DEPTH."""
+    """Return how deep objects and lists are nested in a JSON value; counting stops at MAX_DEPTH + 1."""
     deepest = 0
     stack = [(value, 1)]
     while stack:
@@ -50,19 +50,21 @@ def depth_of(value: Any) -> int:
 
 
 def is_deeper(text: bytes, most: int) -> bool:
-    """Whether objects and lists are nested deeper than `most` in a JSON text, which has to be valid: nothing of it is decoded,
-    so that millions of empty lists take no more time than one long string."""
+    """Return whether objects and lists in a JSON text, which must be valid, are nested deeper than `most`.
+
+    Nothing is decoded, so that millions of empty lists take no longer than one long string.
+    """
     marks = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_AS_LISTS, _NO_MARKS)
-    marks = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # strings side by side are as one
+    marks = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # adjacent strings merge, harmlessly
     for _ in range(most):
         if not marks:
             return False
-        marks = marks.replace(b"[]", b"")  # the innermost ones
+        marks = marks.replace(b"[]", b"")  # remove the innermost pairs
     return bool(marks)
 
 
 def number(value: Any, where: str, code: str) -> float | None:
-    """`value` as a finite float; booleans and strings are not numbers."""
+    """Return `value` as a finite float, or None for null; booleans and strings are not numbers."""
     if value is None:
         return None
     if isinstance(value, NotFinite):
@@ -79,14 +81,14 @@ def number(value: Any, where: str, code: str) -> float | None:
 
 
 def few_models(value: dict[str, Any], name: str, code: str) -> dict[str, Any]:
-    """`value`, an object from model to something, when it names at most `MAX_MODELS` models."""
+    """Return `value`, an object with models as keys, unless it has more than `MAX_MODELS` of them."""
     if len(value) > MAX_MODELS:
         raise PointError(code, f"{name} has {len(value)} models; at most {MAX_MODELS} are taken")
     return value
 
 
 def share(value: Any, where: str) -> float | None:
-    """`value` as a share, 0..1."""
+    """Return `value` as a share, 0..1, or None for null."""
     found = number(value, where, "field_invalid")
     if found is not None and not 0.0 <= found <= 1.0:
         raise PointError("field_invalid", f"{where} is {found}, not in 0..1")
@@ -94,7 +96,10 @@ def share(value: Any, where: str) -> float | None:
 
 
 def shares(value: Any, name: str, meaning: str) -> dict[str, float] | None:
-    """`value` as an object from model to share."""
+    """Return `value` as a mapping from model to share (0..1), or None for null.
+
+    `meaning` says in an error what the share of a model is.
+    """
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -109,7 +114,7 @@ def shares(value: Any, name: str, meaning: str) -> dict[str, float] | None:
 
 
 def text_field(fields: dict[str, Any], name: str) -> str | None:
-    """The string, or null, under `name`."""
+    """Return the string under `name`, or None when it is null or missing."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise PointError("field_invalid", f"{name} is {kind_of(value)}, not a string or null")
@@ -117,7 +122,7 @@ def text_field(fields: dict[str, Any], name: str) -> str | None:
 
 
 def texts(value: Any, name: str) -> dict[str, str] | None:
-    """`value` as an object from model to string."""
+    """Return `value` as a mapping from model to string, or None for null."""
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -129,7 +134,7 @@ def texts(value: Any, name: str) -> dict[str, str] | None:
 
 
 def raw_json(value: Any, kind: type, where: str, code: str = "field_invalid") -> msgspec.Raw:
-    """`value` as JSON text, when it has the JSON type `kind`."""
+    """Return `value` as JSON text when it is of type `kind` or null, and has only finite numbers."""
     if value is None:
         return NULL
     if not isinstance(value, kind):
