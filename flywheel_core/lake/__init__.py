@@ -1,1 +1,1 @@
-"""Raw days, tables and datasets on disk: where everything lies and how one becomes the other."""
+"""Raw days, tables and datasets on disk: where each is stored and how one is built from another."""

@@ -1,4 +1,4 @@
-"""One chunk of a raw file as Arrow tables: its points, their responses, and the lines that hold none."""
+"""Reads one chunk of a raw file into Arrow tables: its data points, their responses and the rejected lines."""
 
 import contextlib
 import gc
@@ -28,10 +28,10 @@ REJECTS = pa.schema(
 )
 
 _SHORT = 16
-"""Bytes up to which a line is looked at for being blank before anybody tries to decode it: files may have millions."""
+"""Lines of at most this many bytes are skipped when blank, before they are decoded: a file may have millions of them."""
 
 _ROWS_AT_ONCE = 20_000
-"""Rejected lines that are held as objects of Python."""
+"""Rejected lines that are held as Python objects before they are packed into Arrow columns."""
 
 _POINTS_TO_LABEL = pa.schema([POINTS.field(name) for name in ("data_point_id", "question")])
 _ANSWERS_TO_LABEL = pa.schema(
@@ -41,12 +41,15 @@ _ANSWERS_TO_LABEL = pa.schema(
 REJECT_CODES = {
     "file_damaged": "a compressed file cannot be unpacked further; the text is the broken-off line before the damage",
 }
-"""Why ingest rejects, beyond `POINT_CODES`: code -> meaning."""
+"""Why ingest rejects a line, in addition to `POINT_CODES`: code -> meaning."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """How chunks are to be read. day: of the raw file; open: its end may still be written, so a last line without
-    newline is left for later; full: with all columns, not only those that labels come from."""
+    """How to read the chunks of a raw file.
+
+    day: the UTC day of the file. open: the file may still be written to, so a last line without newline is left for later.
+    full: read all columns, not only those that labels are computed from.
+    """
 
     day: date
     open: bool = False
@@ -55,7 +58,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Batch:
-    """What one chunk held. lines = rows of `points` + rows of `rejects`; blank lines are beside."""
+    """The content of one chunk. lines = rows of `points` + rows of `rejects`; blank lines are not among them."""
 
     path: str
     lines: int
@@ -72,7 +75,7 @@ class Batch:
 
 
 def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
-    """Take a chunk apart. Raises StorageError when its file cannot be read."""
+    """Read a chunk into tables. Raises StorageError when its file cannot be read."""
     data = chunk.read()
     with _without_collector():
         return _taken_apart(chunk, data, wanted)
@@ -80,7 +83,7 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """No garbage collection: nothing that is read refers to itself, and to look for it takes a tenth of the time."""
+    """Disable garbage collection: nothing that is read has reference cycles, and looking for them takes a tenth of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -136,20 +139,20 @@ _Reject = tuple[int, int, str, str, str]
 
 
 class _Rejects:
-    """The rejected lines of a chunk, which may be millions: as columns they take a fifth of the memory."""
+    """The rejected lines of a chunk, possibly millions: as Arrow columns they take a fifth of the memory."""
 
     def __init__(self) -> None:
         self._rows: list[_Reject] = []
         self._tables: list[pa.Table] = []
 
     def add(self, row: _Reject) -> None:
-        """Take one line."""
+        """Add one rejected line."""
         self._rows.append(row)
         if len(self._rows) == _ROWS_AT_ONCE:
             self._pack()
 
     def table(self) -> pa.Table:
-        """All lines, in order."""
+        """Return all rejected lines, in order."""
         self._pack()
         return pa.concat_tables(self._tables)
 
@@ -161,7 +164,7 @@ class _Rejects:
 
 
 def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, memoryview]]:
-    """The lines of `data` with their offsets, split on newline alone. A last line without one is left if kept."""
+    """Yield the lines of `data` and their offsets, split on newline only. `keep_tail` leaves out a last line without one."""
     view = memoryview(data)
     at = 0
     while (end := data.find(b"\n", at)) >= 0:
@@ -188,5 +191,5 @@ def _whole_reject(chunk: Chunk | Text, data: bytes, length: int) -> _Reject:
 
 
 def _shown(line: bytes) -> str:
-    """A line as text; bytes that are no UTF-8 as \\xNN."""
+    """Return a line as text, with bytes that are not UTF-8 as \\xNN."""
     return line.decode(errors="backslashreplace")

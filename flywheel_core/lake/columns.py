@@ -1,4 +1,4 @@
-"""Data points as Arrow columns: one row a point, and one row a point and model."""
+"""Converts data points to Arrow columns: one row per point, and one row per point and model."""
 
 import hashlib
 import re
@@ -41,7 +41,7 @@ POINTS = pa.schema(
         ("decision_reason", pa.string()),
     ]
 )
-"""What belongs to a data point as a whole."""
+"""Columns that belong to a data point as a whole."""
 
 ANSWERS = pa.schema(
     [
@@ -61,25 +61,25 @@ ANSWERS = pa.schema(
         ("asked", pa.float64()),
     ]
 )
-"""What belongs to one model's response; `owner` is the row of its data point."""
+"""Columns that belong to one model's response; `owner` is the row number of its data point, from 0."""
 
 
 def question_key(question: str) -> str:
-    """32 hex digits that questions share which differ in case and white space only."""
+    """Return 32 hex digits, equal for questions that differ only in case and white space."""
     return _keys(question)[0]
 
 
 def split_of(question: str) -> Split:
-    """The side that a question is on, in every dataset: train 70 %, validation 10 %, test 20 %.
+    """Return the split of a question, the same in every dataset: train 70 %, validation 10 %, test 20 %.
 
-    A hash of the question without case, white space and the value of numbers, so that questions made from one
-    template are on one side.
+    It is chosen by a hash of the question without case, white space and the values of numbers, so that questions made
+    from one template are in the same split.
     """
     return _keys(question)[1]
 
 
 def point_columns(points: Sequence[Any], offsets: Sequence[int], schema: pa.Schema = POINTS) -> pa.Table:
-    """One row a point, with the columns of `schema`: all of `POINTS` or some of them."""
+    """Return one row per point, with the columns of `schema`: all of `POINTS` or some of them."""
     decisions = [_decision(point.classification) for point in points]
     columns: dict[str, Sequence[Any]] = {"byte_offset": offsets}
     if "question_key" in schema.names:
@@ -96,9 +96,9 @@ def point_columns(points: Sequence[Any], offsets: Sequence[int], schema: pa.Sche
 
 
 def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Table:
-    """One row a point and model, with the columns of `schema`: all of `ANSWERS` or some of them.
+    """Return one row per point and model, with the columns of `schema`: all of `ANSWERS` or some of them.
 
-    A point without any response or score has one row with model null.
+    A point without any response or score has one row, whose model is null.
     """
     models: list[str | None] = []
     responses: list[Any] = []
@@ -113,7 +113,7 @@ def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Tab
         if not given.keys() <= found.keys():
             names += [model for model in given if model not in found]
         if not names:
-            names = [None]  # the row that keeps a point without responses
+            names = [None]  # so that a point without responses has a row
         models += names
         responses += map(found.get, names)
         own_scores = list(map(given.get, names))
@@ -162,7 +162,7 @@ def answer_columns(points: Sequence[Any], schema: pa.Schema = ANSWERS) -> pa.Tab
 
 
 def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
-    """The columns that `schema` names; those without any value cost nothing."""
+    """Return a table with the columns that `schema` names; a column of nulls is made without converting its values."""
     arrays = []
     for field in schema:
         values = columns[field.name]
@@ -174,7 +174,7 @@ def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
 
 
 def _keys(question: str) -> tuple[str, Split]:
-    """A question's key and side."""
+    """Return a question's key and split."""
     folded = "".join(question.casefold().split())
     digest = hashlib.sha256(folded.encode()).hexdigest()
     without_numbers = _DIGITS.sub("0", folded)
@@ -203,7 +203,7 @@ def _number(decision: dict[str, Any], name: str) -> float | None:
 
 
 def _reasons(point: Any, names: Sequence[str | None]) -> list[str | None]:
-    """Why each score is missing, null where it is not, and where there is no model."""
+    """Return why each score is missing; None where there is a score or no model."""
     scores, given = point.scores, point.score_reasons or {}
     return [
         None
@@ -218,7 +218,10 @@ def _looked_up(values: dict[str, float] | None, names: Sequence[str]) -> Sequenc
 
 
 def _failure(model: str | None, response: Any, score: float | None) -> str | None:
-    """Why a response failed. One that is scored, without error and without recorded answer, did not."""
+    """Return why a response failed, or None when it did not.
+
+    A model that has a score, but neither an error nor a recorded answer, did not fail.
+    """
     if model is None:
         return None
     if response is None or (response.answer is None and response.error is None):
@@ -241,4 +244,4 @@ _FROM_DECISION: dict[str, tuple[str, Callable[[dict[str, Any], str], Any]]] = {
     "confidence": ("confidence", _number),
     "decision_reason": ("reason", _text),
 }
-"""Column -> field of a point's classification, and how it is read."""
+"""Column -> the field of a point's classification, and the function that reads it."""

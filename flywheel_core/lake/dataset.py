@@ -1,4 +1,4 @@
-"""A window of days becomes one immutable, versioned training dataset."""
+"""Builds one immutable, versioned training dataset from a window of days."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import check_table
 
 FORMAT = 2
-"""Counts up when the same inputs and settings would give other files."""
+"""Must be increased whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"
 
 _BATCH_ROWS = 16_384
 _PART = 32_768
-"""Examples put together at once: what is gathered into lists has to fit into memory, however large the window is."""
+"""Examples assembled at once: the lists gathered for them must fit into memory, however large the window is."""
 
 
 @dataclass(frozen=True)
 class DatasetResult:
-    """A dataset version as it lies on disk; `manifest` is its dataset.json."""
+    """A dataset version on disk; `manifest` is the content of its dataset.json."""
 
     version: str
     path: Path
@@ -42,12 +42,13 @@ class DatasetResult:
 
 
 def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResult:
-    """The dataset of the window of days that ends with `last_day`, built unless that version is there already.
+    """Build the dataset of the window of days that ends with `last_day`, unless that version exists already.
 
-    Its version is `YYYYMMDD-` and a hash of settings and inputs, so the same ones give the same version and bytes.
-    What it costs depends on the window's `training_examples`, never on raw files or on days before the window.
-    Raises NoDataError when no day of the window has `training_examples`, StorageError when files cannot be read
-    (it says of which day) or written.
+    The version is `YYYYMMDD-` followed by a hash of settings and inputs, so the same settings and inputs give the same
+    version and bytes. The cost depends on the window's `training_examples`, never on raw files or earlier days.
+    Raises NoDataError when no day of the window has `training_examples`, StorageError when a table cannot be read
+    (the error names its day) or a file cannot be written, DatasetError when the dataset.json of an existing version
+    cannot be read.
     """
     window = [last_day - timedelta(days=back) for back in reversed(range(config.dataset.window_days))]
     present = set(layout.table_days("training_examples"))
@@ -69,7 +70,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     version = f"{last_day:%Y%m%d}-{digest[:12]}"
     path = layout.dataset(version)
     if (path / MANIFEST).is_file():
-        os.utime(path)  # the version that was asked for last is the latest one
+        os.utime(path)  # `dataset_versions` puts the version requested last at the end
     else:
         for day, table in files.items():
             check_table(table, "training_examples", day)
@@ -81,7 +82,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
 
 
 def dataset_versions(layout: Layout) -> list[str]:
-    """All versions, the latest last: the one whose window ends last and, of several, the one asked for last."""
+    """Return all versions, the latest last: by the last day of the window, then by when `build_dataset` last returned it."""
     if not layout.datasets.is_dir():
         return []
     found = [
@@ -94,12 +95,12 @@ def dataset_versions(layout: Layout) -> list[str]:
 
 
 def latest_dataset(layout: Layout) -> str | None:
-    """The last of `dataset_versions`; None without any."""
+    """Return the last of `dataset_versions`, or None when there is none."""
     return next(reversed(dataset_versions(layout)), None)
 
 
 def load_manifest(layout: Layout, version: str) -> dict[str, Any]:
-    """The dataset.json of a version. Raises DatasetError when there is none or it is not readable."""
+    """Return the dataset.json of a version. Raises DatasetError when there is none or it cannot be read."""
     path = layout.dataset(version) / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
@@ -113,7 +114,7 @@ def load_manifest(layout: Layout, version: str) -> dict[str, Any]:
 
 
 def verify_dataset(layout: Layout, version: str) -> None:
-    """Raise DatasetError unless every file of the version has the SHA-256 that its dataset.json says."""
+    """Raise DatasetError unless every file of the version has the SHA-256 that its dataset.json records."""
     folder = layout.dataset(version)
     for name, said in load_manifest(layout, version)["files"].items():
         try:
@@ -128,7 +129,7 @@ def verify_dataset(layout: Layout, version: str) -> None:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """All settings that change what a dataset holds."""
+    """Return all settings that change the content of a dataset."""
     return {
         "labelling": config.labelling.model_dump(mode="json"),
         "dataset": config.dataset.model_dump(
@@ -147,7 +148,7 @@ def _fill(
     config: Config,
     head: Mapping[str, Any],
 ) -> None:
-    """Write all files of a dataset into `folder`."""
+    """Write all files of a dataset into `folder`. Raises StorageError when DuckDB fails."""
     try:
         connection.read_parquet([str(path) for path in inputs]).create_view("window_examples")
         connection.execute(f"create temp table members as {sql('dataset_members')}")
@@ -174,7 +175,7 @@ def _fill(
 
 
 def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
-    """All examples, a part at a time; their inputs are in order of example, so that no part reads another one's rows."""
+    """Yield all examples, one part at a time; the input tables are sorted by example, so a part reads only its own rows."""
     query = sql("dataset_examples")
     total = connection.table("members").aggregate("coalesce(max(example) + 1, 0)").fetchall()[0][0]
     for first in range(0, total, _PART):
@@ -183,7 +184,7 @@ def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]
 
 
 def _asked_too_often(connection: duckdb.DuckDBPyConnection, most: int) -> int:
-    """How many questions have more repeats than count."""
+    """Return how many questions have more than `most` data points, and so more than count for their weight."""
     query = "select count(*) from (select example from members group by example having count(*) > ?) as often"
     return int(connection.execute(query, [most]).fetchall()[0][0])
 

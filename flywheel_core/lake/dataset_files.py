@@ -1,4 +1,4 @@
-"""The files of a dataset, written from its examples in one pass, and what was counted on the way."""
+"""Writes the files of a dataset from its examples in one pass, and counts what they hold."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +21,10 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def write_files(folder: Path, examples: Iterable[pa.RecordBatch]) -> dict[str, Any]:
-    """Write `examples.parquet` and the three JSON Lines files; gives the manifest's part about them.
+    """Write `examples.parquet` and the three JSON Lines files; return the part of the manifest that describes them.
 
-    An example with a label and `copies` n stands n times in the file of its split. Raises StorageError.
+    A labelled example whose `copies` is n is written n times to the file of its split. Raises StorageError or OSError
+    when a file cannot be written.
     """
     counts = _Counts()
     with ExitStack() as stack:
@@ -61,7 +62,7 @@ class _Counts:
 def _passing(
     examples: Iterable[pa.RecordBatch], files: Mapping[Split, IO[bytes]], counts: _Counts
 ) -> Iterator[pa.RecordBatch]:
-    """The same batches, after their lines are written and counted."""
+    """Yield the same batches, each after its lines are written and counted."""
     for batch in examples:
         columns = (batch.column(name).to_pylist() for name in _READ)
         for text, label, split, copies, left_out, rule, best_model in zip(*columns, strict=True):

@@ -1,4 +1,4 @@
-"""DuckDB as every step uses it: in memory, bounded, its scratch removed; and the SQL files."""
+"""Opens DuckDB as every step uses it, in memory with bounded resources, and reads the SQL files."""
 
 import shutil
 import uuid
@@ -17,10 +17,13 @@ THREADS = 2
 
 @contextmanager
 def engine(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that knows the configuration as the tables `models` and `settings`. Raises StorageError."""
+    """Yield a connection that holds the configuration in the tables `models` and `settings`.
+
+    The folder to which DuckDB spills is removed at the end. Raises StorageError when its parent cannot be made.
+    """
     scratch = layout.root / ".scratch" / uuid.uuid4().hex
     try:
-        own_folder(scratch.parent)  # DuckDB makes the last folder of a path only
+        own_folder(scratch.parent)  # DuckDB makes only the last folder of a path
     except OSError as error:
         raise StorageError(f"cannot make the folder {scratch.parent}: {error.strerror or error}") from error
     connection = open_engine(config, str(scratch))
@@ -32,7 +35,7 @@ def engine(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnection
 
 
 def open_engine(config: Config, scratch: str) -> duckdb.DuckDBPyConnection:
-    """As `engine`; the caller closes the connection and removes the folder `scratch`."""
+    """Open a connection like that of `engine`; the caller closes it and removes the folder `scratch`."""
     connection = duckdb.connect(
         ":memory:",
         config={
@@ -50,12 +53,12 @@ def open_engine(config: Config, scratch: str) -> duckdb.DuckDBPyConnection:
 
 
 def sql(name: str) -> str:
-    """The text of `flywheel_core/lake/sql/<name>.sql`."""
+    """Return the text of `flywheel_core/lake/sql/<name>.sql`."""
     return files("flywheel_core.lake").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
 def quoted(text: str) -> str:
-    """`text` as an SQL literal."""
+    """Return `text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

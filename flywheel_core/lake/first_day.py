@@ -1,4 +1,7 @@
-"""Raw days that Dagster has no partition for, so that nothing makes them by itself: before `storage.first_day`, and after today."""
+"""Finds raw days that Dagster has no partition for and so never builds on its own.
+
+These are the days before `storage.first_day`, and those after today until they arrive.
+"""
 
 from collections.abc import Iterable
 from datetime import date
@@ -7,7 +10,7 @@ from flywheel_core.config import Config
 
 
 def days_before_first(days: Iterable[date], config: Config) -> str | None:
-    """How many of `days` lie before the first one, and what to set, in one sentence; None when there are none."""
+    """Say how many of `days` are before `storage.first_day` and what to set it to; return None when none are."""
     first = date.fromisoformat(config.storage.first_day)
     early = sorted(day for day in days if day < first)
     if not early:
@@ -16,7 +19,7 @@ def days_before_first(days: Iterable[date], config: Config) -> str | None:
 
 
 def days_to_come(days: Iterable[date], today: date) -> str | None:
-    """How many of `days` come after `today`, and from when on, in one sentence; None when there are none."""
+    """Say how many of `days` are after `today` and which is the first; return None when none are."""
     ahead = sorted(day for day in days if day > today)
     if not ahead:
         return None
