@@ -1,4 +1,4 @@
-"""One raw file straight to training lines, with the analysis that is printed: no tables, no split."""
+"""Turns one raw file directly into training lines and an analysis to print, without tables or splits."""
 
 import math
 from collections import defaultdict
@@ -27,10 +27,11 @@ _ENCODER = msgspec.json.Encoder()
 
 @dataclass(frozen=True)
 class Analysis:
-    """What came of the points of one file. Scores are the best models' of the examples, 0..1; none without examples.
+    """What the points of one file gave.
 
-    lines = points + duplicates + rejected; points = examples + all of `unlabelled_by_rule`. unknown_models: best
-    models without category -> points that have no label for it.
+    lines = points + duplicates + rejected; points = examples + all of `unlabelled_by_rule`. Scores are those of the best
+    models of the examples, 0..1; None when there are no examples. unknown_models: best model without a category ->
+    points that have no label because of it.
     """
 
     input: Path
@@ -58,12 +59,12 @@ def generate(
     config: Config,
     progress: Progress | None = None,
 ) -> Analysis:
-    """Write `{"text", "label"}` for each labelled point of the raw file `input` to `output`, by the label rules.
+    """Label the points of the raw file `input` and write each labelled one to `output` as `{"text", "label"}`.
 
-    A best score below `min_score` (0..1) gives no label, whatever the configuration says; a point is taken once by
-    its id. `output` is replaced at the end, or not at all. Memory is bounded as in `ingest_day`.
-    Raises UsageError for a `min_score` out of range or an `output` that is `input`, NoDataError when `input` is missing,
-    StorageError.
+    A best score below `min_score` (0..1) gives no label; this overrides the configuration. Of points with the same id
+    only the first is taken. `output` is replaced at the end, or not at all. Memory is bounded as in `ingest_day`, but for
+    one score per labelled point. Raises UsageError when `min_score` is out of range or `output` is `input`, NoDataError
+    when `input` is missing, StorageError when a file cannot be read or written.
     """
     if not 0.0 <= min_score <= 1.0:
         raise UsageError(f"the minimum score is {min_score}, not between 0 and 1")
@@ -90,7 +91,7 @@ def generate(
 
 
 class _Found:
-    """The figures of the analysis as they grow."""
+    """The figures of the analysis, summed up portion by portion."""
 
     def __init__(self) -> None:
         self.scores: defaultdict[str, list[float]] = defaultdict(list)
@@ -100,7 +101,7 @@ class _Found:
     def labels(
         self, connection: duckdb.DuckDBPyConnection, points: int, outcomes: pa.Table
     ) -> list[str | None]:
-        """The labels of points 0, 1, ... whose outcomes are given."""
+        """Return the labels of the points 0 to `points` - 1 from the outcomes of their models, and count them."""
         labels: list[str | None] = [None] * points
         connection.register("outcomes", outcomes)
         create_labels(connection)
@@ -114,11 +115,11 @@ class _Found:
             if rule == "unknown_model":
                 self.unknown[best_model] += 1
         if points > len(rows):
-            self.unlabelled["too_few_scores"] += points - len(rows)  # not one model answered or was scored
+            self.unlabelled["too_few_scores"] += points - len(rows)  # points without any response or score
         return labels
 
     def analysis(self, input: Path, output: Path, min_score: float, tally: Tally) -> Analysis:
-        """All figures, labels the most frequent first."""
+        """Return all figures, the most frequent label first."""
         scores = [score for found in self.scores.values() for score in found]
         labels = sorted(self.scores, key=lambda label: (-len(self.scores[label]), label))
         return Analysis(
@@ -144,7 +145,10 @@ class _Found:
 
 
 def _portions(batches: Iterable[Batch]) -> Iterator[tuple[list[str], pa.Table]]:
-    """Questions, and the outcomes of their models (as `create_labels` reads them), of some thousand points at once."""
+    """Yield the questions of at least `_POINTS_AT_ONCE` points (the last time fewer) and the outcomes of their models.
+
+    The outcomes have the columns that `create_labels` reads.
+    """
     questions: list[str] = []
     outcomes: list[pa.Table] = []
     for batch in batches:

@@ -1,7 +1,7 @@
-"""Recorded outcomes become raw days.
+"""Imports recorded data points into raw days.
 
-Each input file goes into raw files of its own, named after a hash of its content, one for each day that it reaches. So
-an import that is repeated, or broken off and repeated, leaves the same files, and nothing twice.
+Each input file becomes raw files of its own, one per day that it covers, named after a hash of its content. So an import
+that is repeated, even after an interruption, leaves the same files and duplicates nothing.
 """
 
 import hashlib
@@ -24,23 +24,24 @@ from flywheel_core.lake.reading import Progress
 from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
 
 SOURCE = "import"
-"""The source of points that name none."""
+"""Source given to points that name none."""
 
 _SCRATCH = ".scratch"
 _DAY_SECONDS = 86_400
 _BUFFER_BYTES = 32 * 1024 * 1024
 _EARLY_BYTES = 8 * 1024 * 1024
-"""Rejected lines before a file's first data point that are held in memory; more of them wait in a temporary file."""
+"""Bytes of rejected lines before a file's first data point that are held in memory; more go to a temporary file."""
 
 
 @dataclass(frozen=True)
 class ImportResult:
     """What an import read and wrote; lines = imported + duplicates + rejected.
 
-    Rejected lines are carried over as they are, to the day of the point before them, where ingest keeps them with
-    their reason; those of a file without any point are only counted. A packed file that cannot be unpacked further has
-    one more, `file_damaged`: what is left of the line before the damage. days: day -> points. shifted_days: whole days by
-    which all times were moved.
+    Rejected lines are copied to the day of the point before them (those before the first point to its day), where ingest
+    records them with their reason; of a line longer than a chunk only the beginning is copied. Those of a file without
+    any point are only counted. A compressed file that cannot be unpacked further counts as one more rejected line,
+    `file_damaged`: what is left of the line before the damage. days: day -> points. shifted_days: whole days by which
+    all timestamps were moved.
     """
 
     files: tuple[Path, ...]
@@ -60,11 +61,11 @@ def import_files(
     last_day: date | None = None,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Put recorded outcomes (`.jsonl` or `.jsonl.gz`) into raw days by their timestamps; receipt becomes event time.
+    """Put recorded data points (`.jsonl` or `.jsonl.gz`) into raw days by their timestamps.
 
-    `last_day` moves all times by whole days so that the latest point falls on it. An id that several files have is
-    taken from the first. Raises NoDataError when a file is missing or none of them has a point with a timestamp,
-    StorageError when one cannot be read or written.
+    The time of receipt becomes the event time. `last_day` moves all timestamps by whole days so that the latest point
+    falls on it. Of points with the same id, in one file or in several, the first is taken. Raises NoDataError when a
+    file is missing or no file has a point with a timestamp, StorageError when a file cannot be read or written.
     """
     for path in files:
         if not path.is_file():
@@ -107,7 +108,7 @@ def import_files(
 
 
 class _Meter:
-    """Tells the caller how many bytes are done, at the end of each chunk and file."""
+    """Reports to the caller how many bytes are done, at the end of each chunk and file."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -122,7 +123,7 @@ class _Meter:
 
 
 class _Importer:
-    """Takes one file after the other and counts."""
+    """Imports one file after the other, and counts lines and points."""
 
     def __init__(self, layout: Layout, shift: int) -> None:
         self._layout, self._shift = layout, shift
@@ -138,7 +139,7 @@ class _Importer:
         day: date | None = None
         with (
             _day_files(self._layout, writer, self.written) as put,
-            # Rejected lines before the first point.
+            # The rejected lines before the first point.
             SpooledTemporaryFile(max_size=_EARLY_BYTES, dir=str(self._layout.root / _SCRATCH)) as early,
         ):
             for line, damaged in _lines(path, meter):
@@ -169,8 +170,11 @@ class _Importer:
 
 
 def _dated(line: bytes, shift: int) -> DataPoint:
-    """The point of a line, moved by `shift` days, received when it happened. Raises PointError."""
-    from flywheel_core.wire import decode_point  # takes long to load; other commands do without
+    """Return the point of a line, moved by `shift` days, with its event time as the time of receipt.
+
+    Raises PointError when the line is not an acceptable data point, or when its timestamp is missing or out of range.
+    """
+    from flywheel_core.wire import decode_point  # slow to load, and other commands do not need it
 
     point = decode_point(line, now=NO_TIME)
     if point.timestamp == NO_TIME:
@@ -190,13 +194,14 @@ def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
         try:
             yield _dated(line, 0)
         except PointError:
-            continue  # counted when the file is taken
+            continue  # `_Importer.take` counts it
 
 
 def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
-    """The lines of a file that are not blank, without byte order marks; of oversized ones the beginning.
+    """Yield the lines of a file that are not blank, without byte order marks; of an oversized line the beginning.
 
-    Beside each whether it is what is left of a line, maybe nothing, before the place where the file is damaged.
+    The flag beside a line tells that the file is damaged there: the line is what is left before the damage, perhaps
+    nothing.
     """
     compressed = path.suffix == ".gz"
     within = 0
@@ -218,7 +223,10 @@ def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
 
 @contextmanager
 def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Callable[[date, bytes], None]]:
-    """Gives a function that adds a line to a day; the days' raw files appear when the block ends well."""
+    """Yield a function that adds a line to a day; the days' raw files appear when the block ends without error.
+
+    Raises StorageError when the system refuses.
+    """
     scratch = layout.root / _SCRATCH / uuid.uuid4().hex
     pending: defaultdict[date, list[bytes]] = defaultdict(list)
     pending_bytes = 0
@@ -243,7 +251,7 @@ def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Cal
         flush()
         for part in sorted(scratch.iterdir()):
             target = layout.raw_file(date.fromisoformat(part.name), writer)
-            part.touch()  # a day gathered long ago is no leftover (see `leftovers.py`)
+            part.touch()  # or else `leftovers.py` might remove a file last written long ago
             with replacing(target) as temporary:
                 part.rename(temporary)
             written.append(target)

@@ -1,4 +1,4 @@
-"""A day's raw files become the tables `responses` and `rejects`."""
+"""Builds the tables `responses` and `rejects` of a day from its raw files."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -21,10 +21,10 @@ _CHUNKS_A_ROW_GROUP = 4
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What one ingest of a day read and kept; lines = accepted + duplicates + rejected.
+    """What one ingest of a day read and stored; lines = accepted + duplicates + rejected.
 
-    open: the UTC day is not over. files: names of the raw files. Blank lines are not among `lines`.
-    unknown_models: names with a response or score that the configuration gives no category.
+    open: the UTC day is not over. files: names of the raw files. Blank lines are not counted in `lines`.
+    unknown_models: models that have a response or score but no category in the configuration.
     """
 
     day: date
@@ -49,10 +49,11 @@ def ingest_day(
     progress: Progress | None = None,
     today: date | None = None,
 ) -> IngestResult:
-    """Read all raw files of `day` and replace its `responses` and `rejects`. `today` is the UTC day unless given.
+    """Read all raw files of `day` and replace its tables `responses` and `rejects`.
 
-    A day without raw files gives empty tables. While the day is open a last line without newline is left for later.
-    Memory is bounded whatever the size of the files, but for a digest of each id, about 100 bytes. Raises StorageError.
+    `today` is the current UTC day unless given. A day without raw files gives empty tables. While the day is open, a last
+    line without newline is left for later. Memory is bounded whatever the size of the files, but for a digest of each id,
+    about 100 bytes. Raises StorageError when a file cannot be read or written.
     """
     is_open = day >= (today or datetime.now(UTC).date())
     files = layout.raw_files(day)
@@ -94,7 +95,7 @@ def ingest_day(
 
 
 def _response_rows(batch: Batch, day: date, points_before: int) -> pa.Table:
-    """The rows of `responses`: each response beside its data point, whose texts are held once."""
+    """Return rows of `responses`: each response with its data point, whose texts are held once, as dictionaries."""
     owner = pc.cast(batch.answers.column("owner"), pa.int32()).combine_chunks()
     columns: dict[str, Any] = {
         "day": pa.repeat(pa.scalar(day, pa.date32()), len(owner)),
@@ -129,4 +130,4 @@ _STORED = pa.schema(
         for field in RESPONSES
     ]
 )
-"""`RESPONSES` as it is handed to the Parquet writer, which stores a dictionary of texts as texts."""
+"""`RESPONSES` as passed to the Parquet writer, which stores columns of dictionary type as plain text columns."""

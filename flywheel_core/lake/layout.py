@@ -1,6 +1,7 @@
-"""Where everything lies under the data folder, and the only ways a file there is written.
+"""The paths of everything under the data folder, and the functions that replace a file there atomically.
 
-A reader never sees half a file: it is written beside its place, synced, renamed, and the folder is synced.
+A reader never sees a partly written file: it is written under another name in the same folder, synced and renamed, and
+the folder is synced.
 """
 
 import hashlib
@@ -18,10 +19,10 @@ from flywheel_core.errors import StorageError, UsageError
 RAW_NAME = re.compile(
     r"training_data_(?P<day>\d{8})(?:\.(?P<writer>[A-Za-z0-9_-]+?))?(?:\.(?P<part>\d+))?\.jsonl(?P<gz>\.gz)?"
 )
-"""`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the fresh files after a failed write."""
+"""`training_data_YYYYMMDD[.WRITER][.PART].jsonl[.gz]`; PART counts the new files begun after a failed write."""
 
 IMPORTED_NAME = re.compile(r"training_data_\d{8}\.import-[0-9a-f]{12}\.jsonl(?:\.gz)?")
-"""A raw file that `flywheel import` made: the times of its points are of its day."""
+"""A raw file that `flywheel import` wrote: the event times of its points are within its day."""
 
 _REJECTED_NAME = re.compile(r"rejected_(?P<day>\d{8})(?:\..+)?\.jsonl(?:\.gz)?")
 _TABLE_NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})\.parquet")
@@ -29,9 +30,9 @@ _FIRST_OF_1970 = date(1970, 1, 1).toordinal()
 
 
 def parse_day(text: str) -> date:
-    """The day that `text` names: `2026-01-05`, `20260105`, `today` or `yesterday` (UTC).
+    """Return the day that `text` names: `2026-01-05`, `20260105`, `today` or `yesterday` (UTC).
 
-    Raises UsageError for anything else.
+    Raises UsageError when it names none.
     """
     if text in ("today", "yesterday"):
         today = datetime.now(UTC).date()
@@ -45,18 +46,18 @@ def parse_day(text: str) -> date:
 
 
 def day_of(unix_seconds: float) -> date:
-    """The UTC day of a unix time."""
+    """Return the UTC day of a unix time in seconds."""
     return date.fromordinal(_FIRST_OF_1970 + int(unix_seconds // 86_400))
 
 
 def first_second(day: date) -> float:
-    """The unix time at which a UTC day begins."""
+    """Return the unix time, in seconds, at which a UTC day begins."""
     return (day.toordinal() - _FIRST_OF_1970) * 86_400.0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Every path under the data folder `root`. Makes folders only where it writes."""
+    """Every path under the data folder `root`; it creates nothing itself."""
 
     root: Path
 
@@ -67,32 +68,32 @@ class Layout:
 
     @property
     def rejected(self) -> Path:
-        """Data points that the collector set aside, with the reason, by day."""
+        """Data points that the collector rejected, with the reason, by day."""
         return self.root / "rejected"
 
     @property
     def tables(self) -> Path:
-        """One folder a table, one Parquet file a day."""
+        """One folder per table, with one Parquet file per day."""
         return self.root / "tables"
 
     @property
     def datasets(self) -> Path:
-        """One folder a dataset version."""
+        """One folder per dataset version."""
         return self.root / "datasets"
 
     @property
     def routers(self) -> Path:
-        """One folder a router version, and the pointer to the champion."""
+        """One folder per router version, and the pointer to the champion."""
         return self.root / "routers"
 
     @property
     def spool(self) -> Path:
-        """What a gateway has not uploaded yet."""
+        """Data points that a gateway has not uploaded yet, and what its collection has cost."""
         return self.root / "spool"
 
     @property
     def decisions(self) -> Path:
-        """Logs of routing decisions, one file a day."""
+        """Logs of routing decisions, one file per day."""
         return self.root / "decisions"
 
     @property
@@ -101,7 +102,7 @@ class Layout:
         return self.root / "reports"
 
     def evaluation(self, version: str, kind: str) -> Path:
-        """The evaluation of a router version; kind: `json` for its figures, `html` for the page of them."""
+        """Return the path of a router version's evaluation; kind: `json` for its figures, `html` for their page."""
         return self.reports / f"evaluation-{version}.{kind}"
 
     @property
@@ -111,59 +112,60 @@ class Layout:
 
     @property
     def client_keys(self) -> Path:
-        """Hashes of the keys that the gateway accepts from its clients: a client may not write training data."""
+        """Hashes of the keys that the gateway accepts from its clients, apart: a client may not write training data."""
         return self.root / "client_keys.json"
 
     def raw_file(self, day: date, writer: str | None = None, part: int = 0) -> Path:
-        """The raw file of a day, of one writer, the `part`-th fresh start of that day."""
+        """Return the raw file of a day and writer; `part` counts the new files begun on that day, from 0."""
         pieces = [f"training_data_{day:%Y%m%d}", writer, str(part) if part else None, "jsonl"]
         return self.raw / ".".join(piece for piece in pieces if piece)
 
     def rejected_file(self, day: date, writer: str | None = None, part: int = 0) -> Path:
-        """The file of data points set aside on a day, of one writer, the `part`-th fresh start of that day."""
+        """Return the file of data points rejected on a day, by writer; `part` counts as in `raw_file`."""
         pieces = [f"rejected_{day:%Y%m%d}", writer, str(part) if part else None, "jsonl"]
         return self.rejected / ".".join(piece for piece in pieces if piece)
 
     def raw_files(self, day: date) -> list[Path]:
-        """All raw files of a day, of every writer, compressed or not, in order of name."""
+        """Return all raw files of a day, of every writer, compressed or not, sorted by name."""
         return [path for found, path in _entries(self.raw, RAW_NAME) if found == day]
 
     def raw_days(self) -> list[date]:
-        """The days that have a raw file, in order."""
+        """Return the days that have a raw file, sorted."""
         return sorted({day for day, _ in _entries(self.raw, RAW_NAME)})
 
     def raw_files_by_day(self) -> dict[date, list[Path]]:
-        """All raw files under their days, both in order: one look at the folder however many days there are."""
+        """Return all raw files by day, both sorted, from one listing of the folder however many days there are."""
         found: dict[date, list[Path]] = {}
         for day, path in sorted(_entries(self.raw, RAW_NAME)):
             found.setdefault(day, []).append(path)
         return found
 
     def rejected_files_by_day(self) -> list[tuple[date, Path]]:
-        """All files of data points set aside, each with its day, in order of name."""
+        """Return all files of rejected data points, each with its day, sorted by name."""
         return _entries(self.rejected, _REJECTED_NAME)
 
     def table(self, name: str, day: date) -> Path:
-        """The Parquet file of a table and day."""
+        """Return the Parquet file of a table and day."""
         return self.tables / name / f"{day.isoformat()}.parquet"
 
     def table_days(self, name: str) -> list[date]:
-        """The days for which a table has a file, in order."""
+        """Return the days for which a table has a file, sorted."""
         return sorted(day for day, _ in _entries(self.tables / name, _TABLE_NAME))
 
     def dataset(self, version: str) -> Path:
-        """The folder of a dataset version."""
+        """Return the folder of a dataset version."""
         return self.datasets / version
 
     def router(self, version: str) -> Path:
-        """The folder of a router version."""
+        """Return the folder of a router version."""
         return self.routers / version
 
 
 def _entries(folder: Path, pattern: re.Pattern[str]) -> list[tuple[date, Path]]:
-    """What in a folder has such a name, each with the day in it, in order of name; nothing where there is no folder.
+    """Return what in a folder has a name of this pattern, each with the day in its name, sorted by name.
 
-    Digits that are no day are not ours to read. Not by glob, for which a folder that may not be read is an empty one.
+    Names whose digits are not a day are ignored; a missing folder counts as empty. Not done with glob, which takes a
+    folder that may not be read for an empty one.
     """
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -174,7 +176,7 @@ def _entries(folder: Path, pattern: re.Pattern[str]) -> list[tuple[date, Path]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
+    """Sync `folder`, so that the names in it are durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -183,20 +185,21 @@ def sync_folder(folder: Path) -> None:
 
 
 def own_folder(folder: Path) -> None:
-    """Make a folder and the parents that it lacks, closed to other users: what lies in them is questions and answers.
+    """Create a folder and its missing parents, closed to other users because they will hold questions and answers.
 
-    Raises OSError.
+    Their mode is 0750. Raises OSError when the system refuses.
     """
     if not folder.is_dir():
-        if not folder.parent.exists():  # a parent that is no folder is named by what follows
+        if not folder.parent.exists():  # if the parent is a file, the error of mkdir names it
             own_folder(folder.parent)
         folder.mkdir(mode=0o750, exist_ok=True)
 
 
 def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> None:
-    """The same, and make their names durable. Raises OSError.
+    """Create a folder as `own_folder` does, and sync all its parents so that every name is durable.
 
-    Also the names of those that are there: an earlier process may have been killed before it had synced them.
+    Parents that existed before are synced too: an earlier process may have been killed before it synced them. Raises
+    OSError when the system refuses.
     """
     own_folder(folder)
     above = folder.resolve()
@@ -205,11 +208,11 @@ def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> Non
         try:
             sync(above)
         except PermissionError:
-            break  # what is not for us to read was not made by us
+            break  # a folder that may not be read was not created by Flywheel
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of `path` durable."""
+    """Sync `path`, so that its content is durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -218,17 +221,20 @@ def sync_file(path: Path) -> None:
 
 
 def half_made(path: Path) -> Path:
-    """A hidden name beside `path` for what is on its way there, or away: readers pass it by, and `leftovers.py` removes it."""
+    """Return a hidden name beside `path` for something that is being written to `path` or removed from there.
+
+    Readers ignore such names, and `leftovers.py` removes what a killed process leaves under one.
+    """
     return path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what was written there replaces `path` when the block ends well.
+    """Yield a temporary path beside `path`; the file written there replaces `path` when the block ends without error.
 
-    Where `path` is a link, the file that it leads to is replaced. Raises StorageError, naming the path, when the system
-    refuses, and for what is there and no file: a device such as /dev/null would be one afterwards. Nothing is left
-    behind on failure.
+    When `path` is a symbolic link, the file that it points to is replaced. Raises StorageError, naming the path, when
+    the system refuses, or when `path` exists and is not a file: replacing a device such as /dev/null would make it a
+    file. Nothing is left behind on failure.
     """
     try:
         if path.exists() and not path.is_file():
@@ -250,15 +256,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, durably. Raises StorageError."""
+    """Write `content` to `path`, atomically and durably. Raises StorageError when `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make the folder `path` appear at once with what `fill` wrote into the folder it is given.
+    """Create the folder `path` in one step, with what `fill` writes into the temporary folder that it is given.
 
-    An existing `path` is left as it is: versions are immutable. Raises StorageError.
+    An existing `path` is left as it is, because versions are immutable. Raises StorageError when the system refuses.
     """
     temporary = half_made(path)
     try:
@@ -285,7 +291,7 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's content. Raises StorageError when it cannot be read."""
+    """Return the SHA-256 of a file's content in hex. Raises StorageError when it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Removes what killed processes left half-made: they could not, and nothing else would."""
+"""Removes temporary files and folders that killed processes left behind."""
 
 import contextlib
 import re
@@ -11,26 +11,26 @@ from pathlib import Path
 from flywheel_core.lake.layout import Layout
 
 KEPT_SECONDS = 86_400
-"""How long something half-made is left alone after it was last written to: no run takes a day over one piece of work."""
+"""Seconds for which something temporary is kept after its last write: no run takes a day over one piece of work."""
 
 HALF_MADE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""What `replacing` and `publish_folder` write before it has its name."""
+"""The names that `half_made` gives."""
 SCRATCH = re.compile(r"[0-9a-f]{32}")
-"""The folders in `.scratch` where DuckDB spills and imports gather days."""
+"""The names of the folders in `.scratch` where DuckDB spills and imports gather days."""
 
 
 def remove_leftovers(layout: Layout) -> int:
-    """Remove files and folders that nobody will finish: half-made ones untouched for a day; gives how many went.
+    """Remove temporary files and folders that were not written to for a day; return how many were removed.
 
-    A folder is as young as the youngest thing in it. Costs one listing of each folder, whatever lies there; what cannot
-    be listed or removed stays and is not counted, since a run must not fail over it.
+    A folder counts as written when anything in it was. The cost is one listing of each folder where temporary names are
+    made, whatever it holds. What cannot be listed or removed stays and is not counted: a run must not fail over it.
     """
     before = time.time() - KEPT_SECONDS
     return sum(_remove(path) for path in _found(layout) if _last_written(path) < before)
 
 
 def _found(layout: Layout) -> Iterator[Path]:
-    """What has the name of something half-made, in every folder where such names are written."""
+    """Yield everything with a temporary name, from every folder where such names are made."""
     flat = (
         layout.raw,
         layout.rejected,
@@ -55,7 +55,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _last_written(path: Path) -> float:
-    """When `path` or anything in it was last written to, unix seconds; now, for what goes away meanwhile."""
+    """Return when `path` or anything in it was last written, in unix seconds; the current time if it cannot be looked at."""
     try:
         found = path.lstat()
         inside = path.rglob("*") if stat.S_ISDIR(found.st_mode) else ()

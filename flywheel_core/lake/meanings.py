@@ -1,6 +1,6 @@
-"""What every column of every table means, with unit and range: shown by Dagster, and listed in docs/data.md.
+"""The meaning of every column of every table, with unit and range, as shown by Dagster and in docs/data.md.
 
-A test holds this, the schemas and the document together.
+A test checks that this module, the schemas and the document agree.
 """
 
 from collections.abc import Mapping
@@ -166,4 +166,4 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     "quality_report": _QUALITY_REPORT,
     "training_dataset": _EXAMPLES,
 }
-"""Table -> column -> a sentence. `training_dataset`: the columns of `examples.parquet`."""
+"""Table -> column -> meaning. `training_dataset` stands for the columns of `examples.parquet`."""

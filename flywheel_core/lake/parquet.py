@@ -1,4 +1,4 @@
-"""Parquet files of the lake: the same rows give the same bytes, and a reader never sees half a file."""
+"""Writes the lake's Parquet files: the same rows give the same bytes, and a reader never sees a partly written file."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,37 +13,37 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import replacing
 
 ROW_GROUP = 65_536
-"""Rows of a row group of a derived table."""
+"""Rows per row group of a derived table."""
 
 _COUNTS_KEY = b"flywheel"
 _DICTIONARY_BYTES = 64 * 1024 * 1024
 
 
 class Writer:
-    """An open Parquet file. `rows` counts what was written to it."""
+    """An open Parquet file. `rows` counts the rows written to it."""
 
     def __init__(self, file: pq.ParquetWriter) -> None:
         self._file = file
         self.rows = 0
 
     def write(self, rows: pa.Table) -> None:
-        """Append `rows` as one row group, unless there are none."""
+        """Append `rows` as one row group; does nothing when there are none."""
         if rows.num_rows:
             self._file.write_table(rows.unify_dictionaries(), row_group_size=rows.num_rows)
             self.rows += rows.num_rows
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Put small facts about the rows into the file; `read_note` gives them back."""
+        """Store small facts about the rows in the file's metadata; `read_note` returns them."""
         text = json.dumps(values, ensure_ascii=False, sort_keys=True)
         self._file.add_key_value_metadata({_COUNTS_KEY: text.encode()})
 
 
 @contextmanager
 def parquet_file(path: Path, schema: pa.Schema, long: Sequence[str] = ()) -> Iterator[Writer]:
-    """A new Parquet file that replaces `path` when the block ends well.
+    """Yield the writer of a new Parquet file, which replaces `path` when the block ends without error.
 
-    Columns in `long` hold long texts that do not repeat: they are packed with the quicker Snappy, all others with
-    Zstandard. Raises StorageError.
+    long: columns of long texts that do not repeat; they are compressed with Snappy, which is faster, all others with
+    Zstandard. Raises StorageError when the file cannot be written.
     """
     short = [name for name in schema.names if name not in long]
     with (
@@ -67,12 +67,15 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write batches of any size as row groups of `ROW_GROUP` rows; gives the number of rows. Raises StorageError."""
+    """Write batches of any size as row groups of `ROW_GROUP` rows; return the number of rows.
+
+    Raises StorageError when the file cannot be written.
+    """
     waiting: list[pa.Table] = []
     count = 0
     with parquet_file(path, schema) as writer:
         for batch in batches:
-            # cast at once: names inside nested types differ between engines, and tables have to be alike to be joined
+            # cast first: names inside nested types differ between engines, and only equal schemas can be concatenated
             waiting.append(pa.Table.from_batches([batch]).cast(schema))
             count += batch.num_rows
             while count >= ROW_GROUP:
@@ -86,7 +89,7 @@ def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """What `Writer.note` put into a file; empty if nothing. Raises StorageError."""
+    """Return what `Writer.note` stored in a file; empty if nothing. Raises StorageError when it cannot be read."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowInvalid) as error:
