@@ -1,10 +1,10 @@
-"""Data points out of raw lines: canonical lines in one look, anything else as the wire's own decoder judges it.
+"""Reads data points from raw lines: canonical lines in one pass, all others with the collector's decoder.
 
-Every byte of an accepted line is looked at, also of what no table keeps. Three ways, the quick ones first:
+Every byte of an accepted line is checked, even in parts that no table keeps. Three ways are tried, the fastest first:
 
-1. canonical lines whose raw responses are chat completions: long texts stay unread JSON strings, in which nothing can be
-   nested, in a chunk that is known to be UTF-8 as a whole;
-2. canonical lines: all parts are decoded, down to a fixed depth;
+1. canonical lines whose raw responses are chat completions: long texts stay undecoded JSON strings, which cannot contain
+   nesting, in a chunk that is known to be UTF-8 as a whole;
+2. canonical lines: all parts are decoded, down to a fixed depth of nesting;
 3. everything else: `decode_point`, the decoder of the collector.
 """
 
@@ -22,27 +22,27 @@ from flywheel_core.wire_fields import question_code
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 NO_TIME = -1
-"""The time of a point without any where none is to be made up."""
+"""Timestamp that marks a point without any time where none may be assumed."""
 
 _QUICK_BYTES = 1024 * 1024
-"""Longer lines are left to `decode_point`, whose bound on the size of a point lies above this."""
+"""Longer lines, in bytes, are left to `decode_point`, whose limit on the size of a point is above this."""
 
 _QUICK_DEPTH = 9
-"""Nesting of free parts down to which the second way reads; the wire allows more."""
+"""Deepest nesting of free-form parts that the second way decodes; the wire allows more."""
 
 _QUOTE = ord('"')
 _TEXT_OR_NULL = frozenset(b'"n')
 _NOT_BLANK = frozenset(range(0x21, 0x7F)) - frozenset(b'"\\')
-"""First bytes of a JSON string that is surely not white space."""
+"""First bytes that show that a JSON string is not blank."""
 
 _ANY = msgspec.json.Decoder()
 
 
 class PointReader:
-    """Reads the lines of `chunk`, which is part of a raw file of `day`.
+    """Reads the lines of `chunk`, a part of a raw file of `day`.
 
-    answers: whether the text of answers is wanted; without, only whether there is any may be known. imported: whether the
-    file is one of `flywheel import`, which carried lines over that it could not place in a day.
+    answers: whether the text of answers is needed; if not, an answer only tells whether it is blank. imported: whether
+    `flywheel import` wrote the file, to which it also copies lines that it could not assign to a day.
     """
 
     def __init__(self, chunk: bytes, day: date, answers: bool = True, imported: bool = False) -> None:
@@ -53,11 +53,11 @@ class PointReader:
         self._imported = imported
 
     def read(self, line: bytes | memoryview) -> Any:
-        """The data point of one line: a DataPoint, or one like it without the parts that no table keeps.
+        """Return the data point of one line: a DataPoint, or a similar record without the parts that no table keeps.
 
-        Accepts exactly what `decode_point` accepts. A point without any time is taken as of the day's first second,
-        so that the same line gives the same row whenever it is read; in an imported file there is none, nor one of another
-        day. Raises PointError with one of `POINT_CODES`.
+        Accepts exactly what `decode_point` accepts. A point without any time gets the first second of the day, so that a
+        line gives the same row whenever it is read. In an imported file, a point without any time or of another day is
+        not acceptable. Raises PointError, with one of `POINT_CODES`, when the line is not an acceptable data point.
         """
         point = self._read(line)
         if self._imported:
@@ -73,10 +73,10 @@ class PointReader:
             point = _decoded(_CANONICAL, line)
             if point is not None and _finished(point, answers=True):
                 self._quickest = (
-                    False  # other bodies: those of the next lines are likely to have the same shape
+                    False  # not a chat completion: the next lines are likely to have the same shape
                 )
                 return point
-        # imported where it is needed: files of canonical lines never need it, and it takes long to load
+        # imported here because it is slow to load, and files of canonical lines never need it
         from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
         text = bytes(line).removeprefix(BYTE_ORDER_MARK)
@@ -85,7 +85,10 @@ class PointReader:
 
 
 def check_imported(timestamp: int, midnight: int) -> None:
-    """Raise PointError when a line of an imported file, whose day begins at `midnight`, is one that import rejected for its time."""
+    """Raise PointError when a timestamp is not within the day of an imported file, which begins at `midnight` (unix seconds).
+
+    Such a line is one that import rejected for its time.
+    """
     if not midnight <= timestamp < midnight + 86_400:
         raise PointError(
             "timestamp_invalid", "import found no time in it, or one that it moved out of 1970 to 2100"
@@ -93,7 +96,7 @@ def check_imported(timestamp: int, midnight: int) -> None:
 
 
 def free_part(value: Any) -> Any:
-    """What a free part such as `classification` holds, whichever way its point was read."""
+    """Return the value of a free-form part such as `classification`, whichever way its point was read."""
     return _ANY.decode(value) if isinstance(value, msgspec.Raw) else value
 
 
@@ -107,7 +110,7 @@ def _is_utf8(chunk: bytes) -> bool:
 
 
 def _decoded(decoder: Any, line: bytes | memoryview) -> Any:
-    """What the decoder makes of a line, None if it is not of its shape or its question is not acceptable."""
+    """Return the point that a decoder reads from a line; None when the shape or the question is not acceptable."""
     try:
         point = decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -116,9 +119,9 @@ def _decoded(decoder: Any, line: bytes | memoryview) -> Any:
 
 
 def _finished(point: Any, answers: bool) -> bool:
-    """Let go of what no table keeps, so that memory is used again at once; false: a rule is broken.
+    """Drop what no table keeps, so that its memory is reused at once; return False when a rule is broken.
 
-    The rules: a response is of the model that it stands under, and unread texts are strings or null.
+    The rules: a response names the model that is its key, and undecoded texts are strings or null.
     """
     point.messages = None
     for model, response in point.responses.items():
@@ -143,7 +146,10 @@ def _is_text(raw: msgspec.Raw) -> bool:
 
 
 def _stand_in(response: Any) -> bool:
-    """Put the least in place of an unread answer that tells an empty one from others; false: it is no string."""
+    """Replace an undecoded answer by one that tells whether it is blank, decoding it only when that is needed.
+
+    Return False when the answer is neither a string nor null.
+    """
     text = memoryview(response.answer)
     if text[0] == _QUOTE and text[1] in _NOT_BLANK:
         response.answer = "."
@@ -187,7 +193,10 @@ class _Completion(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 def _like(record: type[msgspec.Struct], **types: Any) -> Any:
-    """A record with the same fields in the same order, some of them of other types, which are null by default."""
+    """Return a struct type with the fields of `record` in the same order, some of them with other types.
+
+    A field of another type is null by default, unless it is required.
+    """
     hints = get_type_hints(record, include_extras=True)
     fields: list[Any] = []
     for field in msgspec.structs.fields(record):
@@ -202,7 +211,7 @@ def _like(record: type[msgspec.Struct], **types: Any) -> Any:
 
 
 def _decoder(free: Any, listing: Any, raw_response: Any, **response_types: Any) -> Any:
-    """A decoder for canonical lines whose free parts are of these types."""
+    """Return a decoder for canonical lines whose free-form parts have these types."""
     response = _like(Response, usage=free, raw_response=raw_response, **response_types)
     responses: Any = GenericAlias(dict, (str, response))
     return msgspec.json.Decoder(_like(DataPoint, responses=responses, classification=free, messages=listing))
@@ -210,7 +219,7 @@ def _decoder(free: Any, listing: Any, raw_response: Any, **response_types: Any) 
 
 def _canonical() -> Any:
     json: Any = _Scalar
-    in_list: Any = _Scalar  # lists right inside lists are rare, and leaving them out keeps the types few
+    in_list: Any = _Scalar  # lists directly inside lists are rare; leaving them out keeps the types few
     for _ in range(_QUICK_DEPTH):
         json, in_list = dict[str, json] | list[in_list] | _Scalar, dict[str, json] | _Scalar
     mapping: Any = dict[str, json] | None

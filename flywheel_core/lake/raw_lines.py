@@ -1,4 +1,4 @@
-"""Raw files cut into chunks of whole lines, plain or compressed, never a whole file in memory."""
+"""Cuts raw files, plain or compressed, into chunks of whole lines, without holding a whole file in memory."""
 
 import gzip
 import os
@@ -12,15 +12,15 @@ import msgspec
 from flywheel_core.errors import StorageError
 
 CHUNK_BYTES = 8 * 1024 * 1024
-"""Bytes of raw text that are taken apart at once. No data point is as long; a longer line is not held in memory."""
+"""Bytes of raw text that are read at once. Every data point is shorter; a longer line is not held in memory."""
 
 _BLOCK = 64 * 1024
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Bytes `start` up to `end` of a raw file; whole lines, but for the last of the file, which may lack its newline.
+    """Bytes `start` up to, not including, `end` of a raw file: whole lines; only the file's last may lack its newline.
 
-    oversized: it is one line longer than CHUNK_BYTES.
+    oversized: the chunk is one line that is longer than CHUNK_BYTES.
     """
 
     path: str
@@ -29,7 +29,7 @@ class Chunk(msgspec.Struct, frozen=True):
     oversized: bool = False
 
     def read(self) -> bytes:
-        """The chunk's bytes; of an oversized line only the first ones. Raises StorageError."""
+        """Return the chunk's bytes; of an oversized line only the first 64 KiB. Raises StorageError when reading fails."""
         size = min(self.end - self.start, _BLOCK) if self.oversized else self.end - self.start
         try:
             with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123 -- unbuffered, for one pread
@@ -39,9 +39,9 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """The unpacked bytes of a chunk of a compressed file, as for `Chunk`; offsets count unpacked bytes.
+    """A chunk of a compressed file, like `Chunk` but with the unpacked bytes; `start` counts unpacked bytes.
 
-    damage: why the file could not be read on after these bytes.
+    damage: why the file cannot be unpacked beyond these bytes, or None.
     """
 
     path: str
@@ -51,12 +51,15 @@ class Text(msgspec.Struct, frozen=True):
     damage: str | None = None
 
     def read(self) -> bytes:
-        """The chunk's bytes; of an oversized line only the first ones."""
+        """Return the chunk's bytes; of an oversized line only the first 64 KiB."""
         return self.data
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a raw file. Raises StorageError when it is missing or no file: to open a named pipe would wait for ever."""
+    """Return the size of a raw file in bytes.
+
+    Raises StorageError when it is missing or not a regular file: opening a named pipe would block forever.
+    """
     try:
         found = path.stat()
     except OSError as error:
@@ -70,7 +73,10 @@ def file_size(path: Path) -> int:
 
 
 def plain_chunks(path: Path, size: int | None = None) -> Iterator[Chunk]:
-    """The chunks of a plain file, up to `size` bytes of it (its present size unless given). Raises StorageError."""
+    """Yield the chunks of the first `size` bytes of a plain file (its current size unless given).
+
+    Raises StorageError when the file cannot be read.
+    """
     try:
         with path.open("rb", buffering=0) as file:
             handle = file.fileno()
@@ -85,7 +91,10 @@ def plain_chunks(path: Path, size: int | None = None) -> Iterator[Chunk]:
 
 
 def unpacked_chunks(path: Path) -> Iterator[Text]:
-    """The chunks of a gzip file. What can be unpacked of a damaged file is given before the damage is named."""
+    """Yield the chunks of a gzip file; of a damaged one, all that can be unpacked, then a chunk that names the damage.
+
+    Raises StorageError when the file cannot be read.
+    """
     pending = bytearray()
     start = 0
     skipping = False
@@ -124,9 +133,10 @@ def unpacked_chunks(path: Path) -> Iterator[Text]:
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a raw file, plain or packed, without their newlines, each with its offset in unpacked bytes.
+    """Yield the lines of a raw file, plain or compressed, without newlines, each with its offset in unpacked bytes.
 
-    For looking at points one by one: a line is held whole, however long. Raises StorageError when the file cannot be read on.
+    Meant for single data points: a line is held whole, however long. Raises StorageError when the file is missing, not a
+    regular file, or damaged.
     """
     offset = 0
     file_size(path)
@@ -140,7 +150,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _cut(handle: int, start: int, total: int) -> tuple[int, bool]:
-    """Where the chunk from `start` ends, and whether it is one oversized line."""
+    """Return where the chunk that begins at `start` ends, and whether it is one oversized line."""
     target = start + CHUNK_BYTES
     if target >= total:
         return total, False
@@ -164,7 +174,7 @@ def _cut(handle: int, start: int, total: int) -> tuple[int, bool]:
 
 
 def _read_at(handle: int, start: int, size: int) -> bytes:
-    """Up to `size` bytes from `start`; fewer only where the file ends."""
+    """Return `size` bytes from `start`; fewer only when the file ends before."""
     found = os.pread(handle, size, start)
     while len(found) < size:
         more = os.pread(handle, size - len(found), start + len(found))
@@ -175,7 +185,10 @@ def _read_at(handle: int, start: int, size: int) -> bytes:
 
 
 def _unpack(path: Path) -> Iterator[bytes]:
-    """The unpacked pieces of a gzip file of one or more members. Raises zlib.error where it is damaged."""
+    """Yield the unpacked pieces of a gzip file of one or more members.
+
+    Raises zlib.error when the file is damaged, StorageError when it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             unpacker = zlib.decompressobj(wbits=31)
@@ -183,7 +196,7 @@ def _unpack(path: Path) -> Iterator[bytes]:
             while block := file.read(_BLOCK):
                 while block:
                     if between_members and not (block := block.lstrip(b"\0")):
-                        break  # padding
+                        break  # zero padding between or after members
                     yield from _unpack_block(unpacker, block)
                     between_members = unpacker.eof
                     block = unpacker.unused_data
@@ -196,7 +209,7 @@ def _unpack(path: Path) -> Iterator[bytes]:
 
 
 def _unpack_block(unpacker: "zlib._Decompress", block: bytes) -> Iterator[bytes]:
-    """What a block unpacks to, in pieces of bounded size; before damage, all that comes before it."""
+    """Yield what a block unpacks to, in pieces of bounded size; in a damaged block, everything before the damage."""
     while block:
         before = unpacker.copy()
         try:

@@ -1,4 +1,4 @@
-"""All chunks of raw files in order, each id once: what ingest and `generate` both build on."""
+"""Reads all chunks of raw files in order, and each data point id once; ingest and `generate` build on it."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +15,15 @@ from flywheel_core.lake.raw_lines import file_size, plain_chunks, unpacked_chunk
 from flywheel_core.lake.workers import read_in_parallel
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+"""Called with the bytes done and the bytes in total."""
 
 PARALLEL_BYTES = 64 * 1024 * 1024
-"""Plain raw text from which on it pays to start workers."""
+"""Bytes of plain raw text from which starting worker processes pays off."""
 
 
 @dataclass
 class Tally:
-    """What was read so far. lines = accepted + duplicates + rejected; blank lines are beside."""
+    """Counts of what was read so far. lines = accepted + duplicates + rejected; blank lines are counted separately."""
 
     bytes_read: int = 0
     lines: int = 0
@@ -41,9 +41,9 @@ class Tally:
 def read_files(
     files: Sequence[Path], wanted: Wanted, tally: Tally, progress: Progress | None = None
 ) -> Iterator[Batch]:
-    """The batches of `files`, in order, without points whose id came before; counts into `tally`.
+    """Yield the batches of `files`, in order, without points whose id occurred before; count them in `tally`.
 
-    Raises StorageError when a file cannot be read, or when lines and rows do not add up.
+    Raises StorageError when a file cannot be read, or when the numbers of lines and rows do not add up.
     """
     sizes = {path: file_size(path) for path in files}
     plain = sum(size for path, size in sizes.items() if path.suffix != ".gz")
@@ -88,7 +88,7 @@ def _counted(kept: Batch, batch: Batch, tally: Tally) -> Batch:
 
 
 def _without_repeats(batch: Batch, seen: set[bytes]) -> Batch:
-    """The batch without points whose id is in `seen`, which learns the others. Ids are held as 16-byte digests."""
+    """Return the batch without points whose id is in `seen`, and add its other ids there, as 16-byte digests."""
     fresh = []
     for identity in batch.points.column("data_point_id").to_pylist():
         digest = hashlib.blake2b(identity.encode(), digest_size=16).digest()
@@ -98,7 +98,7 @@ def _without_repeats(batch: Batch, seen: set[bytes]) -> Batch:
         return batch
     keep = np.array(fresh)
     owners = batch.answers.column("owner").to_numpy()
-    places = np.cumsum(keep) - 1  # of each kept point among the kept ones
+    places = np.cumsum(keep) - 1  # the new row number of each kept point
     answers = batch.answers.set_column(0, ANSWERS.field("owner"), pa.array(places[owners]))
     return replace(
         batch, points=batch.points.filter(pa.array(keep)), answers=answers.filter(pa.array(keep[owners]))

@@ -1,4 +1,4 @@
-"""Columns and types of every table; docs/data.md says what they mean, and a test holds the two together."""
+"""The columns and types of every table; docs/data.md says what they mean, and a test checks that the two agree."""
 
 import pyarrow as pa
 
@@ -123,7 +123,7 @@ TABLES = {
 MERGED_OUTCOME = pa.struct(
     [*OUTCOME, ("times", pa.int64()), ("failures", pa.int64()), ("scored", pa.int64())]
 )
-"""`OUTCOME` over all repeats of a question: means, and how many responses they come from."""
+"""`OUTCOME` over all repeats of a question: means, and the numbers of responses that they come from."""
 
 EXAMPLES = pa.schema(
     [

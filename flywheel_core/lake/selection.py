@@ -1,7 +1,7 @@
-"""Which examples a dataset trains on, and how often the labelled ones stand in its files: caps on groups, balance between labels.
+"""Selects the examples that a dataset trains on: caps the share of a source or tenant, and balances labels.
 
-Only the training part is touched; validation and test stay as they came. Which examples go is drawn by a hash of seed
-and question, so it is the same in every build.
+Only the training split is changed; validation and test keep every example. Which examples are left out is drawn by a hash
+of seed and question, so it is the same in every build.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,8 +18,10 @@ GROUPS = ("source", "tenant")
 
 @dataclass(frozen=True)
 class Cap:
-    """One group whose share of a label's training examples was too large: had `examples`, kept `kept`. label: null for those
-    without one, of which scores are learned."""
+    """One source or tenant whose share of a label's training examples was too large: it had `examples` and keeps `kept`.
+
+    group: `source` or `tenant`; name: which one. label: None for examples without one, whose scores are learned from.
+    """
 
     group: str
     name: str
@@ -29,10 +31,10 @@ class Cap:
 
 
 def select_examples(connection: duckdb.DuckDBPyConnection, settings: Dataset) -> list[dict[str, Any]]:
-    """Make the table `selection` (example, copies, left_out); gives the caps that took effect, as mappings.
+    """Create the table `selection` (example, copies, left_out); return the caps that took effect, as mappings.
 
-    copies: how often an example stands in its file; left_out: unlabelled, group_cap, balance or null. Scores are learned of
-    the unlabelled too.
+    copies: how often an example is written to the file of its split; left_out: why it is in none, `unlabelled`,
+    `group_cap` or `balance`, or null. Scores are learned from the unlabelled examples, too.
     """
     connection.execute(f"create temp table selection as {sql('dataset_candidates')}", {"seed": settings.seed})
     caps = [cap for group in GROUPS for cap in _cap(connection, group, settings)]
@@ -44,8 +46,9 @@ def select_examples(connection: duckdb.DuckDBPyConnection, settings: Dataset) ->
 def largest_even_limit(counts: list[int], ungrouped: int, share: float) -> int:
     """The most examples that each group may keep so that none has more than `share` (0..1) of what is kept.
 
-    counts: examples per group; `ungrouped` examples belong to none and all stay. Where so few groups cannot keep
-    below the share, an equal part each is what they may have; a group by itself keeps all.
+    counts: examples per group, not empty; `ungrouped` examples belong to no group and all stay. When there are so few
+    groups that one must exceed the share, each may have an equal part (the ungrouped counting as a group); a single
+    group keeps all.
     """
     share = max(share, 1 / (len(counts) + (ungrouped > 0)))
     low, high = 0, max(counts)
@@ -74,7 +77,7 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -
     for label in sorted({row[0] for row in found}, key=lambda label: (label is None, label)):
         counts = {name: count for found_label, name, count in found if found_label == label}
         ungrouped = counts.pop(None, 0)
-        # what the operator imported came through no key: it is not a source that could flood
+        # the operator imported these points and no collector key let them in: not a source that could flood
         imported = counts.pop(SOURCE, 0) if group == "source" else 0
         if len(counts) + (ungrouped > 0) < 2:
             continue
@@ -101,7 +104,7 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -
 
 
 def _balance(connection: duckdb.DuckDBPyConnection, upwards: bool) -> None:
-    """Bring every label to the size of the smallest one, or of the largest by repeating examples."""
+    """Bring every label to the size of the smallest one or, with `upwards`, of the largest by repeating examples."""
     connection.execute(f"create temp table balanced as {sql('dataset_balance')}", {"upwards": upwards})
     connection.execute(
         """

@@ -1,4 +1,4 @@
-"""The daily tables: which there are, how one is built from the day's others, how they are read."""
+"""The daily tables: which there are, how one is built from others of its day, and how they are read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ SOURCES = {
 """Derived table -> the tables of the same day that it is built from."""
 
 DRIFT_DAYS = 7
-"""The days before a day that its labels are compared with."""
+"""Number of preceding days with which the labels of a day are compared."""
 
 _BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """One table's file of one day, as written; `sha256` is hex, of the whole file."""
+    """A table's file of one day, as written; `sha256` is that of the whole file, in hex."""
 
     name: str
     day: date
@@ -56,10 +56,10 @@ class TableFile:
 
 
 def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFile:
-    """Build one of the derived tables from the day's own tables, and replace its file.
+    """Build one derived table from other tables of the same day, and replace its file.
 
-    The same inputs and settings give the same bytes. Raises UsageError for another name, NoDataError when a table
-    that it is built from is missing, StorageError when a file cannot be read or written.
+    The same inputs and settings give the same bytes. Raises UsageError when `name` is not a derived table, NoDataError
+    when a table that it is built from is missing, StorageError when a file cannot be read or written.
     """
     if name not in SOURCES:
         raise UsageError(f"{name!r} is not a derived table", hint=f"derived are {', '.join(SOURCES)}")
@@ -89,16 +89,17 @@ def _build(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day
 
 
 def table_file(name: str, day: date, path: Path) -> TableFile:
-    """The record of a table's file as it lies on disk. Raises StorageError."""
+    """Return the record of a table's file on disk. Raises StorageError when it cannot be read."""
     return TableFile(name, day, path, row_count(path, day), sha256_of(path))
 
 
 def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) -> "pl.DataFrame":
-    """A table's rows of `days` (all days that have a file unless given), in order of day; days without file are left out.
+    """Return a table's rows of `days` (unless given, all days that have a file), in order of day.
 
-    Raises UsageError for a name that is no daily table, StorageError that names a file that cannot be read.
+    Days without a file are left out. Raises UsageError when `name` is not a daily table, StorageError, naming the file,
+    when one cannot be read.
     """
-    import polars as pl  # takes long to load, and nothing else here needs it
+    import polars as pl  # slow to load, and building tables does not need it
 
     if name not in TABLES:
         raise UsageError(f"{name!r} is not a daily table", hint=f"there are {', '.join(TABLES)}")
@@ -119,9 +120,9 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
 def query_table(
     layout: Layout, name: str, days: Sequence[date], query: "Callable[[pl.LazyFrame], pl.LazyFrame]"
 ) -> "pl.DataFrame":
-    """What `query` makes of a table's rows of `days`, read as far as it needs them.
+    """Return the result of `query` over a table's rows of `days`; only what it needs is read.
 
-    Raises StorageError that names a file that is missing or damaged.
+    Raises StorageError, naming the file, when one is missing or damaged.
     """
     import polars as pl  # as above
 
@@ -134,13 +135,13 @@ def query_table(
     except (OSError, pl.exceptions.PolarsError) as error:
         if len(days) == 1:
             raise _unreadable(paths[0], days[0], error) from error
-        for day in days:  # which one it is
+        for day in days:  # find the file that is damaged
             query_table(layout, name, [day], query)
         raise
 
 
 def check_table(path: Path, name: str, day: date) -> None:
-    """Raise StorageError when a table's file of a day is missing, damaged, or of a version with other columns."""
+    """Raise StorageError when a table's file is missing or damaged, or lacks columns because another version wrote it."""
     found = _footer(path, day).schema
     present = {found.column(place).path.replace(".list.element", "") for place in range(len(found))}
     lacking = [column for column in _leaves(TABLES[name]) if column not in present]
@@ -152,7 +153,7 @@ def check_table(path: Path, name: str, day: date) -> None:
 
 
 def row_count(path: Path, day: date) -> int:
-    """Rows of a table's file of a day, by its footer. Raises StorageError when it is missing or damaged."""
+    """Return the number of rows in a table's file, from its footer. Raises StorageError when it is missing or damaged."""
     count: int = _footer(path, day).num_rows
     return count
 
@@ -165,7 +166,7 @@ def _footer(path: Path, day: date) -> pq.FileMetaData:
 
 
 def _leaves(fields: Iterable[pa.Field], within: str = "") -> Iterator[str]:
-    """The names of all columns that hold values; of a list of structs, `list.field` for each field."""
+    """Yield the names of all columns that hold values; for a list of structs, `list.field` for each field."""
     for field in fields:
         kind = field.type.value_type if pa.types.is_list(field.type) else field.type
         if pa.types.is_struct(kind):
@@ -175,7 +176,7 @@ def _leaves(fields: Iterable[pa.Field], within: str = "") -> Iterator[str]:
 
 
 def _unreadable(path: Path, day: date, error: Exception) -> StorageError:
-    """What to raise when a table's file of a day cannot be read."""
+    """Return the error for a table's file of a day that cannot be read."""
     says = error.strerror or error if isinstance(error, OSError) else error
     return StorageError(
         f"cannot read the table {path}: {says}",

@@ -1,4 +1,4 @@
-"""DuckDB over the tables and datasets where they lie."""
+"""Opens a DuckDB that can only read the tables and datasets on disk, and writes its views to a file."""
 
 import re
 import tempfile
@@ -24,16 +24,16 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view over every table and dataset, for questions; the caller closes it.
+    """Open an in-memory DuckDB with a view of every table and dataset, for queries; the caller closes it.
 
-    Views: the daily tables by their names; `dataset_examples`, the examples of all versions with a column `version`;
-    `training_dataset`, those of the latest version. What has no file yet is an empty view with the right columns.
-    `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no setting
-    changed.
+    Views: the daily tables under their names; `dataset_examples`, the examples of all versions with a column `version`;
+    `training_dataset`, those of the latest version. A table without any file is an empty view with the right columns.
+    The tables `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no DuckDB
+    setting can be changed.
     """
     connection = open_engine(config, str(Path(tempfile.gettempdir()) / f"flywheel-sql-{uuid.uuid4().hex}"))
     connection.execute(_statements(layout))
-    root = f"{layout.root.resolve()}/"  # DuckDB holds patterns as well as files against the allowed folders
+    root = f"{layout.root.resolve()}/"  # DuckDB checks patterns as well as files against the allowed folders
     connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
@@ -41,11 +41,12 @@ def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
 
 
 def check_only_reads(query: str) -> None:
-    """Raises UsageError for a query that may write files: DuckDB lets an allowed folder be read and written alike.
+    """Raise UsageError when a query may write files: DuckDB allows both reading and writing in an allowed folder.
 
-    Known by words of its own, since such a statement may stand inside of another, for instance behind `explain analyze`.
+    Such a query is recognised by its keywords, because a writing statement may be inside another one, for instance after
+    `explain analyze`.
     """
-    text = _NOT_ASCII.sub(" ", query)  # DuckDB takes spaces of every script; tokens are placed by bytes
+    text = _NOT_ASCII.sub(" ", query)  # DuckDB accepts any Unicode space, and its token positions count bytes
     starts = [start for start, _ in duckdb.tokenize(text)]
     words = (text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=False))
     for word in words:
@@ -58,7 +59,10 @@ def check_only_reads(query: str) -> None:
 
 
 def write_views_file(layout: Layout) -> Path:
-    """Write the views as `views.sql` in the data folder, for any DuckDB client: `.read views.sql`. Raises StorageError."""
+    """Write the views to `views.sql` in the data folder, for any DuckDB client: `.read views.sql`.
+
+    Raises StorageError when the file cannot be written.
+    """
     path = layout.root / VIEWS_FILE
     write_atomically(path, _statements(layout).encode())
     return path
@@ -106,7 +110,7 @@ def _view(
 
 
 def _type(kind: pa.DataType) -> str:
-    """The SQL type of an Arrow type."""
+    """Return the SQL type of an Arrow type."""
     if pa.types.is_list(kind):
         return f"{_type(kind.value_type)}[]"
     if pa.types.is_struct(kind):

@@ -1,8 +1,8 @@
-"""A process that reads chunks beside its parent: `python -m flywheel_core.lake.worker`.
+"""A worker process that reads chunks for its parent: `python -m flywheel_core.lake.worker`.
 
-It takes tasks on its standard input and answers on its standard output; a frame is its length in four bytes, then its
-content. Tables, which are too large for a pipe, go to a slot, a file that both have open: so the worker never waits for its
-parent while it has a task. It ends when its input does.
+It reads tasks from standard input and writes replies to standard output; a frame is the length of its content in four
+bytes, big-endian, then the content. Tables are too large for a pipe: they go to a slot, a file that both processes have
+open, so that the worker never waits for its parent while it has a task. It ends when its input ends.
 """
 
 import os
@@ -20,7 +20,7 @@ _BUFFER_BYTES = 1024 * 1024
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One chunk to be read. slot: the open file that its tables are written to."""
+    """One chunk to read. slot: the descriptor of the open file to which its tables are written."""
 
     chunk: Chunk
     wanted: Wanted
@@ -28,7 +28,10 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came of a task. Without error the batch's three tables are the first `size` bytes of the slot."""
+    """The result of a task. Without error, the batch's three tables are the first `size` bytes of the slot.
+
+    The first reply of a worker is empty and says only that it has started.
+    """
 
     path: str = ""
     lines: int = 0
@@ -44,7 +47,7 @@ ENCODER = msgspec.msgpack.Encoder()
 
 
 def main() -> None:
-    """Say that this process is there, then answer tasks until the input ends."""
+    """Report that this process has started, then answer tasks until the input ends."""
     tasks, replies = sys.stdin.buffer, sys.stdout.buffer
     send(replies, ENCODER.encode(Reply()))
     while (frame := receive(tasks)) is not None:
@@ -72,20 +75,23 @@ def _write_tables(slot: int, batch: Batch) -> int:
 
 
 def read_tables(slot: int, size: int) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """A batch's points, answers and rejects from the first `size` bytes of a slot. Raises OSError."""
+    """Return a batch's points, answers and rejects from the first `size` bytes of a slot.
+
+    Raises OSError when the slot cannot be read.
+    """
     content = pa.BufferReader(os.pread(slot, size, 0))
     points, answers, rejects = (pa.ipc.open_stream(content).read_all() for _ in range(3))
     return points, answers, rejects
 
 
 def send(pipe: IO[bytes], content: bytes) -> None:
-    """Write one frame. Raises BrokenPipeError when nobody reads."""
+    """Write one frame. Raises BrokenPipeError when the reader has ended."""
     pipe.write(len(content).to_bytes(4, "big") + content)
     pipe.flush()
 
 
 def receive(pipe: Any) -> bytes | None:
-    """The next frame, None where the pipe ends."""
+    """Return the content of the next frame, or None when the pipe has ended."""
     head = _exactly(pipe, 4)
     return None if head is None else _exactly(pipe, int.from_bytes(head, "big"))
 

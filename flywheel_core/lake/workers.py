@@ -1,7 +1,7 @@
-"""Chunks read by several processes, this one and its workers, given back in order.
+"""Reads chunks in several processes, this one and its workers, and returns the batches in order.
 
-This process reads in the thread that also uses the batches: beside a second thread, every answer of a worker would wait
-until that thread lets go of the interpreter.
+This process reads in the same thread that uses the batches: with a second thread, every worker's reply would wait until
+that thread releases the interpreter.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from flywheel_core.lake.raw_lines import Chunk
 from flywheel_core.lake.worker import ENCODER, REPLIES, Task, read_tables, receive, send
 
 MOST_WORKERS = 3
-"""More would wait for this process, which uses what they read."""
+"""More workers would wait for this process, which uses what they read."""
 
 _AHEAD = 3
-"""Tasks that a worker has at once: it goes on while this process is busy with what was read."""
+"""Tasks that a worker has at once, so that it goes on while this process is busy with what was read."""
 
 _ALLOCATOR = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -32,11 +32,14 @@ _ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "536870912",
     "MALLOC_TOP_PAD_": "16777216",
 }
-"""A worker keeps the memory of one chunk for the next; to give it back and fetch it again costs a fifth of the time."""
+"""Environment that makes a worker keep the memory of one chunk for the next.
+
+Releasing and fetching it again would take a fifth of the time.
+"""
 
 
 def read_in_parallel(chunks: Iterable[Chunk], wanted: Wanted) -> Iterator[Batch]:
-    """The batches of `chunks`, in their order, at most a few of them in memory.
+    """Yield the batches of `chunks`, in their order, with only a few of them in memory.
 
     Raises StorageError when a file cannot be read or a worker dies. No process is left when the iteration ends.
     """
@@ -69,7 +72,7 @@ def read_in_parallel(chunks: Iterable[Chunk], wanted: Wanted) -> Iterator[Batch]
 
 
 def _worker_count() -> int:
-    """As many as there are processors beside the one of this process."""
+    """Return the number of workers: one per processor but this process's own, at most `MOST_WORKERS`."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, processors - 1)
 
@@ -77,7 +80,7 @@ def _worker_count() -> int:
 class _Worker:
     """A worker as its parent sees it.
 
-    slots: open files for its answers, one a task. tasks: what it was asked and has not answered, with their numbers.
+    slots: descriptors of the open files that no task uses. tasks: what it has not answered yet, with the number of each.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", slots: list[int]) -> None:
@@ -89,26 +92,29 @@ class _Worker:
 
     @property
     def answers_at(self) -> int:
-        """The open file to wait at for its next answer."""
+        """The file descriptor to wait on for its next reply."""
         return self._answers.fileno()
 
     def has_answered(self) -> bool:
-        """Whether an answer is due, and there."""
+        """Return whether a reply is expected, and can be read."""
         return bool((self.tasks or not self._is_there) and wait([self.answers_at], timeout=0))
 
     def has_room(self) -> bool:
-        """Whether it can be asked: it takes a while to start, and has so many slots."""
+        """Return whether it can take a task: it has started, and has a free slot."""
         return self._is_there and bool(self._slots)
 
     def ask(self, number: int, chunk: Chunk, wanted: Wanted) -> None:
         """Give it a chunk to read."""
         task = Task(chunk, wanted, self._slots.pop())
         self.tasks.append((number, task))
-        with contextlib.suppress(BrokenPipeError):  # it has died, which `answer` reports
+        with contextlib.suppress(BrokenPipeError):  # it has died; `answer` reports that
             send(self._questions, ENCODER.encode(task))
 
     def answer(self) -> dict[int, Batch]:
-        """The batch of its oldest task by number; none for its first answer, that it is there. Raises StorageError."""
+        """Return the batch of its oldest task, by the task's number; nothing for its first reply, that it has started.
+
+        Raises StorageError when the worker has died or could not read the chunk.
+        """
         content = receive(self._answers)
         if content is None:
             reads = self.tasks[0][1].chunk.path if self.tasks else "raw files"
@@ -130,7 +136,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _worker() -> Iterator[_Worker]:
-    """A worker that is starting; it is ended with the `with` block."""
+    """Start a worker, and kill it when the block ends."""
     with contextlib.ExitStack() as stack:
         slots = [stack.enter_context(tempfile.TemporaryFile()).fileno() for _ in range(_AHEAD)]
         process = stack.enter_context(
@@ -141,7 +147,7 @@ def _worker() -> Iterator[_Worker]:
                 bufsize=0,
                 pass_fds=slots,
                 env=environment_with({**_ALLOCATOR, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
-                start_new_session=True,  # Ctrl-C is for the parent, which ends its worker
+                start_new_session=True,  # Ctrl-C reaches only the parent, which ends its worker
             )
         )
         stack.callback(process.kill)
