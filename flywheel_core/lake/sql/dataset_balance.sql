@@ -1,6 +1,6 @@
--- How often each training example has to stand in its file for all labels to be as frequent.
+-- How often each training example is written to its file, so that all labels are equally frequent.
 -- reads   selection
--- upwards: to the size of the largest label, else of the smallest.
+-- $upwards: bring labels to the size of the largest one; otherwise to that of the smallest.
 with drawn as (
     select
         example,

@@ -1,4 +1,4 @@
--- What selection works on: every example's label and groups, and a shuffled place that depends on seed and question alone.
+-- What examples are selected from: the label and groups of each, and a random order that depends only on seed and question.
 -- reads   window_examples, members, labels
 select
     m.example,

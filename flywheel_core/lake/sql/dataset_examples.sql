@@ -1,5 +1,5 @@
--- The examples of a dataset from number $first up to $last, in order of their first points: a part at a time, as lists cannot
--- be gathered beyond memory. Outcomes are sorted as structs, which is by model.
+-- The examples $first to $last of a dataset, in order of their first data points. Only a part at a time, because the lists
+-- gathered for it must fit into memory. Outcomes are sorted as structs, that is by their first field, the model.
 -- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out), settings
 with points as (
     select

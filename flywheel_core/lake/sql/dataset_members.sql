@@ -1,6 +1,6 @@
--- Which data points of the window make up which example: a point counts once, repeats of a question go together.
+-- Which data points of the window belong to which example: a data point counts once, repeats of a question are merged.
 -- reads   window_examples (the training_examples of all days of the window)
--- gives   one row a data point that counts: example (0, 1, ... in order of the questions' first points), repeat (1 is
+-- gives   one row per data point that counts: example (0, 1, ... in order of the questions' first points), repeat (1 for
 --         the first point), day, point, data_point_id, received_at; in order of example
 with arrivals as (
     select

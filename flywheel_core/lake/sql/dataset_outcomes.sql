@@ -1,10 +1,12 @@
--- What each model did on an example, over all its repeats: means of scores, costs and latencies that are there.
+-- What each model did on an example, over all its repeats: means of the scores, costs and latencies that are not null.
 -- reads   window_examples, members
--- gives   one row an example and model, in this order: score, failed (all its responses failed), cost, latency_ms, asked (probability with
---         which it was asked, harmonic mean, so that its inverse is the mean number of questions that one stands for; 1 where
---         nobody said, at least 0.01), times (responses), failures, scored (responses with a score)
--- Means are sums of exact decimals, so that the order of rows does not show, rounded so that a mean of 0.7, 0.8 and 0.9 is
--- 0.8 and not a little less; equal values stay what they are.
+-- gives   one row per example and model, sorted by them: score, failed (all its responses failed), cost, latency_ms, asked,
+--         times (responses), failures, scored (responses with a score)
+-- asked is the probability with which the model was asked: the harmonic mean, so that its inverse is the mean number of
+-- questions that a response stands for. A missing probability counts as 1, one below 0.01 as 0.01.
+-- Means are computed from sums of exact decimals, so that the order of rows does not change them, and are rounded, so that
+-- the mean of 0.7, 0.8 and 0.9 is 0.8 and not slightly less. The mean of equal values is that value, unrounded.
+-- Costs and latencies above 1e12 count as 1e12.
 with flat as (
     select
         day,

@@ -1,6 +1,6 @@
--- One row a label: every category of the configuration, and every label that an example has.
+-- One row per label: every category of the configuration, and every label that an example has.
 -- reads   training_examples, models, the_day
--- Means are sums of exact decimals, so that the order of rows does not show in the last digit.
+-- Means are computed from sums of exact decimals, so that the order of rows does not change the last digit.
 with names as (
     select category as label
     from models

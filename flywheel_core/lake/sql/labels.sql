@@ -1,16 +1,17 @@
--- The label rules, the same for a day's examples and for a dataset's merged ones.
+-- The label rules, for the examples of a day and for the merged examples of a dataset alike.
 --
 -- reads   outcomes (example, model, score, failed, cost, latency_ms), models, settings
--- gives   one row for every example that has an outcome, in order of example:
+-- gives   one row per example that has an outcome, in order of example:
 --         example, rule, label, best_model, score, margin, n_models, n_scored, n_failed, n_tied
 --
--- Rules, the first that holds:
+-- Rules; the first that applies decides:
 --   too_few_scores     fewer than two models have a score            no label
 --   below_min_score    the best score is below min_score             no label
 --   unknown_model      the best model has no category                no label
---   single_best        no other score is within tie_tolerance        label
+--   single_best        no other model is tied with the best          label
 --   tie_cheaper, tie_faster, tie_declared
---                      what set the best apart from the next of those within tie_tolerance    label
+--                      the preference that put the best before the next of the tied models    label
+-- Tied are the models whose score is within tie_tolerance of the highest and not below min_score, or equal to the highest.
 with counted as (
     select
         example,

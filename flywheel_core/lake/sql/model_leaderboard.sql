@@ -1,8 +1,9 @@
--- One row a model that has a response or a score on the day, the best first.
+-- One row per model that has a response or a score on the day, the best first.
 -- reads   responses, training_examples, models, the_day
--- Where models were asked by chance, an answer stands for as many questions as its probability says (at least 0.01 is believed):
--- a model that the router gives what it is good at would else lead in mean score.
+-- A response of a model that was asked with probability `asked` stands for 1 / asked questions in the mean score (`asked`
+-- counts as at least 0.01). Otherwise a model that the router asks only what it is good at would lead.
 -- Percentiles are by rank: the smallest latency that at least 50 % or 95 % of the day's answers do not exceed.
+-- Costs above 1e12 count as 1e12.
 with known as (
     select
         *,

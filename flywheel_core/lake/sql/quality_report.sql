@@ -1,4 +1,4 @@
--- Long form: one row a figure, (section, metric, key, value). `key` is empty for figures that stand alone.
+-- The quality report in long form: one row per figure (section, metric, key, value). `key` is empty for single figures.
 -- reads   responses, rejects, training_examples, label_distribution, model_leaderboard, ingest_counts, models,
 --         settings, the_day
 with labelled as (

@@ -1,4 +1,4 @@
--- One row: what the configuration says about labels, weights and spend. A tie preference that is not set is null.
+-- One row with the settings for labels, weights and costs. A tie preference that is not set is null.
 create table settings as
 select
     cast($min_score as double) as min_score,

@@ -1,6 +1,6 @@
--- One row a data point, labelled or not.
+-- One row per data point, labelled or not.
 -- reads   responses, labels (labels.sql over this day's responses)
--- Outcomes are sorted as structs, which is by their first field, the model.
+-- Outcomes are sorted as structs, that is by their first field, the model.
 with points as (
     select *
     from responses
