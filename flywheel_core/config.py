@@ -221,7 +221,7 @@ class Config(Section):
     def require(self, path: str) -> Any:
         """Return the value at a dotted path such as `data_collection.training.evaluate_endpoint`.
 
-        Raises ConfigIncompleteError, naming the field, when it is null or when `models` has no model of that name.
+        Raises ConfigIncompleteError, naming the field, when its value is null or when `models` has no model of that name.
         """
         value: Any = self
         rest = path
@@ -243,7 +243,7 @@ class Config(Section):
         return value
 
     def require_all(self, paths: Iterable[str]) -> None:
-        """Raise ConfigIncompleteError when fields are not set, naming all of them so that they can be set at once."""
+        """Raise ConfigIncompleteError when any of these fields is not set, naming every one that is missing."""
         open_ones = [path for path in dict.fromkeys(paths) if self._is_open(path)]
         if open_ones:
             raise ConfigIncompleteError(

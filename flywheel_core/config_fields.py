@@ -32,7 +32,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Kind:
-    """Describes the accepted values in words, where the Python type says too little."""
+    """A description of the accepted values, for fields whose Python type says too little."""
 
     name: str
 

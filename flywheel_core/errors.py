@@ -65,7 +65,7 @@ REQUEST_CODES = {
     "upstream_timeout": (504, "no model gave an answer in time"),
     "internal_error": (500, "the server failed; the log has the details"),
 }
-"""Why a request is refused: code -> (HTTP status, meaning). The codes are metric labels and in the response body."""
+"""Why a request is refused: code -> (HTTP status, meaning). The codes label the metric and are in the response body."""
 
 SKIP_CODES = {
     "disabled": "data_collection.enabled is false",
@@ -90,8 +90,8 @@ SKIP_CODES = {
 class FlywheelError(Exception):
     """Base class of every error that Flywheel raises deliberately.
 
-    code: a stable name in snake_case. message: what is wrong, and where. hint: what to do, or None. exit_status: that
-    of the command which the error ends.
+    code: a stable name in snake_case. message: what is wrong, and where. hint: what to do, or None. exit_status: the
+    exit status of a command that fails with this error.
     """
 
     code = "flywheel_error"
@@ -129,7 +129,7 @@ class UsageError(FlywheelError):
 
 
 class PointError(FlywheelError):
-    """A data point is not acceptable. `code` is one of `POINT_CODES`; import also uses the codes of ingest."""
+    """A data point is not acceptable. `code` is one of `POINT_CODES`, or of the `REJECT_CODES` of ingest."""
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(message or POINT_CODES[code], code=code)

@@ -1,4 +1,4 @@
-"""Logs a lasting problem when it begins and when it ends, not every time that it is met."""
+"""Logs a lasting problem when it begins and when it ends, not every time it occurs."""
 
 import logging
 from typing import Any
@@ -20,7 +20,7 @@ class Trouble:
     def gone(self, message: str, *args: object, extra: dict[str, Any] | None = None) -> None:
         """Record that the problem is absent; log it if the problem was present.
 
-        The level is warning, so that a log without informational lines shows the end beside the beginning.
+        The level is warning, so that a log that leaves out information shows the end as well as the beginning.
         """
         if self._lasts:
             self._log.warning(message, *args, extra=extra)

@@ -22,8 +22,8 @@ def decode_point(
     """Return the data point in one JSON text, checked and in canonical form.
 
     `now` is the timestamp, in unix seconds, of a point that has neither a timestamp nor a time of receipt; the current
-    time unless given. Raises PointError, with one of `POINT_CODES`, when the text is not an acceptable data point, among
-    them `point_too_large` when it has more than `max_bytes` bytes.
+    time unless given. Raises PointError, with one of `POINT_CODES`, when the text is not an acceptable data point;
+    the code is `point_too_large` when it has more than `max_bytes` bytes.
     """
     if len(raw) > max_bytes:
         raise PointError(

@@ -1,7 +1,7 @@
 """Decodes a batch, `{"data_points": [...]}`, into accepted and rejected data points, each judged on its own.
 
 When all points can take the fast path, the batch is decoded in one pass. Otherwise the text is cut at the commas of
-the list without decoding it, so that a bad point (NaN, invalid UTF-8, endless nesting) cannot spoil its neighbours.
+the list without decoding it, so that a bad point (NaN, invalid UTF-8, unbounded nesting) cannot spoil its neighbours.
 A large batch is always cut first and decoded in parts, because decoded points may take four times the memory of
 their text.
 """
@@ -21,7 +21,7 @@ PART_BYTES = MAX_POINT_BYTES
 """Bytes of a batch's text that are decoded at once; a larger data point is not decoded at all."""
 
 MAX_ENVELOPE_BYTES = 64 * 1024
-"""Largest envelope, that is the text of a batch without its data points, in bytes."""
+"""Largest envelope (the text of a batch without its data points), in bytes."""
 
 MAX_MESSAGE_CHARS = 500
 
@@ -43,7 +43,7 @@ _SEEN = slice(0, 0)
 class Rejected:
     """A data point that is not acceptable: its index in the batch (from 0), the reason, and its original text.
 
-    The text may be a view, which keeps that of the whole batch in memory: a copy of a large point would add to it.
+    The text may be a view, which keeps the whole batch in memory; a copy of a large point would take memory on top.
     """
 
     index: int
@@ -55,7 +55,7 @@ class Rejected:
 class Batch(NamedTuple):
     """The accepted and rejected points of a batch or of a part of one.
 
-    Accepted points are only for encoding, by `encode_point` for instance: see `decode_batch_shortly`.
+    Accepted points may only be encoded, for example by `encode_point`: see `decode_batch_shortly`.
     """
 
     points: list[DataPoint]
@@ -90,7 +90,7 @@ def decode_parts(body: bytes, max_points: int) -> Iterator[Batch]:
 def split_batch(body: bytes, max_points: int) -> list[memoryview]:
     """Return the text of every data point of a batch, in order; a text need not be valid JSON.
 
-    Raises RequestError when `decode_parts` does.
+    Raises RequestError in the same cases as `decode_parts`.
     """
     first = last = -1
     pieces: list[memoryview] = []
@@ -193,7 +193,7 @@ def _stripped(body: bytes, start: int, end: int) -> memoryview:
 def _check_envelope(text: bytes, *, found: bool) -> None:
     """Raise RequestError unless `text`, a batch without its points, is a JSON object with one list of data points.
 
-    found: whether the list is in the text; if it is not, the value under its name must be null.
+    found: whether the batch has that list; if not, the value under its name must be null.
     """
     try:
         envelope: Any = json.loads(text)

@@ -31,7 +31,7 @@ from flywheel_core.wire_values import (
 MAX_QUESTION_BYTES = 64 * 1024
 MAX_ERROR_CHARS = 2_000
 NANOSECOND_LATENCY = 10_000_000
-"""A `latency` of at least this is a Go duration in nanoseconds: in milliseconds it would be 2.8 hours.
+"""A `latency` of at least this is a Go duration in nanoseconds: as milliseconds it would be 2.8 hours.
 
 A `latency_ms` is always in milliseconds.
 """
@@ -43,7 +43,7 @@ NO_TIME_SECONDS = -62_135_596_800
 _NAMED_BYTES = 1024 * 1024
 """Largest text, in bytes, in which the field that holds a non-finite number is looked for.
 
-That takes Python's own JSON decoder, whose result needs ten times the memory of the text.
+The search needs Python's own JSON decoder, whose result takes ten times the memory of the text.
 """
 
 _ANY = msgspec.json.Decoder()
@@ -109,7 +109,7 @@ def question_code(question: str) -> str | None:
 def error_text(value: Any) -> str | None:
     """Return an error value as text of at most `MAX_ERROR_CHARS`, or None for null.
 
-    Any other value means that the call failed, even {}: Go serialises most errors so.
+    Any other value means that the call failed, even {}: that is how Go serialises most errors.
     """
     if value is None:
         return None

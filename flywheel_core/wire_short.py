@@ -1,7 +1,7 @@
 """The fast path from JSON text to data points: one decoding pass in C for text in a known shape.
 
 Three shapes are known: the canonical one, the canonical one without an id, and the reference gateway's (Go names).
-Text in any other shape, or that breaks a rule which types cannot express, is left to `flywheel_core/wire_fields.py`.
+Text in any other shape, or that breaks a rule that types cannot express, is left to `flywheel_core/wire_fields.py`.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from flywheel_core.wire_fields import error_text, go_latency, question_code
 from flywheel_core.wire_values import MAX_DEPTH, is_deeper
 
 _RAW_DEPTH = MAX_DEPTH - 3
-"""Deepest nesting of undecoded JSON text: in a response, its outermost object is the data point's fourth level."""
+"""Deepest nesting of undecoded JSON text: inside a response, its outermost object is at the point's fourth level."""
 
 _FEW = 16
 """With more texts than this, numpy counts brackets faster than a loop."""
@@ -100,7 +100,7 @@ _MANY_LARGE: tuple[msgspec.json.Decoder[Any], ...] = (msgspec.json.Decoder(_Enve
 
 
 def decode_one_shortly(raw: bytes) -> DataPoint | None:
-    """Return the data point of a text in a known shape that keeps every rule; None means: use `decode_fields`."""
+    """Return the data point of a text in a known shape that breaks no rule; None means: use `decode_fields`."""
     if not _is_utf8(raw):
         return None
     for decoder in _ONE:
@@ -116,7 +116,7 @@ def decode_one_shortly(raw: bytes) -> DataPoint | None:
 def decode_batch_shortly(body: bytes) -> list[DataPoint] | None:
     """Return the points of `{"data_points": [...]}` if all can take the fast path; None means: judge each on its own.
 
-    The points are only for encoding, by `encode_point` for instance: an answer may still be undecoded JSON text.
+    The points may only be encoded, for example by `encode_point`: an answer may still be undecoded JSON text.
     """
     if not _is_utf8(body):
         return None
@@ -141,7 +141,7 @@ def cut_batch_shortly(body: bytes) -> list[memoryview] | None:
     None means: use `split_batch`.
     """
     try:
-        _OBJECTS.decode(body)  # only objects: a text with few braces then has few points
+        _OBJECTS.decode(body)  # accepts only objects, so few braces mean few points
         return [memoryview(text) for text in _TEXTS.decode(body).data_points]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None

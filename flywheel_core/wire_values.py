@@ -81,7 +81,7 @@ def number(value: Any, where: str, code: str) -> float | None:
 
 
 def few_models(value: dict[str, Any], name: str, code: str) -> dict[str, Any]:
-    """Return `value`, an object with models as keys, unless it has more than `MAX_MODELS` of them."""
+    """Return `value`, an object keyed by model. Raises PointError when it has more than `MAX_MODELS` models."""
     if len(value) > MAX_MODELS:
         raise PointError(code, f"{name} has {len(value)} models; at most {MAX_MODELS} are taken")
     return value
@@ -98,7 +98,7 @@ def share(value: Any, where: str) -> float | None:
 def shares(value: Any, name: str, meaning: str) -> dict[str, float] | None:
     """Return `value` as a mapping from model to share (0..1), or None for null.
 
-    `meaning` says in an error what the share of a model is.
+    meaning: what the share of a model is, for error messages.
     """
     if value is None:
         return None
@@ -134,7 +134,7 @@ def texts(value: Any, name: str) -> dict[str, str] | None:
 
 
 def raw_json(value: Any, kind: type, where: str, code: str = "field_invalid") -> msgspec.Raw:
-    """Return `value` as JSON text when it is of type `kind` or null, and has only finite numbers."""
+    """Return `value` as JSON text; it must be null or of type `kind`, and hold only finite numbers."""
     if value is None:
         return NULL
     if not isinstance(value, kind):

@@ -28,7 +28,7 @@ REJECTS = pa.schema(
 )
 
 _SHORT = 16
-"""Lines of at most this many bytes are skipped when blank, before they are decoded: a file may have millions of them."""
+"""Blank lines of at most this many bytes are skipped without being decoded: a file may have millions of them."""
 
 _ROWS_AT_ONCE = 20_000
 """Rejected lines that are held as Python objects before they are packed into Arrow columns."""
@@ -83,7 +83,7 @@ def read_chunk(chunk: Chunk | Text, wanted: Wanted) -> Batch:
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Disable garbage collection: nothing that is read has reference cycles, and looking for them takes a tenth of the time."""
+    """Disable garbage collection: nothing that is read has reference cycles, and looking for them takes a tenth of the run time."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -164,7 +164,7 @@ class _Rejects:
 
 
 def _lines(data: bytes, start: int, keep_tail: bool) -> Iterator[tuple[int, memoryview]]:
-    """Yield the lines of `data` and their offsets, split on newline only. `keep_tail` leaves out a last line without one."""
+    """Yield the offset and text of each line, split on newline only; with `keep_tail`, an unfinished last line is left out."""
     view = memoryview(data)
     at = 0
     while (end := data.find(b"\n", at)) >= 0:

@@ -22,7 +22,7 @@ from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import check_table
 
 FORMAT = 2
-"""Must be increased whenever the same inputs and settings would give different files."""
+"""Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"
 
@@ -184,7 +184,7 @@ def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]
 
 
 def _asked_too_often(connection: duckdb.DuckDBPyConnection, most: int) -> int:
-    """Return how many questions have more than `most` data points, and so more than count for their weight."""
+    """Return how many questions have more data points than `most`, the number that an example's weight may count."""
     query = "select count(*) from (select example from members group by example having count(*) > ?) as often"
     return int(connection.execute(query, [most]).fetchall()[0][0])
 

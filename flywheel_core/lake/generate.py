@@ -27,7 +27,7 @@ _ENCODER = msgspec.json.Encoder()
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the points of one file gave.
+    """The analysis of the points of one file.
 
     lines = points + duplicates + rejected; points = examples + all of `unlabelled_by_rule`. Scores are those of the best
     models of the examples, 0..1; None when there are no examples. unknown_models: best model without a category ->
@@ -145,7 +145,7 @@ class _Found:
 
 
 def _portions(batches: Iterable[Batch]) -> Iterator[tuple[list[str], pa.Table]]:
-    """Yield the questions of at least `_POINTS_AT_ONCE` points (the last time fewer) and the outcomes of their models.
+    """Yield the questions of `_POINTS_AT_ONCE` or more points (fewer at the end) and the outcomes of their models.
 
     The outcomes have the columns that `create_labels` reads.
     """

@@ -200,8 +200,7 @@ def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
 def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
     """Yield the lines of a file that are not blank, without byte order marks; of an oversized line the beginning.
 
-    The flag beside a line tells that the file is damaged there: the line is what is left before the damage, perhaps
-    nothing.
+    The flag is true when the file is damaged there: the line is then what is left before the damage, possibly nothing.
     """
     compressed = path.suffix == ".gz"
     within = 0
@@ -225,7 +224,7 @@ def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
 def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Callable[[date, bytes], None]]:
     """Yield a function that adds a line to a day; the days' raw files appear when the block ends without error.
 
-    Raises StorageError when the system refuses.
+    Raises StorageError when a file cannot be written.
     """
     scratch = layout.root / _SCRATCH / uuid.uuid4().hex
     pending: defaultdict[date, list[bytes]] = defaultdict(list)
@@ -251,7 +250,7 @@ def _day_files(layout: Layout, writer: str, written: list[Path]) -> Iterator[Cal
         flush()
         for part in sorted(scratch.iterdir()):
             target = layout.raw_file(date.fromisoformat(part.name), writer)
-            part.touch()  # or else `leftovers.py` might remove a file last written long ago
+            part.touch()  # otherwise `leftovers.py` might remove a file that was last written long ago
             with replacing(target) as temporary:
                 part.rename(temporary)
             written.append(target)

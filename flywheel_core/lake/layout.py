@@ -112,11 +112,11 @@ class Layout:
 
     @property
     def client_keys(self) -> Path:
-        """Hashes of the keys that the gateway accepts from its clients, apart: a client may not write training data."""
+        """Hashes of the keys that the gateway accepts from its clients, which may not write training data."""
         return self.root / "client_keys.json"
 
     def raw_file(self, day: date, writer: str | None = None, part: int = 0) -> Path:
-        """Return the raw file of a day and writer; `part` counts the new files begun on that day, from 0."""
+        """Return the raw file of a day and writer; `part` counts the new files begun that day after failed writes."""
         pieces = [f"training_data_{day:%Y%m%d}", writer, str(part) if part else None, "jsonl"]
         return self.raw / ".".join(piece for piece in pieces if piece)
 
@@ -134,7 +134,7 @@ class Layout:
         return sorted({day for day, _ in _entries(self.raw, RAW_NAME)})
 
     def raw_files_by_day(self) -> dict[date, list[Path]]:
-        """Return all raw files by day, both sorted, from one listing of the folder however many days there are."""
+        """Return all raw files by day, days and files sorted; lists the folder once, however many days there are."""
         found: dict[date, list[Path]] = {}
         for day, path in sorted(_entries(self.raw, RAW_NAME)):
             found.setdefault(day, []).append(path)
@@ -187,7 +187,7 @@ def sync_folder(folder: Path) -> None:
 def own_folder(folder: Path) -> None:
     """Create a folder and its missing parents, closed to other users because they will hold questions and answers.
 
-    Their mode is 0750. Raises OSError when the system refuses.
+    Their mode is 0750. Raises OSError when one cannot be created.
     """
     if not folder.is_dir():
         if not folder.parent.exists():  # if the parent is a file, the error of mkdir names it
@@ -199,7 +199,7 @@ def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> Non
     """Create a folder as `own_folder` does, and sync all its parents so that every name is durable.
 
     Parents that existed before are synced too: an earlier process may have been killed before it synced them. Raises
-    OSError when the system refuses.
+    OSError when a folder cannot be created or synced.
     """
     own_folder(folder)
     above = folder.resolve()
@@ -233,7 +233,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; the file written there replaces `path` when the block ends without error.
 
     When `path` is a symbolic link, the file that it points to is replaced. Raises StorageError, naming the path, when
-    the system refuses, or when `path` exists and is not a file: replacing a device such as /dev/null would make it a
+    it cannot be written, or when it exists and is not a file: replacing a device such as /dev/null would make it a
     file. Nothing is left behind on failure.
     """
     try:
@@ -256,7 +256,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, atomically and durably. Raises StorageError when `replacing` does."""
+    """Write `content` to `path`, atomically and durably. Raises StorageError in the same cases as `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -264,7 +264,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Create the folder `path` in one step, with what `fill` writes into the temporary folder that it is given.
 
-    An existing `path` is left as it is, because versions are immutable. Raises StorageError when the system refuses.
+    An existing `path` is left as it is, because versions are immutable. Raises StorageError when it cannot be written.
     """
     temporary = half_made(path)
     try:

@@ -14,9 +14,9 @@ KEPT_SECONDS = 86_400
 """Seconds for which something temporary is kept after its last write: no run takes a day over one piece of work."""
 
 HALF_MADE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""The names that `half_made` gives."""
+"""Matches the names that `half_made` returns."""
 SCRATCH = re.compile(r"[0-9a-f]{32}")
-"""The names of the folders in `.scratch` where DuckDB spills and imports gather days."""
+"""Matches the folders in `.scratch` where DuckDB spills and imports gather days."""
 
 
 def remove_leftovers(layout: Layout) -> int:
@@ -55,7 +55,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _last_written(path: Path) -> float:
-    """Return when `path` or anything in it was last written, in unix seconds; the current time if it cannot be looked at."""
+    """Return when `path` or anything in it was last written, in unix seconds; the current time if that is unknown."""
     try:
         found = path.lstat()
         inside = path.rglob("*") if stat.S_ISDIR(found.st_mode) else ()

@@ -146,7 +146,7 @@ def _is_text(raw: msgspec.Raw) -> bool:
 
 
 def _stand_in(response: Any) -> bool:
-    """Replace an undecoded answer by one that tells whether it is blank, decoding it only when that is needed.
+    """Replace an undecoded answer by "." when its first byte shows that it is not blank, else by its decoded text.
 
     Return False when the answer is neither a string nor null.
     """

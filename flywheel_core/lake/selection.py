@@ -77,7 +77,7 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -
     for label in sorted({row[0] for row in found}, key=lambda label: (label is None, label)):
         counts = {name: count for found_label, name, count in found if found_label == label}
         ungrouped = counts.pop(None, 0)
-        # the operator imported these points and no collector key let them in: not a source that could flood
+        # imported points come from the operator, not through a collector key: they are no source that could flood
         imported = counts.pop(SOURCE, 0) if group == "source" else 0
         if len(counts) + (ungrouped > 0) < 2:
             continue

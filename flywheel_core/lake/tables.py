@@ -1,4 +1,4 @@
-"""The daily tables: which there are, how one is built from others of its day, and how they are read."""
+"""The daily tables: which exist, how one is built from others of its day, and how they are read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Opens a DuckDB that can only read the tables and datasets on disk, and writes its views to a file."""
+"""Opens DuckDB for queries over the tables and datasets on disk, and writes the views of them to a file."""
 
 import re
 import tempfile

@@ -1,7 +1,7 @@
 """Reads chunks in several processes, this one and its workers, and returns the batches in order.
 
 This process reads in the same thread that uses the batches: with a second thread, every worker's reply would wait until
-that thread releases the interpreter.
+that thread releases the interpreter lock.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ def read_in_parallel(chunks: Iterable[Chunk], wanted: Wanted) -> Iterator[Batch]
 
 
 def _worker_count() -> int:
-    """Return the number of workers: one per processor but this process's own, at most `MOST_WORKERS`."""
+    """Return the number of workers: one per processor beyond the one of this process, at most `MOST_WORKERS`."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, processors - 1)
 
@@ -111,7 +111,7 @@ class _Worker:
             send(self._questions, ENCODER.encode(task))
 
     def answer(self) -> dict[int, Batch]:
-        """Return the batch of its oldest task, by the task's number; nothing for its first reply, that it has started.
+        """Return task number -> batch for its oldest task; nothing for its first reply, which says that it has started.
 
         Raises StorageError when the worker has died or could not read the chunk.
         """
