@@ -26,6 +26,7 @@ from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
 SOURCE = "import"
 """Source given to points that name none."""
 
+_MEANINGS = POINT_CODES | REJECT_CODES
 _SCRATCH = ".scratch"
 _DAY_SECONDS = 86_400
 _BUFFER_BYTES = 32 * 1024 * 1024
@@ -86,9 +87,8 @@ def import_files(
     for path in files:
         importer.take(path, meter)
     if not importer.days:
-        meanings = POINT_CODES | REJECT_CODES
         reasons = "; ".join(
-            f"{code} {count:,} ({meanings[code]})" for code, count in sorted(importer.rejected.items())
+            f"{code} {count:,} ({_MEANINGS[code]})" for code, count in sorted(importer.rejected.items())
         )
         raise NoDataError(
             f"no line of {', '.join(map(str, files))} is a data point with a timestamp",
@@ -142,11 +142,11 @@ class _Importer:
             # The rejected lines before the first point.
             SpooledTemporaryFile(max_size=_EARLY_BYTES, dir=str(self._layout.root / _SCRATCH)) as early,
         ):
-            for line, damaged in _lines(path, meter):
+            for line, broken in _lines(path, meter):
                 self.lines += 1
                 try:
-                    if damaged:
-                        raise PointError("file_damaged", REJECT_CODES["file_damaged"])
+                    if broken:
+                        raise PointError(broken, _MEANINGS[broken])
                     point = _dated(line, self._shift)
                 except PointError as error:
                     self.rejected[error.code] += 1
@@ -188,8 +188,8 @@ def _dated(line: bytes, shift: int) -> DataPoint:
 
 
 def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
-    for line, damaged in _lines(path, meter):
-        if damaged:
+    for line, broken in _lines(path, meter):
+        if broken:
             continue
         try:
             yield _dated(line, 0)
@@ -197,24 +197,25 @@ def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
             continue  # `_Importer.take` counts it
 
 
-def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, bool]]:
-    """Yield the lines of a file that are not blank, without byte order marks; of an oversized line the beginning.
+def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, str | None]]:
+    """Yield the lines of a file that are not blank, without byte order marks, each with the code of why it is not whole.
 
-    The flag is true when the file is damaged there: the line is then what is left before the damage, possibly nothing.
+    The code is None for a whole line; `point_too_large` for an oversized one, of which only the beginning is given; and
+    `file_damaged` where the file cannot be unpacked further: the line is what is left before the damage, possibly nothing.
     """
     compressed = path.suffix == ".gz"
     within = 0
     for chunk in unpacked_chunks(path) if compressed else plain_chunks(path):
         data = chunk.read()
         if isinstance(chunk, Text) and chunk.damage is not None:
-            yield data, True
+            yield data, "file_damaged"
         elif chunk.oversized:
-            yield data, False
+            yield data, "point_too_large"
         else:
             for line in data.split(b"\n"):
                 stripped = line.removeprefix(BYTE_ORDER_MARK)
                 if stripped.strip():
-                    yield stripped, False
+                    yield stripped, None
         within += 0 if compressed else len(data)
         meter.advance(within)
     meter.finish(path.stat().st_size)

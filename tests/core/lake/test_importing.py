@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import POINT_CODES, NoDataError
-from flywheel_core.lake import importing
+from flywheel_core.lake import importing, raw_lines
 from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import ingest_day
@@ -153,6 +153,21 @@ def test_a_packed_file_that_breaks_off_says_so_and_gives_what_it_has(layout: Lay
     assert 0 < result.imported == result.lines - 1 < len(lines)
     ingested = ingest_day(layout, DAY, CONFIG, today=LATER)
     assert (ingested.accepted, ingested.lines) == (result.imported, result.lines)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_too_long_to_be_read_whole_is_called_too_large(
+    layout: Layout, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its beginning is read, which is no JSON: but the line may be."""
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 200_000)
+    source = tmp_path / ("outcomes.jsonl.gz" if packed else "outcomes.jsonl")
+    long = line(point("b", {"big": 0.5}, "why " * 100_000))
+    content = recorded("a", NOON) + long + recorded("c", NOON)
+    source.write_bytes(gzip.compress(content) if packed else content)
+    result = import_files(layout, [source])
+    assert (result.lines, result.imported, result.rejected_by_code) == (3, 2, {"point_too_large": 1})
+    assert ingest_day(layout, DAY, CONFIG, today=LATER).lines == 3
 
 
 @pytest.mark.parametrize("name", ["plain.jsonl.gz", "without.jsonl"])
