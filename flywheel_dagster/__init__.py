@@ -1,1 +1,1 @@
-"""Flywheel in Dagster: which assets there are, when they are made, what is checked. No domain logic lives here."""
+"""Flywheel's Dagster project: its assets, checks, schedules and sensors. Contains no domain logic."""

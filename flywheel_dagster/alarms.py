@@ -1,4 +1,4 @@
-"""Posts what failed to a webhook. When it does is in `sensors.py`."""
+"""Posts alarms about failed runs to a webhook. `sensors.py` decides when."""
 
 import asyncio
 import time
@@ -9,17 +9,17 @@ import httpx
 from flywheel_core.errors import UpstreamError
 
 TIMEOUT = 10.0
-"""Time for one attempt, however slowly the answer comes, in s."""
+"""Time limit for one attempt, in seconds, however slowly the reply arrives."""
 ATTEMPTS = 2
 PAUSE = 1.0
-"""Time between attempts, in s; all attempts together stay within a sensor's 60 s."""
+"""Pause between attempts, in seconds. All attempts together must stay within a sensor's 60 s."""
 
 
 def post_alarm(address: str, body: dict[str, Any]) -> None:
-    """POST `body` as JSON and return once it was taken (2xx).
+    """POST `body` as JSON and return once the webhook has accepted it (2xx).
 
-    Tries again when nothing was answered or the answer is 5xx. Raises UpstreamError, which does not name the address: it
-    is a secret.
+    Tries again when there is no reply or the status is 5xx. Raises UpstreamError when the alarm is not
+    accepted; the error does not name the address, which is a secret.
     """
     trouble = ""
     for attempt in range(ATTEMPTS):
@@ -45,8 +45,11 @@ def post_alarm(address: str, body: dict[str, Any]) -> None:
 
 
 async def _status_of(address: str, body: dict[str, Any]) -> int:
-    """What a POST is answered with. Nobody waits for the rest: an answer that never ends would hold the sensor beyond its time, and
-    Dagster would have the same alarm posted again and again. Raises httpx.HTTPError and TimeoutError."""
+    """Return the status code of a POST without reading the body of the reply.
+
+    A body that never ends would hold the sensor beyond its time limit, and Dagster would have the same alarm
+    posted again and again. Raises httpx.HTTPError, httpx.InvalidURL and TimeoutError.
+    """
     async with (
         asyncio.timeout(TIMEOUT),
         httpx.AsyncClient(timeout=TIMEOUT) as client,

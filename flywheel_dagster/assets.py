@@ -1,6 +1,6 @@
-"""The daily assets: what each is, whose it is, what it is made from. How one is made is in `steps.py`, in what order in `days.py`.
+"""The daily assets: what each one is, who owns it, and what it is made from.
 
-Routers have a module of their own, `router_assets.py`.
+`steps.py` says how each is made, and `days.py` runs the steps. The router assets are in `router_assets.py`.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TRAINING_DATASET = "training_dataset"
 
 
 def raw_points(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
-    """The collector's day files: Dagster sees them change and does not make them."""
+    """Return the spec of the collector's day files: Dagster observes them and does not make them."""
     return dg.AssetSpec(
         RAW_POINTS,
         description="Data points as the collector received them: `data/raw/training_data_YYYYMMDD*.jsonl`, one file a day and writer. "
@@ -34,10 +34,11 @@ def raw_points(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
 
 
 def daily_specs() -> list[dg.AssetSpec]:
-    """The daily tables and the training dataset, each of its day.
+    """Return the specs of the daily tables and of the training dataset, one partition per day each.
 
-    The dataset reads a window of days but depends, for Dagster, on its last day alone: a missing or failed day inside
-    the window must not hold it up, and with a window mapping one failed day would hold up every dataset after it.
+    The dataset reads a window of days, but for Dagster it depends on its last day alone: a missing or failed
+    day inside the window must not hold up the dataset, and with a window mapping one failed day would hold up
+    every dataset whose window contains it.
     """
     tables = [
         _table(
@@ -111,7 +112,8 @@ TABLES = tuple(
 
 
 def daily_assets(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """All daily assets as one operation, so that a range of days is one run and a bad day stops itself only."""
+    """Return all daily assets as one operation, so that a range of days is one run and a bad day stops only
+    itself."""
 
     @dg.multi_asset(
         name="daily_assets",

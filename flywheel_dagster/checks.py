@@ -1,7 +1,8 @@
-"""What is checked about each day, and the verdicts. Where the figures come from is in `steps.py`.
+"""The checks of each day and their verdicts. The figures that they judge come from `steps.py`.
 
-A check that blocks fails its day with severity ERROR and holds up what would be made from wrong data; the others show
-up in the UI and stop nothing. `dataset_recent` looks at the clock, not at a day, and has a schedule of its own.
+A blocking check fails its day with severity ERROR and holds up whatever would be made from wrong data; the
+others show up in the UI and stop nothing. `dataset_recent` looks at the clock, not at a day, and has a
+schedule of its own.
 """
 
 import warnings
@@ -16,7 +17,7 @@ from flywheel_dagster.metadata import MAX_NAMED, named
 from flywheel_dagster.partitions import utc_now
 
 MIN_LINES_FOR_SHARE = 100
-"""Below this many lines one torn line is a large share and no evidence: the check warns."""
+"""With fewer lines, one torn line is a large share but no evidence of a fault, so the check only warns."""
 MAX_DATASET_AGE = timedelta(hours=26)
 
 DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
@@ -38,14 +39,15 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "files_verify": "Every file of the version has the SHA-256 that dataset.json says. Blocks training on it.",
     },
 }
-"""Asset -> check -> what it says."""
+"""Asset -> check -> the description shown in the UI."""
 
 BLOCKING = frozenset({"points_reconciled", "rejected_share", "split_disjoint", "files_verify"})
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one check on one day. `says` is one sentence; `figures` are numbers that plot over days."""
+    """The result of one check on one day. says: one sentence; figures: numbers that the UI plots over
+    days."""
 
     check: str
     passed: bool
@@ -55,14 +57,14 @@ class Verdict:
 
     @property
     def stops(self) -> bool:
-        """Whether the day goes no further."""
+        """Whether this verdict fails the day and holds up the assets that depend on the one checked."""
         return not self.passed and self.severity is dg.AssetCheckSeverity.ERROR and self.check in BLOCKING
 
 
 def day_check_specs(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetCheckSpec]:
-    """The checks that belong to a day, each result kept under its day."""
+    """Return the specs of the checks that belong to a day; each result is stored with its day."""
     with warnings.catch_warnings():
-        # Partitioned checks are in preview in the pinned version; without them a result names no day.
+        # Partitioned checks are a preview feature of the pinned version; without them a result has no day.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(
@@ -80,7 +82,8 @@ def day_check_specs(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetCh
 def points_reconciled(
     *, lines: int, accepted: int, duplicates: int, rejected: int, stored_points: int, stored_rejects: int
 ) -> Verdict:
-    """Lines in = data points kept + duplicates + rejects, and both tables hold as many as were counted."""
+    """Check that lines = data points + duplicates + rejects, and that both tables hold the numbers
+    counted."""
     missing = lines - accepted - duplicates - rejected
     passed = missing == 0 and stored_points == accepted and stored_rejects == rejected
     return Verdict(
@@ -93,7 +96,7 @@ def points_reconciled(
 
 
 def rejected_share(*, lines: int, rejected: int, limit: float) -> Verdict:
-    """At most `limit` (0..1) of the lines were rejected."""
+    """Check that at most `limit` (0..1) of the lines were rejected."""
     share = rejected / lines if lines else 0.0
     enough = lines >= MIN_LINES_FOR_SHARE
     says = f"{rejected} of {lines} lines rejected ({share:.2%}); at most {limit:.2%} is allowed"
@@ -109,13 +112,14 @@ def rejected_share(*, lines: int, rejected: int, limit: float) -> Verdict:
 
 
 def day_has_points(*, accepted: int) -> Verdict:
-    """The day has at least one data point."""
+    """Check that the day has at least one data point."""
     says = f"{accepted} data points" if accepted else "no data point arrived: the day's tables are empty"
     return Verdict("day_has_points", accepted > 0, says, dg.AssetCheckSeverity.WARN, {"points": accepted})
 
 
 def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
-    """Every model that answered has a category. seen: model -> category, None where there is none."""
+    """Check that every model asked that day has a category. seen: model -> category, None where it has
+    none."""
     missing = sorted(model for model, category in seen.items() if category is None)
     says = (
         f"no category in the configuration: {named(missing)}"
@@ -134,9 +138,10 @@ def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
 def label_drift(
     *, today: Mapping[str, int], week: Mapping[str, int], limit: float, unread: str | None = None
 ) -> Verdict:
-    """The labels' shares are near those of the week before. Counts per label; nothing to compare with passes.
+    """Check that the labels' shares are close to those of the week before.
 
-    unread: days of that week whose table is damaged, in words; they are left out, and the check says so and warns.
+    today, week: label -> examples; the check passes when one of them is empty. unread: the days of that week
+    whose table is damaged, in words; they are left out, and the check names them and warns.
     """
     left_out = f"; the table of {unread} cannot be read: make it again" if unread else ""
     if not sum(today.values()) or not sum(week.values()):
@@ -154,14 +159,18 @@ def label_drift(
 
 
 def total_variation(one: Mapping[str, int], other: Mapping[str, int]) -> float:
-    """Half the sum of the differences between two distributions given as counts: 0 the same, 1 nothing in common."""
+    """Return the total variation distance of two distributions given as counts: 0 identical, 1 nothing in
+    common.
+
+    This is half the sum of the differences between their shares. Each needs at least one count above 0.
+    """
     totals = sum(one.values()), sum(other.values())
     names = one.keys() | other.keys()
     return 0.5 * sum(abs(one.get(name, 0) / totals[0] - other.get(name, 0) / totals[1]) for name in names)
 
 
 def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels: int) -> Verdict:
-    """There is enough to train on. labels: labelled examples per label."""
+    """Check that there are enough examples to train on. labels: label -> labelled examples."""
     examples, kinds = sum(labels.values()), sum(1 for count in labels.values() if count)
     return Verdict(
         "enough_examples",
@@ -172,7 +181,8 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
 
 
 def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> Verdict:
-    """No source or tenant had to be capped. caps: group, name, label, examples, kept of each that was."""
+    """Check that no source or tenant was capped. caps: group, name, label, examples and kept of each that
+    was."""
     says = "; ".join(
         f"{cap['group']} {named([cap['name']])} gave {cap['examples']} examples of {cap['label'] or 'no label'}, {cap['kept']} were kept"
         for cap in caps[:MAX_NAMED]
@@ -188,7 +198,10 @@ def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> V
 
 
 def split_disjoint(*, questions: int, shared: int) -> Verdict:
-    """No question is on two sides. questions: different ones in all; shared: those found on more than one side."""
+    """Check that no question is on two sides of the split.
+
+    questions: number of distinct questions; shared: those found on more than one side.
+    """
     return Verdict(
         "split_disjoint",
         shared == 0,
@@ -198,7 +211,8 @@ def split_disjoint(*, questions: int, shared: int) -> Verdict:
 
 
 def newest_is_recent(made: datetime | None, partition: str | None, now: datetime) -> tuple[bool, str]:
-    """Whether the dataset of a recent day was made within `MAX_DATASET_AGE` before `now`, and the sentence that says so."""
+    """Return whether a dataset was made within `MAX_DATASET_AGE` before `now`, and a sentence that says
+    so."""
     if made is None:
         return False, "no training dataset was made yet"
     age = now - made
@@ -212,7 +226,8 @@ def newest_is_recent(made: datetime | None, partition: str | None, now: datetime
     description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
 )
 def dataset_recent(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Looks at materializations of the newest possible days, so that a backfill of old days does not hide a stopped nightly run."""
+    """Look only at datasets of the newest days, so that a backfill of old days does not hide a stopped
+    nightly run."""
     now = utc_now()
     oldest = (now - MAX_DATASET_AGE).date() - timedelta(days=1)
     days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]

@@ -1,4 +1,5 @@
-"""Makes the training dataset that ends with a day, and shows and checks what is in it. Part of `steps.py`."""
+"""The dataset step of `steps.py`: makes the training dataset that ends with a day, describes it and checks
+it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -23,7 +24,8 @@ CAP_COLUMNS = ("group", "name", "label", "examples", "kept")
 
 
 def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
-    """The window that ends with `day` -> a dataset version; nothing is made of a window without any table."""
+    """Make a dataset version from the window that ends with `day`; without any table in the window, only
+    warn."""
     try:
         result = build_dataset(lake.layout, day, lake.config)
     except NoDataError as error:
@@ -89,7 +91,7 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
 
 
 def _split_verdict(examples: pl.LazyFrame) -> checks.Verdict:
-    """Looks at the questions themselves, folded here, and not at the hash that chose their side."""
+    """Compare the questions themselves, folded here, instead of relying on the hash that chose their side."""
     folded = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", "").str.replace_all(r"\d+", "0")
     sides = (
         examples.select(folded.hash().alias("folded"), "split")

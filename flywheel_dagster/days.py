@@ -1,8 +1,9 @@
-"""Works through the days of a run: a bad day stops itself only, and each day's metadata and checks are recorded as it ends.
+"""Works through the days of a run: a bad day stops only itself, and each result is recorded at once.
 
-Dagster can run many partitions in one process, which makes a backfill cheap, but it stops the whole range at the
-first failing step or blocking check. So all daily assets are one operation, and the order of the steps, what a failure
-holds up and which day an event belongs to are decided here. What a step does is in `steps.py`.
+Dagster can run many partitions in one process, which makes a backfill cheap, but it stops the whole range at
+the first failing step or blocking check. All daily assets are therefore one operation, and this module runs
+the steps in order and decides what a failure holds up and which day an event belongs to. What a step does is
+in `steps.py`.
 """
 
 import time
@@ -26,7 +27,8 @@ DATA_VERSION_TAGS = ("dagster/data_version", "dagster/data_version_is_user_provi
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did for one asset and day. sha256: of what was written, hex; None when nothing was written."""
+    """What a step did for one asset and day. sha256: hash of what was written, in hex; None when nothing
+    was."""
 
     asset: str
     sha256: str | None
@@ -36,7 +38,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing done for a day: the assets it makes, the assets that must not have failed that day, and how."""
+    """One step of a day. assets: those it makes; needs: those that must not have failed that day; run: makes
+    them."""
 
     assets: tuple[str, ...]
     needs: tuple[str, ...]
@@ -48,9 +51,10 @@ def work_through(
 ) -> Iterator[
     dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetCheckResult
 ]:
-    """Run the selected steps for every partition of the run, day by day, and yield what Dagster is to record.
+    """Run the selected steps for every partition of the run, day by day, and yield events for Dagster to
+    record.
 
-    Raises dagster.Failure at the end, naming each day that failed and why, when any did.
+    Raises dagster.Failure at the end when any day failed; it names each such day and why.
     """
     assets = {key.to_user_string() for key in context.selected_asset_keys}
     checks = {(key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys}
@@ -101,7 +105,8 @@ def _selected(outcome: Outcome, checks: set[tuple[str, str]]) -> Outcome:
 def _as_results(
     _: dg.AssetExecutionContext, day: date, outcome: Outcome, selected: bool
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """A run of one day: Dagster itself adds the partition, and steps downstream may follow in the same run."""
+    """Yield the results of a run of one day: Dagster adds the partition, and later steps may follow in the
+    same run."""
     results = [
         dg.AssetCheckResult(
             asset_key=outcome.asset,
@@ -127,7 +132,8 @@ def _as_results(
 def _as_events(
     context: dg.AssetExecutionContext, day: date, outcome: Outcome, selected: bool
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    """A run of many days: a result would count for all of them, so the events name their day themselves."""
+    """Yield the events of a run of many days. Each names its day, because a result would count for all of
+    them."""
     partition = day.isoformat()
     key = dg.AssetKey(outcome.asset)
     if selected and outcome.sha256 is not None:
@@ -153,7 +159,7 @@ def _as_events(
 def _newest(
     instance: dg.DagsterInstance, key: dg.AssetKey, partition: str
 ) -> AssetCheckEvaluationTargetMaterializationData | None:
-    """The materialization that a check of this day speaks of."""
+    """Return the materialization that a check of this day refers to, None when there is none."""
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1
     )

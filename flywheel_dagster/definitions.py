@@ -1,8 +1,9 @@
-"""Everything that Dagster knows of Flywheel, put together explicitly.
+"""All of Flywheel's Dagster definitions, assembled explicitly.
 
-`defs` is what `workspace.yaml` loads: the configuration is read when Dagster calls it, once a process, not when this
-module is imported. It is needed that early because the first partition and the sensors' intervals come from it; a run is
-a process of its own and so always sees the file as it is then, the schedules and sensors after a reload of the location.
+`defs` is what `workspace.yaml` loads. The configuration is read when Dagster calls it, once per process, not
+when this module is imported. It is needed that early because the first partition and the sensors' intervals
+come from it. Each run is a process of its own and therefore always sees the current file; schedules and
+sensors see a change only after the code location is reloaded.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ from flywheel_dagster.sensors import late_days, run_failed
 
 
 def build_defs(config: Config, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
-    """The definitions for a configuration. `resource_overrides` replaces resources by name: the seam for tests."""
+    """Return the definitions for a configuration. `resource_overrides` replaces resources by name, for
+    tests."""
     partitions = daily_partitions(config.storage.first_day)
     return dg.Definitions(
         assets=[raw_points(partitions), daily_assets(partitions), *router_assets(partitions)],
@@ -40,5 +42,5 @@ def build_defs(config: Config, resource_overrides: Mapping[str, object] | None =
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions for the configuration in force."""
+    """Return the definitions for the configuration in force."""
     return build_defs(load_config())

@@ -1,4 +1,5 @@
-"""How a failed run says why: in Flywheel's own words, in front of every stack trace. Who is told is in `sensors.py`."""
+"""How a failed run says why: in Flywheel's own words, ahead of any stack trace. `sensors.py` decides who is
+told."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from flywheel_core.errors import FlywheelError
 
 
 def in_words(error: Exception) -> str:
-    """An error in one line. A foreign error may quote the data it met, so only its type leaves the log."""
+    """Return an error as one line. An error from elsewhere may quote data, so only its type is shown outside
+    the log."""
     if isinstance(error, FlywheelError):
         return f"{error.code}: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"
     return f"{type(error).__name__}; the run's log has the details"
@@ -17,9 +19,10 @@ def in_words(error: Exception) -> str:
 
 @contextmanager
 def said_first(asset: str) -> Iterator[None]:
-    """An error of Flywheel's fails the asset with its message and what to do as the first line of the run's failure.
+    """Make the message and hint of a Flywheel error the first line of the run's failure.
 
-    Dagster's page shows otherwise that "an error occurred while executing op", and the words only behind "View full message".
+    Otherwise Dagster's page says only "an error occurred while executing op", with the message behind "View
+    full message". Raises dagster.Failure in place of a FlywheelError.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Makes the folder that DAGSTER_HOME points at. What is set in it is in `dagster.yaml` beside this file."""
+"""Prepares the folder that DAGSTER_HOME points to. Its settings are in `dagster.yaml` beside this file."""
 
 import fcntl
 import json
@@ -16,18 +16,19 @@ from flywheel_core.lake.layout import own_folder, write_atomically
 
 SETTINGS_FILE = "dagster.yaml"
 LAST_DATABASE = Path("schedules", "schedules.db")
-"""The database that Dagster makes last in a new home."""
+"""The database that Dagster creates last in a new home: where it exists, so do the others."""
 
 
 def prepare_home(folder: Path) -> Path:
-    """Make `folder` ready as DAGSTER_HOME and give its absolute path.
+    """Prepare `folder` as DAGSTER_HOME and return its absolute path.
 
-    Settings that differ from Flywheel's are replaced; runs and events in the folder stay. Processes may do this at
-    once. Raises StorageError.
+    Settings that differ from Flywheel's are replaced; runs and events in the folder stay. Several processes
+    may do this at once. Raises StorageError when the folder cannot be written or Dagster cannot use its
+    databases.
     """
     home = folder.absolute()
     template = Template(files("flywheel_dagster").joinpath(SETTINGS_FILE).read_text(encoding="utf-8"))
-    # A JSON string is a YAML string, whatever is in the path.
+    # A JSON string is a valid YAML string, whatever characters the path contains.
     events = json.dumps(str(home / "history" / "runs"))
     settings = template.substitute(events=events).encode()
     with _alone(home):
@@ -35,7 +36,7 @@ def prepare_home(folder: Path) -> Path:
         if not target.is_file() or target.read_bytes() != settings:
             write_atomically(target, settings)
         if not (home / LAST_DATABASE).is_file():
-            # Dagster makes its databases on first use, and two processes that do so at once fail.
+            # Dagster creates its databases on first use, and fails when two processes do so at once.
             with readable(home), dg.DagsterInstance.from_config(str(home)):
                 pass
     return home
@@ -43,7 +44,8 @@ def prepare_home(folder: Path) -> Path:
 
 @contextmanager
 def readable(home: Path) -> Iterator[None]:
-    """What Dagster's databases in `home` cannot do, the disk full or a file damaged, is a StorageError that names the folder."""
+    """Turn an error of Dagster's databases in `home`, such as a full disk, into a StorageError that names the
+    folder."""
     try:
         yield
     except DatabaseError as error:
@@ -55,7 +57,10 @@ def readable(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """One process at a time, until the block ends or the process does."""
+    """Let in one process at a time, until the block or the process ends.
+
+    Raises StorageError when the folder cannot be written.
+    """
     try:
         own_folder(home)
         with (home / ".lock").open("w") as file:

@@ -1,4 +1,4 @@
-"""What is run together. When it runs is in `schedules.py` and `sensors.py`."""
+"""The jobs: which assets run together. When they run is in `schedules.py` and `sensors.py`."""
 
 import dagster as dg
 
@@ -33,4 +33,5 @@ JOBS = (
         description="Checks that a training dataset was made in the last 26 hours.",
     ),
 )
-"""The job that trains and judges routers is in `router_runs.py`: it follows the training set of a day."""
+"""All jobs but the one that trains and judges routers, which follows a day's training set: see
+`router_runs.py`."""

@@ -1,4 +1,4 @@
-"""Finds days whose raw files changed after the day was over. What is done about them is in `sensors.py`."""
+"""Finds days whose raw files changed after the day was over. `sensors.py` decides what to do about them."""
 
 import hashlib
 import json
@@ -13,20 +13,21 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES
 
 NIGHTLY_GRACE = timedelta(hours=3)
-"""A day is looked at from 03:00 UTC of the next day on: the nightly run at 01:30 comes first."""
+"""A day is looked at from 03:00 UTC of the next day on, so that the nightly run at 01:30 comes first."""
 QUIET = timedelta(minutes=5)
-"""A file must have been left alone for so long: an import or a copy under way is not a finished day."""
+"""How long a file must have been left alone: an import or a copy in progress is not a finished day."""
 MOST_TRIES = 3
-"""How often a day is asked for while its files stay as they are: what fails so often needs a person."""
+"""How often a day is requested while its files stay the same; what fails that often needs a person."""
 TRY_AGAIN_AFTER = timedelta(hours=1)
-"""A day that was asked for and is not made is asked for again so long afterwards."""
+"""How long after a request a day that is still not made is requested again."""
 
 
 @dataclass(frozen=True)
 class RawDay:
-    """A day's raw files as they lie there.
+    """A day's raw files as they lie on disk.
 
-    size: bytes of all; newest: latest change; mark: changes when any file does; at_rest: left alone for `QUIET`.
+    size: bytes of all files; newest: time of the latest change; mark: changes when any file does; at_rest:
+    whether all have been left alone for `QUIET`. A file dated in the future counts as left alone.
     """
 
     day: date
@@ -38,20 +39,23 @@ class RawDay:
 
 
 class Asked(NamedTuple):
-    """What the sensor remembers of a day. mark: of its files; tries: how often it was asked for with these files, 0 once it is
-    made; at: unix seconds of the last time."""
+    """What the sensor remembers of a day.
+
+    mark: that of its files; tries: how often it was requested with these files, 0 once it is made; at: when
+    it was last requested, unix seconds.
+    """
 
     mark: str
     tries: int = 0
     at: int = 0
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether a day that is not made should be by now."""
+        """Whether the day was requested so long ago that it should have been made by now."""
         return self.tries > 0 and now.timestamp() >= self.at + TRY_AGAIN_AFTER.total_seconds()
 
 
 def look(layout: Layout, now: datetime, first_day: date) -> list[RawDay]:
-    """The closed days from `first_day` on whose raw files are there, in order."""
+    """Return the closed days from `first_day` on that have raw files, in order."""
     last = (now - NIGHTLY_GRACE).date() - timedelta(days=1)
     found = []
     for day, paths in layout.raw_files_by_day().items():
@@ -80,9 +84,11 @@ def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
 def next_asked(
     layout: Layout, raw: RawDay, before: Asked | None, now: datetime, under_way: Callable[[], bool]
 ) -> Asked | None:
-    """What to remember of a day from now on; with another try than before, it is to be asked for now.
+    """Return what to remember of a day. If it has tries and differs from `before`, the day is to be requested
+    now.
 
-    None of a new day whose files do not rest yet. under_way: tells whether days that were asked for may still be waiting.
+    Returns None for a new day whose files are still changing. under_way: tells whether days that were
+    requested may still be waiting for their run.
     """
     if before is None or before.mark != raw.mark:
         if not raw.at_rest:
@@ -98,19 +104,20 @@ def next_asked(
 
 
 def joined_mark(asked: Sequence[Asked]) -> str:
-    """One mark for several days: changes when the files of any of them do, and from try to try."""
+    """Return one mark for several days; it changes when a file of any of them does, and with every try."""
     text = "\n".join(f"{one.mark} {one.tries}" for one in asked)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_made(layout: Layout, raw: RawDay) -> bool:
-    """Whether the last of the day's tables is there and younger than every raw file of the day."""
+    """Whether the last of the day's tables is there and at least as new as every raw file of the day."""
     table = layout.table(DAILY_TABLES[-1], raw.day)
     return table.is_file() and datetime.fromtimestamp(table.stat().st_mtime, UTC) >= raw.newest
 
 
 def read_cursor(text: str | None) -> dict[date, Asked]:
-    """Day -> what was remembered of it. Raises UsageError when the text is not a cursor of ours."""
+    """Return day -> what was remembered of it. Raises UsageError when `text` is not a cursor of this
+    sensor."""
     if not text:
         return {}
     try:
@@ -129,6 +136,7 @@ def read_cursor(text: str | None) -> dict[date, Asked]:
 
 
 def write_cursor(days: Mapping[date, Asked]) -> str:
-    """The text that `read_cursor` takes. Of a day that is made the mark alone: there are many of them."""
+    """Return the text that `read_cursor` reads. A day that is made keeps only its mark: there are many such
+    days."""
     values = {day.isoformat(): days[day] if days[day].tries else days[day].mark for day in sorted(days)}
     return json.dumps(values, separators=(",", ":"))

@@ -1,7 +1,7 @@
-"""Makes days and routers through Dagster without a Dagster process: what `flywheel dagster backfill` and the demo do.
+"""Makes days and routers without a Dagster process, for `flywheel dagster backfill` and the demo.
 
-The same assets run in this process and report to the instance in DAGSTER_HOME, so that runs, metadata and checks show
-up in the UI. A range costs one run; there is no queue and no process to start.
+The same assets run in this process and report to the instance in DAGSTER_HOME, so that runs, metadata and
+checks show up in the UI. A range of days costs one run; there is no queue and no process to start.
 """
 
 import contextlib
@@ -28,14 +28,15 @@ from flywheel_dagster.router_assets import CHAMPION, EVALUATION
 from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, RETRAIN_TAG
 
 Datasets = Literal["none", "last", "every"]
-"""Which training datasets to make: none, that of the last day, or one for every day."""
+"""Which training datasets to make: none, the last day's, or one for every day."""
 
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class Materialized:
-    """What `materialize_days` did. days: how many; failed: day -> what went wrong; seconds: wall time; runs: run ids."""
+    """What `materialize_days` did. days: how many; failed: day -> what went wrong; seconds: wall time; runs:
+    run ids."""
 
     days: int
     failed: dict[date, tuple[str, ...]]
@@ -45,7 +46,8 @@ class Materialized:
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of a day's dataset. challenger: the router that was trained; champion: the one in service afterwards."""
+    """What `retrain` did. challenger: version of the router trained; champion: the version in service
+    afterwards."""
 
     verdict: str
     reason: str
@@ -62,11 +64,13 @@ def materialize_days(
     retrains: bool = False,
     on_day: Callable[[DayReport], None] | None = None,
 ) -> Materialized:
-    """Make the tables of `days`, in order, and the training datasets asked for; `on_day` hears of each day as it ends.
+    """Make the tables of `days`, in order, and the training datasets asked for.
 
-    retrains: the caller goes on with `retrain`, so that a daemon beside it does not do the same at the same time.
-    A day that fails does not stop the others: look at `failed`. No dataset of a failed day is made. Raises UsageError for
-    a day outside `storage.first_day` .. today, StorageError when `home` cannot be made.
+    on_day: called with a report as each day ends; retrains: whether the caller goes on with `retrain`, so
+    that a running daemon must not start a retraining too. A day that fails does not stop the others: see
+    `failed` of the result. No dataset of a failed day is made. Raises UsageError for a day outside
+    `storage.first_day` .. today, StorageError when `home` cannot be made, FlywheelError `run_failed` when a
+    run fails before any of its days.
     """
     wanted = sorted(set(days))
     first, today = date.fromisoformat(config.storage.first_day), utc_now().date()
@@ -115,9 +119,10 @@ def materialize_days(
 
 
 def retrain(day: date, config: Config, home: Path) -> Retrained:
-    """Train a router on the dataset of `day`, judge it, promote it if it passes: the job `nightly_retrain`, here and now.
+    """Train a router on the dataset of `day`, judge it, and promote it if it passes: runs `nightly_retrain`
+    here.
 
-    Raises FlywheelError `run_failed` with the run's own words, StorageError when `home` cannot be made.
+    Raises FlywheelError `run_failed` with the run's own message, StorageError when `home` cannot be made.
     """
     defs = build_defs(config)
     with readable(home), _instance(home) as instance, _sigterm_kept():
@@ -139,7 +144,7 @@ def retrain(day: date, config: Config, home: Path) -> Retrained:
 
 
 def _why(failed: dg.ExecuteInProcessResult) -> str:
-    """What the first step that failed said."""
+    """Return what the first step that failed said."""
     for event in failed.get_step_failure_events():
         told = event.step_failure_data.user_failure_data
         return (told.description if told else None) or f"step {event.step_key} failed"
@@ -148,10 +153,10 @@ def _why(failed: dg.ExecuteInProcessResult) -> str:
 
 @contextlib.contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Whatever SIGTERM did before, it does afterwards.
+    """Restore the handler of SIGTERM after the block.
 
-    Dagster gives SIGTERM the handler of SIGINT and leaves it there. Where SIGINT is ignored, as in what a shell has put into
-    the background, this process and all that it starts would then ignore SIGTERM too.
+    Dagster gives SIGTERM the handler of SIGINT and leaves it there. Where SIGINT is ignored, as in a process
+    that a shell started in the background, this process and all its children would then ignore SIGTERM too.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -162,7 +167,8 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 def _instance(home: Path) -> dg.DagsterInstance:
-    """The instance in DAGSTER_HOME, without capture of this process's own output: the terminal stays the caller's."""
+    """Return the instance in DAGSTER_HOME; it does not capture this process's output, so the caller keeps the
+    terminal."""
     no_capture = {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",

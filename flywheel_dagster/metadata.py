@@ -1,4 +1,4 @@
-"""How results look in the UI: numbers that plot over days, charts, Markdown tables, where the file lies."""
+"""How results look in the UI: numbers that plot over days, charts, Markdown tables, file paths."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,20 @@ from flywheel_dagster.partitions import is_open, ranges
 
 MAX_CELL_CHARS = 80
 BAR_CHARS = 24
-"""Width of a bar drawn in text. The UI shows Markdown of less than 1,000 characters at once, a picture after a click."""
+"""Width of a text bar, in characters. The UI shows Markdown below 1,000 characters inline, a picture only on
+click."""
 MAX_NAMED = 10
 MAX_ROWS = 500
-"""Rows of a table that are shown: Dagster keeps what it shows, each night's again."""
+"""Most rows of a table that are shown: Dagster stores whatever it shows, every night again."""
 MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
 LOADING_MARKS = frozenset("\\[<")
-"""Without these Markdown has neither pictures nor links nor tags: a picture's address would be asked by whoever looks at it."""
+"""Without these, Markdown has no pictures, links or tags. A picture would make each viewer's browser load its
+URL."""
 
 
 def of_table(table: TableFile) -> dict[str, Any]:
-    """What every table shows: rows, bytes, SHA-256, path, columns, and whether its day is still open."""
+    """Return what every table shows: rows, bytes, SHA-256, path, columns, and whether its day is still
+    open."""
     return {
         "rows": table.rows,
         "dagster/row_count": table.rows,
@@ -39,12 +42,13 @@ def of_table(table: TableFile) -> dict[str, Any]:
 
 
 def open_mark(day: date) -> dict[str, Any]:
-    """Says that a day may still grow; nothing for a day that is over."""
+    """Return a note that a day may still grow; nothing for a day that is over."""
     return {"open_day": "this day is not over: materialise it again tomorrow"} if is_open(day) else {}
 
 
 def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
-    """The columns of a Parquet file, their types and what they mean; each must have its meaning."""
+    """Return the columns of a Parquet file, with their types and meanings. Raises KeyError for one without a
+    meaning."""
     schema = pl.read_parquet_schema(path)
     return dg.TableSchema(
         columns=[dg.TableColumn(name, _kind(kind), meanings[name]) for name, kind in schema.items()]
@@ -52,47 +56,51 @@ def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
 
 
 def _kind(kind: pl.DataType) -> str:
-    """A type without its fields, which the meaning names: listed, they leave the meaning a column one word wide."""
+    """Return a type without its nested fields, which would squeeze the column of meanings to one word's
+    width."""
     name, fields, _ = str(kind).partition("({")
     return name + ")" * bool(fields)
 
 
 def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:
-    """A bar chart as an image that needs no file and no server."""
+    """Return a bar chart as an image that needs no file and no server."""
     return picture(bar_chart(rows, title=title, unit=unit), title=title)
 
 
 def picture(svg: str, *, title: str) -> dg.MarkdownMetadataValue:
-    """A chart that was drawn, as an image that needs no file and no server."""
+    """Return an SVG chart as an image that needs no file and no server."""
     packed = base64.b64encode(svg.encode()).decode()
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{packed})")
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """`share_<name>` for each name: a series of its own that plots over days, 0 where there is nothing."""
+    """Return `share_<name>` for each name, 0..1, each a series that plots over days; all 0 when the total is
+    0."""
     total = sum(counts.values())
     return {f"share_{name}": short(count / total) if total else 0.0 for name, count in counts.items()}
 
 
 def short(value: float) -> float:
-    """A figure with as many digits as a person reads."""
+    """Round a figure to six decimals, as many as a person reads."""
     return round(value, 6)
 
 
 def bar(value: float, largest: float) -> str:
-    """A bar of text, as long as `value` is of `largest`."""
+    """Return a bar made of characters whose length shows `value` as a share of `largest`."""
     return "█" * round(BAR_CHARS * value / largest) if largest > 0 else ""
 
 
 def spans(days: Sequence[date]) -> str:
-    """Days in words, unbroken ones as first .. last: `2026-01-01 .. 2026-01-04, 2026-01-09`."""
+    """Return days in words, consecutive ones as first .. last: `2026-01-01 .. 2026-01-04, 2026-01-09`."""
     parts = [f"{first} .. {last}" if first != last else str(first) for first, last in ranges(days)]
     return ", ".join(parts) or "none"
 
 
 def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table of the first `MAX_ROWS` rows; numbers to the right, cells on one line and at most 80 characters. Without rows:
-    `none`."""
+    """Return a Markdown table of the first `MAX_ROWS` rows, or `none` without rows.
+
+    Numbers are aligned to the right; each cell is one line of at most 80 characters.
+    """
     if not rows:
         return dg.MetadataValue.md("none")
     numeric = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
@@ -107,13 +115,16 @@ def rows_of(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.Mark
 
 
 def named(names: Sequence[str]) -> str:
-    """Names that came from outside, for a sentence: at most `MAX_NAMED` of them, short, and nothing that loads or leads anywhere."""
+    """Return names that came from outside as text for a sentence.
+
+    At most `MAX_NAMED` of them, shortened, and escaped so that nothing in them loads or links to anything.
+    """
     shown = ", ".join(_escaped(_short_line(name), LOADING_MARKS) for name in names[:MAX_NAMED])
     return shown if len(names) <= MAX_NAMED else f"{shown} and {len(names) - MAX_NAMED:,} more"
 
 
 def frame(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A frame as a Markdown table, see `rows_of`."""
+    """Return a frame as a Markdown table, see `rows_of`."""
     return rows_of(table.columns, table.rows())
 
 

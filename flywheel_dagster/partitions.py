@@ -1,4 +1,4 @@
-"""Days as Dagster's partitions. What a day means (UTC, by receipt) is decided in `flywheel_core/lake/layout.py`."""
+"""Days as Dagster's partitions. `flywheel_core/lake/layout.py` defines what a day is: UTC, by receipt."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -13,12 +13,13 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 def daily_partitions(first_day: str) -> dg.DailyPartitionsDefinition:
-    """UTC days from `first_day` (YYYY-MM-DD) to today: the open day included, so that it can be looked at."""
+    """Return the UTC days from `first_day` (YYYY-MM-DD) to today; the open day is included so that it can be
+    inspected."""
     return dg.DailyPartitionsDefinition(start_date=first_day, timezone="UTC", end_offset=1)
 
 
 def utc_now() -> datetime:
-    """The present moment in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
@@ -28,7 +29,7 @@ def is_open(day: date) -> bool:
 
 
 def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
-    """The days as unbroken ranges (first, last), in order; repeats count once."""
+    """Return the days as ranges (first, last) of consecutive days, in order; repeats count once."""
     found: list[tuple[date, date]] = []
     for day in sorted(set(days)):
         if found and found[-1][1] + timedelta(days=1) == day:
@@ -39,10 +40,10 @@ def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
 
 
 def range_tags(first: date, last: date) -> dict[str, str]:
-    """Run tags that make one run work on every day from `first` to `last`."""
+    """Return run tags that make one run work on every day from `first` to `last`."""
     return {RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()}
 
 
 def days_of(partition_keys: Sequence[str]) -> list[date]:
-    """The days that partition keys name, in order."""
+    """Return the days that partition keys name, in order."""
     return sorted(date.fromisoformat(key) for key in partition_keys)

@@ -1,4 +1,7 @@
-"""What assets, checks and sensors work with: the configuration and the data folder. Nothing else is a resource."""
+"""The resource that assets, checks and sensors share: the configuration and the data folder.
+
+The only other resource is the `Craft` of routers, see `definitions.py`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +16,8 @@ from flywheel_core.lake.layout import Layout
 class DayReport:
     """How one day of a run went.
 
-    assets: what was to be made; done, total: days of the run, this one included; seconds: wall time, >= 0; failures:
-    what went wrong, in words, empty when all is well.
+    assets: what was to be made; done: days of the run that are through, this one included; total: days of the
+    run; seconds: wall time, >= 0; failures: what went wrong, in words, empty when all is well.
     """
 
     day: date
@@ -26,14 +29,14 @@ class DayReport:
 
 
 def _nobody(_: DayReport) -> None:
-    """Nobody follows the days of this run."""
+    """Ignore the report: nobody follows the days of this run."""
 
 
 @dataclass(frozen=True)
 class Lake:
-    """The configuration in force and the data folder it names.
+    """The configuration in force and the data folder that it names.
 
-    `on_day` hears of each day as soon as it is through; a command line shows its progress with it.
+    on_day: called with a report as each day ends; the command line shows its progress with it.
     """
 
     config: Config
@@ -41,5 +44,5 @@ class Lake:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where everything lies."""
+        """The layout of the data folder."""
         return Layout(self.config.storage.data_dir)

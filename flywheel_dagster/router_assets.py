@@ -1,7 +1,7 @@
-"""The router's assets, and how each is made: trained, judged, promoted, taken up. The rules are in `flywheel_core/learn`.
+"""The router assets, and how each is made: trained, judged, promoted, taken up.
 
-A challenger and its judgement belong to a day, like the dataset. Champion and deployed router are one each, whatever the
-day: they are what is in service now.
+The rules are in `flywheel_core/learn`. The challenger and its evaluation belong to a day, like the dataset.
+The champion and the deployed router have no partitions: there is one of each, the one in service at present.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ GROUP = "router"
 
 
 def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
-    """The four assets, in the order in which a night makes them."""
+    """Return the four assets, in the order in which a night makes them."""
 
     @dg.asset(
         name=CHALLENGER,
@@ -145,8 +145,11 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
 
 
 def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The challenger's figures on the dataset's test split as numbers that plot over days, with their intervals in a table,
-    the cost-quality curve, and the page with all of them."""
+    """Return the challenger's figures on the dataset's test split, as metadata.
+
+    These are numbers that plot over days, a table with their intervals, the charts, and the path of the page
+    that has everything. Empty when there is no evaluation.
+    """
     if not evaluation:
         return {}
     overall = evaluation["overall"]  # value, lower and upper 95 % bound
@@ -179,7 +182,10 @@ def _day(context: dg.AssetExecutionContext) -> date:
 
 
 def _dataset(lake: Lake, day: date) -> str:
-    """The dataset of a day; it is there already when the day's training set was made."""
+    """Return the dataset version of a day, which exists already if the day's training set was made.
+
+    Raises DatasetError when there is nothing to make it from.
+    """
     try:
         return build_dataset(lake.layout, day, lake.config).version
     except NoDataError as error:

@@ -1,4 +1,5 @@
-"""What is checked about routers: the dataset they come from, their files, and that they answer as at their training."""
+"""The checks of routers: the dataset they come from, their files, and that they still answer as they did at
+training."""
 
 from collections.abc import Sequence
 
@@ -16,7 +17,8 @@ from flywheel_dagster.router_assets import CHALLENGER, CHAMPION, DEPLOYED
 
 
 def router_checks() -> Sequence[dg.AssetChecksDefinition]:
-    """What is checked about routers. None blocks: what is not whole is never promoted nor taken up anyway."""
+    """Return the checks of routers. None blocks: a router that is not whole is never promoted or taken up
+    anyway."""
 
     @dg.asset_check(
         asset=CHALLENGER,

@@ -1,4 +1,4 @@
-"""When routers are trained, judged and promoted: after the training set of a day was made."""
+"""When routers are trained, judged and promoted: once the training set of a day has been made."""
 
 import dagster as dg
 
@@ -15,13 +15,15 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 
 
 RETRAIN_TAG = "flywheel/retrain"
-"""Tag of a run of `training_set` or `dataset`; with the value `no` whoever started it retrains by itself, or not at all."""
+"""Tag of a run of `training_set` or `dataset`. With the value `no`, its starter sees to the retraining, if
+any."""
 
 
 def after_training_set() -> dg.SensorDefinition:
-    """Starts `nightly_retrain` once for each day whose training set was made.
+    """Return the sensor that starts `nightly_retrain` once for each run that made a training set.
 
-    A dataset without any example, as every night has before the first data point arrives, is no failure and no alarm.
+    A dataset without examples, such as every night makes before the first data point arrives, is neither a
+    failure nor an alarm.
     """
 
     @dg.run_status_sensor(
@@ -48,7 +50,8 @@ def after_training_set() -> dg.SensorDefinition:
 
 
 def _examples(instance: dg.DagsterInstance, day: str) -> int | None:
-    """How many examples the newest dataset of `day` has, as its materialization says; None when there is none."""
+    """Return how many examples the newest dataset of `day` has by its materialization; None when that is
+    unknown."""
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey(TRAINING_DATASET), asset_partitions=[day]), limit=1
     ).records

@@ -1,4 +1,4 @@
-"""What runs by the clock, all times UTC. What runs because something happened is in `sensors.py`."""
+"""What runs by the clock, all times UTC. What runs in response to an event is in `sensors.py`."""
 
 from datetime import UTC, date, timedelta
 
@@ -8,7 +8,10 @@ from flywheel_dagster.jobs import FRESHNESS_JOB, TRAINING_SET_JOB
 
 
 def nightly_training_set(first_day: str) -> dg.ScheduleDefinition:
-    """01:30: yesterday's tables and training dataset. Yesterday is named here, because the newest partition is the open day."""
+    """Return the schedule that makes yesterday's tables and training dataset at 01:30.
+
+    It names yesterday itself, because the newest partition is the open day.
+    """
 
     @dg.schedule(
         name="nightly_training_set",
@@ -28,7 +31,7 @@ def nightly_training_set(first_day: str) -> dg.ScheduleDefinition:
 
 
 def hourly_dataset_check() -> dg.ScheduleDefinition:
-    """Every hour: is there a dataset of the last 26 hours?"""
+    """Return the schedule that checks every hour that a dataset was made in the last 26 hours."""
     return dg.ScheduleDefinition(
         name="hourly_dataset_check",
         job_name=FRESHNESS_JOB,

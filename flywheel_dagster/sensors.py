@@ -1,4 +1,4 @@
-"""What runs because something happened: raw files that changed late, and runs that failed."""
+"""What runs in response to an event: raw files that changed late, and runs that failed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -36,13 +36,14 @@ from flywheel_dagster.resources import Lake
 
 MAX_MESSAGE_CHARS = 2_000
 OUR_ERRORS = "flywheel_"
-"""How the full names of Flywheel's own errors begin; they quote no prompt and no answer."""
+"""Prefix of the full names of Flywheel's own errors, which quote no prompt and no answer."""
 
 
 def late_days(interval: int) -> dg.SensorDefinition:
-    """Makes the tables of closed days whose raw files are new or changed; looks every `interval` seconds.
+    """Return the sensor that makes the tables of closed days whose raw files are new or changed.
 
-    A day that is still not made an hour after it was asked for, because its run failed, is asked for again, three times in all.
+    It looks every `interval` seconds. A day that is still not made an hour after it was requested, because
+    its run failed, is requested again, three times in all.
     """
 
     @dg.sensor(
@@ -94,7 +95,7 @@ def _requests(days: Mapping[date, Asked]) -> list[dg.RunRequest]:
 
 
 def _is_under_way(instance: dg.DagsterInstance) -> bool:
-    """Whether a run of the job is not over: a day that it has not come to is no failed one."""
+    """Whether a run of the job is unfinished: a day that it has not come to yet has not failed."""
     over = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
     unfinished = [status for status in dg.DagsterRunStatus if status not in over]
     return instance.get_runs_count(dg.RunsFilter(job_name=DAY_TABLES_JOB, statuses=unfinished)) > 0
@@ -113,7 +114,8 @@ def _nothing_to_make(
 
 
 def _seen(raw: RawDay) -> dg.AssetMaterialization:
-    """The collector made this day: its partition of the external asset is there, with what it holds."""
+    """Return the event that this day's raw files exist: a partition of the external asset, with facts about
+    the files."""
     return dg.AssetMaterialization(
         RAW_POINTS,
         partition=raw.day.isoformat(),
@@ -128,7 +130,10 @@ def _seen(raw: RawDay) -> dg.AssetMaterialization:
 
 
 def run_failed() -> dg.SensorDefinition:
-    """Posts every failed run to the webhook, when one is configured. A post that fails makes the tick fail, visibly."""
+    """Return the sensor that posts every failed run to the webhook, when one is configured.
+
+    A post that fails makes the tick fail, visibly.
+    """
 
     @dg.run_failure_sensor(
         name="run_failed",
@@ -150,7 +155,8 @@ def run_failed() -> dg.SensorDefinition:
 
 
 def alarm(context: dg.RunFailureSensorContext) -> dict[str, Any]:
-    """What is posted about a failed run: which, for which days, and why. No prompt and no answer is in it."""
+    """Return what is posted about a failed run: which run, for which days, and why. No prompt and no answer
+    is in it."""
     run = context.dagster_run
     tags = run.tags
     return {
@@ -165,7 +171,7 @@ def alarm(context: dg.RunFailureSensorContext) -> dict[str, Any]:
 
 
 def _why(context: dg.RunFailureSensorContext) -> str:
-    """The failed steps' own words, or the run's when it failed without a step."""
+    """Return the failed steps' own messages, or the run's when it failed without a step."""
     words = []
     for event in context.get_step_failure_events():
         data = event.step_failure_data
@@ -177,7 +183,10 @@ def _why(context: dg.RunFailureSensorContext) -> str:
 
 
 def _in_words(error: SerializableErrorInfo) -> str:
-    """What an error that Dagster wrapped says, in one line. A foreign one may quote the data it met: its type alone is told."""
+    """Return the message of an error that Dagster wrapped, in one line.
+
+    An error from elsewhere may quote data, so only its type is told.
+    """
     kind, _, says = error.message.partition(": ")
     if kind.startswith(OUR_ERRORS):
         return "; ".join(line.strip() for line in says.splitlines() if line.strip())

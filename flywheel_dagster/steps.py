@@ -1,6 +1,6 @@
-"""What is done for one asset and one day: a call into `flywheel_core/lake`, its figures for the UI, and its verdicts.
+"""What each step does for one day: call `flywheel_core/lake`, give figures for the UI, and give verdicts.
 
-How figures look is in `metadata.py`, what a verdict says in `checks.py`, in which order steps run in `days.py`.
+How figures look is in `metadata.py`, what a verdict says in `checks.py`; `days.py` runs the steps.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from flywheel_dagster.resources import Lake
 
 
 def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
-    """The day's raw files -> `responses` and `rejects`."""
+    """Make `responses` and `rejects` from the day's raw files."""
     result = ingest_day(lake.layout, day, lake.config)
     stored = pl.scan_parquet(result.responses.path, glob=False)
     points = stored.select(pl.col("data_point_id").n_unique()).collect().item()
@@ -66,7 +66,8 @@ def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def make_examples(lake: Lake, day: date) -> Sequence[Outcome]:
-    """`responses` -> `training_examples`: how many data points got a label, and by which rule."""
+    """Make `training_examples` from `responses`, and count how many data points got a label, and by which
+    rule."""
     table = build_table(lake.layout, "training_examples", day, lake.config)
     rules = (
         pl.scan_parquet(table.path, glob=False)
@@ -93,7 +94,7 @@ def make_examples(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
-    """`training_examples` -> `label_distribution`, compared with the week before."""
+    """Make `label_distribution` from `training_examples`, and compare it with the week before."""
     table = build_table(lake.layout, "label_distribution", day, lake.config)
     counts = _label_counts(lake, [day])
     before, unread = _week_before(lake, day)
@@ -124,7 +125,10 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def _week_before(lake: Lake, day: date) -> tuple[dict[str, int], list[date]]:
-    """Labelled examples per label of the week before `day`, and its days whose table is damaged: they are those days' trouble."""
+    """Return labelled examples per label in the week before `day`, and that week's days with a damaged table.
+
+    Damage to another day's table must not fail this day.
+    """
     week: Counter[str] = Counter()
     unread = []
     for one in (day - timedelta(days=back) for back in range(DRIFT_DAYS, 0, -1)):
@@ -136,7 +140,7 @@ def _week_before(lake: Lake, day: date) -> tuple[dict[str, int], list[date]]:
 
 
 def _label_counts(lake: Lake, days: Sequence[date]) -> dict[str, int]:
-    """Labelled examples per label, every category of the configuration included."""
+    """Return labelled examples per label, 0 for a category of the configuration that has none."""
     counts = dict.fromkeys(dict.fromkeys(lake.config.categories().values()), 0)
     found = read_table(lake.layout, "label_distribution", days)
     for label, count in found.select("label", "examples").drop_nulls("label").rows():
@@ -145,7 +149,7 @@ def _label_counts(lake: Lake, days: Sequence[date]) -> dict[str, int]:
 
 
 def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
-    """`responses` and `training_examples` -> `model_leaderboard`."""
+    """Make `model_leaderboard` from `responses` and `training_examples`."""
     table = build_table(lake.layout, "model_leaderboard", day, lake.config)
     board = read_table(lake.layout, table.name, [day])
     scores = board.select("model", "mean_score").drop_nulls().rows()
@@ -168,7 +172,7 @@ def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def make_quality(lake: Lake, day: date) -> Sequence[Outcome]:
-    """All other tables of the day -> `quality_report`; its single figures plot over days."""
+    """Make `quality_report` from all other tables of the day; its single figures plot over days."""
     table = build_table(lake.layout, "quality_report", day, lake.config)
     report = read_table(lake.layout, table.name, [day]).drop("day")
     bins = report.filter(pl.col("section") == "score_histogram").select("key", "value").rows()
@@ -202,4 +206,4 @@ DAILY_STEPS = (
         make_dataset,
     ),
 )
-"""In the order in which they run for a day."""
+"""The steps of a day, in the order in which they run."""
