@@ -112,7 +112,7 @@ TABLES = tuple(
 
 
 def daily_assets(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """Return all daily assets as one operation, so that a range of days is one run and a bad day stops only
+    """Return all daily assets as one operation: a range of days is one run, and a bad day stops only
     itself."""
 
     @dg.multi_asset(

@@ -46,8 +46,10 @@ BLOCKING = frozenset({"points_reconciled", "rejected_share", "split_disjoint", "
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one check on one day. says: one sentence; figures: numbers that the UI plots over
-    days."""
+    """The result of one check on one day.
+
+    says: one sentence; figures: numbers that the UI plots over days.
+    """
 
     check: str
     passed: bool
@@ -82,8 +84,7 @@ def day_check_specs(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetCh
 def points_reconciled(
     *, lines: int, accepted: int, duplicates: int, rejected: int, stored_points: int, stored_rejects: int
 ) -> Verdict:
-    """Check that lines = data points + duplicates + rejects, and that both tables hold the numbers
-    counted."""
+    """Check that lines = data points + duplicates + rejects, and that both tables hold these numbers."""
     missing = lines - accepted - duplicates - rejected
     passed = missing == 0 and stored_points == accepted and stored_rejects == rejected
     return Verdict(
@@ -118,8 +119,10 @@ def day_has_points(*, accepted: int) -> Verdict:
 
 
 def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
-    """Check that every model asked that day has a category. seen: model -> category, None where it has
-    none."""
+    """Check that every model asked that day has a category.
+
+    seen: model -> category, None where it has none.
+    """
     missing = sorted(model for model, category in seen.items() if category is None)
     says = (
         f"no category in the configuration: {named(missing)}"
@@ -159,8 +162,7 @@ def label_drift(
 
 
 def total_variation(one: Mapping[str, int], other: Mapping[str, int]) -> float:
-    """Return the total variation distance of two distributions given as counts: 0 identical, 1 nothing in
-    common.
+    """Return the total variation distance of two distributions, given as counts: 0 same, 1 disjoint.
 
     This is half the sum of the differences between their shares. Each needs at least one count above 0.
     """
@@ -181,8 +183,10 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
 
 
 def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> Verdict:
-    """Check that no source or tenant was capped. caps: group, name, label, examples and kept of each that
-    was."""
+    """Check that no source or tenant was capped.
+
+    caps: group, name, label, examples and kept of each that was.
+    """
     says = "; ".join(
         f"{cap['group']} {named([cap['name']])} gave {cap['examples']} examples of {cap['label'] or 'no label'}, {cap['kept']} were kept"
         for cap in caps[:MAX_NAMED]
@@ -211,8 +215,7 @@ def split_disjoint(*, questions: int, shared: int) -> Verdict:
 
 
 def newest_is_recent(made: datetime | None, partition: str | None, now: datetime) -> tuple[bool, str]:
-    """Return whether a dataset was made within `MAX_DATASET_AGE` before `now`, and a sentence that says
-    so."""
+    """Return whether a dataset was made in the `MAX_DATASET_AGE` before `now`, and a sentence saying so."""
     if made is None:
         return False, "no training dataset was made yet"
     age = now - made
@@ -226,8 +229,8 @@ def newest_is_recent(made: datetime | None, partition: str | None, now: datetime
     description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
 )
 def dataset_recent(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Look only at datasets of the newest days, so that a backfill of old days does not hide a stopped
-    nightly run."""
+    """Look only at the datasets of the newest days: a backfill of old days must not hide a stopped nightly
+    run."""
     now = utc_now()
     oldest = (now - MAX_DATASET_AGE).date() - timedelta(days=1)
     days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]

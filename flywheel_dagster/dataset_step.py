@@ -1,5 +1,4 @@
-"""The dataset step of `steps.py`: makes the training dataset that ends with a day, describes it and checks
-it."""
+"""The dataset step of `steps.py`: makes, describes and checks the training dataset that ends with a day."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -24,7 +23,7 @@ CAP_COLUMNS = ("group", "name", "label", "examples", "kept")
 
 
 def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
-    """Make a dataset version from the window that ends with `day`; without any table in the window, only
+    """Make the dataset version whose window ends with `day`; if no day of the window has a table, only
     warn."""
     try:
         result = build_dataset(lake.layout, day, lake.config)

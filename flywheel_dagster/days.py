@@ -27,8 +27,10 @@ DATA_VERSION_TAGS = ("dagster/data_version", "dagster/data_version_is_user_provi
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did for one asset and day. sha256: hash of what was written, in hex; None when nothing
-    was."""
+    """What a step did for one asset and day.
+
+    sha256: hash of what was written, in hex; None when nothing was.
+    """
 
     asset: str
     sha256: str | None
@@ -38,8 +40,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a day. assets: those it makes; needs: those that must not have failed that day; run: makes
-    them."""
+    """One step of a day.
+
+    assets: those it makes; needs: those that must not have failed that day; run: makes them.
+    """
 
     assets: tuple[str, ...]
     needs: tuple[str, ...]
@@ -51,8 +55,7 @@ def work_through(
 ) -> Iterator[
     dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetCheckResult
 ]:
-    """Run the selected steps for every partition of the run, day by day, and yield events for Dagster to
-    record.
+    """Run the selected steps for every partition of the run, day by day; yield events for Dagster to record.
 
     Raises dagster.Failure at the end when any day failed; it names each such day and why.
     """
@@ -105,8 +108,10 @@ def _selected(outcome: Outcome, checks: set[tuple[str, str]]) -> Outcome:
 def _as_results(
     _: dg.AssetExecutionContext, day: date, outcome: Outcome, selected: bool
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Yield the results of a run of one day: Dagster adds the partition, and later steps may follow in the
-    same run."""
+    """Yield the results of a run of one day.
+
+    Dagster adds the partition, and steps downstream may follow in the same run.
+    """
     results = [
         dg.AssetCheckResult(
             asset_key=outcome.asset,
@@ -132,8 +137,10 @@ def _as_results(
 def _as_events(
     context: dg.AssetExecutionContext, day: date, outcome: Outcome, selected: bool
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    """Yield the events of a run of many days. Each names its day, because a result would count for all of
-    them."""
+    """Yield the events of a run of many days.
+
+    Each names its day, because a result would count for all of them.
+    """
     partition = day.isoformat()
     key = dg.AssetKey(outcome.asset)
     if selected and outcome.sha256 is not None:

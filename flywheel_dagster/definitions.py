@@ -26,8 +26,10 @@ from flywheel_dagster.sensors import late_days, run_failed
 
 
 def build_defs(config: Config, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
-    """Return the definitions for a configuration. `resource_overrides` replaces resources by name, for
-    tests."""
+    """Return the definitions for a configuration.
+
+    `resource_overrides` replaces resources by name, for tests.
+    """
     partitions = daily_partitions(config.storage.first_day)
     return dg.Definitions(
         assets=[raw_points(partitions), daily_assets(partitions), *router_assets(partitions)],

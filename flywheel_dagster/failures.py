@@ -1,5 +1,7 @@
-"""How a failed run says why: in Flywheel's own words, ahead of any stack trace. `sensors.py` decides who is
-told."""
+"""How a failed run says why: in Flywheel's own words, ahead of any stack trace.
+
+`sensors.py` decides who is told.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +12,10 @@ from flywheel_core.errors import FlywheelError
 
 
 def in_words(error: Exception) -> str:
-    """Return an error as one line. An error from elsewhere may quote data, so only its type is shown outside
-    the log."""
+    """Return an error as one line.
+
+    An error from elsewhere may quote data, so only its type is shown outside the log.
+    """
     if isinstance(error, FlywheelError):
         return f"{error.code}: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"
     return f"{type(error).__name__}; the run's log has the details"

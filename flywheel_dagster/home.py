@@ -44,8 +44,10 @@ def prepare_home(folder: Path) -> Path:
 
 @contextmanager
 def readable(home: Path) -> Iterator[None]:
-    """Turn an error of Dagster's databases in `home`, such as a full disk, into a StorageError that names the
-    folder."""
+    """Turn an error of Dagster's databases in `home` into a StorageError that names the folder.
+
+    The usual causes are a full disk and a damaged file.
+    """
     try:
         yield
     except DatabaseError as error:

@@ -33,5 +33,7 @@ JOBS = (
         description="Checks that a training dataset was made in the last 26 hours.",
     ),
 )
-"""All jobs but the one that trains and judges routers, which follows a day's training set: see
-`router_runs.py`."""
+"""All jobs except the one that trains and judges routers.
+
+That one follows the training set of a day and is in `router_runs.py`.
+"""

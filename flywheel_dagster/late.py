@@ -84,8 +84,7 @@ def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
 def next_asked(
     layout: Layout, raw: RawDay, before: Asked | None, now: datetime, under_way: Callable[[], bool]
 ) -> Asked | None:
-    """Return what to remember of a day. If it has tries and differs from `before`, the day is to be requested
-    now.
+    """Return what to remember of a day; if it has tries and is not `before`, request the day now.
 
     Returns None for a new day whose files are still changing. under_way: tells whether days that were
     requested may still be waiting for their run.
@@ -116,8 +115,10 @@ def is_made(layout: Layout, raw: RawDay) -> bool:
 
 
 def read_cursor(text: str | None) -> dict[date, Asked]:
-    """Return day -> what was remembered of it. Raises UsageError when `text` is not a cursor of this
-    sensor."""
+    """Return day -> what was remembered of it.
+
+    Raises UsageError when `text` is not a cursor of this sensor.
+    """
     if not text:
         return {}
     try:
@@ -136,7 +137,9 @@ def read_cursor(text: str | None) -> dict[date, Asked]:
 
 
 def write_cursor(days: Mapping[date, Asked]) -> str:
-    """Return the text that `read_cursor` reads. A day that is made keeps only its mark: there are many such
-    days."""
+    """Return the text that `read_cursor` reads.
+
+    A day that is made keeps only its mark: there are many such days.
+    """
     values = {day.isoformat(): days[day] if days[day].tries else days[day].mark for day in sorted(days)}
     return json.dumps(values, separators=(",", ":"))

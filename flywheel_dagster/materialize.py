@@ -35,8 +35,10 @@ QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITIC
 
 @dataclass(frozen=True)
 class Materialized:
-    """What `materialize_days` did. days: how many; failed: day -> what went wrong; seconds: wall time; runs:
-    run ids."""
+    """What `materialize_days` did.
+
+    days: how many; failed: day -> what went wrong; seconds: wall time; runs: run ids.
+    """
 
     days: int
     failed: dict[date, tuple[str, ...]]
@@ -46,8 +48,10 @@ class Materialized:
 
 @dataclass(frozen=True)
 class Retrained:
-    """What `retrain` did. challenger: version of the router trained; champion: the version in service
-    afterwards."""
+    """The outcome of `retrain`.
+
+    challenger: version of the router trained; champion: the version in service afterwards.
+    """
 
     verdict: str
     reason: str
@@ -119,10 +123,10 @@ def materialize_days(
 
 
 def retrain(day: date, config: Config, home: Path) -> Retrained:
-    """Train a router on the dataset of `day`, judge it, and promote it if it passes: runs `nightly_retrain`
-    here.
+    """Train a router on the dataset of `day`, judge it, and promote it if it passes.
 
-    Raises FlywheelError `run_failed` with the run's own message, StorageError when `home` cannot be made.
+    Runs the job `nightly_retrain` in this process. Raises FlywheelError `run_failed` with the run's own
+    message, StorageError when `home` cannot be made.
     """
     defs = build_defs(config)
     with readable(home), _instance(home) as instance, _sigterm_kept():
@@ -167,8 +171,10 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 def _instance(home: Path) -> dg.DagsterInstance:
-    """Return the instance in DAGSTER_HOME; it does not capture this process's output, so the caller keeps the
-    terminal."""
+    """Return the instance in DAGSTER_HOME.
+
+    It does not capture this process's own output: the terminal stays the caller's.
+    """
     no_capture = {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",

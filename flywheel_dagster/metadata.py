@@ -16,20 +16,23 @@ from flywheel_dagster.partitions import is_open, ranges
 
 MAX_CELL_CHARS = 80
 BAR_CHARS = 24
-"""Width of a text bar, in characters. The UI shows Markdown below 1,000 characters inline, a picture only on
-click."""
+"""Width of a text bar, in characters.
+
+The UI shows Markdown below 1,000 characters inline, a picture only on click.
+"""
 MAX_NAMED = 10
 MAX_ROWS = 500
 """Most rows of a table that are shown: Dagster stores whatever it shows, every night again."""
 MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
 LOADING_MARKS = frozenset("\\[<")
-"""Without these, Markdown has no pictures, links or tags. A picture would make each viewer's browser load its
-URL."""
+"""Without these, Markdown has no pictures, links or tags.
+
+A picture would make each viewer's browser load its URL.
+"""
 
 
 def of_table(table: TableFile) -> dict[str, Any]:
-    """Return what every table shows: rows, bytes, SHA-256, path, columns, and whether its day is still
-    open."""
+    """Return what every table shows: rows, bytes, SHA-256, path, columns, and whether its day is open."""
     return {
         "rows": table.rows,
         "dagster/row_count": table.rows,
@@ -47,8 +50,10 @@ def open_mark(day: date) -> dict[str, Any]:
 
 
 def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
-    """Return the columns of a Parquet file, with their types and meanings. Raises KeyError for one without a
-    meaning."""
+    """Return the columns of a Parquet file, with their types and meanings.
+
+    Raises KeyError for one without a meaning.
+    """
     schema = pl.read_parquet_schema(path)
     return dg.TableSchema(
         columns=[dg.TableColumn(name, _kind(kind), meanings[name]) for name, kind in schema.items()]
@@ -56,8 +61,10 @@ def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
 
 
 def _kind(kind: pl.DataType) -> str:
-    """Return a type without its nested fields, which would squeeze the column of meanings to one word's
-    width."""
+    """Return a type without its nested fields.
+
+    The meaning names them; listed here too, they would squeeze the column of meanings to one word's width.
+    """
     name, fields, _ = str(kind).partition("({")
     return name + ")" * bool(fields)
 
@@ -74,8 +81,10 @@ def picture(svg: str, *, title: str) -> dg.MarkdownMetadataValue:
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return `share_<name>` for each name, 0..1, each a series that plots over days; all 0 when the total is
-    0."""
+    """Return `share_<name>` for each name: a series of its own that plots over days, 0..1.
+
+    All are 0 when the counts are.
+    """
     total = sum(counts.values())
     return {f"share_{name}": short(count / total) if total else 0.0 for name, count in counts.items()}
 

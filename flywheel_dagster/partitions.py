@@ -13,8 +13,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 def daily_partitions(first_day: str) -> dg.DailyPartitionsDefinition:
-    """Return the UTC days from `first_day` (YYYY-MM-DD) to today; the open day is included so that it can be
-    inspected."""
+    """Return the UTC days from `first_day` (YYYY-MM-DD) to today, including the open day for inspection."""
     return dg.DailyPartitionsDefinition(start_date=first_day, timezone="UTC", end_offset=1)
 
 

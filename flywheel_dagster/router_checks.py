@@ -1,5 +1,4 @@
-"""The checks of routers: the dataset they come from, their files, and that they still answer as they did at
-training."""
+"""The checks of routers: their dataset, their files, and that they still answer as they did at training."""
 
 from collections.abc import Sequence
 
@@ -17,8 +16,10 @@ from flywheel_dagster.router_assets import CHALLENGER, CHAMPION, DEPLOYED
 
 
 def router_checks() -> Sequence[dg.AssetChecksDefinition]:
-    """Return the checks of routers. None blocks: a router that is not whole is never promoted or taken up
-    anyway."""
+    """Return the checks of routers.
+
+    None blocks: a router that is not whole is never promoted or taken up anyway.
+    """
 
     @dg.asset_check(
         asset=CHALLENGER,

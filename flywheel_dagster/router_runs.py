@@ -15,8 +15,10 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 
 
 RETRAIN_TAG = "flywheel/retrain"
-"""Tag of a run of `training_set` or `dataset`. With the value `no`, its starter sees to the retraining, if
-any."""
+"""Tag of a run of `training_set` or `dataset`.
+
+With the value `no`, its starter sees to the retraining, if any.
+"""
 
 
 def after_training_set() -> dg.SensorDefinition:
@@ -50,8 +52,7 @@ def after_training_set() -> dg.SensorDefinition:
 
 
 def _examples(instance: dg.DagsterInstance, day: str) -> int | None:
-    """Return how many examples the newest dataset of `day` has by its materialization; None when that is
-    unknown."""
+    """Return how many examples the newest dataset of `day` has by its materialization; None if unknown."""
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey(TRAINING_DATASET), asset_partitions=[day]), limit=1
     ).records

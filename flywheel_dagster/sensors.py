@@ -114,8 +114,7 @@ def _nothing_to_make(
 
 
 def _seen(raw: RawDay) -> dg.AssetMaterialization:
-    """Return the event that this day's raw files exist: a partition of the external asset, with facts about
-    the files."""
+    """Return the event that this day's raw files exist, with facts about them."""
     return dg.AssetMaterialization(
         RAW_POINTS,
         partition=raw.day.isoformat(),
@@ -155,8 +154,10 @@ def run_failed() -> dg.SensorDefinition:
 
 
 def alarm(context: dg.RunFailureSensorContext) -> dict[str, Any]:
-    """Return what is posted about a failed run: which run, for which days, and why. No prompt and no answer
-    is in it."""
+    """Return what is posted about a failed run: which run, for which days, and why.
+
+    No prompt and no answer is in it.
+    """
     run = context.dagster_run
     tags = run.tags
     return {

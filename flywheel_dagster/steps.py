@@ -66,8 +66,7 @@ def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def make_examples(lake: Lake, day: date) -> Sequence[Outcome]:
-    """Make `training_examples` from `responses`, and count how many data points got a label, and by which
-    rule."""
+    """Make `training_examples` from `responses`, and count the labelled data points and the rules used."""
     table = build_table(lake.layout, "training_examples", day, lake.config)
     rules = (
         pl.scan_parquet(table.path, glob=False)

@@ -17,13 +17,14 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
 
 MAX_OPEN = 16
-"""Most databases kept open in one process; each run has its own. The least recently used one is closed
-first."""
+"""Most databases kept open in one process; each run has its own.
+
+The least recently used one is closed first.
+"""
 
 
 class SteadySqliteEventLogStorage(SqliteEventLogStorage):
-    """Stores the same files as SqliteEventLogStorage, with one open connection for each recently used
-    database."""
+    """Stores the same files as SqliteEventLogStorage, with a connection open to each recently used one."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._open: OrderedDict[str, Engine] = OrderedDict()

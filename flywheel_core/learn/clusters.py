@@ -1,4 +1,4 @@
-"""Soft membership in clusters of texts, found without labels, times a shrunken table of mean score per cluster."""
+"""Predicts from soft clusters of texts, found without labels: membership times shrunken mean scores."""
 
 from typing import Self
 
@@ -14,11 +14,12 @@ ARRAYS = ("centres_", "scale_", "means_", "table_", "evidence_")
 
 
 class ClusterTable(ManyTargets):
-    """Expected y, shape (n,) or (n, m), from the clusters that a row belongs to; NaN in y means missing.
+    """Predicts y, shape (n,) or (n, m), from the clusters that a row belongs to; NaN in y means missing.
 
-    clusters: how many, >= 1; sharpness: > 0, how fast membership falls with squared distance in units of the mean squared
-    distance to the nearest centre; shrinkage: >= 0, rows of evidence that the overall mean weighs; rows: at most so many
-    are clustered. Learned: `centres_` (k, d), `scale_`, `table_` (k, m) deviations from `means_` (m,), `evidence_` (k, m).
+    clusters: how many, >= 1; sharpness: > 0, how fast membership falls with squared distance, in units of the
+    mean squared distance to the nearest centre; shrinkage: >= 0, the rows of evidence that the overall mean
+    counts for; rows: most rows that are clustered. Learned: `centres_` (k, d), `scale_`, `table_` (k, m)
+    deviations from `means_` (m,), `evidence_` (k, m).
     """
 
     def __init__(
@@ -50,26 +51,26 @@ class ClusterTable(ManyTargets):
         return self
 
     def membership(self, table: NDArray[np.floating]) -> Doubles:
-        """Share (0..1) of each row in each cluster, shape (n, k); rows sum to 1."""
+        """Return the share (0..1) of each row in each cluster, shape (n, k); rows sum to 1."""
         distances = _distances(table, self.centres_) / self.scale_
         shares = np.exp(-self.sharpness * (distances - distances.min(axis=1, keepdims=True)))
         result: Doubles = shares / shares.sum(axis=1, keepdims=True)
         return result
 
     def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Expected targets, shape (n,) or (n, m) as in `fit`."""
+        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
         check_is_fitted(self)
         table = validate_data(self, X, reset=False, dtype=np.float64)
         return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.floating]) -> Doubles:
-        """Expected targets (n, m) of rows that are known to be well-formed."""
+        """Return the expected targets (n, m) of rows that are known to be well-formed."""
         result: Doubles = self.means_ + self.membership(table) @ self.table_
         return result
 
 
 def _distances(table: NDArray[np.floating], centres: Doubles) -> Doubles:
-    """Squared Euclidean distances, shape (n, k)."""
+    """Return squared Euclidean distances, shape (n, k)."""
     lengths = np.einsum("nd,nd->n", table, table)[:, None] + np.einsum("kd,kd->k", centres, centres)
     distances: Doubles = np.maximum(lengths - 2 * (table @ centres.T), 0.0)
     return distances

@@ -1,11 +1,13 @@
-"""Several estimators of how models differ on a question, and their blend, weighted by what each predicts unseen.
+"""Several estimators of how models differ on a question, and a blend weighted by what each predicts unseen.
 
-A ridge regression learns scores from the text features. Its cross-fitted forecasts, that is how hard the question is and
-how each model will do, are features of a forest, beside latent dimensions and form. Two cluster tables and neighbours
-see the latent dimensions alone. Non-negative least squares on cross-fitted forecasts gives the weights.
+A ridge regression learns scores from the text features. Its cross-fitted forecasts (how easy the question is,
+and how each model will do) become features of a forest, together with latent dimensions and measures of form.
+Two cluster tables and a neighbour table see the latent dimensions alone. Non-negative least squares on
+cross-fitted forecasts gives the weights.
 
-The forest in service is made of the very trees that gave the cross-fitted forecasts, each grown without one fold. To grow it
-again on all rows would cost as much again and tell no more: what counts is how many trees there are in all.
+The forest in service consists of the very trees that gave the cross-fitted forecasts, each grown without one
+fold. Growing it again on all rows would cost as much again and gain nothing: what counts is how many trees
+there are in all.
 """
 
 from collections.abc import Mapping
@@ -26,9 +28,12 @@ from flywheel_core.learn.targets import Doubles, means_of, restored, state_of
 
 FOREST_DIMENSIONS = 60
 FORM_SCALE = 0.1
-"""Measures of form have a spread of 1 each, latent dimensions of 1 together: the ridge is to heed both."""
+"""Factor on the measures of form, so that the ridge uses both kinds of feature.
+
+Each measure of form has a spread of 1, but the latent dimensions have a spread of 1 together.
+"""
 NEGLIGIBLE = 0.1
-"""An estimator with less of the weight is left out: it costs time and tells nothing."""
+"""An estimator with no more than this share of the weight is left out: it costs time and adds nothing."""
 _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "ridge": (MultiRidge, linear.ARRAYS),
     "forest": (LeafTables, forest.ARRAYS),
@@ -39,10 +44,12 @@ _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
 
 
 class Ensemble:
-    """Fitted estimators and their weights. `ridge` and `few_clusters` are always there: ease and evidence come from them.
+    """Fitted estimators and their weights.
 
-    dimensions: how many of the features are not measures of form; latent: how many of them, from the first, are latent
-    dimensions that all estimators see; weights: name -> weight, >= 0; means: (m,).
+    `ridge` and `few_clusters` are always among them, because ease and evidence come from these. dimensions:
+    how many features are not measures of form; latent: how many of those, from the first, are the latent
+    dimensions that forest, cluster tables and neighbours see; weights: name -> weight, > 0; means: (m,), mean
+    difference of each model.
     """
 
     def __init__(
@@ -57,7 +64,10 @@ class Ensemble:
         self.dimensions, self.latent = dimensions, latent
 
     def forecast(self, features: NDArray[np.float32]) -> tuple[Doubles, Doubles, Doubles]:
-        """Differences (n, m), ease (n,), and questions behind each difference (n, m) for features (n, d)."""
+        """Return differences (n, m), ease (n,), and similar questions behind each difference (n, m).
+
+        features: (n, d).
+        """
         ridge = self.parts["ridge"].expected(ridge_table(features, self.dimensions))
         latent = latent_table(features, self.latent)
         blended = np.tile(self.means, (len(features), 1))
@@ -74,7 +84,10 @@ class Ensemble:
         return blended, ridge[:, -1], evidence
 
     def compact(self, features: TextFeatures) -> TextFeatures:
-        """Make the ridge regression a part of the text features, so that one prompt needs few directions."""
+        """Fold the ridge regression into the text features, so that a prompt needs few directions.
+
+        Returns the smaller features, which the ensemble needs from then on.
+        """
         ridge = self.parts["ridge"]
         kept, outputs = self.latent, ridge.coef_.shape[1]
         smaller = features.compact(kept, ridge.coef_[: self.dimensions])
@@ -84,7 +97,8 @@ class Ensemble:
         return smaller
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that was learned: `means`, `dimensions`, `latent`, and for each estimator its arrays and its weight."""
+        """Return everything learned: `means`, `dimensions`, `latent`, and each estimator's arrays and
+        weight."""
         found: dict[str, NDArray[Any]] = {
             "means": self.means,
             "dimensions": np.asarray(self.dimensions),
@@ -97,7 +111,7 @@ class Ensemble:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The opposite of `arrays`. Raises KeyError when one is missing."""
+        """Rebuild the ensemble from `arrays`. Raises KeyError when one is missing."""
         parts, weights = {}, {}
         for name, (kind, keys) in _KINDS.items():
             if f"{name}.weight" in arrays:
@@ -109,14 +123,14 @@ class Ensemble:
 
 
 def ridge_table(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
-    """What the ridge regression sees."""
+    """Return what the ridge regression sees: all features, the measures of form scaled by `FORM_SCALE`."""
     table = features.copy()
     table[:, dimensions:] *= FORM_SCALE
     return table
 
 
 def latent_table(features: NDArray[np.float32], latent: int) -> NDArray[np.float32]:
-    """What cluster tables and neighbours see: latent dimensions, length 1."""
+    """Return what cluster tables and neighbours see: the latent dimensions, each row scaled to length 1."""
     part = features[:, :latent]
     result: NDArray[np.float32] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9)
     return result
@@ -125,7 +139,7 @@ def latent_table(features: NDArray[np.float32], latent: int) -> NDArray[np.float
 def forest_table(
     features: NDArray[np.float32], latent: int, dimensions: int, ridge: Doubles
 ) -> NDArray[np.float32]:
-    """What the forest sees: main latent dimensions, form, and the ridge's forecasts of ease, differences and scores."""
+    """Return what the forest sees: latent dimensions, form, and the ridge's differences, ease and scores."""
     size = features.shape[1] - dimensions
     models = ridge.shape[1] - 1
     table = np.empty((len(features), latent + size + 2 * models + 1), np.float32)
@@ -145,10 +159,10 @@ def fit_ensemble(
     dimensions: int,
     settings: Learning,
 ) -> tuple[Ensemble, dict[str, Doubles], Doubles, Doubles]:
-    """The ensemble, cross-fitted differences (n, m) of each estimator and of the `blend`, and cross-fitted ease (n,).
+    """Return the ensemble and the cross-fitted differences (n, m), ease (n,) and evidence (n, m).
 
-    features (n, d); differences (n, m) with NaN for missing; ease, weights, folds (n,). Also gives the blend's evidence
-    (n, m), cross-fitted. Deterministic.
+    The differences are those of each estimator and of the `blend`, by name. features (n, d); differences (n,
+    m), NaN where missing; ease, weights, folds (n,). Deterministic.
     """
     kept = min(dimensions, FOREST_DIMENSIONS)
     ridge_in, latent = ridge_table(features, dimensions), latent_table(features, kept)
@@ -190,14 +204,17 @@ def fit_ensemble(
 def blend_weights(
     crossed: Mapping[str, Doubles], differences: Doubles, weights: Doubles, means: Doubles
 ) -> dict[str, float]:
-    """Weight (>= 0) of each estimator worth keeping, by least squares on cross-fitted forecasts; empty when none is."""
+    """Return the weight (> 0) of each estimator worth keeping; empty when none is.
+
+    The weights are the non-negative least squares fit of the cross-fitted forecasts to the differences.
+    """
     seen = ~np.isnan(differences)
     root = np.broadcast_to(np.sqrt(weights)[:, None], seen.shape)[seen]
     target = (differences - means)[seen] * root
     names = list(crossed)
     while names:
         columns = np.stack([(crossed[name] - means)[seen] * root for name in names], axis=1)
-        # The same problem, in few rows.
+        # QR turns this into the same least squares problem with only a few rows.
         triangle: Any = np.linalg.qr(np.column_stack([columns, target]), mode="r")
         found, _ = nnls(triangle[:, :-1], triangle[:, -1])
         kept = [name for name, weight in zip(names, found, strict=True) if weight > NEGLIGIBLE * found.sum()]
@@ -210,7 +227,7 @@ def blend_weights(
 def _crossed_ridge(
     table: NDArray[np.float32], wanted: Doubles, weights: Doubles, folds: NDArray[np.int64]
 ) -> tuple[Doubles, float]:
-    """Cross-fitted forecasts, and the strength that does best on all rows."""
+    """Return cross-fitted forecasts, and the penalty that cross-validation chose for the differences."""
     alpha = MultiRidge().fit(table, wanted[:, :-1], weights, groups=folds).alpha_
     crossed = np.zeros_like(wanted)
     for fold in np.unique(folds):

@@ -1,4 +1,4 @@
-"""From what share of known n-grams on a text is like those that a router was trained on."""
+"""Sets the share of known n-grams from which a text counts as like those that a router was trained on."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,20 @@ from flywheel_core.learn.features import SEEN_TWICE_FROM, TextFeatures, sample_o
 from flywheel_core.learn.text import BUCKETS, Counts, count_grams, question_group
 
 FAMILIAR = 0.75
-"""Share of what the 1 % strangest texts have in known n-grams, below which a text is unfamiliar."""
+"""A text is unfamiliar below this fraction of the 1st percentile of the training texts' shares."""
 PARTS = 10
-"""Each tenth of the texts is read as a router would read it that had learned from the other nine."""
+"""Parts of the texts: each part is read as by a router that had learned from the other nine."""
 _LEAST = 1e-6
-"""A text without one known n-gram is unfamiliar to every router."""
+"""Lowest threshold: a text without any known n-gram is unfamiliar to every router."""
 _CHUNK = 256
 
 
 def least_known(features: TextFeatures, texts: Sequence[str], *, rows: int, seed: int) -> float:
-    """Share (0..1) of known n-grams below which a text is unfamiliar. All arguments as `features` were learned from.
+    """Return the share (0..1) of known n-grams below which a text is unfamiliar.
 
-    A training text knows its own n-grams, which a fresh question does not: in short Chinese texts that is every second one.
-    So those count that texts of other parts have; questions that are alike are in one part.
+    The arguments are those that `features` were learned from. A training text knows all its own n-grams,
+    which a new question does not: in short Chinese texts, half of them occur in no other text. So only
+    n-grams that texts of other parts have count as known; similar questions are in the same part.
     """
     drawn = [texts[at] for at in sample_of(len(texts), rows, seed)]
     parts = np.array([int(question_group(text)[:12], 16) % PARTS for text in drawn])

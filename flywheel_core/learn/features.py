@@ -1,11 +1,11 @@
-"""Text -> numbers: weighted n-grams in a few latent dimensions, beside measures of the text's form.
+"""Turns texts into numbers: weighted n-grams in a few latent dimensions, and measures of the text's form.
 
-Character n-grams and words are weighted by how rare they are and projected on the main directions of the training
-texts (latent semantic analysis), which for one text is one small matrix product.
+Character n-grams and words are weighted by how rare they are and projected onto the main directions of the
+training texts (latent semantic analysis). For one text this is one small matrix product.
 
-Where the answers that the training questions got are known, further directions are learned from them: an answer says in
-more words what a question is about. What question and answers together are about is predicted from the question's own
-directions, so that a decision needs the question alone.
+Where the answers to the training questions are known, further directions are learned from them, because an
+answer says in more words what a question is about. The topics of question and answers together are predicted
+from the question's own directions, so that a decision needs the question alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,23 +33,28 @@ Floats = NDArray[np.float32]
 ARRAYS = ("index", "rarity", "directions", "centre", "spread")
 _CHUNK = 256
 _MOST_COLUMNS = (60_000, 20_000)
-"""How many buckets of character n-grams and of words are kept at most."""
+"""Most buckets kept of character n-grams, and of words."""
 _SURFACE_LIMIT = 4.0
 _ROUNDS = 4
-"""Rounds in which the main directions are found. With one they hold 92 % of what the best ones do, and miss rare words."""
+"""Power iterations that find the main directions.
+
+After one, they hold 92 % of the optimum and miss rare words.
+"""
 SEEN_TWICE_FROM = 50
-"""Texts from which on an n-gram must occur in two of them to count."""
+"""With more texts than this, an n-gram must occur in two of them to count."""
 TAUGHT = 60
-"""Directions that are learned from answers, if there are any; they come first."""
+"""Most directions that are learned from answers. They come before the others."""
 FEWEST_ANSWERED = 500
-"""Texts that must have answers for these to teach directions."""
+"""Fewest texts with answers from which directions are learned."""
 
 
 class TextFeatures:
-    """Learned weights and directions; `transform` is deterministic and safe for several threads.
+    """Learned weights and directions. `transform` is deterministic and thread-safe.
 
-    index: bucket -> column or -1, shape (2, BUCKETS); rarity: weight of a column, shape (columns,); directions: shape
-    (columns, dimensions); centre, spread: of the measures of form. Raises RouterError when they do not fit together.
+    index: bucket -> column, -1 for none, shape (2, BUCKETS), for character n-grams and for words; rarity:
+    weight of each column, shape (columns,); directions: shape (columns, dimensions); centre, spread: mean and
+    standard deviation of each measure of form, shape (measures,). Raises RouterError when the shapes do not
+    fit together.
     """
 
     def __init__(
@@ -69,7 +74,10 @@ class TextFeatures:
 
     @property
     def dimensions(self) -> int:
-        """Latent dimensions; `transform` gives these and then one column for each measure of form."""
+        """Number of latent dimensions.
+
+        `transform` gives these, followed by one column per measure of form.
+        """
         return int(self.directions.shape[1])
 
     @classmethod
@@ -82,9 +90,9 @@ class TextFeatures:
         seed: int,
         answers: Sequence[str | None] | None = None,
     ) -> Self:
-        """Learn from at most `rows` of the texts, drawn by `seed`, and from the text of their answers, None where unknown.
+        """Learn from at most `rows` of the texts, drawn by `seed`, and from the answers to texts.
 
-        Raises NoDataError without any text.
+        answers: one text per question, None where unknown. Raises NoDataError without any text.
         """
         if not texts:
             raise NoDataError("there is no text to learn features from")
@@ -105,9 +113,10 @@ class TextFeatures:
         )
 
     def transform(self, texts: Sequence[str], *, jobs: int = 1) -> tuple[Floats, Floats]:
-        """Features, shape (texts, dimensions + measures), and the known share (0..1) of each text's n-grams.
+        """Return features, (texts, dimensions + measures), and each text's share of known n-grams, (texts,).
 
-        The result does not depend on `jobs`, the number of threads.
+        The share, 0..1, is that of the text's distinct character n-grams. The result does not depend on
+        `jobs`, the number of threads.
         """
         if len(texts) == 1:
             return self._one(texts[0])
@@ -127,7 +136,7 @@ class TextFeatures:
         return features, known
 
     def _one(self, text: str) -> tuple[Floats, Floats]:
-        """As `transform`, without a matrix."""
+        """Do what `transform` does, for one text and without a sparse matrix."""
         features = np.zeros((1, self.dimensions + len(SURFACE_NAMES)), np.float32)
         shares = []
         for counts, table in zip(count_grams([text]), self.index, strict=True):
@@ -149,32 +158,38 @@ class TextFeatures:
         return limited
 
     def compact(self, kept: int, directions: NDArray[np.floating]) -> Self:
-        """The same features with the first `kept` latent dimensions and further ones, sums of all of them.
+        """Return the same features with the first `kept` latent dimensions and linear combinations of all.
 
-        directions: (dimensions, further), what each further one is made of.
+        directions: (dimensions, combinations), the weights of each combination.
         """
         own = np.hstack([self.directions[:, :kept], self.directions @ directions.astype(np.float32)])
         return type(self)(self.index, self.rarity, np.ascontiguousarray(own), self.centre, self.spread)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that was learned, by the names in `ARRAYS`."""
+        """Return everything learned, by the names in `ARRAYS`."""
         return {name: getattr(self, name) for name in ARRAYS}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The opposite of `arrays`. Raises RouterError when they do not fit together."""
+        """Rebuild the features from `arrays`.
+
+        Raises RouterError when they do not fit together, KeyError for a missing one.
+        """
         return cls(*(arrays[name] for name in ARRAYS))
 
 
 def sample_of(count: int, rows: int, seed: int) -> NDArray[np.intp]:
-    """Which of `count` texts features are learned from, in order: at most `rows`, drawn by `seed`."""
+    """Return which of `count` texts features are learned from, in order: at most `rows`, drawn by `seed`."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:rows])
 
 
 def _weighted(
     pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats
 ) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
-    """Columns, values and owners of all known n-grams; the values of each block of a text have length 1."""
+    """Return column, value and text number of every known n-gram.
+
+    In each text, the values of its character n-grams have length 1, and so have those of its words.
+    """
     columns, values, owners = [], [], []
     for counts, table in zip(pair, index, strict=True):
         column = table[counts.buckets]
@@ -208,7 +223,7 @@ def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Float
 def _learned(
     texts: Sequence[str], count: Callable[[Sequence[str]], tuple[Counts, Counts]]
 ) -> tuple[NDArray[np.int32], Floats, sparse.csr_matrix]:
-    """Which n-grams count, how rare each is, and the texts' own weighted ones."""
+    """Return the columns of the n-grams that count, how rare each is, and the texts' weighted n-grams."""
     pairs = [count(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
     index = np.full((len(_MOST_COLUMNS), BUCKETS), -1, dtype=np.int32)
     rarities: list[Floats] = []
@@ -233,7 +248,10 @@ def _with_taught(
     rows: int,
     seed: int,
 ) -> Floats:
-    """These directions, and before them those that answers to at most `rows` texts taught; unchanged with few answers."""
+    """Return `directions`, preceded by those learned from the answers to at most `rows` texts.
+
+    With answers to fewer than `FEWEST_ANSWERED` texts, `directions` are returned unchanged.
+    """
     heard = [row for row, answer in enumerate(answers) if answer]
     if len(heard) < FEWEST_ANSWERED:
         return directions

@@ -16,12 +16,13 @@ ARRAYS = ("roots_", "children_", "feature_", "threshold_", "value_", "means_", "
 
 
 class LeafTables(ManyTargets):
-    """Mean of y over the leaves that a row falls into; y has shape (n,) or (n, m), NaN means missing.
+    """Predicts the mean of y in the leaves a row falls into; y is (n,) or (n, m), NaN means missing.
 
-    trees, leaf (rows a leaf holds at least), share (of the features tried at a split, 0..1): of the forest; rows: each
-    tree is grown on at most so many, drawn with replacement; shrinkage: >= 0, rows of evidence that the overall mean
-    weighs in a leaf. Learned, all trees one after another: `children_` (nodes, 2; a leaf leads to itself), `feature_`,
-    `threshold_`, `value_` (nodes, m) deviations from `means_` (m,), `roots_` (trees,) and the greatest `depth_`.
+    trees: how many; leaf: fewest rows in a leaf; share: of the features tried at a split, 0..1; rows: with
+    more rows than this, each tree is grown on so many, drawn with replacement; shrinkage: >= 0, the rows of
+    evidence that the overall mean counts for in a leaf. Learned, the trees one after another: `children_`
+    (nodes, 2), a leaf leads to itself; `feature_`, `threshold_`; `value_` (nodes, m), deviations from
+    `means_` (m,); `roots_` (trees,); and `depth_`, the depth of the deepest tree.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class LeafTables(ManyTargets):
         )
         self.means_ = means_of(targets, weights)
         deviations = np.nan_to_num(targets - self.means_)
-        table = table.astype(np.float32)  # as the forest compares
+        table = table.astype(np.float32)  # the forest compares in this precision
         forest.fit(
             table, deviations.ravel() if deviations.shape[1] == 1 else deviations, sample_weight=weights
         )
@@ -72,13 +73,13 @@ class LeafTables(ManyTargets):
         return self
 
     def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Expected targets, shape (n,) or (n, m) as in `fit`."""
+        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
         check_is_fitted(self)
         table = validate_data(self, X, reset=False, dtype=np.float32)
         return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.float32]) -> Doubles:
-        """Expected targets (n, m) of rows that are known to be well-formed."""
+        """Return the expected targets (n, m) of rows that are known to be well-formed."""
         parts = [
             self.value_[self.leaves(table[start : start + _CHUNK])].mean(axis=1)
             for start in range(0, len(table), _CHUNK)
@@ -88,7 +89,7 @@ class LeafTables(ManyTargets):
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """One forest of all trees of fitted ones, which forecasts the mean over trees of what they do."""
+        """Return one forest with the trees of several fitted ones; it predicts the mean over all trees."""
         whole = cls(trees=sum(len(part.roots_) for part in parts))
         whole.single_ = parts[0].single_
         shares = np.array([len(part.roots_) for part in parts]) / whole.trees
@@ -103,7 +104,7 @@ class LeafTables(ManyTargets):
         return whole
 
     def leaves(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The leaf of each row in each tree, shape (n, trees)."""
+        """Return the leaf of each row in each tree, shape (n, trees)."""
         if len(table) == 1:
             return self._leaves_of_one(table[0])[None, :]
         rows = np.arange(len(table))[:, None]

@@ -1,4 +1,4 @@
-"""Ridge regression of several targets at once, with missing values and a strength chosen by cross-validation."""
+"""Ridge regression of several targets at once, with missing values and a cross-validated penalty."""
 
 from typing import Any, Self
 
@@ -16,8 +16,8 @@ ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
 class MultiRidge(ManyTargets):
     """Linear model of y, shape (n,) or (n, m), where NaN means that a target is missing in that row.
 
-    alphas: strengths to choose from, each > 0, by `folds`-fold cross-validated squared error, the same for all targets.
-    Learned: `coef_` (d, m), `intercept_` (m,), `alpha_`. Raises ValueError for malformed input.
+    alphas: penalties to choose from, each > 0, by `folds`-fold cross-validated squared error, one for all
+    targets. Learned: `coef_` (d, m), `intercept_` (m,), `alpha_`. Raises ValueError for malformed input.
 
     >>> MultiRidge(alphas=(1.0,)).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0]).predict([[1.0]]).round(3).tolist()
     [1.0]
@@ -34,7 +34,11 @@ class MultiRidge(ManyTargets):
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Learn from X (n, d), y, weights (n,) and fold numbers of rows that must stay together (n,)."""
+        """Learn from X (n, d), y, weights (n,) and groups (n,).
+
+        Rows with the same group number stay in the same fold of the cross-validation. Raises ValueError for
+        malformed input.
+        """
         table, targets, weights = checked(self, X, y, sample_weight)
         if not self.alphas or min(self.alphas) <= 0:
             raise ValueError(f"alphas must be one or more numbers above 0, not {self.alphas!r}")
@@ -46,13 +50,13 @@ class MultiRidge(ManyTargets):
         return self
 
     def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Expected targets, shape (n,) or (n, m) as in `fit`."""
+        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
         check_is_fitted(self)
         table = validate_data(self, X, reset=False, dtype=np.float64)
         return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.floating]) -> Doubles:
-        """Expected targets (n, m) of rows that are known to be well-formed."""
+        """Return the expected targets (n, m) of rows that are known to be well-formed."""
         result: Doubles = table @ self.coef_ + self.intercept_
         return result
 
@@ -73,7 +77,10 @@ class MultiRidge(ManyTargets):
 def _solutions(
     table: Doubles, targets: Doubles, weights: Doubles, alphas: Any
 ) -> list[tuple[Doubles, Doubles]]:
-    """Coefficients and intercepts for each alpha; targets that are missing in the same rows share one decomposition."""
+    """Return coefficients and intercepts for each alpha.
+
+    Targets missing in the same rows share one decomposition.
+    """
     seen = ~np.isnan(targets)
     patterns, which = np.unique(seen, axis=1, return_inverse=True)
     found = [(np.zeros((table.shape[1], targets.shape[1])), np.zeros(targets.shape[1])) for _ in alphas]

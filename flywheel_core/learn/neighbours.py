@@ -1,4 +1,4 @@
-"""What the most similar training questions showed, shrunken towards the overall mean."""
+"""Predicts what the most similar training questions showed, shrunken towards the overall mean."""
 
 from typing import Self
 
@@ -14,11 +14,12 @@ _CHUNK = 256
 
 
 class NeighbourTable(ManyTargets):
-    """Expected y, shape (n,) or (n, m), from the `count` rows of largest cosine similarity; NaN in y means missing.
+    """Predicts y, shape (n,) or (n, m), from the `count` rows with the highest cosine similarity.
 
-    count: neighbours, >= 1; few of them are noise, 300 and more are not; shrinkage: >= 0, neighbours that the overall mean
-    weighs; rows: at most so many reference rows are kept. Learned: `rows_` (r, d) of length 1, `deviations_` (r, m) from
-    `means_` (m,), `weights_` (r, m), 0 where the target is missing.
+    NaN in y means missing. count: neighbours, >= 1; a few are noisy, 300 and more are not; shrinkage: >= 0,
+    the neighbours that the overall mean counts for; rows: most reference rows kept. Learned: `rows_` (r, d),
+    each of length 1; `deviations_` (r, m) from `means_` (m,); `weights_` (r, m), 0 where the target is
+    missing.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class NeighbourTable(ManyTargets):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803 - scikit-learn's name
-        """Keep rows of X (n, d), with y and weights (n,). Raises ValueError for malformed input."""
+        """Keep rows of X (n, d) with their y and weights (n,). Raises ValueError for malformed input."""
         table, targets, weights = checked(self, X, y, sample_weight)
         self.means_ = means_of(targets, weights)
         drawn = np.sort(check_random_state(self.random_state).permutation(len(table))[: self.rows])
@@ -42,13 +43,13 @@ class NeighbourTable(ManyTargets):
         return self
 
     def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Expected targets, shape (n,) or (n, m) as in `fit`."""
+        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
         check_is_fitted(self)
         table = validate_data(self, X, reset=False, dtype=np.float32)
         return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.floating]) -> Doubles:
-        """Expected targets (n, m) of rows that are known to be well-formed."""
+        """Return the expected targets (n, m) of rows that are known to be well-formed."""
         count = int(self.count_)
         parts = []
         for start in range(0, len(table), _CHUNK):

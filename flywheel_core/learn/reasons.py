@@ -1,4 +1,7 @@
-"""Why a router chose a model: by name, with its meaning in words. Without the libraries that routers need."""
+"""The reasons for which a router chooses a model: their names, and their meanings in words.
+
+Importing this module loads none of the libraries that routers need.
+"""
 
 ROUTER, THIN, UNFAMILIAR, SINGLE = "router", "thin_evidence", "unfamiliar", "best_single"
 REASONS = {

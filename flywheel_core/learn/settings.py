@@ -1,4 +1,4 @@
-"""The settings by which routers are trained and decide."""
+"""The settings for training routers and for their decisions."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""What the estimators learn: how models differ on a question, apart from how hard the question is for all of them."""
+"""What the estimators learn: how models differ on a question, apart from how hard it is for all of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ _ROUNDS = 20
 
 
 class ManyTargets(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn ships no types
-    """A regressor of one or several targets at once."""
+    """Base class of regressors of one or several targets at once."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -23,11 +23,12 @@ class ManyTargets(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit
 
 
 def split_scores(scores: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Model means (m,), ease of each question (n,), and differences (n, m): score minus ease, NaN where missing.
+    """Split scores into model means (m,), ease of each question (n,), and differences (n, m).
 
-    scores: shape (n, m), 0..1, NaN for a missing one; weights: shape (n,), >= 0. Ease is a question's mean score over
-    the models asked, less their own means, so a model that was only asked hard questions is not blamed for them. A model
-    without any score has mean NaN.
+    A difference is score minus ease, NaN where the score is missing. scores: shape (n, m), 0..1, NaN where
+    missing; weights: shape (n,), >= 0. The ease of a question is the mean, over the models asked, of score
+    minus that model's own mean, so that a model that was only asked hard questions is not blamed for them. A
+    model without any score has mean NaN.
     """
     seen = ~np.isnan(scores)
     filled = np.where(seen, scores, 0.0)
@@ -51,9 +52,10 @@ def split_scores(scores: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, D
 def checked(
     estimator: Any, features: ArrayLike, targets: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """Validated features (n, d), targets (n, m) in which NaN means missing, and weights (n,).
+    """Validate the input; return features (n, d), targets (n, m), NaN where missing, and weights (n,).
 
-    Raises ValueError for anything else, in scikit-learn's words.
+    Sets `single_` of the estimator: whether y has one dimension. Raises ValueError for malformed input, in
+    scikit-learn's words.
     """
     if targets is None:
         raise ValueError("requires y to be passed, but the target y is None")
@@ -72,7 +74,7 @@ def checked(
 
 
 def means_of(targets: Doubles, weights: Doubles) -> Doubles:
-    """Weighted mean of each target over the rows that have it, 0 where none has."""
+    """Return the weighted mean of each target over the rows that have it, 0 where none has."""
     seen = ~np.isnan(targets) * weights[:, None]
     result: Doubles = (seen * np.nan_to_num(targets)).sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-12)
     return result
@@ -81,10 +83,11 @@ def means_of(targets: Doubles, weights: Doubles) -> Doubles:
 def shrunken_table(
     membership: Any, targets: Doubles, weights: Doubles, means: Doubles, shrinkage: float
 ) -> tuple[Doubles, Doubles]:
-    """Mean deviation from `means` of each cell and target, shrunken, and the weight of evidence behind it.
+    """Return the shrunken mean deviation from `means` of each cell and target, and the evidence behind it.
 
-    membership: (n, cells), dense or sparse, >= 0. A cell with evidence w keeps w / (w + shrinkage) of what it shows.
-    Both results have shape (cells, m).
+    membership: (n, cells), dense or sparse, >= 0, how much a row belongs to a cell. Evidence is the total
+    weight of the rows with that target in the cell; a cell with evidence w keeps w / (w + shrinkage) of its
+    mean deviation. Both results have shape (cells, m).
     """
     seen = ~np.isnan(targets) * weights[:, None]
     evidence = np.asarray(membership.T @ seen)
@@ -93,7 +96,7 @@ def shrunken_table(
 
 
 def shaped(estimator: Any, predictions: Doubles) -> Doubles:
-    """Predictions in the shape that the targets had in `fit`."""
+    """Return predictions in the shape that the targets had in `fit`."""
     return predictions[:, 0] if estimator.single_ else predictions
 
 
@@ -101,12 +104,15 @@ _Estimator = TypeVar("_Estimator")
 
 
 def state_of(estimator: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """The learned attributes of these names as arrays."""
+    """Return the learned attributes with these names as arrays."""
     return {name: np.asarray(getattr(estimator, name)) for name in names}
 
 
 def restored(kind: type[_Estimator], names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> _Estimator:
-    """An estimator that predicts with `expected` as the one whose `state_of` this is. Raises KeyError for a missing one."""
+    """Return an estimator whose `expected` predicts as that of the one `state_of` was called on.
+
+    Raises KeyError when an array is missing.
+    """
     estimator = kind()
     for name in names:
         setattr(estimator, name, arrays[name])

@@ -1,7 +1,8 @@
-"""From texts to hashed n-grams and measures of their form: pure functions, the same for one text and for many.
+"""Turns texts into hashed n-grams and measures of their form: pure functions, the same for one text and many.
 
-Characters are Unicode code points, so that Chinese needs no segmentation. N-grams are read from the case-folded text
-with white space folded to one blank. Of a text longer than `MAX_CHARS` its beginning and its end are read, half of that each.
+Characters are Unicode code points, so that Chinese needs no segmentation. N-grams are read from the
+case-folded text, with each run of white space folded to one blank. Of a text longer than `MAX_CHARS`, only
+the beginning and the end are read, half that many characters each.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ _OPTION = re.compile(r"^[ \t]*\(?[A-Za-z0-9]{1,2}[.):、][ \t]*(.*)$", re.MULTIL
 _LETTER = re.compile(r"[^\W\d_]")
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _GAP = 0x11_0000
-"""Stands between two texts where several are read at once: the first number that is no code point."""
+"""Separates texts that are read together: the smallest number that is not a code point."""
 
 _SIGNS = ("0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "+-*/=^<>", "\\$_{}", "()[]", ",;:", "?!", "\"'")
 SURFACE_NAMES = (
@@ -54,7 +55,7 @@ SURFACE_NAMES = (
     "ends_with_colon",
     "ends_with_stop",
 )
-"""The measures of form in their order: shares in 0..1, counts and lengths as log(1 + x)."""
+"""The measures of form, in order: shares and yes/no values in 0..1, counts and lengths as log(1 + x)."""
 
 
 def _kinds() -> NDArray[np.intp]:
@@ -74,7 +75,7 @@ def _word_characters() -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=4)
 def _powers(base: int, bits: int) -> NDArray[np.uint64]:
-    """The first 2 ** bits powers of `base`, modulo 2 ** 64."""
+    """Return the first 2 ** bits powers of `base`, modulo 2 ** 64."""
     powers = np.full(1 << bits, base, dtype=np.uint64)
     powers[0] = 1
     powers = np.multiply.accumulate(powers)
@@ -88,7 +89,10 @@ _INVERSE = pow(int(_BASE), -1, 1 << 64)
 
 
 class Counts(NamedTuple):
-    """How often each bucket occurs in each of `texts` texts; sorted by owner, then bucket."""
+    """How often each bucket occurs in each text, sorted by owner, then bucket.
+
+    owners: number of the text; buckets, counts: as many; texts: how many texts there are.
+    """
 
     owners: NDArray[Any]
     buckets: NDArray[Any]
@@ -97,25 +101,30 @@ class Counts(NamedTuple):
 
 
 def question_group(text: str) -> str:
-    """The same for questions that differ in case, white space or digits only. The dataset's split takes more for alike: there
-    numbers may also have another count of digits."""
+    """Return a hash that is the same for questions that differ only in case, white space or digits.
+
+    The dataset's split folds more: there, numbers may also differ in how many digits they have.
+    """
     folded = _DIGITS.sub("0", "".join(text.casefold().split()))
     return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def excerpt(text: str) -> str:
-    """What is read of a text: an instruction stands before or behind the long text that it is about, seldom amid it."""
+    """Return the part of a text that is read.
+
+    An instruction stands before or after the long text that it is about, and seldom in the middle of it.
+    """
     half = MAX_CHARS // 2
     return text if len(text) <= MAX_CHARS else f"{text[:half]}\n{text[-half:]}"
 
 
 def count_grams(texts: Sequence[str]) -> tuple[Counts, Counts]:
-    """Counts of hashed runs of 2 to 4 characters, and of hashed words and signs, in what is read of each text."""
+    """Count hashed runs of 2 to 4 characters, and hashed words and symbols, in what is read of each text."""
     return count_all_grams([excerpt(text) for text in texts])
 
 
 def count_all_grams(texts: Sequence[str]) -> tuple[Counts, Counts]:
-    """The same in whole texts, however long they are."""
+    """Count the same as `count_grams` in whole texts, however long they are."""
     codes, owners = _joined([" " + _SPACE.sub(" ", text.casefold()).strip() + " " for text in texts])
     bits = max(12, len(codes).bit_length())
     powers, inverse = _powers(int(_BASE), bits), _powers(_INVERSE, bits)
@@ -138,8 +147,8 @@ def count_all_grams(texts: Sequence[str]) -> tuple[Counts, Counts]:
 
 
 def _joined(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The code points of all texts, a gap after each, and whose they are."""
-    gap = chr(_GAP - 1)  # replaced below: no text is told apart from the gap by its content
+    """Return the code points of all texts, with a gap after each, and the number of the text of each."""
+    gap = chr(_GAP - 1)  # a placeholder, replaced below by position: texts may contain it
     joined = np.frombuffer(gap.join([*texts, ""]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     sizes = [len(text) + 1 for text in texts]
     ends = np.cumsum(sizes)
@@ -149,7 +158,10 @@ def _joined(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]
 
 
 def _words(codes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where words begin and end; a sign that belongs to no word is one by itself, a blank or gap is none."""
+    """Return where words begin and end.
+
+    A symbol outside words is a word of its own, a blank or gap is none.
+    """
     inside = _WORD[codes]
     starts = inside.copy()
     starts[1:] &= ~inside[:-1]
@@ -176,7 +188,7 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
 
 
 def surface(text: str) -> list[float]:
-    """What the form of a text tells, without its words: one number for each of `SURFACE_NAMES`."""
+    """Measure the form of a text apart from its words: one number for each of `SURFACE_NAMES`."""
     whole, text = len(text), excerpt(text)
     first = _OPTION.search(text)
     options = _OPTION.findall(text) if first else []
