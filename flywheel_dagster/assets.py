@@ -112,8 +112,10 @@ TABLES = tuple(
 
 
 def daily_assets(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """Return all daily assets as one operation: a range of days is one run, and a bad day stops only
-    itself."""
+    """Return all daily assets as one operation.
+
+    So a range of days is one run, and a bad day stops only itself.
+    """
 
     @dg.multi_asset(
         name="daily_assets",

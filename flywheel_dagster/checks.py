@@ -229,8 +229,7 @@ def newest_is_recent(made: datetime | None, partition: str | None, now: datetime
     description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
 )
 def dataset_recent(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Look only at the datasets of the newest days: a backfill of old days must not hide a stopped nightly
-    run."""
+    """Check only the newest days, so that a backfill of old days does not hide a stopped nightly run."""
     now = utc_now()
     oldest = (now - MAX_DATASET_AGE).date() - timedelta(days=1)
     days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]

@@ -23,8 +23,10 @@ CAP_COLUMNS = ("group", "name", "label", "examples", "kept")
 
 
 def make_dataset(lake: Lake, day: date) -> Sequence[Outcome]:
-    """Make the dataset version whose window ends with `day`; if no day of the window has a table, only
-    warn."""
+    """Make the dataset version whose window ends with `day`.
+
+    When no day of the window has a table, nothing is made and a check warns.
+    """
     try:
         result = build_dataset(lake.layout, day, lake.config)
     except NoDataError as error:

@@ -1,4 +1,7 @@
-"""What models answered, as one text a question. Training learns from it what questions are about; a decision never sees it."""
+"""What the models answered, as one text per question.
+
+Training learns from it what questions are about; a decision never sees it.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,12 +15,12 @@ from flywheel_core.learn.examples import IN_USE
 
 ANSWER_CHARS = 400
 ALL_CHARS = 3_000
-"""Characters that are read of one answer and of all answers to a question at most, from their beginnings."""
+"""Most characters read of one answer, and of all answers to a question, from their beginnings."""
 _EMPTY = {"id": pl.String, "answers": pl.String}
 
 
 def joined_answers(answers: Sequence[str | None]) -> str | None:
-    """The beginnings of the answers, equally much of each; None without any."""
+    """Return the beginnings of the answers as one text, equally much of each; None without any answer."""
     known = [answer for answer in answers if answer]
     if not known:
         return None
@@ -26,10 +29,11 @@ def joined_answers(answers: Sequence[str | None]) -> str | None:
 
 
 def newest_answers(layout: Layout, examples: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Columns id and answers of the newest examples that are in use, at most so many, from the `responses` of their days.
+    """Return columns id and answers of the newest examples in use, at most `most`.
 
-    examples: with `id`, `day` and `left_out`. Examples without answers are left out, as are days whose table is gone.
-    Raises DatasetError when a table cannot be read.
+    The answers are read from the `responses` of the examples' days. examples: with `id`, `day` and
+    `left_out`. Examples without answers are left out, as are days whose table is gone. Raises DatasetError
+    when a table cannot be read.
     """
     used = examples.filter(IN_USE).sort("day", "id", descending=True).head(most)
     parts = [
@@ -39,7 +43,7 @@ def newest_answers(layout: Layout, examples: pl.DataFrame, most: int) -> pl.Data
 
 
 def digest_of(answers: pl.DataFrame) -> str:
-    """SHA-256 of what `newest_answers` gave."""
+    """Return the SHA-256 of what `newest_answers` returned."""
     digest = hashlib.sha256()
     for identity, text in answers.sort("id").iter_rows():
         digest.update(f"{len(identity)} {len(text)} {identity}{text}".encode("utf-8", "surrogatepass"))

@@ -1,9 +1,9 @@
-"""A router on disk: arrays and JSON, nothing that can execute code, and nothing parsed before its hash is checked.
+"""A router on disk: arrays and JSON. Nothing in it can execute code or is parsed before its hash is checked.
 
-SHA256SUMS       the hash of every other file, as `sha256sum --check` reads it; checked first
+SHA256SUMS       the hash of every other file, in the format of `sha256sum --check`; checked first
 router.json      version, dataset, models, policy, settings, figures, hashes
 parameters.npz   every learned array
-canary.json      prompts and the decisions on them, which a router must give again before it serves
+canary.json      prompts and the decisions on them, which a router must reproduce before it serves
 """
 
 import hashlib
@@ -34,16 +34,16 @@ PARAMETERS = "parameters.npz"
 CANARY = "canary.json"
 FILES = (CANARY, PARAMETERS, MANIFEST)
 CANARY_TOLERANCE = 1e-5
-"""How far expected scores may be off on another machine, whose arithmetic rounds differently."""
+"""How far expected scores may differ on another machine, whose arithmetic rounds differently."""
 
 _SUMS = re.compile("".join(rf"([0-9a-f]{{64}})  {re.escape(name)}\n" for name in sorted(FILES)))
 
 
 def publish_router(layout: Layout, router: Router, facts: Mapping[str, Any], prompts: Sequence[str]) -> Path:
-    """Write a router, what is known about it and its decisions on `prompts`; a version that is there already is left alone.
+    """Write a router, the facts about it and its decisions on `prompts`; return its folder.
 
-    One that is there and not whole is replaced: no gateway takes it up, and nothing else would ever mend it. Raises
-    StorageError when the system refuses.
+    A version that exists is left alone, unless it is not whole: then it is replaced, because no gateway takes
+    it up and nothing else would ever repair it. Raises StorageError when the system refuses.
     """
     content = router_files(router, facts, prompts)
     folder = layout.router(router.version)
@@ -59,7 +59,7 @@ def publish_router(layout: Layout, router: Router, facts: Mapping[str, Any], pro
 
 
 def router_files(router: Router, facts: Mapping[str, Any], prompts: Sequence[str]) -> dict[str, bytes]:
-    """All files of a router: name -> content. The same router gives the same bytes."""
+    """Return all files of a router: name -> content. The same router gives the same bytes."""
     canary = [
         {"prompt": prompt, "model": decision.model, "scores": dict(decision.scores)}
         for prompt, decision in zip(prompts, router.decide_all(prompts), strict=True)
@@ -84,7 +84,10 @@ def router_files(router: Router, facts: Mapping[str, Any], prompts: Sequence[str
 
 
 def verify_router(folder: Path) -> dict[str, bytes]:
-    """The files of a router, each with the hash that SHA256SUMS says. Raises RouterError unless all are there and whole."""
+    """Return the files of a router, after checking that each has its hash in SHA256SUMS.
+
+    Raises RouterError unless all are there and whole.
+    """
     try:
         matched = _SUMS.fullmatch((folder / SUMS).read_bytes().decode("ascii", "replace"))
         content = {name: (folder / name).read_bytes() for name in FILES}
@@ -108,7 +111,7 @@ def verify_router(folder: Path) -> dict[str, bytes]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file of a router is there with the hash that SHA256SUMS says."""
+    """Whether every file of a router is there with its hash in SHA256SUMS."""
     try:
         verify_router(folder)
     except RouterError:
@@ -117,9 +120,10 @@ def is_whole(folder: Path) -> bool:
 
 
 def load_router(folder: Path) -> Router:
-    """The router in a folder, after its hashes and its canary decisions were checked.
+    """Return the router in a folder, after checking its hashes and its canary decisions.
 
-    Raises RouterError when a file is missing or damaged, or the router does not answer as it did at its training.
+    Raises RouterError when a file is missing or damaged, the format is another release's, or the router does
+    not answer as it did at training.
     """
     content = verify_router(folder)
     try:
@@ -137,7 +141,7 @@ def load_router(folder: Path) -> Router:
         _answer_as_before(router, json.loads(content[CANARY])["decisions"])
     except (RouterError, MemoryError):
         raise
-    # Hashes only say that it is as it was written: what then fails may raise anything.
+    # Hashes only prove that the files are as they were written; reading them may still raise anything.
     except Exception as error:
         raise RouterError(f"router {folder.name} cannot be read: {error!r}", code="router_damaged") from error
     return router
@@ -171,7 +175,7 @@ def _answer_as_before(router: Router, canary: Sequence[Mapping[str, Any]]) -> No
     decisions = router.decide_all([one["prompt"] for one in canary])
     for number, (was, now) in enumerate(zip(canary, decisions, strict=True)):
         off = max((abs(now.scores[model] - score) for model, score in was["scores"].items()), default=0.0)
-        if now.model != was["model"] or not off <= CANARY_TOLERANCE:  # no number is within it
+        if now.model != was["model"] or not off <= CANARY_TOLERANCE:  # NaN fails too
             raise RouterError(
                 f"router {router.version} does not answer canary prompt {number} as at its training: {now.model} instead of"
                 f" {was['model']}, scores off by {off:.2g}",
@@ -180,7 +184,7 @@ def _answer_as_before(router: Router, canary: Sequence[Mapping[str, Any]]) -> No
 
 
 def _set_aside(folder: Path) -> None:
-    """Give a damaged version the name of something half-made, which `leftovers.py` removes."""
+    """Rename a damaged version as something half-made, which `leftovers.py` removes."""
     try:
         folder.rename(half_made(folder))
     except OSError as error:
@@ -188,7 +192,7 @@ def _set_aside(folder: Path) -> None:
 
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """An .npz whose bytes depend on the arrays alone."""
+    """Return an .npz archive whose bytes depend on the arrays alone."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):

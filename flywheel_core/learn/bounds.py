@@ -1,10 +1,10 @@
-"""A lower bound for the mean gain of one router over another, honest at the small error levels that many looks need.
+"""A lower bound for the mean gain of one router over another, valid at the small levels that many looks need.
 
-Gains are discrete, mostly zero and often skewed: a router that wins a little nearly always and loses everything now and
-then looks excellent until its first loss. Student's t promotes such a router hundreds of times too often. Two things put
-that right: the sample is completed by two questions with the worst possible gain, so that a loss not yet seen is
-reckoned with, and t is corrected for skewness (P. Hall, "On the removal of skewness by transformation", 1992).
-docs/promotion.md has the error rates found by simulation.
+Gains are discrete, mostly zero and often skewed: a router that nearly always wins a little and now and then
+loses everything looks excellent until its first loss. Student's t promotes such a router hundreds of times
+too often. Two things correct this. The sample is completed with two questions of the worst possible gain, so
+that a loss not yet seen is reckoned with. And t is corrected for skewness (P. Hall, "On the removal of
+skewness by transformation", 1992). docs/promotion.md has the error rates found by simulation.
 """
 
 import math
@@ -15,14 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 WORST_CASES = 2
-"""Questions with the worst gain that complete the sample. One is too few at levels below 0.001, three cost power."""
+"""Questions with the worst gain added to the sample.
+
+One is too few at levels below 0.001, three cost power.
+"""
 
 
 def lower_bound(gains: ArrayLike, level: float, worst: float | None = None) -> float:
-    """The value that the mean of the distribution behind `gains` is above, but for a probability of `level`.
+    """Return what the mean of the distribution behind `gains` is above, except with probability `level`.
 
-    gains: shape (n,), n >= 2, finite, independent of each other; level: 0 < level < 1; worst: the worst gain possible,
-    unless given the larger of 1 and what was seen, negated. Raises ValueError for other input.
+    gains: shape (n,), n >= 2, finite, independent of each other; level: 0 < level < 1; worst: the worst
+    possible gain, by default minus the larger of 1 and the largest gain or loss seen. Raises ValueError for
+    other input.
     """
     seen: NDArray[Any] = np.asarray(gains, dtype=float)
     if seen.ndim != 1 or len(seen) < 2 or not np.isfinite(seen).all():
@@ -41,9 +45,10 @@ def lower_bound(gains: ArrayLike, level: float, worst: float | None = None) -> f
 
 
 def _unskewed(quantile: float, slant: float) -> float:
-    """Which studentised mean Hall's transformation takes to `quantile`. slant: skewness over the root of the count.
+    """Return the studentised mean that Hall's transformation takes to `quantile`.
 
-    The transformation is t + slant t²/3 + slant² t³/27 + slant/6, that is ((1 + slant t/3)³ - 1) / slant + slant/6.
+    slant: skewness divided by the root of the count. The transformation is t + slant t²/3 + slant² t³/27 +
+    slant/6, that is ((1 + slant t/3)³ - 1) / slant + slant/6.
     """
     if abs(slant) < 1e-9:
         return quantile
@@ -51,7 +56,11 @@ def _unskewed(quantile: float, slant: float) -> float:
 
 
 def look_level(error_level: float, look: int) -> float:
-    """The error level of the `look`-th look, look >= 1: however many there are, together they stay below `error_level`."""
+    """Return the error level of the `look`-th look, look >= 1.
+
+    However many looks there are, their levels add up to less than `error_level`. Raises ValueError when
+    `look` is below 1.
+    """
     if look < 1:
         raise ValueError(f"looks count from 1, not {look}")
     return error_level * 6.0 / (math.pi * look) ** 2

@@ -12,9 +12,13 @@ POINTER = "champion.json"
 
 
 class Champion(msgspec.Struct, frozen=True, kw_only=True):
-    """The pointer. sequence: counts promotions and rollbacks from 1; digest: SHA-256 of the version's router.json; at: unix
-    seconds; since: when the newest test question was received that its promotion rests on (unix seconds), so that later ones
-    are new to it; none when it rests on no test question."""
+    """The pointer to the router in service.
+
+    sequence: counts promotions and rollbacks from 1; digest: SHA-256 of the version's router.json; at: when
+    it was put into service, unix seconds; since: when the newest test question that its promotion rests on
+    was received, unix seconds, so that later questions are new to it, None when it rests on no test question;
+    previous: sequence of the champion before it.
+    """
 
     sequence: int
     version: str
@@ -25,7 +29,10 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_champion(pointer: Path) -> Champion | None:
-    """The pointer's content, None when there is none. Raises RouterError when it is damaged or cannot be read."""
+    """Return what the pointer says, None when there is none.
+
+    Raises RouterError when it is damaged or cannot be read.
+    """
     try:
         return msgspec.json.decode(pointer.read_bytes(), type=Champion)
     except FileNotFoundError:
@@ -43,7 +50,7 @@ def read_champion(pointer: Path) -> Champion | None:
 
 
 def router_versions(layout: Layout) -> list[str]:
-    """The versions that are there, in order of name; whether they are whole is not looked at."""
+    """Return the versions on disk, in order of name, without checking that they are whole."""
     if not layout.routers.is_dir():
         return []
     folders = layout.routers.iterdir()
@@ -51,7 +58,7 @@ def router_versions(layout: Layout) -> list[str]:
 
 
 def version_folder(layout: Layout, version: str) -> Path:
-    """The folder of a version. Raises RouterError when there is none of that name."""
+    """Return the folder of a version. Raises RouterError when there is no version of that name."""
     folder = layout.router(version)
     if folder.parent != layout.routers or version.startswith(".") or not (folder / MANIFEST).is_file():
         raise RouterError(

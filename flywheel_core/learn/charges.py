@@ -1,5 +1,8 @@
-"""What asking a model costs and how long it takes, predicted from the length of the prompt. Prices are per token: the difference
-between two models is small for a question and large for a long document, and their means tell of neither."""
+"""Predicts what asking a model costs, and how long it takes, from the length of the prompt.
+
+Prices are per token: two models differ little for a question and much for a long document, and the mean shows
+neither.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,30 +14,36 @@ from flywheel_core.learn.targets import Doubles
 
 
 def lengths_of(texts: Sequence[str]) -> Doubles:
-    """Length of each text in bytes of UTF-8, (n,): nearer to tokens than characters are, Chinese and English alike."""
+    """Return the length of each text in bytes of UTF-8, (n,).
+
+    Bytes are closer to tokens than characters are, in Chinese and English alike.
+    """
     return np.array([len(text.encode("utf-8", "surrogatepass")) for text in texts], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of the training prompts in bytes. Beyond the shortest and the longest one nothing is predicted further."""
+    """Lengths of the training prompts in bytes: the shortest, the mean (`usual`) and the longest.
+
+    Predictions do not extrapolate beyond the shortest and the longest.
+    """
 
     shortest: float = 0.0
     usual: float = 0.0
     longest: float = 0.0
 
     def beyond_usual(self, lengths: Doubles) -> Doubles:
-        """How much longer (n,) are than usual, below 0 where shorter."""
+        """Return how much longer than usual each length (n,) is, below 0 where shorter."""
         beyond: Doubles = np.clip(lengths, self.shortest, self.longest) - self.usual
         return beyond
 
 
 def by_length(paid: Doubles, lengths: Doubles) -> tuple[Doubles, Doubles, Lengths]:
-    """Of each column of `paid` (n, m), NaN where unknown, its value at the usual length and what a byte adds, by least squares, (m,)
-    each, and the lengths.
+    """Fit each column of `paid` (n, m), NaN where unknown, to the lengths by least squares.
 
-    A column of which fewer than `FEWEST_ANSWERS` values are known, or all at one length, grows by nothing; one of which nothing is
-    known is like that with the largest mean.
+    Returns the values at the usual length (m,), what each byte adds (m,), and the lengths. A column with
+    fewer than `FEWEST_ANSWERS` known values, or with all of them at one length, has a slope of 0. A column
+    without any known value is taken to be like the one with the largest value at the usual length.
     """
     known = ~np.isnan(paid)
     values, slopes = usual(paid), np.zeros(paid.shape[1])
@@ -54,6 +63,6 @@ def by_length(paid: Doubles, lengths: Doubles) -> tuple[Doubles, Doubles, Length
 
 
 def charged(values: Sequence[float] | Doubles, slopes: Sequence[float] | Doubles, beyond: Doubles) -> Doubles:
-    """What is predicted for prompts that are `beyond` (n,) bytes longer than usual, (n, m), 0 or more."""
+    """Return what is predicted for prompts `beyond` (n,) bytes longer than usual, (n, m), 0 or more."""
     rows: Doubles = np.maximum(np.asarray(values) + np.outer(beyond, np.asarray(slopes)), 0.0)
     return rows

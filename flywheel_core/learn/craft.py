@@ -1,4 +1,7 @@
-"""Routers of datasets: trained, published and read. The libraries that training needs are imported when it is asked for."""
+"""Trains, publishes and reads the routers of datasets.
+
+The libraries that training needs are imported only when it is asked for.
+"""
 
 import hashlib
 import json
@@ -27,11 +30,11 @@ if TYPE_CHECKING:
 
 CANARY_PROMPTS = 24
 RECIPE = 12
-"""Counts up when the same dataset and settings would give another router."""
+"""Increased whenever the same dataset and settings would give a different router."""
 
 
 def trained_craft() -> Craft:
-    """How Flywheel's own routers are made and read."""
+    """Return how Flywheel's own routers are made and read."""
     return Craft(
         train=train_version,
         best_single=best_single_version,
@@ -43,30 +46,36 @@ def trained_craft() -> Craft:
 
 
 def train_version(layout: Layout, dataset: str, config: Config) -> str:
-    """Train and publish the router of a dataset, unless it is there already and whole; gives its version.
+    """Train and publish the router of a dataset, unless it exists and is whole; return its version.
 
-    Raises DatasetError when the dataset is missing or damaged, NoDataError when there is nothing to learn from.
+    Raises DatasetError when the dataset is missing or damaged, NoDataError when there is nothing to learn
+    from.
     """
     return _publish(layout, dataset, config, "router")
 
 
 def best_single_version(layout: Layout, dataset: str, config: Config) -> str:
-    """The same for the router that always asks the best single model of the dataset outside its test split.
+    """Publish, like `train_version`, the router that always asks the dataset's best single model.
 
-    A mean of scores has nothing to be validated, so that the validation split may count too.
+    The best model is determined on everything but the test split: a mean score has nothing to validate, so
+    the validation split may count too.
     """
     return _publish(layout, dataset, config, "single")
 
 
 def train_labels_version(layout: Layout, dataset: str, config: Config) -> str:
-    """The same for the classifier of labels alone: what a dataset's {"text", "label"} lines train."""
+    """Train and publish, like `train_version`, the classifier of labels alone.
+
+    This is what a dataset's {"text", "label"} lines train.
+    """
     return _publish(layout, dataset, config, "labels")
 
 
 def evaluate_version(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
-    """The figures of a router on the test split of a dataset, also written as JSON and as a page, see `Layout.evaluation`.
+    """Return the figures of a router on the test split of a dataset; also write them as JSON and as a page.
 
-    Empty when no question of it has an outcome of each of the router's models.
+    The files are those of `Layout.evaluation`. Empty, with nothing written, when no test question has an
+    outcome of each of the router's models.
     """
     from flywheel_core.report.evaluation import evaluation_page
 
@@ -82,20 +91,23 @@ def evaluate_version(layout: Layout, version: str, dataset: str, config: Config)
 
 
 def questions_of(dataset: str) -> str:
-    """The questions that a router of a dataset is evaluated on, in words."""
+    """Return in words which questions a router of a dataset is evaluated on."""
     return f"the test split of dataset {dataset}"
 
 
 def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
-    """The figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`.
+    """Return the figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`.
 
-    Raises NoDataError when no question of it has an outcome of each of the router's models.
+    Raises NoDataError when no test question has an outcome of each of the router's models.
     """
     return _figures(layout, version, _read(layout, dataset, "test"), config)
 
 
 def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: Config) -> Mapping[str, Any]:
-    """The same on the test questions received on labelled days, those after the router's training included."""
+    """Return the figures of a router on the test questions received on labelled days.
+
+    The days may come after the router's training. Raises NoDataError as `figures_on_dataset` does.
+    """
     return _figures(layout, version, read_table(layout, "training_examples", days), config)
 
 
@@ -141,7 +153,10 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
 
 
 def _read(layout: Layout, dataset: str, *splits: str) -> pl.DataFrame:
-    """The examples of a dataset on these sides; its hashes are checked."""
+    """Return the examples in these splits of a dataset, after checking the hashes of its files.
+
+    Raises DatasetError when the dataset is missing or damaged.
+    """
     verify_dataset(layout, dataset)
     try:
         rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE, glob=False).filter(
@@ -154,12 +169,12 @@ def _read(layout: Layout, dataset: str, *splits: str) -> pl.DataFrame:
 
 
 def _drawn(frame: pl.DataFrame, count: int) -> pl.DataFrame:
-    """These examples, or the `count` of them whose questions' hashes are the lowest, in their order."""
+    """Return these examples, or the `count` of them with the lowest question hashes, in their order."""
     return frame if frame.height <= count else frame[frame["question_key"].arg_sort()[:count].sort()]
 
 
 def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, str]:
-    """The examples with the answers that training learns directions from, and the hash of these."""
+    """Return the examples with the answers that training learns directions from, and the answers' hash."""
     answers = newest_answers(layout, frame, config.learning.feature_rows)
     return frame.join(answers, on="id", how="left", maintain_order="left"), digest_of(answers)
 
@@ -197,14 +212,14 @@ _MAKERS: Mapping[str, Callable[[pl.DataFrame, Config, str], Any]] = {
 
 
 def _facts(layout: Layout, dataset: str, config: Config, kind: str) -> dict[str, Any]:
-    """What a router is made from: the same facts give the same router."""
+    """Return what a router is made from: the same facts give the same router."""
     path: Path = layout.dataset(dataset) / DATASET_MANIFEST
     if not path.is_file():
         raise DatasetError(
             f"there is no dataset {dataset!r}", hint=f"versions are the folders in {layout.datasets}"
         )
     settings: Learning = config.learning
-    order = {"preferred": config.declared_order()} if kind == "labels" else {}  # others go by name
+    order = {"preferred": config.declared_order()} if kind == "labels" else {}  # others sort models by name
     return {
         "kind": kind,
         "dataset": dataset,

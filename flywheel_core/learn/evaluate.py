@@ -1,7 +1,7 @@
 """How good a router is on questions it has never seen, beside the best single model, chance and the oracle.
 
-All policies are compared on the same questions: those on which every model of the router is known, a model's own failure
-included. Intervals are paired bootstraps over groups of alike questions.
+All policies are compared on the same questions: those with a known outcome of every model of the router, a
+model's own failure included. Intervals are paired bootstraps over groups of similar questions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,24 +29,32 @@ from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
 
 WORST = 20
-"""Questions with the largest regret that are kept."""
+"""Most questions listed among those with the largest regret."""
 MOST = 20_000
-"""Questions that are judged on at most: of more, those with the lowest hashes. A thousand resamples of as many take 160 MB, and
-the bounds of a gain are within half a point by then."""
+"""Most questions that are judged; of more, those with the lowest hashes.
+
+A thousand resamples of this many take 160 MB, and by then the bounds of a gain are within half a point.
+"""
 MIN_SLICE = 20
-"""Questions below which a category has no figures of its own."""
+"""Fewest questions for which a category has figures of its own."""
 
 
 def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str, Any]:
-    """All figures as JSON values: `questions` (compared), `drawn_from` (so many could be, see `MOST`), `left_out` (questions on
-    which only some models have an outcome), `days` (the first and the last one of the compared questions, and the last one of
-    all; none where days are unknown), `overall`, `categories` (by the router's own category), `singles` (each model alone),
-    `curve`, `calibration`, `confusion`, `worst`.
+    """Return all figures of a router as JSON values.
 
-    The first two hold figures as [value, lower, upper] with 95 % bounds; `apgr` and `cpt50` are among them for two models,
-    `curve_area` where models differ in cost, `cost_saved` and `seconds_saved` (shares) beside the best single model. An
-    unknown cost or wait counts as the model's mean, a model of which none is known as the dearest; `cost` or `seconds` is left
-    out when nothing is known of it at all. Raises NoDataError when no question has all models' outcomes.
+    `questions`: how many are compared; `drawn_from`: how many could be, see `MOST`; `left_out`: questions on
+    which only some models have an outcome; `days`: first and last day of the questions that could be
+    compared, and the last day of all, empty where days are unknown; `overall`; `categories`, by the router's
+    own category; `singles`, each model alone; `reasons`, shares of the decisions; `confusion`, `calibration`,
+    `curve`, `worst`.
+
+    `overall` and `categories` hold figures as [value, lower, upper] with 95 % bounds. They include `apgr` and
+    `cpt50` for two models, `curve_area` where models differ in cost, and `cost_saved` and `seconds_saved`,
+    shares of what the best single model takes. An unknown cost or wait counts as the model's mean, and for a
+    model without any known one as the largest of the means; `cost` or `seconds` is left out when none at all
+    is known.
+
+    Raises NoDataError when no question has an outcome of every model.
     """
     examples = examples.pick(np.arange(len(examples)), router.models)
     known = ~np.isnan(examples.scores)
@@ -115,7 +123,7 @@ class _Judged:
         self.factors, self.along = curve_choices(self.expected, _predicted_costs(examples))
 
     def figures(self, rows: NDArray[np.intp]) -> dict[str, Any]:
-        """Means over some questions, with intervals."""
+        """Return the figures of some questions (row numbers), with intervals."""
         examples, best = self.examples, self.router.policy.best
         scores, utilities, chosen = examples.scores[rows], self.utilities[rows], self.chosen[rows]
         own = np.arange(len(rows))
@@ -160,7 +168,7 @@ class _Judged:
         return {"questions": len(rows), **found, "share": given}
 
     def singles(self) -> dict[str, dict[str, float]]:
-        """Model -> mean score, cost and seconds, where known, if every question went to it."""
+        """Return model -> mean score, cost and seconds, where known, if every question went to it."""
         columns = {"score": self.examples.scores, **self.paid}
         means = {name: values.mean(axis=0) for name, values in columns.items()}
         return {
@@ -173,7 +181,7 @@ class _Judged:
         }
 
     def confusion(self) -> dict[str, dict[str, int]]:
-        """Label -> predicted category -> questions."""
+        """Return label -> predicted category -> number of questions."""
         table: dict[str, dict[str, int]] = {}
         for label, guess in zip(self.truth, self.predicted, strict=True):
             if label is not None:
@@ -182,8 +190,11 @@ class _Judged:
         return {label: dict(sorted(row.items())) for label, row in sorted(table.items())}
 
     def curve(self) -> list[list[float]]:
-        """Mean cost, mean score and what one unit of currency is worth, as cost weighs more and more; empty when all models
-        cost the same."""
+        """Return the points of the cost-quality curve, as cost weighs more and more.
+
+        A point is mean cost, mean score, and the score that one unit of currency is worth. Empty when all
+        models cost the same.
+        """
         own = np.arange(len(self.chosen))
         return [
             [
@@ -195,7 +206,7 @@ class _Judged:
         ]
 
     def worst(self) -> list[dict[str, Any]]:
-        """The questions with the largest regret, most first."""
+        """Return the questions with the largest regret, largest first."""
         own = np.arange(len(self.chosen))
         regret = self.utilities.max(axis=1) - self.utilities[own, self.chosen]
         order = np.argsort(-regret, kind="stable")[:WORST]
@@ -213,7 +224,7 @@ class _Judged:
 
 
 def _predicted_costs(examples: Examples) -> Doubles:
-    """What each model's answer would be expected to cost by the length of the prompt, (n, m)."""
+    """Return what each model's answer is expected to cost by the length of the prompt, (n, m)."""
     lengths = lengths_of(examples.texts)
     values, slopes, seen = by_length(examples.costs, lengths)
     return charged(values, slopes, seen.beyond_usual(lengths))

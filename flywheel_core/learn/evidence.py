@@ -1,5 +1,7 @@
-"""The questions that a challenger is judged on: test-split ones that came after the champion's promotion, and what each
-router would have got on them."""
+"""The questions that a challenger is judged on, and what each router would have got on them.
+
+They are test-split questions received after those that the champion's promotion rests on.
+"""
 
 import math
 from collections.abc import Collection, Sequence
@@ -22,11 +24,11 @@ from flywheel_core.learn.text import question_group
 
 COLUMNS = ("received_at", "text", "outcomes")
 LEAST_ASKED = 0.01
-"""The smallest probability of being asked that is believed, as in datasets."""
+"""Lower probabilities of being asked count as this one, as in datasets."""
 
 
 class Choice(Protocol):
-    """A decision, as far as it matters here: the model chosen and the category it stands for."""
+    """The part of a decision that matters here: the chosen model and the category it stands for."""
 
     @property
     def model(self) -> str: ...
@@ -35,19 +37,23 @@ class Choice(Protocol):
 
 
 class Chooser(Protocol):
-    """A router, as far as it matters here."""
+    """The part of a router that matters here."""
 
     def decide_all(self, prompts: Sequence[str]) -> Sequence[Choice]:
-        """One decision a prompt, in their order."""
+        """Return one decision per prompt, in their order."""
 
 
 def fresh_questions(layout: Layout, since: float | None, last_day: date, settings: Promotion) -> pl.DataFrame:
-    """The test-split data points received after `since` (unix seconds; all when None) on days up to `last_day`, in order.
+    """Return test-split data points received after `since` on days up to `last_day`, in order.
 
-    No more than `max_questions` of them, so that a night costs no more the longer a champion serves: the newest days are read
-    until there are as many, and each of them gives as much as fits when all days of the window are to give alike, alike questions
-    together, drawn by their hash. Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms).
-    One that does not say when it was received came in its day's first second: without a time it would judge every champion.
+    since: unix seconds, None for all. There are no more than the largest of `max_questions`, `min_questions`
+    and `window_questions`, so that a night does not cost more the longer a champion serves. Days are read
+    from the newest back until there are as many. Each gives at most an equal share for each day of the
+    window, drawn by question hash, so that repeats of a question stay together.
+
+    Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms). A data
+    point without a time of receipt counts as received in its day's first second: without any time, it would
+    be used against every champion.
     """
     first = date.min if since is None else day_of(since)
     days = [day for day in layout.table_days("training_examples") if first <= day <= last_day]
@@ -63,7 +69,7 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date, setting
 
 
 def _fresh_of(layout: Layout, day: date, since: float | None) -> pl.DataFrame:
-    """The fresh questions of one day."""
+    """Return the fresh questions of one day."""
     received = pl.col("received_at").fill_null(first_second(day))
     fresh = (pl.col("split") == "test") & (True if since is None else received > since)
     return query_table(
@@ -75,7 +81,7 @@ def _fresh_of(layout: Layout, day: date, since: float | None) -> pl.DataFrame:
 
 
 def _drawn(rows: pl.DataFrame, count: int) -> pl.DataFrame:
-    """These rows, or the `count` of them whose questions' hashes are the lowest, in their order."""
+    """Return these rows, or the `count` of them with the lowest question hashes, in their order."""
     if rows.height <= count:
         return rows
     groups = np.array([question_group(text) for text in rows["text"]], dtype=np.str_)
@@ -83,7 +89,7 @@ def _drawn(rows: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 class AsServed:
-    """A router as gateways answer by it now: of a model that is not configured any more the default model takes the place.
+    """A router as gateways serve it now: the default model replaces a model that is no longer configured.
 
     gone: such models, as far as the router has chosen them.
     """
@@ -93,7 +99,7 @@ class AsServed:
         self.gone: set[str] = set()
 
     def decide_all(self, prompts: Sequence[str]) -> Sequence[Choice]:
-        """One choice a prompt, in their order; its category stays the router's."""
+        """Return one choice per prompt, in their order; its category stays the router's."""
         choices = self.router.decide_all(prompts)
         self.gone |= {choice.model for choice in choices} - set(self.models)
         return [
@@ -109,7 +115,10 @@ class _Instead(NamedTuple):
 
 @dataclass
 class _Entry:
-    """One question and its repeats. times: how often it came, also where only chance left out one of the chosen models."""
+    """One question and its repeats.
+
+    times: how often it came, including the times when only chance left out one of the chosen models.
+    """
 
     category: str
     gained: float = 0.0
@@ -119,14 +128,16 @@ class _Entry:
 
 
 def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, settings: Learning) -> Gains:
-    """What the challenger gains on each question over the champion, in utility.
+    """Return what the challenger gains over the champion on each question, in utility.
 
-    A question counts where both chosen models were asked and scored or failed by themselves; a score that the scorer
-    owes is missing. Repeats of a question, case, white space and digits folded, are one entry with their mean: entries have to
-    be independent of each other, and questions made from one template are not.
+    A question counts where both chosen models were asked and were scored or failed by themselves; a score
+    that the scorer failed to give is missing. Repeats of a question, with case, white space and digits
+    folded, are one entry with their mean: entries have to be independent of each other, and questions made
+    from one template are not.
 
-    Where models were asked by chance, as with `production.baseline`, a question on which the routers differ is known the more
-    seldom of the two, and stands for as many as its probability says: gains would seem small, and losses too.
+    Where models were asked at random, as with `production.baseline`, a question on which the routers differ
+    is known less often than one on which they agree. It therefore stands for 1 / probability questions;
+    otherwise gains, and losses too, would seem small.
     """
     examples = read_examples(questions, settings)
     utilities = examples.utilities(settings)
@@ -135,7 +146,7 @@ def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, se
     weights = np.ones(len(gains))
     by_chance: NDArray[np.bool_] = np.zeros(len(gains), dtype=bool)
     if examples.asked is not None:
-        # of the models left to chance one is asked: both chosen ones are with the lesser of their probabilities
+        # Of the models left to chance one is asked, so both are known with the lesser of their probabilities.
         asked = [chosen_values(examples.asked, examples.models, choices) for choices in (old, new)]
         weights = 1.0 / np.maximum(np.fmin(*asked), LEAST_ASKED)
         by_chance = np.any(examples.asked < 1, axis=1)
@@ -171,9 +182,10 @@ def _told(
     weights: NDArray[np.float64],
     times: Sequence[float | None],
 ) -> NDArray[np.float64]:
-    """When each question came on which the routers differ, and how many such ones it tells of, 0 where the gain is unknown, (k, 2).
+    """Return, for each question on which the routers differ, when it came and how many it stands for, (k, 2).
 
-    Left out are questions without any outcome, and those from before a chosen model was there or after it had gone.
+    It stands for 0 where its gain is unknown. Left out are questions without any outcome, and questions from
+    before a chosen model first had an outcome or after it last had one.
     """
     known = ~np.isnan(examples.scores)
     when = np.array([moment or 0.0 for moment in times])
@@ -194,7 +206,7 @@ def _told(
 def chosen_values(
     values: NDArray[np.float64], models: Sequence[str], choices: Sequence[Choice]
 ) -> NDArray[np.float64]:
-    """Each row's value (n, m) of its chosen model, NaN where that is unknown."""
+    """Return each row's value for its chosen model, (n,), NaN where it is unknown. values: (n, m)."""
     number = {model: at for at, model in enumerate(models)}
     columns = np.array([number.get(choice.model, -1) for choice in choices], dtype=np.intp)
     known = np.flatnonzero(columns >= 0)

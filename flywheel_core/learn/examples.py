@@ -1,4 +1,4 @@
-"""Training examples as arrays: texts, what each model scored, cost and took, and how much each example weighs."""
+"""Training examples as arrays: texts, each model's scores, costs and waits, and each example's weight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,21 +16,25 @@ from flywheel_core.learn.text import question_group
 
 COLUMNS = ("text", "outcomes")
 FEWEST_ANSWERS = 20
-"""A model with fewer answers in the window is no candidate."""
+"""A model with fewer answers in the window cannot be chosen, unless no model has this many."""
 
 IN_USE = pl.col("left_out").is_null() | (pl.col("left_out") == "unlabelled")
-"""Rows of a dataset's `examples.parquet` that scores are learned of."""
+"""Rows of a dataset's `examples.parquet` that scores are learned from.
+
+These are the rows that were not left out, or were left out only because they have no label.
+"""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """n examples and m models, in order of name.
+    """n examples and m models, the models in order of name.
 
-    scores: (n, m), 0..1, a model's own failure counts as `failure_score`, NaN where nothing is known; costs: (n, m), in
-    currency; waits: (n, m), s; weights: (n,), > 0; groups: the same for questions that are alike but for case, white space and
-    digits; labels: category or None; days: ordinals, 0 where unknown; answers: what the models answered, one text an example,
-    None where unknown: known in training only; asked: (n, m), the probability with which each model was asked, above 0 to 1,
-    None where all were asked for certain.
+    scores: (n, m), 0..1, NaN where unknown; a model's own failure counts as `failure_score`. costs: (n, m),
+    in currency. waits: (n, m), s. weights: (n,), >= 0. groups: (n,), equal for questions that differ only in
+    case, white space and digits. labels: category or None. days: ordinals, 0 where unknown. answers: what the
+    models answered, one text per example, None where unknown; only training uses it. asked: (n, m), the
+    probability, above 0 and up to 1, with which each model was asked; None when all were asked with
+    certainty.
     """
 
     texts: list[str]
@@ -49,12 +53,15 @@ class Examples:
         return len(self.texts)
 
     def folds(self, count: int) -> NDArray[np.int64]:
-        """A fold number 0..count-1 for each example; those of one group share theirs."""
+        """Return a fold number 0..count-1 for each example; all examples of a group share theirs."""
         return np.array([int(group[:12], 16) % count for group in self.groups], dtype=np.int64)
 
     def utilities(self, settings: Learning) -> Doubles:
-        """Utility of each answer, (n, m), NaN where its score is; an unknown cost or wait counts as the model's mean, that of
-        a model of which none is known as the dearest model's."""
+        """Return the utility of each answer, (n, m), NaN where its score is.
+
+        An unknown cost or wait counts as the model's mean; for a model without any known one, as the largest
+        of the models' means.
+        """
         utilities = self.scores.copy()
         for factor, paid in ((settings.lambda_cost, self.costs), (settings.lambda_latency, self.waits)):
             if factor:
@@ -62,7 +69,7 @@ class Examples:
         return utilities
 
     def pick(self, rows: NDArray[Any], models: Sequence[str] | None = None) -> Self:
-        """These rows (numbers) and models; models of which nothing is known are NaN throughout."""
+        """Return these rows (numbers) and models; a model that is not in `self.models` is NaN throughout."""
         names = self.models if models is None else tuple(models)
         return type(self)(
             [self.texts[row] for row in rows],
@@ -82,11 +89,14 @@ class Examples:
 
 
 def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None = None) -> Examples:
-    """Examples of a frame with `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms and perhaps
-    failures, scored, asked), and perhaps `label`, `split`, `weight`, `day`, `left_out` and `answers` (text).
+    """Read examples from a frame with a row per question.
 
-    Only rows of `split`, if given; outcomes with neither a score nor a failure are left out, and rows that the dataset has
-    left out, but not for want of a label: a model's failures would not count where too few others have a score.
+    The frame has `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms, optionally
+    failures, scored, asked), and optionally `label`, `split`, `weight`, `day`, `left_out` and `answers`
+    (text). With `split`, only rows of that split are read. Outcomes with neither a score nor a failure are
+    skipped. So are rows that the dataset left out, except those left out for want of a label: without them, a
+    model's failures would not count where too few other models have a score.
+
     Raises DatasetError when a needed column is missing.
     """
     missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
@@ -134,9 +144,10 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
 
 
 def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | None) -> Examples:
-    """The models that may be chosen, on the examples on which one of them is known. allowed: those that may be, all if None.
+    """Return the models that may be chosen, and the examples in which at least one of them is known.
 
-    Raises NoDataError when nothing is left.
+    A model needs enough answers (see `FEWEST_ANSWERS`), one of them in the last `absent_days`, and to be
+    among `allowed`, if that is given. Raises NoDataError when nothing is left.
     """
     answers = (~np.isnan(examples.scores)).sum(axis=0)
     recent = examples.days > (examples.days.max(initial=0) - settings.absent_days)
@@ -158,19 +169,25 @@ def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | N
 
 
 def usual(table: Doubles) -> Doubles:
-    """Mean of each column over what is known; where nothing of it is, the largest of them: the unknown is not cheap."""
+    """Return each column's mean over its known values.
+
+    A column without any gets the largest of the means: the unknown is not assumed to be cheap.
+    """
     seen = ~np.isnan(table)
     means: Doubles = np.nan_to_num(table).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     return np.where(seen.any(axis=0), means, means.max(initial=0.0))
 
 
 def filled(table: Doubles) -> Doubles:
-    """The same with what is `usual` of its column where it is unknown, 0 where nothing is known at all."""
+    """Return the table with `usual` in place of unknown values, 0 where the whole table is unknown."""
     return np.where(np.isnan(table), usual(table), table)
 
 
 def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:
-    """Columns row, model, score, cost, wait, asked: one row an outcome with something known, in order."""
+    """Return columns row, model, score, cost, wait, asked, in order.
+
+    There is one row per outcome that has a score or is a failure.
+    """
     rows = (
         frame.select(pl.int_range(pl.len()).alias("row"), "outcomes")
         .explode("outcomes")

@@ -1,4 +1,4 @@
-"""A router from texts and labels alone: the classifier of categories that a `{"text", "label"}` file trains."""
+"""Trains a router from texts and labels alone: the classifier of a `{"text", "label"}` file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,18 @@ from flywheel_core.learn.targets import Doubles, means_of, shrunken_table
 from flywheel_core.learn.text import question_group
 
 FOLDS = 5
-"""Folds of the cross-validation that confidence is set by."""
+"""Folds of the cross-validation that confidence is fitted with."""
 SHRINKAGE = 20.0
-"""Examples of a label that a model's mean over all labels weighs, as in the cluster tables."""
+"""Examples that a model's mean over all labels counts for under each label, as in the cluster tables."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A router and how it came about; figures: examples, weights of the blend, cross-fitted gains of the candidates."""
+    """A router and how it came about.
+
+    figures: such as the number of examples, the weights of the blend, and the cross-fitted gains of the
+    candidates.
+    """
 
     router: Router
     figures: Mapping[str, Any]
@@ -41,10 +45,10 @@ def train_labels(
     *,
     version: str,
 ) -> Trained:
-    """A router from texts and labels alone, as a classifier is trained. models: model -> category, in order of preference.
+    """Train a router from texts and labels alone, as a classifier.
 
-    Its expected scores are the shares of the categories. Raises NoDataError without texts, or when no label is the category
-    of a model.
+    models: model -> category, in order of preference. The router's expected scores are the shares of the
+    categories. Raises NoDataError when no text has the category of a model as its label.
     """
     kept = sorted(set(labels) & set(models.values()))
     rows = [row for row, label in enumerate(labels) if label in kept]
@@ -106,12 +110,12 @@ def train_labels(
 def label_classifier(
     table: NDArray[np.float32], dimensions: int, wanted: NDArray[Any], labels: Sequence[str], weights: Doubles
 ) -> MultiRidge:
-    """Least squares on one column a label: its forecasts are the labels' shares, near enough."""
+    """Fit least squares to one column per label; its forecasts are close to the labels' shares."""
     return MultiRidge().fit(ridge_table(table, dimensions), _membership(wanted, labels), weights)
 
 
 def _membership(wanted: NDArray[Any], labels: Sequence[str]) -> Doubles:
-    """1 where a row's label is this one, else 0, (n, l)."""
+    """Return 1 where a row has the label and 0 elsewhere, (n, l)."""
     found: Doubles = (wanted[:, None] == np.array(labels, dtype=object)).astype(float)
     return found
 
@@ -123,7 +127,10 @@ def _unseen_shares(
     wanted: NDArray[Any],
     labels: Sequence[str],
 ) -> Doubles:
-    """Shares of the labels, (n, l), each row's by a classifier that has not seen it nor a text that is alike."""
+    """Return shares of the labels, (n, l), each row's from a classifier that saw neither it nor its like.
+
+    Texts that `question_group` takes for the same are in one fold.
+    """
     folds = np.array([int(question_group(text)[:12], 16) % FOLDS for text in texts])
     shares = np.full((len(texts), len(labels)), 1 / len(labels))
     for fold in np.unique(folds):
@@ -138,9 +145,10 @@ def _unseen_shares(
 def scores_by_label(
     wanted: NDArray[Any], labels: Sequence[str], differences: Doubles, ease: Doubles, weights: Doubles
 ) -> Doubles:
-    """Mean score (0..1) of each model on questions of each label, (l, m), shrunken to its mean over all of them.
+    """Return the mean score (0..1) of each model under each label, (l, m), shrunken.
 
-    wanted: (n,) labels; differences (n, m) with NaN for missing, and ease (n,), as `split_scores` gives them; weights (n,).
+    The means are shrunken towards the model's mean over all labels. wanted: (n,), labels; differences (n, m),
+    NaN where missing, and ease (n,), as `split_scores` returns them; weights (n,).
     """
     targets = np.column_stack([differences, ease])
     means = means_of(targets, weights)

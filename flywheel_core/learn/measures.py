@@ -1,6 +1,6 @@
-"""Figures that are no means of questions, each [value, lower, upper] with 95 % bounds from bootstrap resamples.
+"""Figures that are not means over questions, each [value, lower, upper] with 95 % bootstrap bounds.
 
-draws: how often each question is drawn in each resample, (resamples, n), see `resamples`.
+`draws` always means how often each question is drawn in each resample, (resamples, n), see `resamples`.
 """
 
 from typing import Any
@@ -13,11 +13,14 @@ from flywheel_core.learn.targets import Doubles
 
 _BINS = 10
 _ROUNDING = 1e-9
-"""What sums of scores may be off as floats: 0.1 + 0.2 - 0.3 is no gain."""
+"""How far sums of scores may be off as floats: 0.1 + 0.2 - 0.3 is not a gain."""
 
 
 def macro_f1(truth: NDArray[Any], guess: NDArray[Any], draws: Doubles) -> list[float]:
-    """Mean over the labels of `truth` of a label's F1, 0..1; in a resample only over labels that it drew. Both (n,), n >= 1."""
+    """Return the mean F1, 0..1, over the labels of `truth`; in a resample, only over labels drawn in it.
+
+    truth, guess: (n,), n >= 1.
+    """
     labels = sorted(set(truth))
     told = np.column_stack([truth == label for label in labels]).astype(float)
     guessed = np.column_stack([guess == label for label in labels]).astype(float)
@@ -28,7 +31,7 @@ def macro_f1(truth: NDArray[Any], guess: NDArray[Any], draws: Doubles) -> list[f
 
 
 def calibration_bins(confidence: Doubles, within: NDArray[np.bool_]) -> list[list[float]]:
-    """Mean confidence, share that came true and number of questions of each tenth of confidence that has any."""
+    """Return mean confidence, share that came true, and questions, of each tenth of confidence with any."""
     bins = _bins(confidence)
     return [
         [float(confidence[bins == at].mean()), float(within[bins == at].mean()), int((bins == at).sum())]
@@ -37,9 +40,11 @@ def calibration_bins(confidence: Doubles, within: NDArray[np.bool_]) -> list[lis
 
 
 def calibration_error(confidence: Doubles, within: NDArray[np.bool_], draws: Doubles) -> list[float]:
-    """Mean distance, over questions, of their tenth's mean confidence from its share that came true, 0..1.
+    """Return the mean distance, over questions, of confidence from what came true, 0..1.
 
-    Chance only ever adds to distances, and resamples add it once more: the lower bound is at most the figure itself.
+    The distance is that of the mean confidence of a question's tenth from the share of the tenth that came
+    true. Chance can only add to it, and resampling adds chance once more, so the lower bound is capped at the
+    figure itself.
     """
     member = np.eye(_BINS)[_bins(confidence)]
     off = np.abs(_sums(member * (confidence - within)[:, None], draws)).sum(axis=1)
@@ -49,8 +54,11 @@ def calibration_error(confidence: Doubles, within: NDArray[np.bool_], draws: Dou
 
 
 def curve_choices(expected: Doubles, costs: Doubles) -> tuple[Doubles, NDArray[np.intp]]:
-    """Score that one unit of currency is worth at each point of the cost-quality curve, (k,), and the model chosen there,
-    (n, k). expected: scores, (n, m); costs: predicted ones, (n, m). None of either when all models cost the same."""
+    """Return the weights of cost along the cost-quality curve, (k,), and the models chosen at each, (n, k).
+
+    A weight is the score that one unit of currency is worth. expected: scores, (n, m); costs: predicted ones,
+    (n, m). Both results are empty when all models cost the same.
+    """
     means = costs.mean(axis=0)
     reach = float(means.max(initial=0.0) - means.min(initial=np.inf))
     if not reach > 0:
@@ -62,8 +70,11 @@ def curve_choices(expected: Doubles, costs: Doubles) -> tuple[Doubles, NDArray[n
 def curve_area(
     chosen: NDArray[np.intp], scores: Doubles, costs: Doubles, draws: Doubles
 ) -> list[float] | None:
-    """Area under the cost-quality curve: mean of the best score that a cost buys, over all costs between the cheapest and the
-    dearest model. chosen: see `curve_choices`; None where there is no curve."""
+    """Return the area under the cost-quality curve, None where there is no curve.
+
+    That is the mean, over all costs between the cheapest and the most expensive model, of the best score that
+    a cost buys. chosen: see `curve_choices`.
+    """
     if not chosen.shape[1]:
         return None
     rows = np.arange(len(scores))[:, None]
@@ -83,11 +94,12 @@ def curve_area(
 
 
 def pair_figures(expected: Doubles, scores: Doubles, groups: NDArray[np.str_]) -> dict[str, Any]:
-    """APGR and CPT50 of two models; strong is the one with the better mean.
+    """Return APGR and CPT50 of two models; the strong one is the one with the better mean score.
 
-    expected, scores: (n, 2). The performance gap recovered is read at every share of questions that go to the strong model, in
-    order of expected gain: APGR is its mean, CPT50 the smallest share (0..1) at which half of it is recovered. Questions of
-    equal expected gain count as in the mean of all their orders: a router that knows nothing has an APGR of a half.
+    expected, scores: (n, 2). The performance gap recovered is read at every share of questions sent to the
+    strong model, in order of expected gain. APGR is its mean; CPT50 is the smallest share (0..1) at which
+    half of the gap is recovered. Questions with equal expected gain count as the mean over all their orders,
+    so a router that knows nothing has an APGR of 0.5.
     """
     strong = int(scores.mean(axis=0).argmax())
     lead, gain = expected[:, strong] - expected[:, 1 - strong], scores[:, strong] - scores[:, 1 - strong]
@@ -100,9 +112,10 @@ def pair_figures(expected: Doubles, scores: Doubles, groups: NDArray[np.str_]) -
 
 
 def _recovered(gains: Doubles, tied: NDArray[np.intp], weights: Doubles) -> tuple[float, float]:
-    """APGR and CPT50 of gains in order of expected gain, each counted `weights` times; (0.5, 1) when nothing can be gained.
+    """Return APGR and CPT50 of gains in order of expected gain; (0.5, 1) when nothing can be gained.
 
-    tied: from 0, the same number for gains between which there is no order.
+    tied: a number per gain, from 0 on, equal for gains whose order means nothing; weights: how often each
+    gain counts.
     """
     counted = np.bincount(tied, weights)
     gains = (np.bincount(tied, gains * weights) / np.maximum(counted, 1e-300))[tied]
@@ -115,7 +128,7 @@ def _recovered(gains: Doubles, tied: NDArray[np.intp], weights: Doubles) -> tupl
 
 
 def _sums(table: Doubles, draws: Doubles) -> Doubles:
-    """Sums of the columns (n, k) over all questions, then in each resample: (1 + resamples, k)."""
+    """Return the sums of the columns (n, k) over all questions, then in each resample: (1 + resamples, k)."""
     result: Doubles = np.vstack([table.sum(axis=0), draws @ table])
     return result
 

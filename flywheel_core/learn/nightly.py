@@ -1,7 +1,7 @@
-"""One night of the champion's life: a challenger is judged against it and takes its place or does not.
+"""One night of a champion's life: a challenger is judged against it and takes its place, or does not.
 
-Every step can run again: the same night gives the same judgement, spends no further look, and finishes what a killed
-process began.
+Every step can run again: the same night gives the same judgement, spends no further look, and finishes what a
+killed process began.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,18 +24,18 @@ from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
 
 Verdict = Literal["promoted", "would_promote", "rejected", "not_yet", "same"]
-"""would_promote: promotion.automatic is off; same: the challenger is the champion already."""
+"""would_promote: it passed, but promotion.automatic is off; same: the challenger already is the champion."""
 
 
 @dataclass(frozen=True)
 class Craft:
     """How routers are made and read.
 
-    train, best_single: publish a router of a dataset version, the second one that always asks the best single model of
-    all but its test split, and give the router's version, the one that is there already if it is; verify: raises
-    RouterError unless a folder is whole; load: verifies and gives the router in a folder; settings: how answers are
-    valued; evaluate: figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty
-    where it has no question to judge by.
+    train, best_single: publish a router of a dataset version, unless it exists, and return the router's
+    version; that of best_single always asks the model that is best outside the test split. verify: raises
+    RouterError unless a folder is whole. load: verifies and returns the router in a folder. settings: how
+    answers are valued. evaluate: figures of a router on the test split of a dataset, see
+    `flywheel_core/learn/evaluate.py`, empty when there is no question to judge by.
     """
 
     train: Callable[[Layout, str, Config], str]
@@ -48,7 +48,11 @@ class Craft:
 
 @dataclass(frozen=True)
 class Night:
-    """What became of a challenger. champion: whom it was judged against; figures: see `Judgement`."""
+    """What became of a challenger.
+
+    champion: the one it was judged against, or after `run_night` the one in service; figures: see
+    `Judgement`.
+    """
 
     verdict: Verdict
     reason: str
@@ -60,11 +64,15 @@ class Night:
 def best_single_champion(
     layout: Layout, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
 ) -> Champion | None:
-    """Keep the best single model in service until something that was learned is promoted; None when nothing changes.
+    """Keep the best single model in service until something learned is promoted.
 
-    Without a champion that model is the first one. While it is, and promotion is automatic, the model that is best by a
-    later `last_day` takes its place. Neither rests on a test question, so all of them, past ones too, may judge its
-    challengers. Raises RouterError, StorageError.
+    Returns the new champion, None when nothing changes. Without a champion, the best single model becomes the
+    first. While it serves, and promotion is automatic, the model that is best on data up to a later
+    `last_day` takes its place. Neither rests on a test question, so all test questions, past ones too, may
+    judge its challengers.
+
+    Raises RouterError when a router is missing or damaged, or another process promoted meanwhile;
+    StorageError when the system refuses.
     """
     registry = Registry(layout, craft.verify)
     champion = registry.champion()
@@ -91,17 +99,17 @@ def best_single_champion(
 
 
 def _only_model(layout: Layout, craft: Craft, version: str) -> str:
-    """The model that a router of one model asks."""
+    """Return the model that a best single router asks."""
     return craft.load(version_folder(layout, version)).decide_all(["any"])[0].model
 
 
 def judge_challenger(
     layout: Layout, challenger: str, last_day: date, config: Config, craft: Craft, *, by: str
 ) -> Night:
-    """Judge a challenger on the test questions up to `last_day`, once and for all; nothing is promoted yet.
+    """Judge a challenger on the test questions up to `last_day`, once and for all, without promoting it.
 
-    Raises RouterError when there is no champion, a router is missing or damaged, or another process promoted meanwhile;
-    StorageError when the system refuses.
+    Raises RouterError when there is no champion, a router is missing or damaged, or another process promoted
+    meanwhile; StorageError when the system refuses.
     """
     registry = Registry(layout, craft.verify)
     champion = registry.champion()
@@ -125,7 +133,10 @@ def judge_challenger(
 
 
 def promote_passed(layout: Layout, config: Config, craft: Craft, *, by: str) -> Champion | None:
-    """Promote the challenger that was judged last, if it passed and promotion is automatic; None otherwise."""
+    """Promote the challenger that was judged last, if it passed and promotion is automatic.
+
+    Returns the new champion, None when nothing is promoted. A verdict of `not_yet` does not count as judged.
+    """
     registry = Registry(layout, craft.verify)
     champion = registry.champion()
     if champion is None or not config.promotion.automatic:
@@ -147,7 +158,10 @@ def promote_passed(layout: Layout, config: Config, craft: Craft, *, by: str) -> 
 def run_night(
     layout: Layout, challenger: str, dataset: str, last_day: date, config: Config, craft: Craft, *, by: str
 ) -> Night:
-    """All of it: the first champion if there is none, the judgement, the promotion. `champion` is who serves afterwards."""
+    """Run the whole night: keep the best single model in service, judge, and promote what passed.
+
+    `champion` of the result is the one in service afterwards.
+    """
     best_single_champion(layout, dataset, last_day, config, craft, by=by)
     night = judge_challenger(layout, challenger, last_day, config, craft, by=by)
     champion = promote_passed(layout, config, craft, by=by) if night.verdict == "promoted" else None
@@ -163,7 +177,10 @@ def _judged(
     craft: Craft,
     looks: Looks,
 ) -> tuple[str, dict[str, Any]]:
-    """The reason and the figures of a judgement; `newest`: when the newest question of it was received."""
+    """Return the reason and the figures of a judgement.
+
+    `newest` among the figures: when the newest question of the judgement was received, unix seconds.
+    """
     questions = fresh_questions(layout, champion.since, last_day, config.promotion)
     old, new = (
         AsServed(
@@ -176,7 +193,7 @@ def _judged(
     born = champion.at if champion.since is None else champion.since
     age = 0.0 if newest is None else max(0.0, newest - born) / 86_400
     judgement = judge(gains, looks, config.promotion, champion_age_days=age)
-    # As the log gives them back.
+    # Encoded and decoded, so that they equal what the log gives back.
     figures: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(judgement))
     reason = str(figures.pop("reason"))
     if old.gone:

@@ -1,4 +1,4 @@
-"""From expected scores to a choice: the best utility, the cheaper of equals, and the best single model when in doubt."""
+"""From expected scores to a choice: best utility, cheaper of ties, best single model when in doubt."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,13 +19,16 @@ _NO_LENGTHS = Lengths()
 
 @dataclass(frozen=True)
 class Policy:
-    """What turns forecasts into a choice; all of it plain numbers.
+    """Turns forecasts into a choice; all of it plain numbers.
 
-    best: number of the best single model; prices: (m,) utility that a model's cost and wait take away at the usual length of a
-    prompt, price_slopes: (m,) what each further byte takes; costs, cost_slopes: (m,) the same in currency; lengths: of the training
-    prompts; advantage: utility that another model must be ahead of the best single one; known_share: n-grams of a text
-    that must be known; always_single: whether nothing is chosen at all; confidence: (intercept, lead, score) of a
-    logistic model of the choice being within tolerance of the best.
+    best: number of the best single model. prices: (m,), utility that a model's cost and wait take away at the
+    usual length of a prompt; price_slopes: (m,), what each further byte takes away. costs, cost_slopes: (m,),
+    the same for cost, in currency. lengths: of the training prompts. advantage: utility by which another
+    model must be ahead of the best single one. tie_tolerance: utilities this close to the best are ties.
+    min_evidence: similar training questions that another model needs to be chosen. known_share: share, 0..1,
+    of a text's n-grams that must be known. always_single: whether the best single model is always chosen.
+    confidence: (intercept, lead, score), the coefficients of a logistic model of the choice being within
+    tolerance of the best.
     """
 
     best: int
@@ -42,7 +45,10 @@ class Policy:
     lengths: Lengths = _NO_LENGTHS
 
     def charges(self, lengths: Doubles) -> Doubles:
-        """Utility that each model's cost and wait take away, (n, m). lengths: (n,), of the prompts, in bytes."""
+        """Return the utility that each model's cost and wait take away, (n, m).
+
+        lengths: (n,), of the prompts, in bytes.
+        """
         return self._at(self.prices, self.price_slopes, lengths)
 
     def _at(self, values: tuple[float, ...], slopes: tuple[float, ...], lengths: Doubles) -> Doubles:
@@ -51,9 +57,10 @@ class Policy:
     def choose(
         self, scores: Doubles, evidence: Doubles, known: NDArray[np.floating], lengths: Doubles
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Number of the chosen model and of the reason, see `reason_names`, both (n,).
+        """Return the number of the chosen model and that of the reason, see `reason_names`, both (n,).
 
-        scores, evidence: (n, m); known: (n,), share of n-grams that the training texts had; lengths: (n,), of the prompts, in bytes.
+        scores, evidence: (n, m); known: (n,), share of a text's n-grams that the training texts had; lengths:
+        (n,), of the prompts, in bytes.
         """
         rows = np.arange(len(scores))
         utilities = scores - self.charges(lengths)
@@ -80,19 +87,19 @@ class Policy:
         return np.where(strange, self.best, chosen), reasons
 
     def confidences(self, scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:
-        """Probability (0..1) that each choice is within tolerance of the best."""
+        """Return the probability (0..1) that each choice is within tolerance of the best."""
         intercept, lead, level = self.confidence
         linear = intercept + _signs(scores, chosen) @ np.array([lead, level])
         result: Doubles = 1.0 / (1.0 + np.exp(-linear))
         return result
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the policy as plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The opposite of `to_json`. Raises KeyError or TypeError when it is something else."""
+        """Rebuild a policy from what `to_json` returned. Raises KeyError or TypeError for anything else."""
         lists: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
@@ -100,12 +107,15 @@ class Policy:
 
 
 def reason_names(codes: NDArray[np.intp]) -> list[str]:
-    """The reasons that `Policy.choose` gave by number."""
+    """Return the names of the reasons that `Policy.choose` gave by number."""
     return [_CODES[code] for code in codes]
 
 
 def within_tolerance(picked: Doubles, best: Doubles, tolerance: float) -> NDArray[np.bool_]:
-    """Which scores are no more than `tolerance` below the best ones; as floats, 0.15 is less than 0.2 - 0.05."""
+    """Return which scores are no more than `tolerance` below the best ones.
+
+    Leaves room for rounding: as floats, 0.15 is less than 0.2 - 0.05.
+    """
     found: NDArray[np.bool_] = picked >= best - tolerance - 1e-9
     return found
 
@@ -113,10 +123,11 @@ def within_tolerance(picked: Doubles, best: Doubles, tolerance: float) -> NDArra
 def fit_confidence(
     scores: Doubles, truth: Doubles, chosen: NDArray[np.intp], weights: Doubles, tolerance: float
 ) -> tuple[float, float, float]:
-    """The logistic model of `Policy.confidences`, from cross-fitted scores (n, m) and true ones (n, m), NaN for missing.
+    """Fit the logistic model of `Policy.confidences` to cross-fitted and true scores, both (n, m).
 
-    A choice is the easier within tolerance the fewer of the others are known, so their missing share is a sign beside those
-    that a decision has: confidence is what is predicted where none is missing. The more of them are, the less a row weighs.
+    True scores are NaN where missing. The fewer of the other models are known, the easier it is for a choice
+    to be within tolerance. So their missing share is one more feature of the fit, and confidence is the
+    prediction for none missing. The more of them are missing, the less a row weighs.
     """
     rows, missing = np.arange(len(truth)), np.isnan(truth)
     gone = (missing.sum(axis=1) - missing[rows, chosen]) / max(truth.shape[1] - 1, 1)
@@ -135,6 +146,9 @@ def fit_confidence(
 
 
 def _signs(scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:
-    """What confidence is read from, (n, 2): lead of the choice over the mean, in tenths, and its expected score."""
+    """Return what confidence is read from, (n, 2).
+
+    These are the lead of the choice over the mean score, in tenths, and the choice's expected score.
+    """
     picked = scores[np.arange(len(scores)), chosen]
     return np.column_stack([10 * (picked - scores.mean(axis=1)), picked])

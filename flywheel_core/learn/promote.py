@@ -1,11 +1,12 @@
-"""Whether a challenger takes the champion's place: the rule, without any file or router.
+"""The rule by which a challenger takes the champion's place, without any file or router.
 
-Every question counts once, with the utility of the answer that each router would have got: challenger's minus champion's
-is the gain. It is looked at over all questions since the champion's promotion and over the newest of them, see `_recent`:
-what a champion was worth long ago does not keep it in service. A challenger is promoted when the lower bound of its mean
-gain is above `min_gain` and no slice loses too much. The bound's error level shrinks from look to look, see `look_level`,
-so a champion that is looked at every night with ever new challengers is still wrongly replaced with a probability of at
-most `error_level` in its whole life.
+Every question counts once, with the utility of the answer that each router would have got: the challenger's
+minus the champion's is the gain. Gains are looked at over all questions since the champion's promotion and
+over the newest of them (see `_recent`), so that what a champion was worth long ago does not keep it in
+service. A challenger is promoted when the lower bound of its mean gain is above `min_gain` and no slice loses
+too much. The bound's error level shrinks from look to look (see `look_level`), so that a champion that is
+looked at every night with ever new challengers is wrongly replaced with a probability of at most
+`error_level` in its whole life.
 """
 
 import math
@@ -23,20 +24,24 @@ from flywheel_core.learn.promotion_log import Looks
 Outcome = Literal["promoted", "rejected", "not_yet"]
 
 LEAST_TOLD = 0.5
-"""Share of the questions on which two routers differ that must be known: what is not may be what a model is bad at."""
+"""Fewest, as a share, of the questions on which two routers differ that must be known.
+
+The questions that are not known may be just those that a model is bad at.
+"""
 
 SLICE_LEVEL = 0.05
-"""Error level of a slice's bound, the same at each look: it can only stop a promotion."""
+"""Error level of a slice's bound, the same at each look: a slice can only prevent a promotion."""
 
 
 @dataclass(frozen=True)
 class Gains:
-    """What the challenger gains over the champion, question by question.
+    """What the challenger gains over the champion, with one entry per question.
 
-    gains: utility, challenger's minus champion's, shape (n,); slices: the champion's predicted category of each question,
-    length n. One entry a question: repeats of a question are one entry with their mean. weights: (n,), > 0, how many
-    questions each stands for, one unless models were asked by chance; received: (n,), when each came last, unix seconds; differing:
-    (k, 2), when each question came on which the routers differ, known or not, and how many such ones it tells of.
+    Repeats of a question are one entry with their mean. gains: (n,), utility, challenger's minus champion's;
+    slices: the champion's predicted category of each question, length n; weights: (n,), > 0, how many
+    questions each entry stands for, None for 1 each; received: (n,), when the question last came, unix
+    seconds; differing: (k, 2), for each question on which the routers differ, when it came and how many such
+    questions it stands for, 0 where its gain is unknown.
     """
 
     gains: NDArray[np.float64]
@@ -50,7 +55,7 @@ class Gains:
             raise ValueError(f"{self.gains.shape} gains and {len(self.slices)} slices do not belong together")
 
     def pick(self, rows: NDArray[np.intp]) -> "Gains":
-        """These entries (numbers)."""
+        """Return these entries (numbers)."""
         return Gains(
             self.gains[rows],
             [self.slices[row] for row in rows],
@@ -60,18 +65,24 @@ class Gains:
         )
 
     def told(self) -> float:
-        """Share, 0..1, of the questions on which the routers differ that is known, from the first of the entries on."""
+        """Return the known share, 0..1, of the questions on which the routers differ.
+
+        Only questions from the oldest of the entries on count.
+        """
         if self.differing is None or self.received is None or not len(self.received):
             return 1.0
         rows = self.differing[self.differing[:, 0] >= self.received.min()]
         return min(1.0, float(rows[:, 1].mean())) if len(rows) else 1.0
 
     def shares(self) -> NDArray[np.float64]:
-        """What each entry gives to the mean gain, (n,): their mean is the mean over all that the entries stand for."""
+        """Return each entry's contribution to the mean gain, (n,).
+
+        The mean of the contributions is the mean gain over all questions that the entries stand for.
+        """
         return self.gains if self.weights is None else self.gains * self.weights / self.weights.mean()
 
     def lower(self, level: float) -> float:
-        """The lower bound of the mean gain, but for a probability of `level`; two entries or more."""
+        """Return what the mean gain is above, except with probability `level`. Needs two or more entries."""
         shares = self.shares()
         most = 1.0 if self.weights is None else float(self.weights.max() / self.weights.mean())
         return lower_bound(shares, level, worst=-max(most, float(np.abs(shares).max())))
@@ -79,7 +90,11 @@ class Gains:
 
 @dataclass(frozen=True)
 class Slice:
-    """One category of the champion's. mean, lower: gain and its lower 95 % bound; counts: whether it is large enough to."""
+    """One of the champion's categories.
+
+    mean, lower: mean gain and its lower 95 % bound; counts: whether it is large enough to prevent a
+    promotion.
+    """
 
     category: str
     questions: int
@@ -92,11 +107,13 @@ class Slice:
 class Judgement:
     """What was decided and why.
 
-    look: which one since the champion's promotion, None when none was taken and so no error level spent; level: its
-    error level; lower: bound of the mean gain; threshold: what it has to be above; next_look: test questions from which
-    on there is another look, None unless the outcome is not_yet; aged: whether the champion is past its age, which lowers
-    the threshold to minus `age_margin`. questions, mean and lower are of all questions since the promotion or of the newest of
-    them, whichever has the higher bound; recent_questions: how many are the newest.
+    questions, mean, lower: number of questions, mean gain and its lower bound, over all questions since the
+    promotion or over the newest of them, whichever has the higher bound; differing: questions with a gain
+    other than 0; threshold: what `lower` has to be above; look: number of the look in the champion's life,
+    None when none was taken and so no error level spent; level: error level of the look; next_look: test
+    questions from which on there is another look, None unless more are needed; aged: whether the champion is
+    past `max_age_days`, which lowers the threshold to -`age_margin`; recent_questions: how many are the
+    newest.
     """
 
     outcome: Outcome
@@ -115,7 +132,7 @@ class Judgement:
 
 
 def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days: float = 0.0) -> Judgement:
-    """The verdict on one challenger. Deterministic: the same input gives the same verdict."""
+    """Return the verdict on one challenger. Deterministic: the same input gives the same verdict."""
     recent = _recent(found, settings)
     early = _without_a_look(found, recent, looks, settings)
     if early is not None:
@@ -163,7 +180,7 @@ def judge(found: Gains, looks: Looks, settings: Promotion, *, champion_age_days:
 
 
 def _without_a_look(found: Gains, recent: Gains, looks: Looks, settings: Promotion) -> Judgement | None:
-    """The verdict where it needs no bound and so spends no error level, None where it does."""
+    """Return the verdict if it needs no bound and so spends no error level, None otherwise."""
     questions, differing = len(found.gains), int(np.count_nonzero(found.gains))
     growth = math.ceil(looks.last_questions * settings.look_growth) - _since_last_look(found, looks)
     wanted = max(settings.min_questions - questions, growth)
@@ -192,17 +209,17 @@ def _without_a_look(found: Gains, recent: Gains, looks: Looks, settings: Promoti
 
 
 def _since_last_look(found: Gains, looks: Looks) -> int:
-    """How many questions came after the newest one of the last look."""
+    """Return how many questions came after the newest one of the last look."""
     if found.received is None or looks.newest is None:
         return len(found.gains) - looks.last_questions
     return int((found.received > looks.newest).sum())
 
 
 def _recent(found: Gains, settings: Promotion) -> Gains:
-    """The entries of the last `window_days`, or the newest `window_questions` where those are more; `min_questions` at least.
+    """Return the entries of the last `window_days`, or the newest `window_questions` if those are more.
 
-    Over all since its promotion alone, a champion that was better for a year before the models changed would be replaced only
-    once it had been worse for as long.
+    They are never fewer than `min_questions`. Over all questions since its promotion alone, a champion that
+    was better for a year before the models changed would be replaced only once it had been worse for as long.
     """
     least = max(settings.window_questions, settings.min_questions)
     if found.received is None or len(found.gains) <= least:
@@ -214,8 +231,11 @@ def _recent(found: Gains, settings: Promotion) -> Gains:
 
 
 def _slices(found: Gains, recent: Gains, settings: Promotion) -> tuple[Slice, ...]:
-    """Each category on its newest questions: those of `recent`, or `min_slice_questions` where these are more, so that a rare
-    category that has had as many since the promotion is looked at too."""
+    """Return each category, judged on its newest questions.
+
+    These are those of `recent`, or its newest `min_slice_questions` if that is more, so that a rare category
+    that has had that many since the promotion is looked at too.
+    """
     names = np.asarray(found.slices, dtype=object)
     slices = []
     for category in sorted(set(found.slices)):

@@ -1,7 +1,7 @@
-"""The append-only log of promotions: who or what judged and promoted which router, when, why, and on which figures.
+"""The append-only log of promotions: who judged and promoted which router, when, why, on which figures.
 
-One JSON object a line, synced before anything acts on it. The last line may be torn by a crash: it is not read, and the
-next append removes it. Only `Registry` writes here, under its lock.
+One JSON object per line, synced before anything acts on it. A crash may tear the last line: it is not read,
+and the next append removes it. Only `Registry` writes here, under its lock.
 """
 
 import os
@@ -15,22 +15,26 @@ from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.layout import own_folder, sync_folder
 
 Kind = Literal["judged", "first", "renewed", "promoted", "manual", "rollback"]
-"""judged: a challenger was looked at; the others put a version into service: as the first champion, as the model that is
-best by now while nothing learned was promoted, by the nightly rule, by a person's command, or by going back to an earlier
-one."""
+"""What an entry records.
+
+judged: a challenger was looked at. The others put a version into service: first, the first champion; renewed,
+the model that is best on later data, while nothing learned has been promoted; promoted, by the nightly rule;
+manual, by a person's command; rollback, by going back to an earlier version.
+"""
 
 BEST_SINGLE_KINDS = ("first", "renewed")
-"""What puts a best single model into service, which was earned on no test question."""
+"""Kinds that put a best single model into service, which is not earned on any test question."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line. Times are unix seconds, days are written YYYY-MM-DD.
+    """One line of the log. Times are unix seconds, days are YYYY-MM-DD.
 
-    version: the router judged or put into service; by: who or what did it. An entry that puts a version into service has
-    its own sequence (from 1 on), the previous champion's, the SHA-256 of the version's router.json, and when the newest
-    question was received that it rests on (`since`); a rollback also has the sequence of the entry it restores. A judged
-    one has the sequence of the champion it was judged against and the last day of the data it was judged on; a first or
-    renewed one the last day of the data that the model is best on.
+    version: the router judged or put into service; by: who or what did it. An entry that puts a version into
+    service has its own sequence (from 1 on), the sequence of the champion before it (`previous`), the SHA-256
+    of the version's router.json (`digest`), and when the newest question that it rests on was received
+    (`since`); a rollback also has the sequence of the entry that it restores. A judgement has the sequence of
+    the champion it was made against, and the last day of its data; a first or renewed entry has the last day
+    of the data on which its model is best.
     """
 
     kind: Kind
@@ -50,8 +54,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Looks:
-    """The looks taken in a champion's life: how many, on how many of the newest questions the last one was, and when the
-    newest of those was received (unix seconds)."""
+    """The looks taken in a champion's life.
+
+    taken: how many; last_questions: how many newest questions the last look had; newest: when the newest of
+    those was received, unix seconds.
+    """
 
     taken: int = 0
     last_questions: int = 0
@@ -63,8 +70,10 @@ _ENCODER = msgspec.json.Encoder(enc_hook=lambda value: value.tolist())  # figure
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """All entries in order, none without a file. Raises RouterError, naming the line, when one is damaged, StorageError when
-    the file cannot be read."""
+    """Return all entries in order, none when there is no file.
+
+    Raises RouterError, naming the line, when one is damaged, StorageError when the file cannot be read.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -85,7 +94,10 @@ def read_entries(path: Path) -> list[Entry]:
 
 
 def append_entry(path: Path, entry: Entry) -> None:
-    """Add an entry, durably; a torn last line is removed before. Raises StorageError when the system refuses."""
+    """Append an entry durably, after removing a torn last line.
+
+    Raises StorageError when the system refuses.
+    """
     try:
         own_folder(path.parent)
         created = not path.exists()

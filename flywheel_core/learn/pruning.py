@@ -1,7 +1,8 @@
-"""What may go from the data folder: days and versions that nothing in force needs any more.
+"""Finds and removes what the data folder no longer needs: old days, and versions that nothing in force uses.
 
-Nothing is removed by itself. What stays in any case: the days of the dataset window and of the week that label drift is measured
-against, the router in service and the way back to those before it, and the datasets that kept routers were trained on.
+Nothing is removed automatically. Some things are always kept: the days of the dataset window and of the week
+that label drift is measured against, the router in service and those before it that a rollback can reach, and
+the datasets that kept routers were trained on.
 """
 
 import shutil
@@ -27,7 +28,10 @@ _EVALUATION_KINDS = ("json", "html")
 
 @dataclass(frozen=True)
 class Removal:
-    """One file or folder that may go. kind: raw, rejected, tables, dataset, router or evaluation; of: its day or version."""
+    """A file or folder that may be removed.
+
+    kind: raw, rejected, tables, dataset, router or evaluation; of: its day or version.
+    """
 
     kind: str
     of: str
@@ -36,14 +40,14 @@ class Removal:
 
 
 def least_days(config: Config) -> int:
-    """Days before today that have to be kept: the dataset window, and the week before it."""
+    """Return the fewest days before today that must be kept: the dataset window, and the week before it."""
     return config.dataset.window_days + DRIFT_DAYS
 
 
 def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -> list[Removal]:
-    """Raw files, rejected points and tables of days more than `keep_days` days before `today`, the oldest first.
+    """Return raw files, rejected points and tables of days over `keep_days` before `today`, oldest first.
 
-    Raises UsageError when fewer days would be left than `least_days`, StorageError when a folder cannot be read.
+    Raises UsageError when `keep_days` is less than `least_days`, StorageError when a folder cannot be read.
     """
     least = least_days(config)
     if keep_days < least:
@@ -64,11 +68,12 @@ def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -
 
 
 def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) -> list[Removal]:
-    """Routers, their evaluations and datasets beyond the newest `keep_versions` of each.
+    """Return the routers, their evaluations and the datasets beyond the newest `keep_versions` of each.
 
-    Kept beside the newest: the champion, the champions before it as far back as `keep_versions` promotions, and the datasets of all
-    routers that are kept. Routers come first, so that none is ever left without its dataset.
-    Raises UsageError for fewer than one, RouterError when the pointer or the log is damaged, StorageError.
+    Also kept are the champion, the champions of the last `keep_versions` promotions, and the datasets of all
+    kept routers. Routers come first in the result, so that none is ever left without its dataset. Raises
+    UsageError for fewer than one version, RouterError when the pointer or the log is damaged, StorageError
+    when a folder cannot be read.
     """
     if keep_versions < 1:
         raise UsageError(f"{keep_versions} versions are too few to keep", hint="keep at least 1")
@@ -95,10 +100,11 @@ def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) ->
 def prune(
     removals: Sequence[Removal], registry: Registry, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Remove what was found, and give the bytes that went. What is gone already is no error.
+    """Remove `removals` and return their bytes. What is already gone is no error.
 
-    A folder vanishes at once: a process that dies half-way leaves whole versions, and a leftover that the next dataset run
-    removes. Raises RouterError for a router that was put into service meanwhile, StorageError when the system refuses.
+    A folder vanishes in one step: a process that dies half-way leaves whole versions, and a leftover that the
+    next dataset run removes. progress: called with how many are done and how many there are. Raises
+    RouterError for a router that was put into service meanwhile, StorageError when the system refuses.
     """
     freed = 0
     for done, removal in enumerate(removals, start=1):
@@ -126,7 +132,7 @@ def _remove(path: Path) -> None:
 
 
 def _dataset_of(layout: Layout, version: str) -> str | None:
-    """The dataset that a router was trained on; None for one that is damaged, which needs none."""
+    """Return the dataset that a router was trained on; None for a damaged router, which needs none."""
     try:
         facts: dict[str, Any] = msgspec.json.decode((layout.router(version) / MANIFEST).read_bytes())
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -136,7 +142,10 @@ def _dataset_of(layout: Layout, version: str) -> str | None:
 
 
 def _made_at(manifest: Path) -> tuple[int, str]:
-    """By which versions are sorted: of one day their names say nothing about their order."""
+    """Return the key that sorts versions: when the manifest was written.
+
+    Names do not give the order of versions of the same day.
+    """
     try:
         return manifest.stat().st_mtime_ns, manifest.parent.name
     except OSError as error:
@@ -148,7 +157,7 @@ def _removal(kind: str, of: str, path: Path) -> Removal:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, or of all files in a folder; 0 when it is gone."""
     try:
         return sum(one.lstat().st_size for one in (path.rglob("*") if path.is_dir() else (path,)))
     except FileNotFoundError:

@@ -37,7 +37,10 @@ LOCK = ".promotion.lock"
 
 @dataclass(frozen=True)
 class Record:
-    """An entry of the log. took_effect: whether it ever put its version into service; in_service: whether it does now."""
+    """An entry of the log, and its effect.
+
+    took_effect: whether it ever put its version into service; in_service: whether it does now.
+    """
 
     entry: Entry
     took_effect: bool
@@ -45,7 +48,10 @@ class Record:
 
 
 class Registry:
-    """Reads and changes which router is in service. verify: raises RouterError unless a version's folder is whole."""
+    """Reads and changes which router is in service.
+
+    verify: raises RouterError unless a version's folder is whole.
+    """
 
     def __init__(self, layout: Layout, verify: Callable[[Path], object]) -> None:
         self.layout = layout
@@ -54,15 +60,18 @@ class Registry:
         self.log = layout.routers / LOG
 
     def versions(self) -> list[str]:
-        """The versions that are there, in order of name; whether they are whole is not looked at."""
+        """Return the versions on disk, in order of name, without checking that they are whole."""
         return router_versions(self.layout)
 
     def champion(self) -> Champion | None:
-        """What is in service, None before the first promotion. Raises RouterError when the pointer is damaged."""
+        """Return what is in service, None before the first promotion.
+
+        Raises RouterError when the pointer is damaged.
+        """
         return read_champion(self.pointer)
 
     def history(self) -> list[Record]:
-        """The log, oldest first. Raises RouterError when it or the pointer is damaged."""
+        """Return the log, oldest entry first. Raises RouterError when the log or the pointer is damaged."""
         entries = read_entries(self.log)
         champion = self.champion()
         chain = {entry.sequence for entry in _chain(entries, champion)}
@@ -77,16 +86,20 @@ class Registry:
         ]
 
     def judgements(self, champion: Champion) -> list[Entry]:
-        """What was judged against this champion, oldest first."""
+        """Return the judgements against this champion, oldest first."""
         entries = read_entries(self.log)
         return [entry for entry in entries if entry.kind == "judged" and entry.against == champion.sequence]
 
     def entry(self, champion: Champion) -> Entry | None:
-        """The entry that put this champion into service; None when the log is not there."""
+        """Return the entry that put this champion into service; None when the log does not have it."""
         return next((one for one in read_entries(self.log) if one.sequence == champion.sequence), None)
 
     def looks(self, champion: Champion) -> Looks:
-        """The looks taken in this champion's life, which a renewal goes on with: it was not earned on test questions."""
+        """Return the looks taken in this champion's life.
+
+        A renewed champion goes on with the looks of the one before it, because it was not earned on test
+        questions.
+        """
         entries = read_entries(self.log)
         by_sequence = _by_sequence(entries)
         life = {champion.sequence}
@@ -113,11 +126,11 @@ class Registry:
         *,
         by: str,
     ) -> Entry:
-        """Judge once and for all: `decide` gets the looks so far and gives reason and figures, which are written down.
+        """Judge once and for all: log the reason and figures that `decide` returns for the looks so far.
 
-        The same champion, challenger and last day give the entry that is there already: a night that runs again spends
-        no further look. One without a look is judged again, by the settings of now. Raises RouterError when another
-        champion is in service by now.
+        If there already is an entry for the same champion, challenger and last day, that is returned, so that
+        a night that runs again spends no further look. One that took no look is judged again, by the current
+        settings. Raises RouterError when another champion is in service by now.
         """
         with self._locked():
             self._expect(champion.sequence)
@@ -156,10 +169,12 @@ class Registry:
         expected: int | None = None,
         last_day: str | None = None,
     ) -> Champion:
-        """Put a version into service. `expected` is the sequence of the champion it is to replace, 0 for none.
+        """Put a version into service and return it as the champion.
 
-        Raises RouterError when the version is missing or damaged, or another champion than the expected one is in
-        service; StorageError when the system refuses. In each case the champion stays what it was.
+        since: when the newest test question that the promotion rests on was received, unix seconds, None for
+        none; expected: sequence of the champion to be replaced, 0 for none; unless given, any champion is
+        replaced. Raises RouterError when the version is missing or damaged, or another champion than expected
+        is in service; StorageError when the system refuses. In each case the champion stays what it was.
         """
         with self._locked():
             if expected is not None:
@@ -167,7 +182,7 @@ class Registry:
             return self._swap(version, kind, by, reason, since, figures or {}, last_day=last_day)
 
     def rollback(self, *, by: str, reason: str, since: float | None) -> Champion:
-        """Put the version into service that the present champion replaced; again, the one before that.
+        """Put the version that the champion replaced back into service; called again, the one before that.
 
         Raises RouterError when there is none, or it is missing or damaged.
         """
@@ -178,7 +193,7 @@ class Registry:
             origin = _origin(current, by_sequence)
             target = _before(origin, by_sequence)
             while target is not None and champion is not None and target.version == champion.version:
-                target = _before(target, by_sequence)  # promoted again while it served: that replaced nothing
+                target = _before(target, by_sequence)  # promoted again while it served, replacing nothing
             if target is None:
                 raise RouterError(
                     "there is no earlier champion to go back to",
@@ -189,7 +204,10 @@ class Registry:
 
     @contextmanager
     def unserved(self, version: str) -> Iterator[None]:
-        """While the block runs nothing is promoted. Raises RouterError when `version` is in service."""
+        """Keep anything from being promoted while the block runs.
+
+        Raises RouterError when `version` is in service.
+        """
         with self._locked():
             champion = self.champion()
             if champion is not None and champion.version == version:
@@ -243,7 +261,11 @@ class Registry:
         return now
 
     def _sequence_before(self, kind: Kind, newest: int) -> int | None:
-        """What is replaced. A person's promotion repairs a damaged pointer: the newest entry counts as what it said."""
+        """Return the sequence of what is replaced, None for nothing.
+
+        A promotion by a person also repairs a damaged pointer; the newest entry of the log then counts as
+        what it named.
+        """
         try:
             before = self.champion()
         except RouterError:
@@ -264,7 +286,7 @@ class Registry:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One promoter at a time, across processes; the system lets go of the lock when a process dies."""
+        """Let in one promoter at a time, across processes; the system frees the lock when a process dies."""
         path = self.layout.routers / LOCK
         try:
             own_folder(path.parent)
@@ -277,12 +299,12 @@ class Registry:
 
 
 def _by_sequence(entries: list[Entry]) -> dict[int, Entry]:
-    """The promotions among the entries."""
+    """Return the promotions among the entries, by sequence."""
     return {entry.sequence: entry for entry in entries if entry.sequence is not None}
 
 
 def _chain(entries: list[Entry], champion: Champion | None) -> Iterator[Entry]:
-    """The entries that took effect, newest first: from the pointer back along `previous`."""
+    """Yield the entries that took effect, newest first: from the pointer back along `previous`."""
     by_sequence = _by_sequence(entries)
     at = champion.sequence if champion else None
     while at is not None and at in by_sequence:
@@ -292,12 +314,12 @@ def _chain(entries: list[Entry], champion: Champion | None) -> Iterator[Entry]:
 
 
 def _origin(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | None:
-    """The entry itself, or for a rollback the one that it restores."""
+    """Return the entry itself, or for a rollback the entry that it restores; None when that is missing."""
     while entry is not None and entry.restores is not None:
         entry = by_sequence.get(entry.restores)
     return entry
 
 
 def _before(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | None:
-    """What an entry replaced, itself no rollback."""
+    """Return what an entry replaced; if that was a rollback, the entry that it restored."""
     return _origin(by_sequence.get(entry.previous or 0) if entry else None, by_sequence)

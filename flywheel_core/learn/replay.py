@@ -1,8 +1,9 @@
-"""Plays recorded outcomes day by day through the real steps: what would routing have brought?
+"""Plays recorded outcomes day by day through the real steps: what would routing have gained?
 
-Every day: the router in service answers the day's questions; then the day becomes raw file, tables, dataset and
-challenger, which is judged and perhaps promoted. So the router of day d serves day d+1, and nothing ever sees a later
-day. What is done is noted after each step: a replay that is broken off goes on where it was.
+On each day, the router in service answers the day's questions. Then the day becomes a raw file, tables, a
+dataset and a challenger, which is judged and perhaps promoted. So the router of day d serves day d+1, and
+nothing ever sees a later day. Progress is saved after each step, so that an interrupted replay goes on where
+it was.
 """
 
 import hashlib
@@ -43,11 +44,12 @@ def replay(
     on_stage: Progress | None = None,
     on_day: Callable[[DayResult, int, int], None] | None = None,
 ) -> Replay:
-    """Play `files` in `folder`, a data folder of its own, and go on where an earlier call was broken off.
+    """Play `files` in `folder`, a data folder of its own, or go on where an earlier call was interrupted.
 
-    pool: the models to choose from, all unless given; on_day: hears of each day with its number and how many there are.
-    Raises UsageError when another replay lies in the folder, NoDataError when there is nothing to play, StorageError when
-    what an earlier call noted is damaged.
+    pool: the models to choose from, all unless given; on_stage: told how far reading the files is; on_day:
+    called with each day, its number and how many there are. Raises UsageError when another replay lies in the
+    folder, NoDataError when there is nothing to play, StorageError when what an earlier call saved is
+    damaged.
     """
     source, target = Layout(folder / "source"), Layout(folder / "data")
     digests = _digests(files)
@@ -82,7 +84,7 @@ def _tables(layout: Layout, day: date, config: Config) -> None:
 
 
 def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Config, craft: Craft) -> DayResult:
-    """The day's questions as the router in service, the best single model so far, chance and an oracle answer them."""
+    """Return how the router in service, the best single model so far, chance and an oracle do on the day."""
     champion = Registry(layout, craft.verify).champion()
     rows = read_table(layout, "training_examples", [day]).select("text", "outcomes")
     examples = read_examples(rows, craft.settings(config))
@@ -122,10 +124,11 @@ def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Confi
 
 
 def _learn(layout: Layout, day: date, config: Config, craft: Craft, served: str | None) -> tuple[str, str]:
-    """Train and judge as the nightly run does. A day that cannot be learnt from leaves the champion as it is.
+    """Train and judge as the nightly run does; return the verdict and its reason.
 
-    served: the router of the day. A challenger that is the champion already and did not serve the day was promoted by this
-    very night, before the replay was broken off.
+    A day that cannot be learned from leaves the champion as it is. served: the router that served the day. A
+    challenger that already is the champion but did not serve the day was promoted in this very night, before
+    the replay was interrupted.
     """
     try:
         dataset = build_dataset(layout, day, config).version
@@ -140,7 +143,7 @@ def _learn(layout: Layout, day: date, config: Config, craft: Craft, served: str 
 
 
 def _sums(scores: NDArray[np.float64], models: Sequence[str]) -> dict[str, tuple[float, int]]:
-    """Model -> sum and number of its scores."""
+    """Return model -> sum and number of its scores."""
     known = ~np.isnan(scores)
     totals = np.where(known, scores, 0.0).sum(axis=0)
     return {
@@ -151,7 +154,10 @@ def _sums(scores: NDArray[np.float64], models: Sequence[str]) -> dict[str, tuple
 
 
 def _best_so_far(before: Sequence[DayResult]) -> str | None:
-    """The model with the highest mean score on the days before; the first by name where two are equal."""
+    """Return the model with the highest mean score on the days before, None when there is none.
+
+    Of equal models, the first by name is returned.
+    """
     sums: dict[str, tuple[float, int]] = {}
     for day in before:
         for model, (total, count) in day.seen.items():
@@ -161,7 +167,7 @@ def _best_so_far(before: Sequence[DayResult]) -> str | None:
 
 
 def _digests(files: Sequence[Path]) -> list[str]:
-    """SHA-256 of each file. Raises NoDataError for one that is not there."""
+    """Return the SHA-256 of each file. Raises NoDataError for one that is not there."""
     for path in files:
         if not path.is_file():
             raise NoDataError(f"there is no file {path}")
@@ -169,7 +175,7 @@ def _digests(files: Sequence[Path]) -> list[str]:
 
 
 def _key(digests: Sequence[str], pool: Sequence[str], config: Config) -> str:
-    """Changes with whatever would change the result: the files, the models, the settings."""
+    """Return a key that changes with whatever changes the result: the files, the models, the settings."""
     settings = config.model_dump(mode="json", exclude={"storage", "collector", "gateway", "operations"})
     parts = [list(digests), list(pool), settings]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -1,4 +1,7 @@
-"""Recorded outcomes laid out for a replay: staged once, then handed out day by day, so that no day knows a later one."""
+"""Lays out recorded outcomes for a replay: staged once, then handed out day by day.
+
+So no day can know a later one.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -29,11 +32,13 @@ def stage(
     pool: Sequence[str],
     progress: Progress | None = None,
 ) -> list[str]:
-    """Take the files into the raw days of `source`, once; gives the models of the replay: `pool`, or all there are.
+    """Import the files into the raw days of `source`, once; return the models of the replay.
 
-    digests: the files' SHA-256, noted before the first line is taken, so that what a broken-off call left is never mixed
-    with other files. Raises NoDataError without a data point, UsageError when other files lie there, and for a pool of
-    fewer than two models or with one that no data point knows, StorageError when what was noted is damaged.
+    These are `pool`, or all that were recorded. digests: the files' SHA-256, saved before the first line is
+    imported, so that what an interrupted call left is never mixed with other files. Raises NoDataError
+    without a data point, UsageError when other files were staged here, when there are fewer than two models
+    to choose from, or when no data point knows a model of the pool, StorageError when what was saved is
+    damaged.
     """
     taken, noted = source.root / FILES, source.root / MODELS
     if not taken.is_file():
@@ -62,7 +67,7 @@ def stage(
 
 
 def read_noted(path: Path, kind: type[_Noted]) -> _Noted:
-    """What a replay noted in a file. Raises StorageError when it is damaged."""
+    """Return what a replay saved in a file. Raises StorageError when it is damaged or cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -70,7 +75,7 @@ def read_noted(path: Path, kind: type[_Noted]) -> _Noted:
 
 
 def another_replay(folder: Path, differs: str) -> UsageError:
-    """What is said when the folder of a replay belongs to one that differs."""
+    """Return the error for a folder that belongs to a replay of other files, models or settings."""
     return UsageError(
         f"another replay lies in {folder}: {differs}",
         hint="name another folder with --folder, or remove this one",
@@ -78,9 +83,10 @@ def another_replay(folder: Path, differs: str) -> UsageError:
 
 
 def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -> None:
-    """Write the raw file of one day: its data points with the outcomes of `models` alone, rejected lines as they are.
+    """Write the raw file of one day: its data points with the outcomes of `models` only.
 
-    Left out are those that import rejected for their time: nothing but the name of an imported file tells that they are rejects.
+    Rejected lines are written unchanged. Left out are data points that the import rejected for their time:
+    only the name of the imported file says that they are rejects.
     """
     lines = []
     kept = frozenset(models)
@@ -101,9 +107,10 @@ def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -
 
 
 def config_of(config: Config, root: Path, models: Sequence[str]) -> Config:
-    """The configuration of a replay in the data folder `root`: `models` alone are candidates.
+    """Return the configuration of a replay in the data folder `root`, with `models` as the only candidates.
 
-    A model that the configuration does not know, or knows without a category, stands for a category of its own name.
+    A model that the configuration does not know, or knows without a category, gets a category of its own
+    name.
     """
     known = {name: config.models.get(name) or Model() for name in models}
     complete = {

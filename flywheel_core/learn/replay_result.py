@@ -1,4 +1,4 @@
-"""What a replay brought, day by day and in all."""
+"""The result of a replay, day by day and in total."""
 
 import math
 from collections.abc import Callable
@@ -8,12 +8,14 @@ import msgspec
 
 
 class DayResult(msgspec.Struct, kw_only=True):
-    """One day. questions: those on which all policies are compared; the scores are means over them, 0..1.
+    """The result of one day.
 
-    router: the version that served the day, none on the first; verdict: what became of the day's challenger, none until
-    it was judged; gain_sum, gain_squares: sum of the score's differences, routed minus best single, and of their squares;
-    priced: questions of which the cost of both choices is known; paid, paid_single: what they cost, in the currency of the
-    prices.
+    questions: those on which all policies are compared; the scores are means over them, 0..1. router: the
+    version that served the day, None for none, as on the first day; verdict: what became of the day's
+    challenger, None until it was judged; gain_sum, gain_squares: sum of the score differences, routed minus
+    best single, and of their squares; priced: questions for which the cost of both choices is known; paid,
+    paid_single: what these cost in total, routed and with the best single model, in the currency of the
+    prices; seen: model -> sum and number of its scores.
     """
 
     day: date
@@ -35,8 +37,12 @@ class DayResult(msgspec.Struct, kw_only=True):
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """All days on which a router served. Scores are means over their questions; gain: routed minus best single, with its
-    95 % interval; cost, cost_single: mean cost of a question, routed and of the best single model, None where none is known."""
+    """The result of all days on which a router served.
+
+    Scores are means over the questions; gain: routed minus best single, with its 95 % interval by the normal
+    approximation; cost, cost_single: mean cost of a question, routed and with the best single model, None
+    where none is known.
+    """
 
     days: int
     questions: int
@@ -53,14 +59,14 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 class Replay(msgspec.Struct, kw_only=True):
-    """A replay as far as it came. key: what it was made from."""
+    """A replay as far as it has come. key: changes with whatever it is made from."""
 
     key: str
     models: list[str]
     days: list[DayResult] = []
 
     def summary(self) -> Summary | None:
-        """None before any day was served by a router."""
+        """Return the summary, None before a router has served a day."""
         served = [day for day in self.days if day.routed is not None and day.questions]
         total = sum(day.questions for day in served)
         if not total:

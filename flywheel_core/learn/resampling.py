@@ -1,4 +1,7 @@
-"""Means with 95 % intervals: bootstraps in which groups of alike questions are drawn, the same draws for every figure."""
+"""Means with 95 % intervals, from bootstraps that draw whole groups of similar questions.
+
+Figures that are compared use the same draws.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +12,10 @@ RESAMPLES = 1_000
 
 
 def resamples(groups: NDArray[np.str_], seed: int, count: int = RESAMPLES) -> NDArray[np.float64]:
-    """How often each question is drawn in each bootstrap resample, (count, n): whole groups are drawn."""
+    """Return how often each question is drawn in each bootstrap resample, (count, n).
+
+    Whole groups are drawn, at random by `seed`.
+    """
     names, owner = np.unique(groups, return_inverse=True)
     random = np.random.default_rng(seed)
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
@@ -18,27 +24,31 @@ def resamples(groups: NDArray[np.str_], seed: int, count: int = RESAMPLES) -> ND
 
 
 def means_in(values: Doubles, draws: NDArray[np.float64]) -> Doubles:
-    """Mean of `values` in each resample."""
+    """Return the mean of `values` in each resample."""
     result: Doubles = draws @ values / draws.sum(axis=1)
     return result
 
 
 def interval(values: Doubles, draws: NDArray[np.float64]) -> list[float]:
-    """Mean, and its 95 % bounds."""
+    """Return the mean and its 95 % bounds."""
     return bounded(float(values.mean()), means_in(values, draws))
 
 
 def bounded(value: float, drawn: Doubles) -> list[float]:
-    """A figure, and its 95 % bounds by what it was in the resamples; without any the figure itself."""
+    """Return a figure and its 95 % bounds, taken from its values in the resamples.
+
+    Without resamples, both bounds are the figure itself.
+    """
     if not len(drawn):
         return [float(value)] * 3
     return [float(value), *np.quantile(drawn, [0.025, 0.975]).tolist()]
 
 
 def saved(paid: Doubles, alone: Doubles, draws: NDArray[np.float64]) -> list[float] | None:
-    """How much less is paid than another way would cost, as a share of that, with 95 % bounds; below 0 where it is more.
+    """Return the share saved against another way of choosing, with 95 % bounds; below 0 where more is paid.
 
-    paid, alone: (n,), what each question costs either way. None where the other way costs nothing.
+    paid, alone: (n,), what each question costs this way and the other way. None where the other way costs
+    nothing.
     """
     if not alone.mean() > 0:
         return None

@@ -1,8 +1,9 @@
-"""Takes up, in a running process, whichever router is in service: verify, load, try, switch. The old one serves meanwhile.
+"""Takes up the router in service in a running process; the old one serves until the switch.
 
-`RouterWatch.poll` looks at the pointer, which costs one `stat`; a server calls it about twice a second from a thread. A
-version that is damaged, half-written or answers otherwise than at its training is refused and said so in `refusal`; the
-router in force stays, and the refused one is tried again, ever more seldom, until it is whole or another is promoted.
+The steps are verify, load, try, switch. `RouterWatch.poll` looks at the pointer, which costs one `stat`; a
+server calls it about twice a second from a thread. A version that is damaged, half-written or answers
+differently than at training is refused, and `refusal` says why. The router in force stays. The refused one is
+tried again at growing intervals, until it is whole or another version is promoted.
 """
 
 import logging
@@ -20,14 +21,20 @@ logger = logging.getLogger(__name__)
 
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 30.0
-"""How long a refused version is left alone, in s; doubled from try to try."""
+"""Shortest and longest wait, in seconds, before a refused version is tried again.
+
+The wait doubles with each try.
+"""
 
 _Router = TypeVar("_Router")
 
 
 @dataclass(frozen=True)
 class InForce(Generic[_Router]):
-    """A router and the promotion that put it into service. taken_up: unix seconds."""
+    """A router and the promotion that put it into service.
+
+    taken_up: when this process took it up, unix seconds.
+    """
 
     router: _Router
     champion: Champion
@@ -36,7 +43,11 @@ class InForce(Generic[_Router]):
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why what the pointer names is not taken up. version: None when the pointer itself cannot be read."""
+    """Why the version that the pointer names was not taken up.
+
+    version: None when the pointer itself cannot be read; at: unix seconds; tries: how often it has been
+    refused in a row.
+    """
 
     version: str | None
     code: str
@@ -46,9 +57,10 @@ class Refusal:
 
 
 class RouterWatch(Generic[_Router]):
-    """Follows the pointer of one data folder. Not for several threads at once; reading its attributes is safe for all.
+    """Follows the pointer of one data folder.
 
-    load: gives the router in a folder, or raises RouterError unless it is whole and answers as at its training.
+    Only one thread at a time may poll; any thread may read the attributes. load: returns the router in a
+    folder, or raises RouterError unless it is whole and answers as at training.
     """
 
     def __init__(
@@ -70,7 +82,10 @@ class RouterWatch(Generic[_Router]):
         self.refused = 0
 
     def poll(self) -> InForce[_Router] | None:
-        """What was taken up just now, None when nothing changed or it was refused. Raises nothing of ours."""
+        """Take up a router that was just promoted and return it; None when nothing changed or it was refused.
+
+        Raises no FlywheelError: an error of the new router is a refusal.
+        """
         mark = self._mark()
         due = self._retry_at is not None and self._clock() >= self._retry_at
         if mark == self._seen and not due:

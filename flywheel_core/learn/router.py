@@ -1,4 +1,4 @@
-"""A trained router: text features, forecasts of scores, and the policy that turns them into decisions."""
+"""A trained router: text features, score forecasts, and the policy that turns these into decisions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +15,17 @@ from flywheel_core.learn.policy import Policy, reason_names
 from flywheel_core.learn.targets import Doubles
 
 GENERAL = "general"
-"""Category of a model that the configuration gives none."""
+"""Category of a model to which the configuration gives none."""
 _CHUNK = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which model is to answer, and why. scores, errors: expected score (0..1) per model and its standard error."""
+    """Which model is to answer, and why.
+
+    confidence: 0..1, see `Policy.confidences`; scores, errors: expected score (0..1) of each model, and its
+    standard error.
+    """
 
     model: str
     category: str
@@ -34,8 +38,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Forecast:
-    """For n texts and m models: expected scores (n, m), their standard errors (n, m), similar training questions behind
-    them (n, m), and the known share of each text's n-grams (n,)."""
+    """What is expected of m models on n texts.
+
+    scores: expected scores (n, m); errors: their standard errors (n, m); evidence: similar training questions
+    behind them (n, m); known: known share of each text's n-grams (n,).
+    """
 
     scores: Doubles
     errors: Doubles
@@ -45,12 +52,16 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Router:
-    """Never changes; safe for several threads.
+    """A trained router. Immutable and thread-safe.
 
-    models: m names; categories: their categories; spreads: (m,) standard deviation of a score about its forecast;
-    features and ensemble are None for a router that always asks the best single model; classifier: forecasts the
-    label (shares of `labels`), used when it predicts most, or alone when the training data has labels only; by_label: mean
-    score of each model under each label (l, m), None without scores: then a model's expected score is its category's share.
+    models: m names; categories: their categories; means: (m,), each model's mean score; spreads: (m,),
+    standard deviation of a model's scores, apart from how easy questions are; counts: (m,), examples in which
+    its score is known.
+
+    features: None for a router that always asks the best single model; ensemble: None for that one and for a
+    router with a classifier; classifier: forecasts the label as shares of `labels`, used when it gains most,
+    or when the training data has labels only; by_label: mean score of each model under each label (l, m),
+    None without scores: a model's expected score is then its category's share.
     """
 
     version: str
@@ -68,11 +79,11 @@ class Router:
 
     @property
     def best_single(self) -> str:
-        """The model that answers when the router has no better idea."""
+        """The model that answers when the router is in doubt."""
         return self.models[self.policy.best]
 
     def forecast(self, prompts: Sequence[str]) -> Forecast:
-        """What to expect of each model on each prompt."""
+        """Return what to expect of each model on each prompt."""
         if self.features is None or (self.ensemble is None and self.classifier is None):
             shape = (len(prompts), len(self.models))
             counts = np.broadcast_to(self.counts, shape)
@@ -95,12 +106,12 @@ class Router:
         return Forecast(scores, self.spreads / np.sqrt(evidence + 1), evidence, known)
 
     def utilities(self, prompts: Sequence[str]) -> Doubles:
-        """Expected utility per prompt and model, (n, m)."""
+        """Return the expected utility of each model on each prompt, (n, m)."""
         utilities: Doubles = self.forecast(prompts).scores - self.policy.charges(lengths_of(prompts))
         return utilities
 
     def decide_all(self, prompts: Sequence[str]) -> list[Decision]:
-        """One decision a prompt, in their order."""
+        """Return one decision per prompt, in their order."""
         decisions: list[Decision] = []
         for start in range(0, len(prompts), _CHUNK):
             part = prompts[start : start + _CHUNK]
@@ -129,20 +140,22 @@ class Router:
         return decisions
 
     def decide(self, prompt: str) -> Decision:
-        """The decision for one prompt text."""
+        """Return the decision for one prompt text."""
         return self.decide_all([prompt])[0]
 
 
 def label_shares(classifier: MultiRidge, table: NDArray[np.float32], dimensions: int) -> Doubles:
-    """The classifier's forecast of the label as shares of its labels, (n, l); rows sum to 1."""
+    """Return the classifier's forecast of the label as shares of its labels, (n, l); rows sum to 1."""
     raw: Doubles = np.maximum(classifier.expected(ridge_table(table, dimensions)), 1e-6)
     shares: Doubles = raw / raw.sum(axis=1, keepdims=True)
     return shares
 
 
 def _standing(shares: Doubles, labels: Sequence[str], categories: Sequence[str], means: Doubles) -> Doubles:
-    """Share of each model's category in the forecast of the label, (n, m); of models of one category the one with the
-    best mean stands for it, the others get 0."""
+    """Return the share of each model's category in the forecast of the label, (n, m).
+
+    Of the models of one category, only the one with the best mean gets the share, the others get 0.
+    """
     scores = np.zeros((len(shares), len(categories)))
     for at, label in enumerate(labels):
         standing = [model for model, category in enumerate(categories) if category == label]
@@ -152,7 +165,7 @@ def _standing(shares: Doubles, labels: Sequence[str], categories: Sequence[str],
 
 
 def state_arrays(router: Router) -> dict[str, NDArray[Any]]:
-    """Everything learned, by name, as arrays."""
+    """Return everything learned as arrays, by name."""
     found: dict[str, NDArray[Any]] = {
         "means": router.means,
         "spreads": router.spreads,

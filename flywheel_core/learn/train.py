@@ -1,7 +1,7 @@
-"""Examples -> router. Whatever is chosen is chosen by cross-validation inside the examples that are given.
+"""Trains a router from examples. Every choice is made by cross-validation inside the given examples.
 
-The candidates are the best single model, the classifier of labels, and the blend of estimators. A candidate replaces
-the best single model only if its cross-fitted decisions are ahead by more than their standard error.
+The candidates are the best single model, the classifier of labels, and the blend of estimators. A candidate
+replaces the best single model only if the gain of its cross-fitted decisions exceeds its standard error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,12 @@ from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles, means_of, split_scores
 
 ADVANTAGES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04)
-"""Leads over the best single model that the policy may ask for, in utility."""
+"""Leads over the best single model, in utility, that the policy's `advantage` is chosen from."""
 SELDOM, SELDOM_ERRORS = 0.5, 2.0
-"""Share of the answers of the model with most, below which a model was seldom asked; and how far ahead it then has to be."""
+"""When a model counts as seldom asked, and how far ahead it must then be to be the best single model.
+
+SELDOM: share of the answers of the model with most; SELDOM_ERRORS: standard errors of the model's mean.
+"""
 
 
 def train_examples(
@@ -40,19 +43,19 @@ def train_examples(
     candidates: Sequence[str] | None = None,
     single: bool = False,
 ) -> Trained:
-    """A router from examples. Deterministic for the same examples and settings.
+    """Train a router from examples. Deterministic for the same examples and settings.
 
-    categories: model -> category; models: those that may be chosen, all that were asked if None; candidates: those that
-    collected questions go to whatever was chosen, all if None; single: always the best single model. Raises NoDataError when
-    no model has an answer.
+    categories: model -> category; models: those that may be chosen, None for all that were asked; candidates:
+    those that collected questions go to whatever was decided, None for all; single: always use the best
+    single model. Raises NoDataError when no model has an answer.
     """
     examples = trainable(examples, settings, models)
-    with threadpool_limits(limits=1):  # sums in another order would give other bytes
+    with threadpool_limits(limits=1):  # summing in another order would give other bytes
         return _Training(examples, settings, version, dict(categories or {}), candidates).run(single)
 
 
 class _Training:
-    """What is known along the way; each step reads what those before it left."""
+    """The state of one training; each step uses what the steps before it found."""
 
     def __init__(
         self,
@@ -74,12 +77,15 @@ class _Training:
         self.best = self._steadiest(candidates)
 
     def _steadiest(self, candidates: Sequence[str] | None) -> int:
-        """Number of the best single model. All questions go there when in doubt, so a model that was asked too seldom to be
-        compared has to be ahead by `SELDOM_ERRORS` standard errors of its mean.
+        """Return the number of the best single model.
 
-        Where models were asked by chance, an answer stands for as many questions as its probability says (Horvitz and
-        Thompson, 1952): a model that was mostly asked what it is good at would else seem good at everything. One that is no
-        candidate is asked only where it was chosen, and no probability says how seldom: it is the best only of its like.
+        All questions go there when in doubt, so a model that was asked too seldom for a fair comparison has
+        to be ahead by `SELDOM_ERRORS` standard errors of its mean.
+
+        Where models were asked at random, an answer stands for 1 / probability questions (Horvitz and
+        Thompson, 1952): otherwise a model that was mostly asked what it is good at would seem good at
+        everything. A model that is not among the candidates was asked only where it was chosen, and no
+        probability says how seldom; it can be the best only if no model is a candidate.
         """
         known = ~np.isnan(self.examples.scores)
         means, answers = self.means, known.sum(axis=0).astype(np.float64)
@@ -97,7 +103,11 @@ class _Training:
         return int(np.argmax(worth))
 
     def run(self, single: bool) -> Trained:
-        """The router; the best single model's when there is too little to learn from, or nothing to choose."""
+        """Return the trained router.
+
+        It is the best single model's when there is too little to learn from, nothing to choose between, or no
+        candidate that is better.
+        """
         if single or len(self.examples) < self.settings.min_examples or len(self.examples.models) < 2:
             return self._best_single("asked for" if single else "too few examples or models")
         settings, texts = self.settings, self.examples.texts
@@ -155,7 +165,10 @@ class _Training:
     def _with_advantage(
         self, policy: Policy, scores: Doubles, evidence: Doubles
     ) -> tuple[Policy, tuple[float, float]]:
-        """The policy with the lead over the best single model that gains most with cross-fitted scores, and that gain."""
+        """Return the policy with the advantage that gains most on cross-fitted scores, and that gain.
+
+        The gain comes with its standard error, see `_gain`.
+        """
         gains = {}
         for advantage in ADVANTAGES:
             trial = replace(policy, advantage=advantage)
@@ -167,7 +180,10 @@ class _Training:
     def _labels(
         self, table: NDArray[np.float32], folds: NDArray[np.int64]
     ) -> tuple[dict[str, Any], Doubles] | None:
-        """What a router needs to forecast labels, and its cross-fitted scores (n, m); None without two labels."""
+        """Return what a router needs to forecast labels, and its cross-fitted scores (n, m).
+
+        None with fewer than two labels, or when some fold leaves no labelled example to learn from.
+        """
         wanted = np.array(self.examples.labels, dtype=object)
         kept = sorted({label for label in self.examples.labels if label in self.categories} - {None}, key=str)
         if len(kept) < 2:
@@ -187,7 +203,7 @@ class _Training:
     def _fitted_labels(
         self, table: NDArray[np.float32], rows: NDArray[np.bool_], wanted: NDArray[Any], names: Sequence[str]
     ) -> tuple[MultiRidge, Doubles]:
-        """The classifier of labels and the mean scores under each label, of these rows."""
+        """Fit the classifier of labels and the mean scores under each label on these rows."""
         weights = self.examples.weights[rows]
         return (
             label_classifier(table[rows], self.features.dimensions, wanted[rows], names, weights),
@@ -195,7 +211,10 @@ class _Training:
         )
 
     def _gain(self, chosen: NDArray[np.intp]) -> tuple[float, float]:
-        """Mean utility over the best single model's, and its standard error; unknown utilities count as no gain."""
+        """Return the mean gain in utility over the best single model, and its standard error.
+
+        An unknown utility counts as no gain.
+        """
         picked = self.utilities[np.arange(len(chosen)), chosen]
         gains = np.nan_to_num(picked - self.utilities[:, self.best])
         weights = self.examples.weights / self.examples.weights.sum()
@@ -231,7 +250,7 @@ class _Training:
         )
 
     def _counts(self) -> Doubles:
-        """How many examples each model's score is known of."""
+        """Return in how many examples each model's score is known."""
         counts: Doubles = (~np.isnan(self.differences)).sum(axis=0).astype(float)
         return counts
 
@@ -242,7 +261,7 @@ class _Training:
         return replace(found, figures={**found.figures, "candidate": "best_single", "why": why})
 
     def _trained(self, router: Router, scores: Doubles, evidence: Doubles | None = None) -> Trained:
-        """The router with its confidence set by cross-fitted scores."""
+        """Return the router with its confidence fitted to cross-fitted scores."""
         counts = np.full(scores.shape, np.inf) if evidence is None else evidence
         chosen, _ = router.policy.choose(scores, counts, np.ones(len(scores)), self.lengths)
         confidence = fit_confidence(
@@ -253,5 +272,8 @@ class _Training:
 
 
 def _fold_count(examples: int, settings: Learning) -> int:
-    """With many examples a fold's share of them is enough to learn from, and each fold costs its time."""
+    """Return the number of folds, fewer for many examples.
+
+    With many examples, what a few folds leave is enough to learn from, and each fold costs its time.
+    """
     return min(settings.folds, 5 if examples <= 20_000 else 3 if examples <= 50_000 else 2)

@@ -1,4 +1,4 @@
-"""Why a question went to its model: the words that spoke for it, and the data point that was collected of it."""
+"""Why a question went to its model: the words that spoke for it, and the data point collected for it."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.raw_lines import whole_lines
 
 MAX_WORDS = 200
-"""Words of a prompt that are tried, from its beginning."""
+"""Most words of a prompt that are tried, from its beginning."""
 SHOWN_WORDS = 10
 _WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W_]+", re.UNICODE)
 
@@ -26,7 +26,10 @@ Utilities = Callable[[Sequence[str]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Spoke:
-    """A word and how much of the chosen model's lead is gone without it, in utility; below 0 it spoke against the model."""
+    """A word, and how much of the chosen model's lead, in utility, is lost without it.
+
+    Below 0, it spoke against the model.
+    """
 
     word: str
     lead: float
@@ -34,7 +37,7 @@ class Spoke:
 
 @dataclass(frozen=True)
 class RawLine:
-    """Where a collected data point lies, and its question."""
+    """Where a collected data point lies, and its question. offset: bytes from the start of the file."""
 
     file: Path
     offset: int
@@ -43,9 +46,10 @@ class RawLine:
 
 
 def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str, model: str) -> list[Spoke]:
-    """The words that changed the lead of `model` over the best other model most, each left out by itself.
+    """Return the words that changed the lead of `model` over the best other model most, each left out alone.
 
-    Chinese text is tried by two characters at a time. Empty for a prompt of one word or a model that is not among `models`.
+    Chinese text is tried two characters at a time. Empty for a prompt of one word, or for a model that is not
+    among `models`.
     """
     words = list(dict.fromkeys(found[0] for found in _WORD.finditer(prompt)))[:MAX_WORDS]
     if len(words) < 2 or model not in models:
@@ -64,9 +68,9 @@ def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str
 
 
 def find_raw_line(layout: Layout, decision_id: str, day: date) -> RawLine | None:
-    """The raw line of a decision made on `day`, if it was collected: looked for in that day's and the next day's files.
+    """Return the raw line of a decision made on `day`, None when it was not collected.
 
-    Raises StorageError when one of them cannot be read.
+    Looks in the files of that day and the next. Raises StorageError when one of them cannot be read.
     """
     wanted = msgspec.json.encode(decision_id)
     for at in (day, day + timedelta(days=1)):
