@@ -1,7 +1,7 @@
-"""Charts as SVG text: bars, stacked columns, lines and histograms, each with its unit on the axis and figures on hover.
+"""Charts as SVG text: bars, stacked columns, lines, histograms; each shows its unit, and figures on hover.
 
-Every chart stands alone (see `flywheel_core/report/svg.py`, which draws). Values are finite; what a chart cannot show
-raises ValueError.
+Every chart is self-contained; `flywheel_core/report/svg.py` has the building blocks. Values must be finite: a
+chart raises ValueError for what it cannot show.
 """
 
 import math
@@ -29,11 +29,11 @@ AXIS_HEIGHT = 44
 ROW_HEIGHT = 26
 PLANE_HEIGHT = 180
 CROWDED = 8
-"""Px between neighbouring names below which dots of the usual size would hide their line."""
+"""Pixels between neighbouring names below which dots of the usual size would hide their line."""
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str, width: int = 640) -> str:
-    """Horizontal bars, one a row, in the order given, each with its figure.
+    """Draw horizontal bars, one per row in the order given, each with its figure.
 
     rows: (name, value); unit: what the values count, such as "examples" or "ms"; width: px.
     """
@@ -50,7 +50,7 @@ def grouped_bar_chart(
     unit: str,
     width: int = 640,
 ) -> str:
-    """Horizontal bars, for each name one bar a series. series: name -> as many values as `names`."""
+    """Draw horizontal bars, for each name one bar per series. series: name -> as many values as `names`."""
     values = _checked(names, series)
     if not values:
         return nothing(title, width)
@@ -98,7 +98,10 @@ def stacked_chart(
     unit: str,
     width: int = 640,
 ) -> str:
-    """One column a name, such as a day, made of one part a series. Values are at least 0."""
+    """Draw one column per name, such as a day, made of one part per series.
+
+    Raises ValueError for a value below 0.
+    """
     values = _checked(names, series)
     if any(value < 0 for value in values):
         raise ValueError("parts of a column are at least 0")
@@ -124,7 +127,10 @@ def stacked_chart(
 def histogram(
     edges: Sequence[float], counts: Sequence[float], *, title: str, unit: str, of: str, width: int = 640
 ) -> str:
-    """Counts between neighbouring edges. unit: what is counted; of: what the edges measure, such as "score"."""
+    """Draw the counts between neighbouring edges.
+
+    edges: one more than counts; unit: what is counted; of: what the edges measure, such as "score".
+    """
     if len(edges) != len(counts) + 1:
         raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, not {len(edges)}")
     names = [number(edge) for edge in edges[:-1]]
@@ -152,7 +158,7 @@ def line_chart(
     unit: str,
     width: int = 640,
 ) -> str:
-    """One line a series over names in order, such as days; a gap where a value is None."""
+    """Draw one line per series over names in order, such as days, with a gap where a value is None."""
     values = _checked(names, series)
     if not values:
         return nothing(title, width)
@@ -209,20 +215,23 @@ class _Plane:
             self.parts.append(text(x, self.bottom + 16, names[at], anchor="middle"))
 
     def x(self, at: int) -> float:
-        """The middle of the `at`-th name."""
+        """Return the x position of the middle of the `at`-th name, in px."""
         return self.left + self.step * (at + 0.5)
 
     def y(self, value: float) -> float:
-        """How far down a value lies."""
+        """Return the y position of a value, in px from the top."""
         return self.bottom - (value - self._low) * self._scale
 
     def drawn(self, title: str) -> str:
-        """The whole chart."""
+        """Return the whole chart."""
         return drawing(self.parts, title=title, width=self.width, height=self.bottom + 28)
 
 
 def _checked(names: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> list[float]:
-    """All values that there are. Raises ValueError for odd ones and for series of another length."""
+    """Return all values that are not None.
+
+    Raises ValueError for one that is not finite, and for a series whose length is not that of `names`.
+    """
     found: list[float] = []
     for of, numbers in series.items():
         if len(numbers) != len(names):
@@ -235,7 +244,7 @@ def _checked(names: Sequence[str], series: Mapping[str, Sequence[float | None]])
 
 
 def _runs(numbers: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """The stretches without a gap, as (index, value)."""
+    """Return the stretches without a gap, as (index, value)."""
     runs: list[list[tuple[int, float]]] = [[]]
     for at, value in enumerate(numbers):
         if value is not None:
@@ -246,5 +255,5 @@ def _runs(numbers: Sequence[float | None]) -> list[list[tuple[int, float]]]:
 
 
 def nothing(title: str, width: int) -> str:
-    """A chart without values: its title, and that there is nothing to show."""
+    """Draw a chart without values: its title, and that there is nothing to show."""
     return drawing([text(PAD, TITLE_HEIGHT + 14, "nothing to show")], title=title, width=width, height=76)

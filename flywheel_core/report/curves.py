@@ -1,4 +1,4 @@
-"""Curves over a measured axis: what a thing costs against what it brings, what was said against what came true."""
+"""Curves over a measured axis, such as score over cost, or what came true over confidence."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,9 +20,9 @@ from flywheel_core.report.svg import (
 
 PLANE_HEIGHT = 260
 DOT = 4
-"""Half the width that the dot of a point takes, in px."""
+"""Half the width that is reserved for the dot of a point, in px."""
 NAME_WIDTH = 150
-"""Longest name beside a point, in px."""
+"""Greatest width of a name beside a point, in px."""
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -37,10 +37,10 @@ def curve_chart(
     named: Mapping[str, Point] | None = None,
     width: int = 640,
 ) -> str:
-    """Lines through points (x, y), a dot on each, with both axes measured; neither begins at zero unless its values do.
+    """Draw lines through points (x, y), a dot on each; an axis begins at zero only if its values do.
 
-    x_unit, y_unit: what the axes measure; named: single points with their names beside them, in the colour after the curves'.
-    A name that would lie on another one is shown on hover only.
+    x_unit, y_unit: what the axes measure; named: single points with their names beside them, in the colour
+    after the curves' own. A name that would overlap another or a point is shown on hover only.
     """
     named = named or {}
     points = [point for curve in curves.values() for point in curve] + list(named.values())
@@ -67,10 +67,10 @@ def curve_chart(
 
 
 class _Plane:
-    """Where values lie on the page."""
+    """Maps values to positions on the page."""
 
     def __init__(self, points: Sequence[Point], top: float, width: int, room: float) -> None:
-        """room: share of the height that is kept free below the points, for names."""
+        """Set up both scales. room: share of the values' height kept free below the points, for names."""
         xs, ys = [x for x, _ in points], [y for _, y in points]
         low = min(ys) - room * (max(ys) - min(ys))
         self.x_marks, self.y_marks = ticks(min(xs), max(xs), 5), ticks(low, max(ys), 5)
@@ -79,18 +79,18 @@ class _Plane:
         self.right = width - PAD - text_width(number(self.x_marks[-1])) / 2
 
     def at(self, point: Point) -> Point:
-        """The place of a point, px from the left and from above."""
+        """Return the position of a point, in px from the left and from the top."""
         across = (point[0] - self.x_marks[0]) / (self.x_marks[-1] - self.x_marks[0])
         up = (point[1] - self.y_marks[0]) / (self.y_marks[-1] - self.y_marks[0])
         return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
 
     def around(self, point: Point) -> Box:
-        """The place that the dot of a point takes."""
+        """Return the box that the dot of a point takes up."""
         x, y = self.at(point)
         return x - DOT, y - DOT, x + DOT, y + DOT
 
     def axes(self, unit: str) -> list[str]:
-        """Both scales with their lines, and what the lower one measures."""
+        """Draw both scales with their grid lines, and the unit of the horizontal one."""
         parts = []
         for mark in self.y_marks:
             y = self.at((self.x_marks[0], mark))[1]
@@ -106,7 +106,10 @@ class _Plane:
         return parts
 
     def name(self, name: str, point: Point, taken: list[Box]) -> list[str]:
-        """A name beside its point, where it lies on none of `taken`, which it joins; nothing where there is no such place."""
+        """Draw a name beside its point, where it overlaps none of `taken`; nothing if there is no such place.
+
+        Adds the box of the name to `taken`.
+        """
         x, y = self.at(point)
         shown = fitted(name, NAME_WIDTH)
         across = text_width(shown)

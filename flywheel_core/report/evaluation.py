@@ -1,4 +1,4 @@
-"""A router's evaluation as one HTML page that needs nothing but itself."""
+"""A router's evaluation as one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ POLICIES = ("routed", "best_single", "random", "oracle")
 
 @dataclass(frozen=True)
 class Figure:
-    """A row of the summary: texts, ready to be shown."""
+    """A row of the summary; texts ready to be shown."""
 
     name: str
     value: str
@@ -30,10 +30,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Trade:
-    """What another weight of cost would bring: texts, ready to be shown.
+    """What another weight of cost would bring; texts ready to be shown.
 
-    weight: a value of `learning.lambda_cost`; score and cost: of the answers that would be chosen, cost per `PER` questions;
-    gain, saved: beside the best single model.
+    weight: a value of `learning.lambda_cost`; score, cost: of the answers that would be chosen, cost per
+    `PER` questions; gain, saved: compared with the best single model.
     """
 
     weight: str
@@ -44,9 +44,10 @@ class Trade:
 
 
 def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
-    """The figures of `flywheel_core/learn/evaluate.py` as HTML: light and dark, for screens of any width, without script.
+    """Return the figures of `flywheel_core/learn/evaluate.py` as HTML.
 
-    questions: where they are from, such as "the test split of dataset ...". The same figures give the same page.
+    The page is light or dark, fits screens of any width and has no script. questions: where they are from,
+    such as "the test split of dataset ...". The same figures give the same page.
     """
     confusion: Mapping[str, Mapping[str, int]] = figures["confusion"]
     return render(
@@ -66,7 +67,7 @@ def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
 
 
 def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
-    """The figures over all questions, each with its 95 % bounds, its unit and what it means."""
+    """Return the figures over all questions, each with its 95 % bounds, its unit and what it means."""
     overall, best = figures["overall"], figures["best_single"]
     told = {
         "routed": ("routed", 1, "", "mean score, 0 to 1, of the answers the router chose"),
@@ -131,7 +132,10 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
 
 
 def trades_of(figures: Mapping[str, Any]) -> list[Trade]:
-    """The points of the cost-quality curve as settings; weights that choose alike are one row, the middle one named."""
+    """Return the points of the cost-quality curve as settings.
+
+    Neighbouring weights whose score and cost are shown alike are one row, which names the middle one.
+    """
     best = figures["overall"]["best_single"][0]
     alone = figures["singles"].get(figures["best_single"], {}).get("cost")
     shown = []
@@ -145,13 +149,13 @@ def trades_of(figures: Mapping[str, Any]) -> list[Trade]:
 
 
 def _shown(point: Sequence[float]) -> tuple[str, str]:
-    """Mean score and cost of a point of the curve, as they are shown."""
+    """Return the mean score and the cost of a point of the curve, as they are shown."""
     cost, score, _ = point
     return f"{score:.3f}", number(cost * PER)
 
 
 def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> SVG: `scores`, `shares`, `gains`, `curve` and `calibration`."""
+    """Return name -> SVG for `scores`, `shares`, `gains`, `curve` and `calibration`."""
     overall, singles = figures["overall"], figures["singles"]
     curve = [(cost * PER, score) for cost, score, _ in figures["curve"]]
     said = [(100 * confidence, 100 * came) for confidence, came, _ in figures["calibration"]]
@@ -203,7 +207,7 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _models(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models by the share of questions that the router gives them."""
+    """Return the models, ordered by the share of questions that the router gives them."""
     shares: Mapping[str, Sequence[float]] = figures["overall"]["share"]
     return [
         {"model": model, "share": shares[model], **figures["singles"][model]}
@@ -217,7 +221,7 @@ def _row(name: str, bounds: Sequence[float], scale: float, unit: str, meaning: s
 
 
 def _text(value: float, scale: float, unit: str) -> str:
-    """`+` as a unit shows the sign."""
+    """Return a figure as text; the unit `+` stands for a figure shown with its sign."""
     if unit == "+":
         return f"{value * scale:+.3f}"
     if unit or scale != 1:

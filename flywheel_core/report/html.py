@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""The report as one self-contained HTML page."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from flywheel_core.report.summary import Summary
 
 
 def page(summary: Summary, *, made_at: datetime) -> str:
-    """The report of `summary` as HTML: light and dark, for screens of any width, without script."""
+    """Return the report of `summary` as HTML: light or dark, for screens of any width, without script."""
     return render("report.html", _charts(summary), report=summary, made_at=made_at)
 
 

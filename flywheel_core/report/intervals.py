@@ -1,4 +1,4 @@
-"""Differences with their bounds, one a row: what lies right of zero is better, and a line across zero may be chance."""
+"""Differences with their bounds, one per row: right of zero is better, a line across zero may be chance."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ Bounds = Sequence[float]
 
 
 def interval_chart(rows: Sequence[tuple[str, Bounds]], *, title: str, unit: str, width: int = 640) -> str:
-    """A dot at each value with a line from its lower to its upper bound, zero always in view.
+    """Draw a dot at each value and a line from its lower to its upper bound; zero is always in view.
 
     rows: (name, bounds), in the order given; unit: what the differences measure; width: px.
     """

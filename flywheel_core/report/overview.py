@@ -1,4 +1,7 @@
-"""What lies in the data folder: days, tables, datasets, with counts and sizes. Reads no rows, only files' footers."""
+"""What the data folder holds: days, tables, datasets and routers, with the rows and sizes of tables.
+
+Reads no rows, only the files' footers.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +15,7 @@ from flywheel_core.learn.champion import router_versions
 
 @dataclass(frozen=True)
 class DayFacts:
-    """One day. rows: table -> rows, only the tables that the day has."""
+    """One day. rows: table -> number of rows, for the tables that the day has."""
 
     day: date
     raw_files: int
@@ -34,7 +37,10 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class Overview:
-    """The data folder. datasets: their versions, the latest last; routers: theirs, in order of name."""
+    """The contents of the data folder.
+
+    datasets: versions, the latest last; routers: versions, in order of name.
+    """
 
     data_dir: Path
     days: tuple[DayFacts, ...]
@@ -44,7 +50,7 @@ class Overview:
 
 
 def overview(layout: Layout) -> Overview:
-    """What is there now. Raises StorageError, naming the file, for a table that cannot be read."""
+    """Return what is there now. Raises StorageError, naming the file, for a table that cannot be read."""
     raw = layout.raw_files_by_day()
     rows: dict[date, dict[str, int]] = {day: {} for day in raw}
     tables = []

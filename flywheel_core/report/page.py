@@ -1,4 +1,4 @@
-"""What every page shares: one frame and style, and figures written the same way. A page is one file that needs nothing else."""
+"""What every page shares: one frame, one style, and one way of writing figures. A page is self-contained."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ NOTHING = "–"
 
 
 def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
-    """A template of this folder as HTML: light and dark, for screens of any width, without script.
+    """Render a template of this folder as HTML: light or dark, for screens of any width, without script.
 
-    charts: name -> SVG text that escapes what it shows; all other values are escaped here.
+    charts: name -> SVG text, which has escaped what it shows; all other values are escaped here.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -54,5 +54,5 @@ def _signed(value: float | None) -> str:
 
 
 def change(share: float) -> str:
-    """A relative change with its sign, such as -66.8%."""
-    return f"{share + 0.0:+.1%}"  # a sum with 0.0 is never -0.0
+    """Return a relative change with its sign, such as -66.8%."""
+    return f"{share + 0.0:+.1%}"  # adding 0.0 turns -0.0 into 0.0

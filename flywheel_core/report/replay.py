@@ -1,4 +1,4 @@
-"""A replay as one HTML page that needs nothing but itself."""
+"""A replay as one self-contained HTML page."""
 
 from flywheel_core.learn.replay_result import Replay
 from flywheel_core.report.charts import line_chart
@@ -6,7 +6,11 @@ from flywheel_core.report.page import WIDE_CHART, render
 
 
 def replay_page(result: Replay) -> str:
-    """Routed score per day against the best single model so far, chance and the oracle, promotions marked; no script."""
+    """Return the page of a replay, without script.
+
+    It shows the routed score per day beside the best single model so far, chance and the oracle, with
+    promotions marked.
+    """
     days = [f"{day.day:%m-%d}" for day in result.days]
     scores = line_chart(
         days,

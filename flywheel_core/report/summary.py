@@ -1,4 +1,4 @@
-"""What the report of some days says, in figures. They come from the days' own tables, added up exactly.
+"""The figures of the report over some days, added up exactly from the days' own tables.
 
 How the report looks is in `flywheel_core/report/html.py`.
 """
@@ -17,14 +17,18 @@ from flywheel_core.lake.tables import query_table, read_table
 
 MARGIN_BINS = 10
 MAX_REJECTS = 20
-"""How many rejected lines a summary names."""
+"""Most rejected lines that a summary names."""
 MAX_MODELS = 100
-"""How many models pages and terminal show; `models` holds all."""
+"""Most models that pages and the terminal show; `Summary.models` has all."""
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """One label. share: of all labelled examples, 0..1; mean_score: of the best models, 0..1, None without examples."""
+    """One label.
+
+    share: of all labelled examples, 0..1; mean_score: mean of the best models' scores, 0..1, None without
+    examples.
+    """
 
     label: str
     examples: int
@@ -34,9 +38,10 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model. Shares are 0..1, latencies ms, cost in the currency of the prices; None where nothing was measured.
+    """One model. Shares are 0..1, latencies ms, cost in the currency of the prices; None where nothing was
+    measured.
 
-    contests: data points in which it was scored beside another; win_share: those of them that it won.
+    contests: data points in which it was scored beside another model; win_share: share of those that it won.
     """
 
     model: str
@@ -55,7 +60,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class RejectFacts:
-    """One rejected line: where it is and why it was refused. Its text stays in the table `rejects`."""
+    """One rejected line: where it is and why it was rejected. Its text stays in the table `rejects`."""
 
     day: date
     file: str
@@ -68,9 +73,10 @@ class RejectFacts:
 class Summary:
     """The figures of some days.
 
-    lines = points + duplicates + rejected. labels_by_day: label -> examples, one entry a day of `days`; rules: rule ->
-    data points, the labelled and the unlabelled alike; score_histogram (of all scored responses) and margin_histogram (of labelled data points): counts
-    in equal bins over 0..1; best scores are those of labelled data points; rejects: the first `MAX_REJECTS`.
+    lines = points + duplicates + rejected. labels_by_day: label -> examples, one entry per day of `days`;
+    rules: rule -> data points, labelled and unlabelled; score_histogram (all scored responses),
+    margin_histogram (labelled data points): counts in equal bins over 0..1; mean, min and max of the best
+    score: over labelled data points; rejects: the first `MAX_REJECTS`.
     """
 
     days: tuple[date, ...]
@@ -101,14 +107,17 @@ class Summary:
 
     @property
     def shown_models(self) -> tuple[ModelFacts, ...]:
-        """The `MAX_MODELS` with the most responses, in the order of `models`: a source that invents names fills no page."""
+        """The `MAX_MODELS` models with the most responses, in the order of `models`.
+
+        A source that invents model names thus cannot fill the page.
+        """
         busiest = sorted(self.models, key=lambda model: (-model.responses, model.model))[:MAX_MODELS]
         names = {model.model for model in busiest}
         return tuple(model for model in self.models if model.model in names)
 
 
 def summarise(layout: Layout, days: Sequence[date]) -> Summary:
-    """The figures of those of `days` that were labelled.
+    """Return the figures of those of `days` that were labelled.
 
     Raises NoDataError when none was, StorageError when a table cannot be read.
     """
@@ -160,13 +169,13 @@ def _values(quality: pl.DataFrame, metric: str) -> pl.Series:
 
 
 def _sums(quality: pl.DataFrame, metric: str) -> dict[str, float]:
-    """Key -> sum over the days of one metric of the quality report."""
+    """Return key -> sum over the days of one metric of the quality report."""
     found = quality.filter((pl.col("metric") == metric) & pl.col("value").is_not_null())
     return dict(found.group_by("key", maintain_order=True).agg(pl.col("value").sum()).iter_rows())
 
 
 def _counts(sums: dict[str, float]) -> dict[str, int]:
-    """The same as whole numbers, the largest first."""
+    """Return the sums as whole numbers, the largest first, without zeros."""
     return {
         key: int(value) for key, value in sorted(sums.items(), key=lambda item: (-item[1], item[0])) if value
     }
@@ -178,7 +187,7 @@ def _daily(quality: pl.DataFrame, metric: str, days: Sequence[date]) -> tuple[fl
 
 
 def _weighted(parts: Sequence[tuple[float | None, int]]) -> float | None:
-    """The mean of means, each with its count."""
+    """Return the mean of means, each weighted by its count; None without any."""
     known = [(mean, count) for mean, count in parts if mean is not None and count]
     return sum(mean * count for mean, count in known) / sum(count for _, count in known) if known else None
 
@@ -238,8 +247,11 @@ def _models(layout: Layout, days: Sequence[date]) -> list[ModelFacts]:
 
 
 def _measured(layout: Layout, days: Sequence[date]) -> dict[str, tuple[float | None, int | None, int | None]]:
-    """Model -> mean score and latencies p50 and p95 in ms, as the leaderboard takes them, over all days: days' own cannot be
-    added, and an answer of a model asked by chance stands for as many questions as its probability says."""
+    """Return model -> mean score and latencies p50 and p95 (ms) over all days, as on the leaderboard.
+
+    They are computed from the responses, because the days' own figures cannot be added up. An answer of a
+    model that was asked at random stands for 1 / probability questions.
+    """
     score = pl.col("score").drop_nulls()
     asked = pl.col("asked").fill_null(1.0).clip(lower_bound=0.01)
     stands_for = (1 / asked).filter(pl.col("score").is_not_null())
@@ -249,7 +261,7 @@ def _measured(layout: Layout, days: Sequence[date]) -> dict[str, tuple[float | N
     def at_rank(percent: int) -> pl.Expr:
         return latency.get(
             (latency.len().cast(pl.Int64) * percent + 99) // 100 - 1,
-            null_on_oob=True,  # of a model without an answer
+            null_on_oob=True,  # a model without an answer has none
         )
 
     figures = mean.alias("mean"), at_rank(50).alias("p50"), at_rank(95).alias("p95")

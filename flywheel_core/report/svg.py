@@ -1,7 +1,7 @@
-"""What every chart is drawn with: the palette, text that fits, ticks at round numbers, and the frame around it all.
+"""The building blocks of every chart: the palette, text that fits, round tick marks, and the frame.
 
-A drawing stands alone: it carries its own colours for light and dark, its own background, and no script. It may be
-put into a page as it is, or into an image address.
+A drawing is self-contained: it carries its own colours for light and dark, its own background, and no script.
+It can be embedded in a page as it is, or in an image URL.
 """
 
 import math
@@ -11,7 +11,7 @@ from html import escape
 
 SERIES_LIGHT: tuple[str, ...] = ("#2b7bc4", "#d97900", "#26235e", "#45989c", "#a63d52", "#4a3b12")
 SERIES_DARK: tuple[str, ...] = ("#4f9be0", "#f0a23c", "#d9d2ff", "#5fb8b4", "#d4418e", "#f4eb9c")
-"""Colours of series, in order; any two stay apart for people who do not see red or green."""
+"""Colours of the series, in order; any two can be told apart by people who do not see red or green."""
 
 SURFACE_LIGHT = "#ffffff"
 SURFACE_DARK = "#161b22"
@@ -24,13 +24,14 @@ _DARK = {"ink": "#e8edf3", "soft": "#a3afbc", "line": "#313a45", "surface": SURF
 
 
 def series_class(index: int) -> str:
-    """The class that colours the `index`-th series; after the last the colours come again, fainter."""
+    """Return the CSS class that colours the `index`-th series; after the last, the colours repeat,
+    fainter."""
     faint = " faint" if index >= len(SERIES_LIGHT) else ""
     return f"s{index % len(SERIES_LIGHT)}{faint}"
 
 
 def clean(text: str) -> str:
-    """`text` for SVG and HTML: characters that XML cannot hold are replaced, the rest is escaped."""
+    """Return `text` for SVG and HTML: characters that XML cannot hold are replaced, the rest is escaped."""
     kept = "".join(
         mark if unicodedata.category(mark) not in ("Cc", "Cs", "Cn") or mark in "\t\n" else "\ufffd"
         for mark in text
@@ -39,12 +40,15 @@ def clean(text: str) -> str:
 
 
 def text_width(text: str, size: float = FONT_SIZE) -> float:
-    """About how wide `text` is drawn, in px. Chinese characters are as wide as they are high."""
+    """Estimate how wide `text` is drawn, in px. Chinese characters are as wide as they are high."""
     return size * sum(1.0 if unicodedata.east_asian_width(mark) in "WF" else 0.6 for mark in text)
 
 
 def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
-    """`text` on one line, cut in its middle where it is wider than `width` px: names of models differ at their ends."""
+    """Return `text` on one line, cut in the middle where it is wider than `width` px.
+
+    The ends stay because names of models differ there.
+    """
     line = " ".join(text.split())
     if text_width(line, size) <= width:
         return line
@@ -55,13 +59,18 @@ def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
 
 
 def shown_marks(marks: Sequence[float], step: float) -> Sequence[float]:
-    """Those of evenly spaced figures, `step` px apart, whose texts do not touch: all, every second, ..."""
+    """Return those of evenly spaced figures, `step` px apart, whose texts do not touch: every n-th of
+    them."""
     widest = max(text_width(number(mark)) for mark in marks) + 10
     return marks[:: max(1, math.ceil(widest / step))]
 
 
 def number(value: float) -> str:
-    """A figure for people: thousands separated, at most three decimals, three significant digits below 1."""
+    """Return a figure for people.
+
+    Thousands are separated; from 1 on there are at most two decimals, below 1 at most three, and below 0.001
+    two significant digits.
+    """
     if value == 0:
         return "0"
     if float(value).is_integer() or abs(value) >= 1000:
@@ -74,14 +83,17 @@ def number(value: float) -> str:
 
 
 def numbers_alike(values: Iterable[float]) -> list[str]:
-    """Figures that stand below each other: as `number`, those below 1,000 with as many decimals as the one with most."""
+    """Return figures that stand below each other, each like `number` but with equally many decimals.
+
+    Those of 1,000 and more keep none; the others have as many as the one with most.
+    """
     shown = [(value, number(value)) for value in values]
     decimals = max((len(text.partition(".")[2]) for _, text in shown if "e" not in text), default=0)
     return [text if "e" in text or abs(value) >= 1000 else f"{value:.{decimals}f}" for value, text in shown]
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers from at or below `low` to at or above `high`, about `wanted` steps apart."""
+    """Return round numbers from at or below `low` to at or above `high`, in about `wanted` steps."""
     if high - low <= 1e-9 * max(1.0, abs(low)):
         high = low + max(1.0, abs(low) * 1e-3)
     rough = (high - low) / wanted
@@ -93,17 +105,17 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def text(x: float, y: float, content: str, kind: str = "soft", anchor: str = "start") -> str:
-    """One line of text at its baseline; `kind` is ink, soft or title."""
+    """Return one line of text. x, y: its anchor on the baseline; kind: ink, soft or title."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{clean(content)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str = "grid") -> str:
-    """A straight line; `kind` is grid or axis."""
+    """Return a straight line. kind: grid or axis."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
 def bar(x: float, y: float, width: float, height: float, index: int, tip: str) -> str:
-    """A bar in the colour of series `index`; `tip` shows when the pointer rests on it."""
+    """Return a bar in the colour of series `index`; `tip` shows on hover."""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" rx="2"'
         f' class="{series_class(index)}"><title>{clean(tip)}</title></rect>'
@@ -111,13 +123,13 @@ def bar(x: float, y: float, width: float, height: float, index: int, tip: str) -
 
 
 def path(points: Iterable[tuple[float, float]], index: int) -> str:
-    """A line through points in the colour of series `index`."""
+    """Return a line through points in the colour of series `index`."""
     steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{steps}" class="path {series_class(index)}"/>'
 
 
 def dot(x: float, y: float, index: int, tip: str, radius: int = 3) -> str:
-    """A point of a line; `tip` shows when the pointer rests on it. radius: px."""
+    """Return a point of a line; `tip` shows on hover. radius: px."""
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="{series_class(index)}">'
         f"<title>{clean(tip)}</title></circle>"
@@ -125,7 +137,7 @@ def dot(x: float, y: float, index: int, tip: str, radius: int = 3) -> str:
 
 
 def legend(names: Iterable[str], left: float, top: float, width: float) -> tuple[list[str], float]:
-    """Colour keys of the series in rows no wider than `width`. Returns the parts and the y below them."""
+    """Return the colour keys of the series, in rows no wider than `width`, and the y below them."""
     parts: list[str] = []
     x, y = left, top
     for index, name in enumerate(names):
@@ -140,7 +152,7 @@ def legend(names: Iterable[str], left: float, top: float, width: float) -> tuple
 
 
 def drawing(parts: Iterable[str], *, title: str, width: int, height: float) -> str:
-    """The whole SVG: frame, colours, title and `parts`."""
+    """Return the whole SVG: frame, colours, title and `parts`."""
     top = text(16, 25, fitted(title, width - 32, TITLE_SIZE), "title")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="{clean(title)}"'

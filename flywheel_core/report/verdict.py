@@ -1,4 +1,7 @@
-"""What a router's evaluation says first: in one sentence, and in a few figures, what it gains and saves beside one model."""
+"""What a router's evaluation says first: a sentence and a few figures on what it gains and saves.
+
+Both compare it with its best single model.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,14 +10,17 @@ from flywheel_core.report.page import change
 from flywheel_core.report.svg import number
 
 PER = 1_000
-"""Costs are shown for so many questions: those of one are too small to read."""
+"""Costs are shown for this many questions, because those of one are too small to read."""
 
 Bounds = Sequence[float]
 """Value, lower and upper 95 % bound."""
 
 
 def sentence(figures: Mapping[str, Any]) -> str:
-    """The router beside its best single model. What the bounds cannot tell from chance is not called a difference."""
+    """Compare the router with its best single model in a sentence.
+
+    What the bounds cannot tell from chance is not called a difference.
+    """
     overall, best = figures["overall"], figures["best_single"]
     if overall["share"].get(best, [0.0])[0] == 1:
         return f"The router gives every question to {best}: it gains nothing and saves nothing."
@@ -28,8 +34,11 @@ def sentence(figures: Mapping[str, Any]) -> str:
 
 
 def not_compared(figures: Mapping[str, Any]) -> str:
-    """What the figures do not tell of: questions that were not drawn, those on which only some models were asked, and days since;
-    empty where all is told."""
+    """Return in words what the figures leave out; empty when they leave out nothing.
+
+    These are questions that were not drawn, questions on which only some models have an outcome, and days
+    since the compared ones.
+    """
     could = figures.get("drawn_from", 0)
     said = f"They are drawn from {could:,} by their hash." if could > figures["questions"] else ""
     left_out = figures.get("left_out", 0)
@@ -43,7 +52,7 @@ def not_compared(figures: Mapping[str, Any]) -> str:
 
 
 def tiles(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(figure, what it is), the most telling first."""
+    """Return (figure, what it is), the most telling first."""
     overall, alone = figures["overall"], figures["singles"].get(figures["best_single"], {})
     gain = overall["gain"]
     shown = [
