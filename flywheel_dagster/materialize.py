@@ -1,7 +1,7 @@
-"""Makes days and routers without a Dagster process, for `flywheel dagster backfill` and the demo.
+"""Makes days and routers through Dagster, in this process: for `flywheel dagster backfill` and the demo.
 
-The same assets run in this process and report to the instance in DAGSTER_HOME, so that runs, metadata and
-checks show up in the UI. A range of days costs one run; there is no queue and no process to start.
+The usual assets report to the instance in DAGSTER_HOME, so that runs, metadata and checks show up in the UI.
+A range of days costs one run; there is no queue and no process to start.
 """
 
 import contextlib

@@ -25,9 +25,9 @@ MAX_ROWS = 500
 """Most rows of a table that are shown: Dagster stores whatever it shows, every night again."""
 MARKDOWN_MARKS = frozenset("\\|`*_[]<>$#~")
 LOADING_MARKS = frozenset("\\[<")
-"""Without these, Markdown has no pictures, links or tags.
+"""Characters without which Markdown has no pictures, links or tags.
 
-A picture would make each viewer's browser load its URL.
+A picture would make the browser of whoever looks at it load its URL.
 """
 
 

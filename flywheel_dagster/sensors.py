@@ -114,7 +114,7 @@ def _nothing_to_make(
 
 
 def _seen(raw: RawDay) -> dg.AssetMaterialization:
-    """Return the event that this day's raw files exist, with facts about them."""
+    """Return the event that records a day's raw files as a partition of the external asset."""
     return dg.AssetMaterialization(
         RAW_POINTS,
         partition=raw.day.isoformat(),

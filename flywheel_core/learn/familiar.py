@@ -8,7 +8,7 @@ from flywheel_core.learn.features import SEEN_TWICE_FROM, TextFeatures, sample_o
 from flywheel_core.learn.text import BUCKETS, Counts, count_grams, question_group
 
 FAMILIAR = 0.75
-"""A text is unfamiliar below this fraction of the 1st percentile of the training texts' shares."""
+"""Fraction of the training texts' 1st percentile of known n-grams below which a text is unfamiliar."""
 PARTS = 10
 """Parts of the texts: each part is read as by a router that had learned from the other nine."""
 _LEAST = 1e-6

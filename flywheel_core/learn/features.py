@@ -90,9 +90,9 @@ class TextFeatures:
         seed: int,
         answers: Sequence[str | None] | None = None,
     ) -> Self:
-        """Learn from at most `rows` of the texts, drawn by `seed`, and from the answers to texts.
+        """Learn from at most `rows` of the texts, drawn by `seed`, and from the answers to them, if given.
 
-        answers: one text per question, None where unknown. Raises NoDataError without any text.
+        answers: one per text, None where unknown. Raises NoDataError without any text.
         """
         if not texts:
             raise NoDataError("there is no text to learn features from")

@@ -1,4 +1,4 @@
-"""Extremely randomised trees that partition the questions; each leaf holds a shrunken table of mean score per model."""
+"""Extremely randomised trees that partition the questions; each leaf holds shrunken mean scores per model."""
 
 from collections.abc import Sequence
 from typing import Any, Self

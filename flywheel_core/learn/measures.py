@@ -31,7 +31,7 @@ def macro_f1(truth: NDArray[Any], guess: NDArray[Any], draws: Doubles) -> list[f
 
 
 def calibration_bins(confidence: Doubles, within: NDArray[np.bool_]) -> list[list[float]]:
-    """Return mean confidence, share that came true, and questions, of each tenth of confidence with any."""
+    """Return [mean confidence, share that came true, questions] of each tenth of confidence that has any."""
     bins = _bins(confidence)
     return [
         [float(confidence[bins == at].mean()), float(within[bins == at].mean()), int((bins == at).sum())]

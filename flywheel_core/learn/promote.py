@@ -24,9 +24,9 @@ from flywheel_core.learn.promotion_log import Looks
 Outcome = Literal["promoted", "rejected", "not_yet"]
 
 LEAST_TOLD = 0.5
-"""Fewest, as a share, of the questions on which two routers differ that must be known.
+"""Least share of the questions on which two routers differ that must be known.
 
-The questions that are not known may be just those that a model is bad at.
+Those that are not known may be just those that a model is bad at.
 """
 
 SLICE_LEVEL = 0.05
@@ -67,7 +67,7 @@ class Gains:
     def told(self) -> float:
         """Return the known share, 0..1, of the questions on which the routers differ.
 
-        Only questions from the oldest of the entries on count.
+        Counts only questions that came since the oldest entry.
         """
         if self.differing is None or self.received is None or not len(self.received):
             return 1.0

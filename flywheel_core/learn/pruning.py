@@ -45,9 +45,10 @@ def least_days(config: Config) -> int:
 
 
 def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -> list[Removal]:
-    """Return raw files, rejected points and tables of days over `keep_days` before `today`, oldest first.
+    """Return the files of days more than `keep_days` days before `today`, the oldest first.
 
-    Raises UsageError when `keep_days` is less than `least_days`, StorageError when a folder cannot be read.
+    These are raw files, rejected points and tables. Raises UsageError when `keep_days` is less than
+    `least_days`, StorageError when a folder cannot be read.
     """
     least = least_days(config)
     if keep_days < least:

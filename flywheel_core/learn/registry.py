@@ -1,12 +1,12 @@
-"""The routers on disk and which one is in service: `data/routers/`.
+"""The routers on disk, and which one is in service: `data/routers/`.
 
     <version>/          one router, never changed once it is there
-    champion.json       the pointer: which version is in service. It is the truth
+    champion.json       the pointer: which version is in service; authoritative
     promotions.jsonl    the log: what was judged and promoted
 
-A promotion writes its entry to the log and syncs it, then swaps the pointer. A process that dies in between leaves an entry
-that never took effect, which `history` says; whoever reads the pointer always meets one whole version. A lock file keeps
-two promoters apart; readers need none.
+A promotion writes its entry to the log and syncs it, then swaps the pointer. A process that dies in between
+leaves an entry that never took effect, which `history` shows; whoever reads the pointer always finds one
+whole version. A lock file keeps two promoters apart; readers need none.
 """
 
 import fcntl

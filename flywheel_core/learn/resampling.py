@@ -1,6 +1,6 @@
 """Means with 95 % intervals, from bootstraps that draw whole groups of similar questions.
 
-Figures that are compared use the same draws.
+All figures on the same questions use the same draws.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The settings for training routers and for their decisions."""
+"""The settings for training routers and for the decisions of routers."""
 
 from pydantic import Field
 

@@ -109,7 +109,7 @@ def state_of(estimator: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def restored(kind: type[_Estimator], names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> _Estimator:
-    """Return an estimator whose `expected` predicts as that of the one `state_of` was called on.
+    """Rebuild an estimator from what `state_of` returned; its `expected` gives the same.
 
     Raises KeyError when an array is missing.
     """

@@ -91,7 +91,7 @@ _INVERSE = pow(int(_BASE), -1, 1 << 64)
 class Counts(NamedTuple):
     """How often each bucket occurs in each text, sorted by owner, then bucket.
 
-    owners: number of the text; buckets, counts: as many; texts: how many texts there are.
+    owners, buckets, counts: equally long; an owner is the number of a text. texts: how many texts there are.
     """
 
     owners: NDArray[Any]

@@ -105,8 +105,8 @@ class _Training:
     def run(self, single: bool) -> Trained:
         """Return the trained router.
 
-        It is the best single model's when there is too little to learn from, nothing to choose between, or no
-        candidate that is better.
+        It is the best single model's when there is too little to learn from or nothing to choose between, or
+        when no candidate is better.
         """
         if single or len(self.examples) < self.settings.min_examples or len(self.examples.models) < 2:
             return self._best_single("asked for" if single else "too few examples or models")
@@ -272,8 +272,9 @@ class _Training:
 
 
 def _fold_count(examples: int, settings: Learning) -> int:
-    """Return the number of folds, fewer for many examples.
+    """Return the number of folds: the more examples, the fewer.
 
-    With many examples, what a few folds leave is enough to learn from, and each fold costs its time.
+    With many examples, those outside one of two or three folds are enough to learn from, and every fold costs
+    time.
     """
     return min(settings.folds, 5 if examples <= 20_000 else 3 if examples <= 50_000 else 2)

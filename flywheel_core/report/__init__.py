@@ -1,1 +1,1 @@
-"""Charts and pages for people."""
+"""Charts and pages for people to read."""

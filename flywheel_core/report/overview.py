@@ -1,4 +1,4 @@
-"""What the data folder holds: days, tables, datasets and routers, with the rows and sizes of tables.
+"""What the data folder holds: days, tables, datasets and routers, with counts and sizes.
 
 Reads no rows, only the files' footers.
 """

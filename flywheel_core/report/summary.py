@@ -38,10 +38,10 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model. Shares are 0..1, latencies ms, cost in the currency of the prices; None where nothing was
-    measured.
+    """One model; None where nothing was measured.
 
-    contests: data points in which it was scored beside another model; win_share: share of those that it won.
+    Shares are 0..1, latencies ms, cost in the currency of the prices. contests: data points in which it was
+    scored beside another model; win_share: share of those that it won.
     """
 
     model: str

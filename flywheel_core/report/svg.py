@@ -24,8 +24,7 @@ _DARK = {"ink": "#e8edf3", "soft": "#a3afbc", "line": "#313a45", "surface": SURF
 
 
 def series_class(index: int) -> str:
-    """Return the CSS class that colours the `index`-th series; after the last, the colours repeat,
-    fainter."""
+    """Return the CSS class of the `index`-th series; after the last one the colours repeat, fainter."""
     faint = " faint" if index >= len(SERIES_LIGHT) else ""
     return f"s{index % len(SERIES_LIGHT)}{faint}"
 
@@ -59,8 +58,7 @@ def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
 
 
 def shown_marks(marks: Sequence[float], step: float) -> Sequence[float]:
-    """Return those of evenly spaced figures, `step` px apart, whose texts do not touch: every n-th of
-    them."""
+    """Thin out evenly spaced figures, `step` px apart, so that their texts do not touch."""
     widest = max(text_width(number(mark)) for mark in marks) + 10
     return marks[:: max(1, math.ceil(widest / step))]
 
