@@ -114,7 +114,7 @@ TABLES = tuple(
 def daily_assets(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """Return all daily assets as one operation.
 
-    So a range of days is one run, and a bad day stops only itself.
+    A range of days is therefore one run, and a bad day stops only itself.
     """
 
     @dg.multi_asset(

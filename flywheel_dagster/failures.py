@@ -14,7 +14,7 @@ from flywheel_core.errors import FlywheelError
 def in_words(error: Exception) -> str:
     """Return an error as one line.
 
-    An error from elsewhere may quote data, so only its type is shown outside the log.
+    An error that is not Flywheel's may quote data, so only its type is shown outside the log.
     """
     if isinstance(error, FlywheelError):
         return f"{error.code}: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"

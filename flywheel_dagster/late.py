@@ -84,10 +84,11 @@ def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
 def next_asked(
     layout: Layout, raw: RawDay, before: Asked | None, now: datetime, under_way: Callable[[], bool]
 ) -> Asked | None:
-    """Return what to remember of a day; if it has tries and is not `before`, request the day now.
+    """Return what to remember of a day, and with it whether to request the day now.
 
-    Returns None for a new day whose files are still changing. under_way: tells whether days that were
-    requested may still be waiting for their run.
+    It is to be requested if the result has tries and differs from `before`. Returns None for a new day whose
+    files are still changing. under_way: tells whether days that were requested may still be waiting for their
+    run.
     """
     if before is None or before.mark != raw.mark:
         if not raw.at_rest:

@@ -95,7 +95,7 @@ def short(value: float) -> float:
 
 
 def bar(value: float, largest: float) -> str:
-    """Return a bar made of characters whose length shows `value` as a share of `largest`."""
+    """Return a bar made of characters; a value equal to `largest` is `BAR_CHARS` long."""
     return "█" * round(BAR_CHARS * value / largest) if largest > 0 else ""
 
 

@@ -17,7 +17,7 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 RETRAIN_TAG = "flywheel/retrain"
 """Tag of a run of `training_set` or `dataset`.
 
-With the value `no`, its starter sees to the retraining, if any.
+The value `no` means that whoever started the run retrains by other means, or not at all.
 """
 
 

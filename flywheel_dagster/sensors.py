@@ -95,7 +95,7 @@ def _requests(days: Mapping[date, Asked]) -> list[dg.RunRequest]:
 
 
 def _is_under_way(instance: dg.DagsterInstance) -> bool:
-    """Whether a run of the job is unfinished: a day that it has not come to yet has not failed."""
+    """Whether a run of the job is unfinished: a day that it has not reached yet has not failed."""
     over = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
     unfinished = [status for status in dg.DagsterRunStatus if status not in over]
     return instance.get_runs_count(dg.RunsFilter(job_name=DAY_TABLES_JOB, statuses=unfinished)) > 0
@@ -186,7 +186,7 @@ def _why(context: dg.RunFailureSensorContext) -> str:
 def _in_words(error: SerializableErrorInfo) -> str:
     """Return the message of an error that Dagster wrapped, in one line.
 
-    An error from elsewhere may quote data, so only its type is told.
+    An error that is not Flywheel's may quote data, so only its type is told.
     """
     kind, _, says = error.message.partition(": ")
     if kind.startswith(OUR_ERRORS):

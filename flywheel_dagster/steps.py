@@ -124,7 +124,7 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def _week_before(lake: Lake, day: date) -> tuple[dict[str, int], list[date]]:
-    """Return labelled examples per label in the week before `day`, and that week's days with a damaged table.
+    """Return labelled examples per label in the week before `day`, and its days with a damaged table.
 
     Damage to another day's table must not fail this day.
     """

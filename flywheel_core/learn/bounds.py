@@ -1,9 +1,9 @@
-"""A lower bound for the mean gain of one router over another, valid at the small levels that many looks need.
+"""A lower bound for one router's mean gain over another, valid at the small error levels of many looks.
 
 Gains are discrete, mostly zero and often skewed: a router that nearly always wins a little and now and then
 loses everything looks excellent until its first loss. Student's t promotes such a router hundreds of times
 too often. Two things correct this. The sample is completed with two questions of the worst possible gain, so
-that a loss not yet seen is reckoned with. And t is corrected for skewness (P. Hall, "On the removal of
+that a loss not yet seen is accounted for. And t is corrected for skewness (P. Hall, "On the removal of
 skewness by transformation", 1992). docs/promotion.md has the error rates found by simulation.
 """
 
@@ -22,7 +22,7 @@ One is too few at levels below 0.001, three cost power.
 
 
 def lower_bound(gains: ArrayLike, level: float, worst: float | None = None) -> float:
-    """Return what the mean of the distribution behind `gains` is above, except with probability `level`.
+    """Return a value that the true mean of `gains` exceeds, except with probability `level`.
 
     gains: shape (n,), n >= 2, finite, independent of each other; level: 0 < level < 1; worst: the worst
     possible gain, by default minus the larger of 1 and the largest gain or loss seen. Raises ValueError for

@@ -1,7 +1,7 @@
 """Predicts what asking a model costs, and how long it takes, from the length of the prompt.
 
-Prices are per token: two models differ little for a question and much for a long document, and the mean shows
-neither.
+Prices are per token, so two models differ little in cost for a short question and much for a long document;
+their mean costs show neither.
 """
 
 from collections.abc import Sequence

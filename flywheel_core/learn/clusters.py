@@ -16,10 +16,13 @@ ARRAYS = ("centres_", "scale_", "means_", "table_", "evidence_")
 class ClusterTable(ManyTargets):
     """Predicts y, shape (n,) or (n, m), from the clusters that a row belongs to; NaN in y means missing.
 
-    clusters: how many, >= 1; sharpness: > 0, how fast membership falls with squared distance, in units of the
-    mean squared distance to the nearest centre; shrinkage: >= 0, the rows of evidence that the overall mean
-    counts for; rows: most rows that are clustered. Learned: `centres_` (k, d), `scale_`, `table_` (k, m)
-    deviations from `means_` (m,), `evidence_` (k, m).
+    clusters: how many, >= 1
+    sharpness: > 0, how fast membership falls with squared distance, in units of the mean squared distance to
+        the nearest centre
+    shrinkage: >= 0, weight of the overall mean in a cluster, in rows of evidence
+    rows: most rows that are clustered
+
+    Learned: `centres_` (k, d), `scale_`, `table_` (k, m), deviations from `means_` (m,), `evidence_` (k, m).
     """
 
     def __init__(

@@ -34,7 +34,7 @@ RECIPE = 12
 
 
 def trained_craft() -> Craft:
-    """Return how Flywheel's own routers are made and read."""
+    """Return the `Craft` that makes and reads Flywheel's own routers."""
     return Craft(
         train=train_version,
         best_single=best_single_version,
@@ -72,10 +72,10 @@ def train_labels_version(layout: Layout, dataset: str, config: Config) -> str:
 
 
 def evaluate_version(layout: Layout, version: str, dataset: str, config: Config) -> Mapping[str, Any]:
-    """Return the figures of a router on the test split of a dataset; also write them as JSON and as a page.
+    """Evaluate a router on the test split of a dataset; return its figures and write them as JSON and HTML.
 
-    The files are those of `Layout.evaluation`. Empty, with nothing written, when no test question has an
-    outcome of each of the router's models.
+    The files are those of `Layout.evaluation`. When no test question has an outcome of each of the router's
+    models, the result is empty and nothing is written.
     """
     from flywheel_core.report.evaluation import evaluation_page
 

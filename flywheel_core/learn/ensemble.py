@@ -46,10 +46,12 @@ _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
 class Ensemble:
     """Fitted estimators and their weights.
 
-    `ridge` and `few_clusters` are always among them, because ease and evidence come from these. dimensions:
-    how many features are not measures of form; latent: how many of those, from the first, are the latent
-    dimensions that forest, cluster tables and neighbours see; weights: name -> weight, > 0; means: (m,), mean
-    difference of each model.
+    `ridge` and `few_clusters` are always among them, because ease and evidence come from these.
+
+    dimensions: how many features are not measures of form
+    latent: how many of those, from the first, are the latent dimensions that all estimators see
+    weights: name -> weight, > 0
+    means: (m,), mean difference of each model
     """
 
     def __init__(

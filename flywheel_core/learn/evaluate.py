@@ -42,17 +42,20 @@ MIN_SLICE = 20
 def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str, Any]:
     """Return all figures of a router as JSON values.
 
-    `questions`: how many are compared; `drawn_from`: how many could be, see `MOST`; `left_out`: questions on
-    which only some models have an outcome; `days`: first and last day of the questions that could be
-    compared, and the last day of all, empty where days are unknown; `overall`; `categories`, by the router's
-    own category; `singles`, each model alone; `reasons`, shares of the decisions; `confusion`, `calibration`,
-    `curve`, `worst`.
+    questions: how many are compared
+    drawn_from: how many could be compared, see `MOST`
+    left_out: how many have an outcome of only some models
+    days: first and last day of the questions that could be compared, last day of all; empty where unknown
+    overall, categories: figures over all questions, and by the router's own category
+    singles: each model alone
+    reasons: share of the decisions with each reason
+    confusion, calibration, curve, worst: see the methods below and `calibration_bins`
 
-    `overall` and `categories` hold figures as [value, lower, upper] with 95 % bounds. They include `apgr` and
-    `cpt50` for two models, `curve_area` where models differ in cost, and `cost_saved` and `seconds_saved`,
-    shares of what the best single model takes. An unknown cost or wait counts as the model's mean, and for a
-    model without any known one as the largest of the means; `cost` or `seconds` is left out when none at all
-    is known.
+    The figures in `overall` and `categories` are [value, lower, upper] with 95 % bounds. They include `apgr`
+    and `cpt50` for two models, `curve_area` where models differ in cost, and `cost_saved` and
+    `seconds_saved`, shares of what the best single model takes. An unknown cost or wait counts as the model's
+    mean, and for a model without any known one as the largest of the means; `cost` or `seconds` is left out
+    when none at all is known.
 
     Raises NoDataError when no question has an outcome of every model.
     """

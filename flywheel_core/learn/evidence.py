@@ -24,7 +24,7 @@ from flywheel_core.learn.text import question_group
 
 COLUMNS = ("received_at", "text", "outcomes")
 LEAST_ASKED = 0.01
-"""Lower probabilities of being asked count as this one, as in datasets."""
+"""Lowest probability of being asked that is used: lower ones count as this one, as in datasets."""
 
 
 class Choice(Protocol):
@@ -48,8 +48,9 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date, setting
 
     since: unix seconds, None for all. There are no more than the largest of `max_questions`, `min_questions`
     and `window_questions`, so that a night does not cost more the longer a champion serves. Days are read
-    from the newest back until there are as many. Each gives at most an equal share for each day of the
-    window, drawn by question hash, so that repeats of a question stay together.
+    from the newest back until there are as many. No day gives more than that limit divided by the days of the
+    window, or by the days there are if those are fewer; questions are drawn by their hash, so that repeats of
+    a question stay together.
 
     Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms). A data
     point without a time of receipt counts as received in its day's first second: without any time, it would
@@ -130,14 +131,14 @@ class _Entry:
 def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, settings: Learning) -> Gains:
     """Return what the challenger gains over the champion on each question, in utility.
 
-    A question counts where both chosen models were asked and were scored or failed by themselves; a score
-    that the scorer failed to give is missing. Repeats of a question, with case, white space and digits
+    A question counts where both chosen models were asked and each has a score or a failure of its own; a
+    score that the scorer failed to give is missing. Repeats of a question, with case, white space and digits
     folded, are one entry with their mean: entries have to be independent of each other, and questions made
     from one template are not.
 
     Where models were asked at random, as with `production.baseline`, a question on which the routers differ
     is known less often than one on which they agree. It therefore stands for 1 / probability questions;
-    otherwise gains, and losses too, would seem small.
+    otherwise gains, and losses too, would be underestimated.
     """
     examples = read_examples(questions, settings)
     utilities = examples.utilities(settings)
@@ -146,7 +147,8 @@ def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, se
     weights = np.ones(len(gains))
     by_chance: NDArray[np.bool_] = np.zeros(len(gains), dtype=bool)
     if examples.asked is not None:
-        # Of the models left to chance one is asked, so both are known with the lesser of their probabilities.
+        # Of the models left to chance one is asked: both chosen ones are with the lesser of their
+        # probabilities.
         asked = [chosen_values(examples.asked, examples.models, choices) for choices in (old, new)]
         weights = 1.0 / np.maximum(np.fmin(*asked), LEAST_ASKED)
         by_chance = np.any(examples.asked < 1, axis=1)

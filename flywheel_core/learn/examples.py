@@ -29,12 +29,16 @@ These are the rows that were not left out, or were left out only because they ha
 class Examples:
     """n examples and m models, the models in order of name.
 
-    scores: (n, m), 0..1, NaN where unknown; a model's own failure counts as `failure_score`. costs: (n, m),
-    in currency. waits: (n, m), s. weights: (n,), >= 0. groups: (n,), equal for questions that differ only in
-    case, white space and digits. labels: category or None. days: ordinals, 0 where unknown. answers: what the
-    models answered, one text per example, None where unknown; only training uses it. asked: (n, m), the
-    probability, above 0 and up to 1, with which each model was asked; None when all were asked with
-    certainty.
+    scores: (n, m), 0..1, NaN where unknown; a model's own failure counts as `failure_score`
+    costs: (n, m), in currency
+    waits: (n, m), s
+    weights: (n,), >= 0
+    groups: (n,), equal for questions that differ only in case, white space and digits
+    labels: category or None
+    days: ordinals, 0 where unknown
+    answers: what the models answered, one text per example, None where unknown; only training uses it
+    asked: (n, m), the probability, above 0 and up to 1, with which each model was asked; None when all were
+        asked with certainty
     """
 
     texts: list[str]

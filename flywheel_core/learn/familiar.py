@@ -1,4 +1,4 @@
-"""Sets the share of known n-grams from which a text counts as like those that a router was trained on."""
+"""Determines the least share of known n-grams at which a text counts as like the training texts."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from flywheel_core.learn.features import SEEN_TWICE_FROM, TextFeatures, sample_o
 from flywheel_core.learn.text import BUCKETS, Counts, count_grams, question_group
 
 FAMILIAR = 0.75
-"""Fraction of the training texts' 1st percentile of known n-grams below which a text is unfamiliar."""
+"""Threshold for the share of known n-grams, as a fraction of the training texts' 1st percentile."""
 PARTS = 10
-"""Parts of the texts: each part is read as by a router that had learned from the other nine."""
+"""Number of parts of the texts; each part is read as by a router that learned from the other nine."""
 _LEAST = 1e-6
 """Lowest threshold: a text without any known n-gram is unfamiliar to every router."""
 _CHUNK = 256

@@ -38,7 +38,7 @@ _SURFACE_LIMIT = 4.0
 _ROUNDS = 4
 """Power iterations that find the main directions.
 
-After one, they hold 92 % of the optimum and miss rare words.
+After one iteration, they hold 92 % of what the best possible ones do, and miss rare words.
 """
 SEEN_TWICE_FROM = 50
 """With more texts than this, an n-gram must occur in two of them to count."""
@@ -51,10 +51,12 @@ FEWEST_ANSWERED = 500
 class TextFeatures:
     """Learned weights and directions. `transform` is deterministic and thread-safe.
 
-    index: bucket -> column, -1 for none, shape (2, BUCKETS), for character n-grams and for words; rarity:
-    weight of each column, shape (columns,); directions: shape (columns, dimensions); centre, spread: mean and
-    standard deviation of each measure of form, shape (measures,). Raises RouterError when the shapes do not
-    fit together.
+    index: bucket -> column, -1 for none, shape (2, BUCKETS), for character n-grams and for words
+    rarity: weight of each column, shape (columns,)
+    directions: shape (columns, dimensions)
+    centre, spread: mean and standard deviation of each measure of form, shape (measures,)
+
+    Raises RouterError when the shapes do not fit together.
     """
 
     def __init__(

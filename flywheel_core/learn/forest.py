@@ -18,11 +18,15 @@ ARRAYS = ("roots_", "children_", "feature_", "threshold_", "value_", "means_", "
 class LeafTables(ManyTargets):
     """Predicts the mean of y in the leaves a row falls into; y is (n,) or (n, m), NaN means missing.
 
-    trees: how many; leaf: fewest rows in a leaf; share: of the features tried at a split, 0..1; rows: with
-    more rows than this, each tree is grown on so many, drawn with replacement; shrinkage: >= 0, the rows of
-    evidence that the overall mean counts for in a leaf. Learned, the trees one after another: `children_`
-    (nodes, 2), a leaf leads to itself; `feature_`, `threshold_`; `value_` (nodes, m), deviations from
-    `means_` (m,); `roots_` (trees,); and `depth_`, the depth of the deepest tree.
+    trees: how many
+    leaf: fewest rows in a leaf
+    share: of the features, 0..1, that are tried at a split
+    rows: most rows that a tree is grown on; if there are more, they are drawn with replacement
+    shrinkage: >= 0, weight of the overall mean in a leaf, in rows of evidence
+
+    Learned, the trees one after another: `children_` (nodes, 2), a leaf leads to itself; `feature_`,
+    `threshold_`; `value_` (nodes, m), deviations from `means_` (m,); `roots_` (trees,); and `depth_`, the
+    depth of the deepest tree.
     """
 
     def __init__(

@@ -22,7 +22,10 @@ from flywheel_core.learn.text import question_group
 FOLDS = 5
 """Folds of the cross-validation that confidence is fitted with."""
 SHRINKAGE = 20.0
-"""Examples that a model's mean over all labels counts for under each label, as in the cluster tables."""
+"""Weight, in examples, of a model's mean over all labels in its mean under one label.
+
+It is the same as in the cluster tables.
+"""
 
 
 @dataclass(frozen=True)

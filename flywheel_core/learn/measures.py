@@ -40,11 +40,11 @@ def calibration_bins(confidence: Doubles, within: NDArray[np.bool_]) -> list[lis
 
 
 def calibration_error(confidence: Doubles, within: NDArray[np.bool_], draws: Doubles) -> list[float]:
-    """Return the mean distance, over questions, of confidence from what came true, 0..1.
+    """Return the expected calibration error, 0..1, over tenths of confidence.
 
-    The distance is that of the mean confidence of a question's tenth from the share of the tenth that came
-    true. Chance can only add to it, and resampling adds chance once more, so the lower bound is capped at the
-    figure itself.
+    That is the mean over all questions of the distance between the mean confidence of their tenth and its
+    share that came true. Chance only ever adds to distances, and resampling adds it once more, so the lower
+    bound is capped at the figure itself.
     """
     member = np.eye(_BINS)[_bins(confidence)]
     off = np.abs(_sums(member * (confidence - within)[:, None], draws)).sum(axis=1)
@@ -72,8 +72,8 @@ def curve_area(
 ) -> list[float] | None:
     """Return the area under the cost-quality curve, None where there is no curve.
 
-    That is the mean, over all costs between the cheapest and the most expensive model, of the best score that
-    a cost buys. chosen: see `curve_choices`.
+    It is the mean, over all costs between the cheapest and the most expensive model, of the best score that a
+    cost buys. chosen: see `curve_choices`.
     """
     if not chosen.shape[1]:
         return None

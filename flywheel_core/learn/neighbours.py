@@ -16,10 +16,14 @@ _CHUNK = 256
 class NeighbourTable(ManyTargets):
     """Predicts y, shape (n,) or (n, m), from the `count` rows with the highest cosine similarity.
 
-    NaN in y means missing. count: neighbours, >= 1; a few are noisy, 300 and more are not; shrinkage: >= 0,
-    the neighbours that the overall mean counts for; rows: most reference rows kept. Learned: `rows_` (r, d),
-    each of length 1; `deviations_` (r, m) from `means_` (m,); `weights_` (r, m), 0 where the target is
-    missing.
+    NaN in y means missing.
+
+    count: neighbours, >= 1; a few are noisy, 300 and more are not
+    shrinkage: >= 0, weight of the overall mean, in neighbours
+    rows: most reference rows that are kept
+
+    Learned: `rows_` (r, d), each of length 1; `deviations_` (r, m) from `means_` (m,); `weights_` (r, m), 0
+    where the target is missing.
     """
 
     def __init__(

@@ -31,11 +31,13 @@ Verdict = Literal["promoted", "would_promote", "rejected", "not_yet", "same"]
 class Craft:
     """How routers are made and read.
 
-    train, best_single: publish a router of a dataset version, unless it exists, and return the router's
-    version; that of best_single always asks the model that is best outside the test split. verify: raises
-    RouterError unless a folder is whole. load: verifies and returns the router in a folder. settings: how
-    answers are valued. evaluate: figures of a router on the test split of a dataset, see
-    `flywheel_core/learn/evaluate.py`, empty when there is no question to judge by.
+    train: publishes a router of a dataset version, unless it exists, and returns its version
+    best_single: does the same for the router that always asks the model that is best outside the test split
+    verify: raises RouterError unless a folder is whole
+    load: verifies and returns the router in a folder
+    settings: how answers are valued
+    evaluate: figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty
+        when there is no question to judge by
     """
 
     train: Callable[[Layout, str, Config], str]
@@ -135,7 +137,7 @@ def judge_challenger(
 def promote_passed(layout: Layout, config: Config, craft: Craft, *, by: str) -> Champion | None:
     """Promote the challenger that was judged last, if it passed and promotion is automatic.
 
-    Returns the new champion, None when nothing is promoted. A verdict of `not_yet` does not count as judged.
+    Returns the new champion, None when nothing is promoted. Judgements of `not_yet` are skipped.
     """
     registry = Registry(layout, craft.verify)
     champion = registry.champion()

@@ -1,4 +1,4 @@
-"""From expected scores to a choice: best utility, cheaper of ties, best single model when in doubt."""
+"""Turns expected scores into a choice: best utility, ties to the cheaper, best single model when in doubt."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,14 +21,19 @@ _NO_LENGTHS = Lengths()
 class Policy:
     """Turns forecasts into a choice; all of it plain numbers.
 
-    best: number of the best single model. prices: (m,), utility that a model's cost and wait take away at the
-    usual length of a prompt; price_slopes: (m,), what each further byte takes away. costs, cost_slopes: (m,),
-    the same for cost, in currency. lengths: of the training prompts. advantage: utility by which another
-    model must be ahead of the best single one. tie_tolerance: utilities this close to the best are ties.
-    min_evidence: similar training questions that another model needs to be chosen. known_share: share, 0..1,
-    of a text's n-grams that must be known. always_single: whether the best single model is always chosen.
-    confidence: (intercept, lead, score), the coefficients of a logistic model of the choice being within
-    tolerance of the best.
+    best: number of the best single model
+    prices: (m,), utility that a model's cost and wait take away at the usual length of a prompt
+    costs: (m,), cost at the usual length, in currency
+    advantage: utility by which another model must be ahead of the best single one, unless it is cheaper and
+        no more than `tie_tolerance` behind
+    tie_tolerance: utilities this close to the best are ties, which the cheapest model wins
+    min_evidence: similar training questions that another model needs to be chosen
+    known_share: share, 0..1, of a text's n-grams that must be known
+    always_single: whether the best single model is always chosen
+    confidence: (intercept, lead, score), coefficients of a logistic model of the choice being within
+        tolerance of the best
+    price_slopes, cost_slopes: (m,), what each further byte adds to `prices` and `costs`
+    lengths: of the training prompts
     """
 
     best: int
@@ -126,8 +131,8 @@ def fit_confidence(
     """Fit the logistic model of `Policy.confidences` to cross-fitted and true scores, both (n, m).
 
     True scores are NaN where missing. The fewer of the other models are known, the easier it is for a choice
-    to be within tolerance. So their missing share is one more feature of the fit, and confidence is the
-    prediction for none missing. The more of them are missing, the less a row weighs.
+    to be within tolerance. So the share of them that is missing is an extra feature in the fit, and
+    confidence is the prediction with none missing. A row weighs less the more of them are missing.
     """
     rows, missing = np.arange(len(truth)), np.isnan(truth)
     gone = (missing.sum(axis=1) - missing[rows, chosen]) / max(truth.shape[1] - 1, 1)
@@ -148,7 +153,7 @@ def fit_confidence(
 def _signs(scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:
     """Return what confidence is read from, (n, 2).
 
-    These are the lead of the choice over the mean score, in tenths, and the choice's expected score.
+    The columns are ten times the lead of the choice over the mean score, and the choice's expected score.
     """
     picked = scores[np.arange(len(scores)), chosen]
     return np.column_stack([10 * (picked - scores.mean(axis=1)), picked])

@@ -24,9 +24,9 @@ from flywheel_core.learn.promotion_log import Looks
 Outcome = Literal["promoted", "rejected", "not_yet"]
 
 LEAST_TOLD = 0.5
-"""Least share of the questions on which two routers differ that must be known.
+"""Least share that must be known of the questions on which two routers differ.
 
-Those that are not known may be just those that a model is bad at.
+The unknown ones may be exactly those that a model is bad at.
 """
 
 SLICE_LEVEL = 0.05
@@ -37,11 +37,14 @@ SLICE_LEVEL = 0.05
 class Gains:
     """What the challenger gains over the champion, with one entry per question.
 
-    Repeats of a question are one entry with their mean. gains: (n,), utility, challenger's minus champion's;
-    slices: the champion's predicted category of each question, length n; weights: (n,), > 0, how many
-    questions each entry stands for, None for 1 each; received: (n,), when the question last came, unix
-    seconds; differing: (k, 2), for each question on which the routers differ, when it came and how many such
-    questions it stands for, 0 where its gain is unknown.
+    Repeats of a question are one entry with their mean.
+
+    gains: (n,), utility, challenger's minus champion's
+    slices: length n, the champion's predicted category of each question
+    weights: (n,), > 0, how many questions each entry stands for; None for 1 each
+    received: (n,), when the question last came, unix seconds
+    differing: (k, 2), for each question on which the routers differ, when it came and how many such questions
+        it stands for, 0 where its gain is unknown
     """
 
     gains: NDArray[np.float64]
@@ -82,7 +85,10 @@ class Gains:
         return self.gains if self.weights is None else self.gains * self.weights / self.weights.mean()
 
     def lower(self, level: float) -> float:
-        """Return what the mean gain is above, except with probability `level`. Needs two or more entries."""
+        """Return a value that the true mean gain exceeds, except with probability `level`.
+
+        Needs two or more entries.
+        """
         shares = self.shares()
         most = 1.0 if self.weights is None else float(self.weights.max() / self.weights.mean())
         return lower_bound(shares, level, worst=-max(most, float(np.abs(shares).max())))
@@ -107,13 +113,17 @@ class Slice:
 class Judgement:
     """What was decided and why.
 
-    questions, mean, lower: number of questions, mean gain and its lower bound, over all questions since the
-    promotion or over the newest of them, whichever has the higher bound; differing: questions with a gain
-    other than 0; threshold: what `lower` has to be above; look: number of the look in the champion's life,
-    None when none was taken and so no error level spent; level: error level of the look; next_look: test
-    questions from which on there is another look, None unless more are needed; aged: whether the champion is
-    past `max_age_days`, which lowers the threshold to -`age_margin`; recent_questions: how many are the
-    newest.
+    `questions`, `mean` and `lower` are of all questions since the promotion or of the newest of them,
+    whichever has the higher bound.
+
+    differing: questions with a gain other than 0
+    mean, lower: mean gain and its lower bound
+    threshold: what `lower` has to be above
+    look: its number in the champion's life; None when none was taken and so no error level spent
+    level: error level of the look
+    next_look: test questions from which on there is another look; None unless more are needed
+    aged: whether the champion is past `max_age_days`, which lowers the threshold to -`age_margin`
+    recent_questions: how many are the newest
     """
 
     outcome: Outcome
@@ -233,8 +243,8 @@ def _recent(found: Gains, settings: Promotion) -> Gains:
 def _slices(found: Gains, recent: Gains, settings: Promotion) -> tuple[Slice, ...]:
     """Return each category, judged on its newest questions.
 
-    These are those of `recent`, or its newest `min_slice_questions` if that is more, so that a rare category
-    that has had that many since the promotion is looked at too.
+    These are its questions in `recent`, or the newest `min_slice_questions` of the category if those are
+    more, so that a rare category is judged too once it has had that many since the promotion.
     """
     names = np.asarray(found.slices, dtype=object)
     slices = []

@@ -29,12 +29,18 @@ BEST_SINGLE_KINDS = ("first", "renewed")
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line of the log. Times are unix seconds, days are YYYY-MM-DD.
 
-    version: the router judged or put into service; by: who or what did it. An entry that puts a version into
-    service has its own sequence (from 1 on), the sequence of the champion before it (`previous`), the SHA-256
-    of the version's router.json (`digest`), and when the newest question that it rests on was received
-    (`since`); a rollback also has the sequence of the entry that it restores. A judgement has the sequence of
-    the champion it was made against, and the last day of its data; a first or renewed entry has the last day
-    of the data on which its model is best.
+    version: the router judged or put into service
+    by, reason: who or what did it, and why
+    last_day: of the data of a judgement, or of the data on which a first or renewed model is best
+    against: sequence of the champion that a challenger was judged against
+
+    Only an entry that puts a version into service has these:
+
+    sequence: its own, from 1 on
+    previous: sequence of the champion before it
+    digest: SHA-256 of the version's router.json
+    since: when the newest question that it rests on was received
+    restores: sequence of the entry that a rollback restores
     """
 
     kind: Kind

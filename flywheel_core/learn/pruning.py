@@ -101,7 +101,7 @@ def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) ->
 def prune(
     removals: Sequence[Removal], registry: Registry, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Remove `removals` and return their bytes. What is already gone is no error.
+    """Remove `removals` and return their bytes. A file that is already gone is not an error.
 
     A folder vanishes in one step: a process that dies half-way leaves whole versions, and a leftover that the
     next dataset run removes. progress: called with how many are done and how many there are. Raises

@@ -182,7 +182,7 @@ class Registry:
             return self._swap(version, kind, by, reason, since, figures or {}, last_day=last_day)
 
     def rollback(self, *, by: str, reason: str, since: float | None) -> Champion:
-        """Put the version that the champion replaced back into service; called again, the one before that.
+        """Put back into service the version that the champion replaced; another call goes one further back.
 
         Raises RouterError when there is none, or it is missing or damaged.
         """

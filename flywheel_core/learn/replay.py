@@ -1,4 +1,4 @@
-"""Plays recorded outcomes day by day through the real steps: what would routing have gained?
+"""Plays recorded outcomes day by day through the real steps, to show what routing would have gained.
 
 On each day, the router in service answers the day's questions. Then the day becomes a raw file, tables, a
 dataset and a challenger, which is judged and perhaps promoted. So the router of day d serves day d+1, and

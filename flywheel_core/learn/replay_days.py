@@ -1,6 +1,6 @@
 """Lays out recorded outcomes for a replay: staged once, then handed out day by day.
 
-So no day can know a later one.
+That way, nothing done on a day can see the data of a later one.
 """
 
 from collections.abc import Iterator, Sequence

@@ -8,14 +8,16 @@ import msgspec
 
 
 class DayResult(msgspec.Struct, kw_only=True):
-    """The result of one day.
+    """The result of one day. Scores are means over its questions, 0..1.
 
-    questions: those on which all policies are compared; the scores are means over them, 0..1. router: the
-    version that served the day, None for none, as on the first day; verdict: what became of the day's
-    challenger, None until it was judged; gain_sum, gain_squares: sum of the score differences, routed minus
-    best single, and of their squares; priced: questions for which the cost of both choices is known; paid,
-    paid_single: what these cost in total, routed and with the best single model, in the currency of the
-    prices; seen: model -> sum and number of its scores.
+    questions: those on which all policies are compared
+    router: the version that served the day; None for none, as on the first day
+    gain_sum, gain_squares: sum of the score differences, routed minus best single, and of their squares
+    priced: questions for which the cost of both choices is known
+    paid, paid_single: total cost of these, routed and with the best single model, in the currency of the
+        prices
+    verdict: what became of the day's challenger; None until it is judged
+    seen: model -> sum and number of its scores
     """
 
     day: date

@@ -84,7 +84,7 @@ class RouterWatch(Generic[_Router]):
     def poll(self) -> InForce[_Router] | None:
         """Take up a router that was just promoted and return it; None when nothing changed or it was refused.
 
-        Raises no FlywheelError: an error of the new router is a refusal.
+        Never raises because of that router: what is wrong with it is told in `refusal`.
         """
         mark = self._mark()
         due = self._retry_at is not None and self._clock() >= self._retry_at

@@ -54,14 +54,17 @@ class Forecast:
 class Router:
     """A trained router. Immutable and thread-safe.
 
-    models: m names; categories: their categories; means: (m,), each model's mean score; spreads: (m,),
-    standard deviation of a model's scores, apart from how easy questions are; counts: (m,), examples in which
-    its score is known.
-
-    features: None for a router that always asks the best single model; ensemble: None for that one and for a
-    router with a classifier; classifier: forecasts the label as shares of `labels`, used when it gains most,
-    or when the training data has labels only; by_label: mean score of each model under each label (l, m),
-    None without scores: a model's expected score is then its category's share.
+    models: m names
+    categories: that of each model
+    means: (m,), mean score of each model
+    spreads: (m,), standard deviation of a model's scores, apart from how easy questions are
+    counts: (m,), examples in which a model's score is known
+    features: None for a router that always asks the best single model
+    ensemble: None for that one, and for a router with a classifier
+    classifier: forecasts the label as shares of `labels`; used when it gains most, or when the training data
+        has labels only
+    by_label: (l, m), mean score of each model under each label; None without scores, when a model's expected
+        score is the share of its category
     """
 
     version: str

@@ -1,8 +1,9 @@
-"""Turns texts into hashed n-grams and measures of their form: pure functions, the same for one text and many.
+"""Turns texts into hashed n-grams and measures of their form.
 
-Characters are Unicode code points, so that Chinese needs no segmentation. N-grams are read from the
-case-folded text, with each run of white space folded to one blank. Of a text longer than `MAX_CHARS`, only
-the beginning and the end are read, half that many characters each.
+The functions are pure, and a text gives the same result alone as among others. Characters are Unicode code
+points, so that Chinese needs no segmentation. N-grams are read from the case-folded text, with each run of
+white space folded to one blank. Of a text longer than `MAX_CHARS`, only the beginning and the end are read,
+half that many characters each.
 """
 
 import hashlib

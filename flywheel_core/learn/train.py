@@ -45,9 +45,12 @@ def train_examples(
 ) -> Trained:
     """Train a router from examples. Deterministic for the same examples and settings.
 
-    categories: model -> category; models: those that may be chosen, None for all that were asked; candidates:
-    those that collected questions go to whatever was decided, None for all; single: always use the best
-    single model. Raises NoDataError when no model has an answer.
+    categories: model -> category
+    models: those that may be chosen; None for all that were asked
+    candidates: models that collected questions are sent to whatever was decided; None for all
+    single: whether to use the best single model in any case
+
+    Raises NoDataError when no model has an answer.
     """
     examples = trainable(examples, settings, models)
     with threadpool_limits(limits=1):  # summing in another order would give other bytes
@@ -274,7 +277,6 @@ class _Training:
 def _fold_count(examples: int, settings: Learning) -> int:
     """Return the number of folds: the more examples, the fewer.
 
-    With many examples, those outside one of two or three folds are enough to learn from, and every fold costs
-    time.
+    With many examples, two or three folds leave enough to learn from, and every fold costs time.
     """
     return min(settings.folds, 5 if examples <= 20_000 else 3 if examples <= 50_000 else 2)

@@ -48,8 +48,8 @@ class RawLine:
 def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str, model: str) -> list[Spoke]:
     """Return the words that changed the lead of `model` over the best other model most, each left out alone.
 
-    Chinese text is tried two characters at a time. Empty for a prompt of one word, or for a model that is not
-    among `models`.
+    Chinese text is tried two characters at a time. Empty for a prompt with fewer than two different words, or
+    for a model that is not among `models`.
     """
     words = list(dict.fromkeys(found[0] for found in _WORD.finditer(prompt)))[:MAX_WORDS]
     if len(words) < 2 or model not in models:

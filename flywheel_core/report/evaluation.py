@@ -46,8 +46,8 @@ class Trade:
 def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
     """Return the figures of `flywheel_core/learn/evaluate.py` as HTML.
 
-    The page is light or dark, fits screens of any width and has no script. questions: where they are from,
-    such as "the test split of dataset ...". The same figures give the same page.
+    The page has light and dark colours, fits screens of any width and has no script. questions: where they
+    are from, such as "the test split of dataset ...". The same figures give the same page.
     """
     confusion: Mapping[str, Mapping[str, int]] = figures["confusion"]
     return render(

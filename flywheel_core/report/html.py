@@ -14,7 +14,7 @@ from flywheel_core.report.summary import Summary
 
 
 def page(summary: Summary, *, made_at: datetime) -> str:
-    """Return the report of `summary` as HTML: light or dark, for screens of any width, without script."""
+    """Return the report of `summary` as HTML: light and dark, for screens of any width, without script."""
     return render("report.html", _charts(summary), report=summary, made_at=made_at)
 
 

@@ -1,4 +1,7 @@
-"""What every page shares: one frame, one style, and one way of writing figures. A page is self-contained."""
+"""What every page shares: one frame, one style, and one way of writing figures.
+
+A page is one file that needs nothing else.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +18,7 @@ NOTHING = "–"
 
 
 def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
-    """Render a template of this folder as HTML: light or dark, for screens of any width, without script.
+    """Render a template of this folder as HTML: light and dark, for screens of any width, without script.
 
     charts: name -> SVG text, which has escaped what it shows; all other values are escaped here.
     """

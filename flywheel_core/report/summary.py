@@ -71,12 +71,14 @@ class RejectFacts:
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of some days.
+    """The figures of some days. lines = points + duplicates + rejected.
 
-    lines = points + duplicates + rejected. labels_by_day: label -> examples, one entry per day of `days`;
-    rules: rule -> data points, labelled and unlabelled; score_histogram (all scored responses),
-    margin_histogram (labelled data points): counts in equal bins over 0..1; mean, min and max of the best
-    score: over labelled data points; rejects: the first `MAX_REJECTS`.
+    labels_by_day: label -> examples, one entry per day of `days`
+    rules: rule -> data points, labelled and unlabelled
+    score_histogram: scored responses in equal bins over 0..1
+    margin_histogram: labelled data points in equal bins over 0..1
+    mean_best_score, min_best_score, max_best_score: over labelled data points
+    rejects: the first `MAX_REJECTS`
     """
 
     days: tuple[date, ...]

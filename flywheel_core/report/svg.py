@@ -30,7 +30,10 @@ def series_class(index: int) -> str:
 
 
 def clean(text: str) -> str:
-    """Return `text` for SVG and HTML: characters that XML cannot hold are replaced, the rest is escaped."""
+    """Return `text` for SVG and HTML.
+
+    Characters that XML cannot hold, and unassigned ones, are replaced; the rest is escaped.
+    """
     kept = "".join(
         mark if unicodedata.category(mark) not in ("Cc", "Cs", "Cn") or mark in "\t\n" else "\ufffd"
         for mark in text
@@ -46,7 +49,7 @@ def text_width(text: str, size: float = FONT_SIZE) -> float:
 def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
     """Return `text` on one line, cut in the middle where it is wider than `width` px.
 
-    The ends stay because names of models differ there.
+    The ends are kept, because names of models differ there.
     """
     line = " ".join(text.split())
     if text_width(line, size) <= width:
@@ -83,7 +86,8 @@ def number(value: float) -> str:
 def numbers_alike(values: Iterable[float]) -> list[str]:
     """Return figures that stand below each other, each like `number` but with equally many decimals.
 
-    Those of 1,000 and more keep none; the others have as many as the one with most.
+    Those of 1,000 and more, and those with an exponent, stay as they are; the others have as many decimals as
+    the one with most.
     """
     shown = [(value, number(value)) for value in values]
     decimals = max((len(text.partition(".")[2]) for _, text in shown if "e" not in text), default=0)
