@@ -1,4 +1,4 @@
-"""`python -m collector_api`: the collector as a process of its own."""
+"""Run the collector as its own process: `python -m collector_api`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The collector as an ASGI application: `/collect` is a plain callable, Starlette serves the rest."""
+"""The collector's ASGI application: `/collect` is a plain callable, Starlette serves everything else."""
 
 import logging
 from typing import Any
@@ -23,7 +23,7 @@ log = logging.getLogger("flywheel.collector")
 
 
 class CollectorApp:
-    """Routes `/collect` to `collect`, everything else to Starlette; counts every answer by its code."""
+    """Route `/collect` to `collect` and everything else to Starlette; count every response by its code."""
 
     def __init__(
         self, collect: Collect, committer: Committer, metrics: CollectorMetrics, max_batch_points: int
@@ -33,7 +33,7 @@ class CollectorApp:
         self._others = _other_routes(committer, metrics, max_batch_points)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
+        """Handle one ASGI request."""
         if scope["path"] != "/collect":
             await self._others(scope, receive, send)
             return
@@ -85,6 +85,6 @@ def _other_routes(committer: Committer, metrics: CollectorMetrics, max_batch_poi
         *docs_routes(describe(max_batch_points)),
     ]
     others = Starlette(routes=routes, exception_handlers={HTTPException: refuse, RequestError: refuse})
-    # a redirect would lead to whatever host the client claims to have asked
+    # Starlette's redirect would point at whatever host the client put in its Host header.
     others.router.redirect_slashes = False
     return others

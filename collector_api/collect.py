@@ -1,4 +1,4 @@
-"""`POST /collect`: from a request to durable lines and an answer."""
+"""`POST /collect`: turn a request into durable lines and an HTTP response."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Collect:
-    """Takes one batch: who sends it, what it holds, where it goes; answers once it is on disk."""
+    """Handle one batch: authenticate the sender, decode the body, and respond once the points are on disk."""
 
     def __init__(
         self,
@@ -42,10 +42,11 @@ class Collect:
         metrics.queue_bytes.set_function(lambda: self._budget.held)
 
     async def __call__(self, headers: Headers, receive: Receive) -> tuple[int, bytes]:
-        """Store the batch of one request and return status and body of the answer.
+        """Store the batch in one request and return the status and body of the response.
 
-        The status is 200, or 422 when there was no acceptable point among those sent. Raises RequestError with the code
-        of the refusal, ClientGoneError when nobody waits for an answer any more.
+        The status is 200, or 422 when points were sent but none was acceptable. Raises RequestError when the
+        request is refused, with the code of the refusal; ClientGoneError when the client disconnects before
+        its body is complete.
         """
         source = self.admit(headers)
         with self.hold() as hold:
@@ -62,27 +63,33 @@ class Collect:
             received_at = self._clock()
             points = 0
             rejected: list[Rejected] = []
-            for part in parts:  # most bodies are one; of a large one only a part is held decoded
+            for part in parts:  # usually one; a large body is decoded one part at a time to bound memory
                 points += len(part.points)
                 rejected += part.rejected
                 await self._store(part, source, received_at)
         return self.finish(points, rejected)
 
     def admit(self, headers: Headers) -> str:
-        """The source of a batch by its headers, and whether it can be taken now. Raises RequestError."""
+        """Return the source named by a batch's headers.
+
+        Raises RequestError when the batch cannot be accepted now. The request is refused for its key, for its
+        Content-Type, or because the disk has no room.
+        """
         source = self._access.source(headers)
         _check_media_type(headers.get(b"content-type"))
         self._committer.check_room()
         return source
 
     def hold(self) -> Hold:
-        """What the body of one request may hold of the memory for all of them."""
+        """Return the share of the memory budget for request bodies that one request may take."""
         return Hold(self._budget)
 
     def begin(self, body: bytes, source: str) -> tuple["asyncio.Future[None]", int, list[Rejected]]:
-        """Have a whole body of at most `PART_BYTES` stored: what is done then, its accepted points, and the others.
+        """Start storing a complete body of at most `PART_BYTES`.
 
-        `finish` makes the answer. Raises RequestError, having counted and stored nothing.
+        Returns a future that is done when the batch is on disk, the number of accepted points, and the
+        rejected points; pass the last two to `finish` to get the response. Raises RequestError; nothing has
+        been counted or stored then.
         """
         (batch,) = decode_parts(body, self._settings.max_batch_points)
         stored = self._store(batch, source, self._clock())
@@ -90,7 +97,7 @@ class Collect:
         return stored, len(batch.points), batch.rejected
 
     def finish(self, points: int, rejected: Sequence[Rejected]) -> tuple[int, bytes]:
-        """Count a batch that is stored, and give status and body of its answer."""
+        """Count a stored batch and return the status and body of its response."""
         for item in rejected:
             self._metrics.rejected_points.labels(item.code).inc()
         if points or not rejected:
@@ -100,7 +107,7 @@ class Collect:
         return _answer(points, rejected)
 
     def _store(self, batch: Batch, source: str, received_at: float) -> "asyncio.Future[None]":
-        """Durably store what was accepted and what was not, under the day of receipt."""
+        """Start storing both the accepted and the rejected points durably, under the day of receipt."""
         lines = _raw_lines(batch.points, source, received_at)
         aside = rejected_lines(batch.rejected, source, received_at) if batch.rejected else ()
         size = len(lines) + size_of(batch.rejected)
@@ -112,7 +119,7 @@ def _raw_lines(points: list[DataPoint], source: str, received_at: float) -> byte
         point.source = source
         point.received_at = received_at
         point.schema_version = SCHEMA_VERSION
-    # quicker than encode_lines, which copies as it grows
+    # Faster than `encode_lines`, which copies its buffer as it grows.
     return b"\n".join((*map(_ENCODER.encode, points), b""))
 
 

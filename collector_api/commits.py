@@ -1,4 +1,4 @@
-"""Group commit: requests that wait at the same time share one write and one sync."""
+"""Group commit: requests that are waiting at the same time share one write and one sync."""
 
 import asyncio
 import contextlib
@@ -24,13 +24,13 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _DECODE_SECONDS = 0.005
 _TURNS_TO_DECODE = 2
-"""Turns of the event loop from a request's bytes to its place in the queue."""
+"""Idle turns of the event loop that it takes a received request to be decoded and join the queue."""
 _TIDY_SECONDS = 0.25
 
 
 @dataclass(eq=False, slots=True)
 class _Entry:
-    """What one request wants stored: lines for the raw file and for the rejected file, each ended by a newline."""
+    """What one request stores: lines for the raw file and for the rejected file, each ending in a newline."""
 
     day: date
     raw: bytes
@@ -41,10 +41,11 @@ class _Entry:
 
 
 class Committer:
-    """Stores lines durably, in order, one commit at a time, on a thread of its own.
+    """Store lines durably and in order, one commit at a time, on a dedicated thread.
 
-    What `begin` gives is done once its lines are synced; when it fails, nothing of them was acknowledged. Lines of one
-    request go to the file of one day; a commit takes waiting requests of the same day up to `commit_bytes`.
+    The future that `begin` returns is done once its lines are synced; if it fails, none of them was
+    acknowledged. All lines of one request go into the files of one day. A commit takes waiting requests of
+    the same day, up to `commit_bytes`.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Committer:
         self._next_probe = 0.0
 
     async def start(self) -> None:
-        """Mend what an earlier run left behind, and begin to commit. Raises StorageError."""
+        """Repair what an earlier run left behind, then start committing. Raises StorageError."""
         self._loop = asyncio.get_running_loop()
         await self._on_thread(self._files.mend)
         self._tasks = [asyncio.create_task(self._commit_forever()), asyncio.create_task(self._tidy_forever())]
 
     async def stop(self) -> None:
-        """Commit what waits and close the files; a second call does nothing."""
+        """Commit what is waiting and close the files; a second call does nothing."""
         if self._stopping:
             return
         self._stopping = True
@@ -104,13 +105,14 @@ class Committer:
         *,
         size: int | None = None,
     ) -> "asyncio.Future[None]":
-        """What is done once the lines, which hold `points` data points, are on disk.
+        """Queue lines that hold `points` data points; return a future that is done once they are on disk.
 
-        The pieces of `rejected` are asked for when they are written, on the committer's thread. size: bytes of all lines,
-        about, by which requests are grouped into commits; that of `raw` unless given.
+        `rejected` is iterated only when it is written, on the committer's thread. `size` is the approximate
+        number of bytes of all lines, used to group requests into commits; it defaults to the length of `raw`.
 
-        Raises RequestError `disk_full` below the disk floor, `shutting_down` once the server stops; the future
-        `storage_unavailable` when storing failed.
+        Raises RequestError `disk_full` below the disk floor, `storage_unavailable` when the free space is
+        unknown, `shutting_down` once the server is stopping. The future fails with `storage_unavailable` when
+        the write fails, or with `internal_error` when something unexpected does.
         """
         if self._stopping:
             raise RequestError("shutting_down", retry_after=RETRY_AFTER)
@@ -125,11 +127,15 @@ class Committer:
         return entry.done
 
     def check_room(self) -> None:
-        """Raise RequestError `disk_full` below the disk floor."""
+        """Raise RequestError `disk_full` below the disk floor, `storage_unavailable` if it cannot be read."""
         self._room.check()
 
     async def check_ready(self) -> None:
-        """Raise RequestError when a batch could not be stored right now. After a failure it tries, once a second."""
+        """Raise RequestError if a batch could not be stored right now.
+
+        While storing is failing, this writes a probe file, at most once a second, to see whether it works
+        again.
+        """
         if self._stopping:
             raise RequestError("shutting_down", retry_after=RETRY_AFTER)
         self.check_room()
@@ -159,17 +165,17 @@ class Committer:
                 self._metrics.points.inc(sum(entry.points for entry in entries))
             for entry in entries:
                 if entry.done.done():
-                    continue  # its request was cancelled meanwhile
+                    continue  # the request was cancelled in the meantime
                 if code is None:
                     entry.done.set_result(None)
                 else:
                     entry.done.set_exception(RequestError(code, retry_after=RETRY_AFTER))
 
     async def _let_decode(self) -> None:
-        """Let requests that have come already join the next commit, for at most `_DECODE_SECONDS`.
+        """Let requests that have already arrived join the next commit, waiting at most `_DECODE_SECONDS`.
 
-        To decode beside a commit is slower: at each of its steps the thread that commits would wait for the interpreter,
-        and then this one for that thread.
+        Decoding while a commit runs is slower: at each of its steps the commit thread would wait for the
+        interpreter lock, and then this thread would wait for the commit thread to release it.
         """
         until = self._loop.time() + _DECODE_SECONDS
         waiting, turns = 0, 0
@@ -179,7 +185,7 @@ class Committer:
             waiting = len(self._waiting)
 
     async def _commit(self, entries: list[_Entry]) -> str | None:
-        """Write and sync; the code of the failure, if any."""
+        """Write and sync; return the error code on failure, None on success."""
         try:
             await self._on_thread(self._write, entries)
         except StorageError as error:
@@ -194,13 +200,16 @@ class Committer:
         return None
 
     def _note(self, failing: bool) -> None:
-        """Remember whether storing fails; the log tells when that begins and ends, not every time."""
+        """Remember whether storing is failing. Only the start and the end of a failure are logged."""
         if self._failing and not failing:
             log.info("storing_works_again")
         self._failing = failing
 
     def _take(self) -> list[_Entry]:
-        """The requests of the next commit: of one day, not above `commit_bytes` unless one alone is."""
+        """Return the requests of the next commit, all of one day.
+
+        Together they stay within `commit_bytes`, unless the first one alone exceeds it.
+        """
         entries = [self._waiting.popleft()]
         size = entries[0].size
         while self._waiting and self._waiting[0].day == entries[0].day:

@@ -1,4 +1,4 @@
-"""The file of the day that one writer appends to, and the fresh one after a failure."""
+"""The day file that one writer appends to, and the new file that replaces it after a failure."""
 
 import errno
 import logging
@@ -15,15 +15,16 @@ from flywheel_core.errors import StorageError
 log = logging.getLogger("flywheel.collector")
 
 PathOf = Callable[[date, int], Path]
-"""The path of a day's file, given how many fresh starts that day has seen."""
+"""Path of a day's file, given the day and how many times a new file was started on that day."""
 
 
 class DayFiles:
-    """Appends lines to the file of a day: `append` returns once they are durable.
+    """Append lines to the file of a day; `append` returns once they are durable.
 
-    After an append that failed the file at hand is never written again: the next append goes to a fresh one. So it
-    does when the file was moved or removed, for instance packed. home: what is asked before a file is begun and after each
-    append whether the data folder is where it was. Used by one thread at a time.
+    A file is never written again after a failed append: the next append starts a new one. The same happens
+    when the file was moved or removed, for instance because it was compressed. `home` is checked before a
+    file is opened and after each append, to be sure that the data folder is still the same one. Used by one
+    thread at a time.
     """
 
     def __init__(self, disk: Disk, path_of: PathOf, buffer: mmap.mmap, home: Home) -> None:
@@ -36,7 +37,7 @@ class DayFiles:
         self._given_up: set[Path] = set()
 
     def append(self, day: date, pieces: Iterable[bytes]) -> None:
-        """Store whole lines under a day. Raises StorageError: nothing of these lines may be acknowledged."""
+        """Store whole lines under a day. Raises StorageError; none of the lines may then be acknowledged."""
         try:
             file = self._file_of(day)
         except OSError as error:
@@ -49,19 +50,22 @@ class DayFiles:
         except OSError as error:
             self._give_up(file)
             raise StorageError(f"cannot write to {file.path}: {error}") from error
-        except Exception:  # of the pieces: some may be written already
+        except Exception:  # raised by the iterator `pieces`: some lines may already be written
             self._give_up(file)
             raise
 
     def seal(self, path: Path) -> None:
-        """Mend the end of a file that an earlier run may have left torn or filled up. Raises StorageError."""
+        """Repair the end of a file that an earlier run may have left torn or padded. Raises StorageError."""
         try:
             LineFile(self._disk, path, self._buffer, create=False).close()
         except OSError as error:
             raise StorageError(f"cannot mend the end of {path}: {error}") from error
 
     def tidy(self, today: date) -> None:
-        """While nothing is to be stored: cut off what fills up the last block; close a file whose day is over."""
+        """Cut the padding off the last block, or close the file if its day is over.
+
+        Call while nothing waits to be stored.
+        """
         if self._file is None:
             return
         if self._day != today:
@@ -73,7 +77,10 @@ class DayFiles:
             log.warning("trim_failed", extra={"path": str(self._file.path), "error": str(error)})
 
     def close(self) -> None:
-        """Close the file at hand. A failure to trim it is logged: what stays behind are empty lines."""
+        """Close the current file.
+
+        A failure to trim it is only logged: the padding left behind is empty lines.
+        """
         file, self._file = self._file, None
         if file is None:
             return
@@ -103,7 +110,7 @@ class DayFiles:
         return self._file
 
     def _give_up(self, file: LineFile) -> None:
-        """Never write to `file` again; what was not acknowledged is cut off, and a file without anything else removed."""
+        """Never write to `file` again; cut off what was not acknowledged, and remove it if empty then."""
         self._file = None
         self._given_up.add(file.path)
         try:

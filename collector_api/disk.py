@@ -1,6 +1,6 @@
-"""The seam to the file system: every call by which the collector touches files, and no decision.
+"""The interface to the file system: every call by which the collector touches files, without any decisions.
 
-A model file system that forgets what was not synced can stand in for `Disk`.
+Tests can replace `Disk` by a model file system that forgets whatever was not synced.
 """
 
 import errno
@@ -12,41 +12,44 @@ from pathlib import Path
 from flywheel_core.lake.layout import make_folder, sync_folder
 
 BLOCK = 4_096
-"""Bytes to which offsets and sizes of writes are aligned, so that they may pass the page cache by."""
+"""Alignment in bytes of the offset and size of every write, as writes that bypass the page cache require."""
 
 
 class Disk:
-    """Files of the running system. Every method raises OSError when the system refuses."""
+    """The real file system. Every method raises OSError when the operating system refuses."""
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder and its parents durable; one that exists is fine."""
+        """Create a folder and its parents durably; an existing folder is fine."""
         make_folder(folder, self.sync_folder)
 
     def names(self, folder: Path) -> list[str]:
-        """The names in a folder, in order."""
+        """Return the names in a folder, sorted."""
         return sorted(path.name for path in folder.iterdir())
 
     def open(self, path: Path, *, create: bool) -> int:
-        """Open a file for aligned writes. With `create` it must not exist yet; the folder is not synced."""
+        """Open a file for aligned writes.
+
+        With `create` the file must not exist yet. The folder is not synced.
+        """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         file = os.open(path, flags, 0o640)
         try:
             self._pass_cache_by(file, True)
         except OSError as error:
-            # EINVAL is a file system without direct writes: they go through its cache.
+            # EINVAL means that the file system has no direct writes: fall back to the page cache.
             if error.errno != errno.EINVAL:
                 os.close(file)
                 raise
         return file
 
     def write(self, file: int, data: memoryview, offset: int) -> None:
-        """Write whole blocks at a multiple of BLOCK. A short write is an error."""
+        """Write whole blocks at an offset that is a multiple of BLOCK. A short write raises OSError."""
         try:
             written = os.pwrite(file, data, offset)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            self._pass_cache_by(file, False)  # some file systems promise direct writes and then refuse them
+            self._pass_cache_by(file, False)  # some file systems accept O_DIRECT but refuse the write itself
             written = os.pwrite(file, data, offset)
         if written != data.nbytes:
             raise OSError(errno.EIO, f"only {written} of {data.nbytes} bytes were written")
@@ -56,30 +59,30 @@ class Disk:
         fcntl.fcntl(file, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
 
     def open_folder(self, folder: Path) -> int:
-        """A handle by which a folder is known again; `close_folder` gives it back."""
+        """Return a handle that identifies a folder whatever its path; release it with `close_folder`."""
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close_folder(self, handle: int) -> None:
-        """Give back what `open_folder` gave."""
+        """Release a handle returned by `open_folder`."""
         os.close(handle)
 
     def sync(self, file: int) -> None:
-        """Return once what was written to the file is durable."""
+        """Return once everything written to the file is durable."""
         os.fdatasync(file)
 
     def is_at(self, file: int, path: Path) -> bool:
-        """Whether `path` still leads to the open file or folder."""
+        """Return whether `path` still refers to the open file or folder."""
         try:
             return os.path.samestat(os.fstat(file), path.stat())
         except (FileNotFoundError, NotADirectoryError):
             return False
 
     def size(self, file: int) -> int:
-        """Bytes in the file."""
+        """Return the size of the file in bytes."""
         return os.fstat(file).st_size
 
     def truncate(self, file: int, size: int) -> None:
-        """Cut the file off, or lengthen it, at `size`; not synced."""
+        """Truncate or extend the file to `size` bytes, without a sync."""
         os.ftruncate(file, size)
 
     def close(self, file: int) -> None:
@@ -87,7 +90,7 @@ class Disk:
         os.close(file)
 
     def read_end(self, path: Path, size: int) -> bytes:
-        """The last `size` bytes of a file, or all of it."""
+        """Return the last `size` bytes of a file, or the whole file if it is shorter."""
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
@@ -102,5 +105,5 @@ class Disk:
         sync_folder(folder)
 
     def free_bytes(self, folder: Path) -> int:
-        """Free space of the file system that holds a folder."""
+        """Return the free bytes of the file system that holds a folder."""
         return shutil.disk_usage(folder).free

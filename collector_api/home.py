@@ -1,4 +1,4 @@
-"""Whether the data folder is still the one that the collector began in."""
+"""Detect that the data folder has been unmounted, moved or replaced under a running collector."""
 
 import errno
 from pathlib import Path
@@ -7,10 +7,11 @@ from collector_api.disk import Disk
 
 
 class Home:
-    """Knows `folder` again by what it was when it was entered.
+    """Remember which folder was at a path on entry, so that a different one can be told apart later.
 
-    A disk that is unmounted under a running collector leaves an empty mount point: what is written there is hidden once the disk is
-    back. And the lock on the files of a writer lies in the folder that was entered, so in another one nobody else is kept out.
+    A disk that is unmounted under a running collector leaves an empty mount point: whatever is written there
+    becomes invisible once the disk is mounted again. Besides, the writer's lock file is in the folder that
+    was entered, so in any other folder nothing keeps a second collector out.
     """
 
     def __init__(self, disk: Disk, folder: Path) -> None:
@@ -19,12 +20,12 @@ class Home:
         self._handle: int | None = None
 
     def enter(self) -> None:
-        """Take the folder that is there now. Raises OSError."""
+        """Remember the folder that is at the path now. Raises OSError."""
         self.leave()
         self._handle = self._disk.open_folder(self._folder)
 
     def check(self) -> None:
-        """Raise OSError when the folder's path leads elsewhere than when it was entered, or nowhere."""
+        """Raise OSError if the path leads to a different folder than on entry, or to none."""
         if self._handle is not None and not self._disk.is_at(self._handle, self._folder):
             raise OSError(
                 errno.ESTALE,
@@ -33,7 +34,7 @@ class Home:
             )
 
     def leave(self) -> None:
-        """Give the folder back."""
+        """Release the folder."""
         handle, self._handle = self._handle, None
         if handle is not None:
             self._disk.close_folder(handle)

@@ -1,8 +1,8 @@
-"""One append-only file of lines that is written in whole blocks and synced at every append.
+"""An append-only file of lines, written in whole blocks and synced at every append.
 
-Direct writes of whole blocks are three times as fast here as writes through the page cache. The last block is filled
-up with newlines, which `trim` cuts off again, and is written anew by the next append: with the same bytes in front,
-so that a write torn by a crash leaves every synced line as it was.
+Direct writes of whole blocks are three times as fast here as writes through the page cache. The last block is
+padded with newlines, which `trim` cuts off. The next append rewrites that block, beginning with the same
+bytes, so a write torn by a crash leaves every synced line intact.
 """
 
 import mmap
@@ -15,19 +15,19 @@ _LOOK_BACK = 64 * 1024
 
 
 def write_buffer(size: int) -> mmap.mmap:
-    """Memory for `LineFile` to gather writes of at most `size` bytes in: aligned, as direct writes need it."""
+    """Return a buffer of at least `size` bytes for `LineFile`, aligned as direct writes require."""
     return mmap.mmap(-1, -(-size // BLOCK) * BLOCK)
 
 
 class LineFile:
-    """A file of lines, open for appending by this process alone.
+    """A file of lines that only this process appends to.
 
-    `size` counts the bytes that are durable. Whoever gets an OSError from `append` must not use the file any more: what
-    it holds beyond `size` is unknown. The buffer may be shared by files that one thread writes.
+    `size` is the number of durable bytes. After an OSError from `append` the file must not be written again:
+    what it holds beyond `size` is unknown. Files written by the same thread may share one buffer.
     """
 
     def __init__(self, disk: Disk, path: Path, buffer: mmap.mmap, *, create: bool) -> None:
-        """Create the file, or open it and seal what a crash left at its end. Raises OSError."""
+        """Create the file, or open it and repair what a crash left at its end. Raises OSError."""
         self.path = path
         self.size = 0
         self._disk = disk
@@ -45,7 +45,7 @@ class LineFile:
             raise
 
     def append(self, pieces: Iterable[bytes]) -> None:
-        """Write whole lines and sync them. Raises OSError; the file is then to be given up."""
+        """Write whole lines and sync them. Raises OSError; the file must not be written again after that."""
         fill = len(self._tail)
         offset = self.size - fill
         self._buffer[:fill] = self._tail
@@ -70,16 +70,19 @@ class LineFile:
         self._padded = end > fill
 
     def is_in_place(self) -> bool:
-        """Whether the file is still where it was opened: somebody may have moved or removed it. Raises OSError."""
+        """Return whether the file is still at its path, neither moved nor removed. Raises OSError."""
         return self._disk.is_at(self._file, self.path)
 
     def trim(self) -> None:
-        """Cut off the newlines that fill up the last block. Raises OSError."""
+        """Cut off the newlines that pad the last block. Raises OSError."""
         if self._padded:
             self._cut()
 
     def close(self, *, cut: bool = False) -> None:
-        """Trim and close; with `cut` whatever there may be beyond `size` goes, after a failed append. Raises OSError."""
+        """Trim and close.
+
+        With `cut`, for use after a failed append, drop everything beyond `size`. Raises OSError.
+        """
         try:
             if cut or self._padded:
                 self._cut()
@@ -91,7 +94,7 @@ class LineFile:
         self._padded = False
 
     def _seal(self) -> None:
-        """Find the end of the last line; end a line that a crash has torn, so that nothing is ever added to it."""
+        """Find the end of the last line; terminate a torn line so that nothing is ever appended to it."""
         size = self._disk.size(self._file)
         look = _LOOK_BACK
         end = self._disk.read_end(self.path, look)

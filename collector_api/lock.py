@@ -1,4 +1,4 @@
-"""One collector process per set of files."""
+"""Allow only one collector process per set of files."""
 
 import fcntl
 import os
@@ -11,9 +11,10 @@ from flywheel_core.lake.layout import Layout, own_folder
 
 @contextmanager
 def only_writer(layout: Layout, writer: str | None) -> Iterator[None]:
-    """Hold the raw files of `writer` for this process; the system lets go when it ends, however it ends.
+    """Hold the raw files of `writer` for this process.
 
-    Raises UsageError when another process holds them, StorageError when the folder cannot be written.
+    The operating system releases the lock however the process ends. Raises UsageError when another process
+    holds them, StorageError when the folder cannot be written.
     """
     path = layout.raw / (f".collector.{writer}.lock" if writer else ".collector.lock")
     try:

@@ -1,4 +1,4 @@
-"""What the collector counts."""
+"""Metrics of the collector."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -8,7 +8,7 @@ _COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5,
 
 
 class CollectorMetrics(ServerMetrics):
-    """Points, bytes, rejects by code, commits, the queue and the disk."""
+    """Metrics of points, bytes, rejects by code, commits, the queue and the disk."""
 
     def __init__(self) -> None:
         super().__init__("flywheel_collector")

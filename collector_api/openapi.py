@@ -9,7 +9,7 @@ _COLLECT_STATUSES = {400, 401, 403, 408, 413, 415, 422, 431, 500, 503}
 
 
 def describe(max_batch_points: int) -> dict[str, Any]:
-    """The description of the collector that takes `max_batch_points` data points a batch."""
+    """Return the OpenAPI description of a collector that accepts `max_batch_points` data points per batch."""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -1,4 +1,4 @@
-"""The lines of `data/rejected/`: what was not acceptable, with its reason and its text as it came."""
+"""The lines of `data/rejected/`: each rejected data point with its reason and its original text."""
 
 import codecs
 import re
@@ -10,16 +10,16 @@ from flywheel_core.wire_batch import Rejected
 
 _PIECE = 256 * 1024
 _NO_UTF8 = re.compile("[\udc80-\udcff]+")
-"""What `surrogateescape` makes of bytes that are no UTF-8."""
+"""The surrogates that `surrogateescape` decodes invalid UTF-8 bytes to."""
 
 _ENCODER = msgspec.json.Encoder()
 _decoder_of = codecs.getincrementaldecoder("utf-8")
 
 
 def rejected_lines(items: Sequence[Rejected], source: str, received_at: float) -> Iterator[bytes]:
-    """One line a data point, in pieces that are made when they are asked for: escaped, a text may be six times as long.
+    """Yield one line per rejected data point, in pieces that are encoded on demand to bound memory.
 
-    Bytes that are no UTF-8 are kept as \\xNN.
+    JSON escaping can make a text six times as long. Bytes that are not UTF-8 are kept as \\xNN.
     """
     for item in items:
         known = {
@@ -39,7 +39,7 @@ def rejected_lines(items: Sequence[Rejected], source: str, received_at: float) -
 
 
 def size_of(items: Sequence[Rejected]) -> int:
-    """Bytes of their texts as they came."""
+    """Return the total size of the original texts in bytes."""
     return sum(len(item.raw) for item in items)
 
 

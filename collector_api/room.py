@@ -1,4 +1,4 @@
-"""Whether the disk has room for more data points."""
+"""Check whether the disk has room for more data points."""
 
 import logging
 import time
@@ -12,14 +12,17 @@ from flywheel_core.trouble import Trouble
 log = logging.getLogger("flywheel.collector")
 
 RETRY_AFTER = 2
-"""Seconds after which a sender may try again when storing failed."""
+"""Seconds after which a sender should retry when storing failed."""
 
 _FULL_RETRY_AFTER = 30
 _LOOK_SECONDS = 1.0
 
 
 class Room:
-    """Free space of the file system that holds `folder`, against a floor in bytes; it is looked at once a second."""
+    """Free space of the file system that holds `folder`, compared with `floor` in bytes.
+
+    Measured at most once a second.
+    """
 
     def __init__(self, disk: Disk, folder: Path, floor: int, metrics: CollectorMetrics) -> None:
         self._disk = disk
@@ -31,9 +34,10 @@ class Room:
         self._full, self._unknown = Trouble(log), Trouble(log)
 
     def check(self) -> None:
-        """Raise RequestError `disk_full` while there is less free space than the floor; the log tells when that begins and ends.
+        """Raise RequestError `disk_full` if there is less free space than the floor.
 
-        Raises `storage_unavailable` when the system does not say, which the log tells in the same way.
+        Raises `storage_unavailable` when the free space cannot be read. Only the start and the end of each
+        condition are logged.
         """
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS or not self._looked:

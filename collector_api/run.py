@@ -1,4 +1,4 @@
-"""Assembles one collector process and runs it."""
+"""Assemble and run one collector process."""
 
 import gc
 import re
@@ -21,20 +21,26 @@ from flywheel_core.serve.lifecycle import serve
 from flywheel_core.serve.logs import log_as_json
 
 _SWITCH_SECONDS = 0.0005
-"""How long the thread that commits waits for the interpreter while requests are decoded. At Python's 5 ms small points
-take twice as long."""
+"""Longest wait in seconds of the commit thread for the interpreter lock while requests are being decoded.
+
+With Python's default of 5 ms, small points take twice as long.
+"""
 
 _WRITER = re.compile(r"(?!-)(?=.*[A-Za-z_-])[A-Za-z0-9_-]{1,64}")
-"""A writer's name; digits alone would read like the number of a fresh file, and "-" begins the name that `rescore` writes under."""
+"""Valid writer names.
+
+Digits alone would look like the number of a new file of the day; "-" starts the name that `rescore` uses.
+"""
 
 
 def run(
     config: Config, *, host: str | None = None, port: int | None = None, writer: str | None = None
 ) -> None:
-    """Serve the collector until SIGTERM or SIGINT; `host` and `port` stand above the configuration.
+    """Serve the collector until SIGTERM, SIGINT or SIGHUP; `host` and `port` override the configuration.
 
-    Raises UsageError when the address is open to others without a key, the address or the files are taken, or `writer`
-    is no name; StorageError when the data folder cannot be written.
+    Raises UsageError when the address is reachable from outside without any key, the address or the files are
+    already in use, or `writer` is not a valid name; StorageError when the data folder cannot be written or
+    its keys not read.
     """
     if writer is not None and not _WRITER.fullmatch(writer):
         raise UsageError(
@@ -70,7 +76,7 @@ def run(
 @asynccontextmanager
 async def _committing(committer: Committer) -> AsyncIterator[None]:
     await committer.start()
-    gc.freeze()  # what start-up made stays: collections need not look at it again
+    gc.freeze()  # objects from start-up live on: keep the collector from scanning them
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""The files of one writer, raw and rejected: everything that the committer's thread does with them."""
+"""The raw and rejected files of one writer: everything that the committer's thread does with them."""
 
 import itertools
 import re
@@ -13,11 +13,11 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import Layout
 
 _JOIN_BYTES = 262_144
-"""Many small lines are joined before they are copied into the write buffer; of large ones a copy would cost more."""
+"""Up to this many bytes, lines are joined before they go into the write buffer; beyond, the copy costs more."""
 
 
 class WriterFiles:
-    """Stores lines under their days. Used by one thread at a time."""
+    """Store lines under their days. Used by one thread at a time."""
 
     def __init__(self, layout: Layout, writer: str | None, disk: Disk, commit_bytes: int) -> None:
         self._layout = layout
@@ -33,7 +33,10 @@ class WriterFiles:
         )
 
     def write(self, day: date, raw: Sequence[bytes], rejected: Sequence[Iterable[bytes]]) -> int:
-        """Store whole lines durably and give the bytes of the raw ones. Raises StorageError: none of them counts as stored."""
+        """Store whole lines durably and return the number of raw bytes.
+
+        Raises StorageError; no line counts as stored then.
+        """
         size = sum(map(len, raw))
         if raw:
             self.raw.append(day, [b"".join(raw)] if size <= _JOIN_BYTES else raw)
@@ -42,7 +45,10 @@ class WriterFiles:
         return size
 
     def mend(self) -> None:
-        """Seal what an earlier run left torn or filled up; from now on nothing is written to another folder. Raises StorageError."""
+        """Repair files that an earlier run left torn or padded, and pin the data folder for all later writes.
+
+        Raises StorageError.
+        """
         for files, folder in ((self.raw, self._layout.raw), (self.rejected, self._layout.rejected)):
             own = re.compile(
                 r"(training_data|rejected)_\d{8}"
@@ -62,7 +68,10 @@ class WriterFiles:
             raise StorageError(f"cannot read {self._layout.raw}: {error}") from error
 
     def tidy(self, today: date) -> None:
-        """While nothing is to be stored: cut off what fills up last blocks; close files whose day is over."""
+        """Cut the padding off last blocks and close files whose day is over.
+
+        Call while nothing waits to be stored.
+        """
         self.raw.tidy(today)
         self.rejected.tidy(today)
 
@@ -73,7 +82,7 @@ class WriterFiles:
         self._home.leave()
 
     def probe(self) -> None:
-        """Write, sync and remove a file beside the raw files. Raises OSError."""
+        """Write, sync and remove a file next to the raw files. Raises OSError."""
         self._home.check()
         path = self._layout.raw / (f".probe.{self._writer}" if self._writer else ".probe")
         if path.name in self._disk.names(path.parent):

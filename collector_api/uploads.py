@@ -1,8 +1,11 @@
-"""Plain uploads, answered by the protocol itself: a task and the messages of ASGI cost as much as all else of a small one.
+"""Answer plain uploads in the protocol itself, without the application.
 
-A plain upload is a `POST /collect` in HTTP/1.1 whose body is not packed, has a Content-Length of at most MAX_PLAIN_BYTES,
-and comes while nothing else is under way on its connection. Everything else goes through the application, and so does a
-plain upload that is refused before anything of it is stored: the application meets the same again, and says so.
+For a small upload, ASGI's task and messages cost as much as everything else.
+
+A plain upload is a `POST /collect` over HTTP/1.1 with an uncompressed body and a Content-Length of at most
+MAX_PLAIN_BYTES, sent while no other request is in progress on its connection. Every other request goes
+through the application. So does a plain upload that is refused before any of it is stored: the application
+runs into the same error and sends the response.
 """
 
 import asyncio
@@ -22,18 +25,18 @@ from flywheel_core.wire_batch import Rejected
 MAX_PLAIN_BYTES = 1024 * 1024
 
 _OTHER_WAY = frozenset((b"content-encoding", b"transfer-encoding", b"expect"))
-"""Headers of which the application makes something."""
+"""Headers that only the application handles."""
 
 
 class _NoEvent:
-    """Nobody waits for the pieces of a plain upload."""
+    """Stand-in for uvicorn's message event: nothing waits for the pieces of a plain upload."""
 
     def set(self) -> None:
         """Do nothing."""
 
 
 class _Upload:
-    """One plain upload; to its connection it is a request under way, as uvicorn's own are."""
+    """One plain upload, which its connection treats like one of uvicorn's requests in progress."""
 
     __slots__ = (
         "body", "disconnected", "hold", "keep_alive", "message_event", "response_complete", "response_started", "source",
@@ -48,7 +51,7 @@ class _Upload:
         self.disconnected = self.response_started = self.response_complete = False
 
     def add(self, piece: bytes) -> None:
-        """Keep a piece of the body. Most bodies are one."""
+        """Append a piece of the body. Most bodies come in one piece."""
         if not self.body:
             self.body = piece
             return
@@ -61,14 +64,14 @@ _NO_EVENT = _NoEvent()
 
 
 class UploadProtocol(BoundedProtocol):
-    """HTTP/1.1 for the collector. Subclasses made by `uploading` hold what takes the uploads."""
+    """HTTP/1.1 for the collector. `uploading` makes subclasses in which `collect` is set."""
 
     collect: ClassVar[Collect]
     _upload: _Upload | None = None
-    """The plain upload whose body is coming."""
+    """The plain upload whose body is being received."""
 
     def _begin_request(self) -> None:
-        """The headers are there: of a plain upload, or of something for the application."""
+        """Start a plain upload, or hand the request to the application, now that the headers are complete."""
         self._upload = upload = self._plain_upload()
         if upload is None:
             super()._begin_request()
@@ -76,7 +79,7 @@ class UploadProtocol(BoundedProtocol):
             self.cycle = cast(RequestResponseCycle, upload)
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of a plain upload within the bounds of all bodies together."""
+        """Keep a piece of a plain upload, within the memory budget for all request bodies."""
         upload = self._upload
         if upload is None:
             super().on_body(body)
@@ -89,14 +92,14 @@ class UploadProtocol(BoundedProtocol):
             self._hand_over(upload)
 
     def on_message_complete(self) -> None:
-        """Decode a plain upload, and have it stored."""
+        """Decode a complete plain upload and start storing it."""
         upload = self._upload
         if upload is None:
             super().on_message_complete()
             return
         try:
             stored, points, rejected = self.collect.begin(bytes(upload.body), upload.source)
-        except Exception:  # noqa: BLE001 - the application meets it again, and answers it
+        except Exception:  # noqa: BLE001 - the application runs into it again and sends the response
             self._hand_over(upload)
             super().on_message_complete()
             return
@@ -106,7 +109,7 @@ class UploadProtocol(BoundedProtocol):
         stored.add_done_callback(partial(self._stored, upload, points, rejected))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection, and the upload that does not come whole any more."""
+        """Forget the connection and any upload whose body is incomplete."""
         super().connection_lost(exc)
         if self._upload is not None:
             self._upload.hold.give_back()
@@ -117,7 +120,7 @@ class UploadProtocol(BoundedProtocol):
         if (
             self.url != b"/collect"
             or (self.cycle is not None and not self.cycle.response_complete)
-            or self.flow.write_paused  # the client does not read its answers: the application waits for it
+            or self.flow.write_paused  # the client is not reading responses: the application waits for it
             or self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
             or not self.parser.should_keep_alive()
@@ -139,18 +142,18 @@ class UploadProtocol(BoundedProtocol):
             return None
 
     def _hand_over(self, upload: _Upload) -> None:
-        """Let the application have a plain upload as far as it has come."""
+        """Hand a plain upload over to the application, with the part of its body received so far."""
         upload.hold.give_back()
         self._upload = None
         self.cycle = cast(RequestResponseCycle, None)  # as before the first request
         super()._begin_request()
-        self.cycle.keep_alive = upload.keep_alive  # not any more once the server stops
+        self.cycle.keep_alive = upload.keep_alive  # uvicorn clears this when the server is stopping
         super().on_body(bytes(upload.body))
 
     def _stored(
         self, upload: _Upload, points: int, rejected: list[Rejected], stored: "asyncio.Future[None]"
     ) -> None:
-        """Answer an upload that was stored, or could not be."""
+        """Send the response to an upload that was stored or failed to be."""
         upload.hold.give_back()
         headers: list[Header] = []
         error = stored.exception()
@@ -176,5 +179,5 @@ def _response(status: int, body: bytes, headers: list[Header], keep_alive: bool)
 
 
 def uploading(collect: Collect) -> type[UploadProtocol]:
-    """The protocol class for one collector, to be bounded by its server."""
+    """Return the protocol class for one collector; its server adds the limits with `bounded`."""
     return type("UploadProtocol", (UploadProtocol,), {"collect": collect})
