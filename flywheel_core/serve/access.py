@@ -1,4 +1,4 @@
-"""Who may send: by key, by address, or anybody when the configuration says so."""
+"""Decide who may send requests: by key, by address, or anyone if the configuration allows it."""
 
 import ipaddress
 import logging
@@ -18,14 +18,18 @@ HOST_HINT = "--host takes an address of this machine: 127.0.0.1, or 0.0.0.0 for 
 
 
 class Access:
-    """Decides the source of a request from its Authorization header.
+    """Determines the source of a request from its Authorization header.
 
-    With a key: the key's source. Without: `anonymous` where that is allowed; `local` on a loopback address as long as
-    no key is configured; refused otherwise.
+    With a key, it is the key's source. Without one, it is `anonymous` where that is allowed, or `local` on a
+    loopback address as long as no key is configured; any other request is refused.
     """
 
     def __init__(self, keys: KeyStore, host: str, *, allow_anonymous: bool) -> None:
-        """Raises UsageError when `host` is reachable from outside and nothing protects it, StorageError as KeyStore."""
+        """Load the keys.
+
+        Raises UsageError when `host` is reachable from outside and unprotected, StorageError when the keys
+        are unreadable.
+        """
         self._keys = keys
         self._loopback = is_loopback(host)
         self._allow_anonymous = allow_anonymous
@@ -39,10 +43,11 @@ class Access:
             log.warning("anonymous_requests_allowed", extra={"host": host, "source": ANONYMOUS})
 
     def source(self, headers: Mapping[bytes, bytes]) -> str:
-        """The source of a request by its headers, names in lower case.
+        """Return the source of a request, given its headers with lower-case names.
 
-        Raises RequestError `key_missing`, `key_invalid` or `key_revoked`, and `page_refused` for what a web page sends
-        without a key: whatever site an engineer visits can make the browser post to 127.0.0.1.
+        Raises RequestError `key_missing`, `key_invalid` or `key_revoked`; `page_refused` for a request that a
+        web page makes without a key, because any site that an engineer visits can make the browser post to
+        127.0.0.1.
         """
         source = self._sender(headers.get(b"authorization"))
         if source in (ANONYMOUS, LOCAL) and self._from_a_page_elsewhere(headers):
@@ -62,21 +67,23 @@ class Access:
         raise RequestError("key_missing")
 
     def _from_a_page_elsewhere(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a browser sends this for a page that is not ours, by the headers that no page can change."""
+        """Return whether a browser sent this for a foreign web page, by headers that no page can forge."""
         host = headers.get(b"host", b"")
         origin = headers.get(b"origin")
         if origin is not None and origin.partition(b"://")[2] != host:
             return True
         if headers.get(b"sec-fetch-site") == b"cross-site":
             return True
-        # A page may have a name of its own that leads to loopback.
+        # A page's own domain may resolve to a loopback address (DNS rebinding).
         return self._loopback and not _names_this_machine(host)
 
 
 @lru_cache(maxsize=64)
 def _names_this_machine(host: bytes) -> bool:
-    """Whether a Host header can be that of a loopback address: an IP address, or a name without a dot, which nobody can
-    register."""
+    """Return whether a Host header can name a loopback address.
+
+    That is an IP address, `*.localhost`, or a name without a dot, which nobody can register.
+    """
     name = (
         host.decode("latin-1").rpartition("]")[0].removeprefix("[")
         or host.decode("latin-1").partition(":")[0]
@@ -89,7 +96,10 @@ def _names_this_machine(host: bytes) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether every address of `host` is a loopback one. Raises UsageError when the host is unknown."""
+    """Return whether every address of `host` is a loopback address.
+
+    Raises UsageError when the host is unknown.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -1,4 +1,4 @@
-"""Reading a request's body within bounds: as sent, as unpacked, and all bodies together."""
+"""Read request bodies within limits on the size as sent, the unpacked size, and the total of all bodies."""
 
 import io
 import zlib
@@ -10,39 +10,39 @@ from flywheel_core.errors import RequestError
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Headers = Mapping[bytes, bytes]
-"""Headers by lower-case name; of several with one name the last."""
+"""Headers by lower-case name; if a name occurs several times, its last value."""
 
 MAX_MEMBERS = 4096
-"""How many gzip members a body may have: each costs time, however small it is."""
+"""Most gzip members accepted in a body: each one costs time, however small it is."""
 
 _STEP = 256 * 1024
 _FEED = 64 * 1024
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete: nobody is there to be answered."""
+    """The client closed the connection before its request was complete, so no response is due."""
 
 
 class Budget:
-    """Bytes that all requests together may hold in memory: `held` of `limit`."""
+    """Bytes that all requests together may hold in memory: `held` out of `limit`."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
 
     def take(self, size: int) -> None:
-        """Hold `size` bytes more. Raises RequestError `queue_full` when that is too much."""
+        """Hold `size` more bytes. Raises RequestError `queue_full` when that would exceed the limit."""
         if self.held + size > self.limit:
             raise RequestError("queue_full", retry_after=1)
         self.held += size
 
     def give_back(self, size: int) -> None:
-        """Hold `size` bytes less."""
+        """Release `size` bytes."""
         self.held -= size
 
 
 class Hold:
-    """What one request holds of a budget; given back at the end of the `with` block."""
+    """What one request holds of a budget; released at the end of the `with` block."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -55,12 +55,12 @@ class Hold:
         self.give_back()
 
     def give_back(self) -> None:
-        """Hold nothing any more."""
+        """Release everything."""
         self._budget.give_back(self._size)
         self._size = 0
 
     def take(self, size: int) -> None:
-        """Hold `size` bytes more. Raises RequestError `queue_full`."""
+        """Hold `size` more bytes. Raises RequestError `queue_full`."""
         self._budget.take(size)
         self._size += size
 
@@ -74,15 +74,17 @@ async def read_body(
     max_bytes: int,
     max_unpacked_bytes: int,
 ) -> bytes:
-    """The whole body, unpacked as its Content-Encoding says (gzip or none). note_received: is told its size as sent.
+    """Return the whole body, decompressed if its Content-Encoding is gzip.
+
+    `note_received` is called with the size as sent.
 
     Raises RequestError `body_too_large`, `queue_full`, `encoding_invalid` or `media_type_unsupported`;
-    ClientGoneError when the client went away.
+    ClientGoneError when the client disconnects first.
     """
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding not in (b"identity", b"gzip", b"x-gzip"):
         raise RequestError("media_type_unsupported", "gzip is the only Content-Encoding accepted")
-    # Python reads no number of thousands of digits, zeros in front or not.
+    # `int` refuses a string of thousands of digits, even if most of them are leading zeros.
     declared = headers.get(b"content-length", b"").lstrip(b"0")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(f"{int(declared)} bytes", max_bytes)
@@ -106,10 +108,10 @@ async def read_body(
 
 
 def _unpack(body: bytes, hold: Hold, max_bytes: int) -> bytes:
-    """Unpack one or more gzip members, never more than `max_bytes`.
+    """Unpack one or more gzip members, never beyond `max_bytes`.
 
-    The packed bytes are fed a little at a time: what follows a member is copied when it ends. What comes out is written
-    to where it stays: pieces that are joined at the end would be there twice.
+    The compressed bytes are fed in small steps because zlib copies whatever follows a member when it ends.
+    The output goes straight into its final buffer: joining pieces at the end would hold it in memory twice.
     """
     unpacked = io.BytesIO()
     size = at = members = 0
@@ -139,7 +141,7 @@ def _unpack(body: bytes, hold: Hold, max_bytes: int) -> bytes:
         raise RequestError("encoding_invalid", f"the body is not gzip: {error}") from None
     if not member.eof:
         raise RequestError("encoding_invalid", "the gzip data ends before it is complete")
-    return unpacked.getvalue()  # no copy: the buffer becomes the value
+    return unpacked.getvalue()  # makes no copy: the bytes share the buffer
 
 
 def _too_large(size: str, limit: int) -> RequestError:

@@ -1,4 +1,4 @@
-"""/docs and /openapi.json of a server: Swagger UI from the installed package, nothing from elsewhere."""
+"""Serve /docs and /openapi.json: Swagger UI from the installed package, nothing from elsewhere."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ _PAGE = """<!doctype html>
 
 
 def docs_routes(description: dict[str, Any]) -> list[BaseRoute]:
-    """The routes that show an OpenAPI description."""
+    """Return the routes that serve an OpenAPI description and its Swagger UI."""
 
     async def openapi(_request: Request) -> JSONResponse:
         return JSONResponse(description)

@@ -1,4 +1,4 @@
-"""Writes gathered: the head of an answer and its body leave in one system call."""
+"""Gather writes so that the head and the body of a response leave in one system call."""
 
 import asyncio
 from typing import Any
@@ -7,10 +7,11 @@ MAX_HELD_BYTES = 64 * 1024
 
 
 class GatheringTransport:
-    """A transport whose writes wait for the end of the event loop's turn, at most MAX_HELD_BYTES of them.
+    """A transport that holds writes until the end of the event loop's turn, up to MAX_HELD_BYTES.
 
-    uvloop's own transport hands each write to the system at once; uvicorn writes head and body apart, and on small
-    requests the second call would be a sixth of all work. Everything but writing and closing is the transport's own.
+    uvloop's own transport passes each write to the system at once. uvicorn writes head and body separately,
+    and for small requests the second system call would be a sixth of all the work. Everything except `write`
+    and `close` is passed through to the wrapped transport.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -20,7 +21,7 @@ class GatheringTransport:
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        """Hold `data` until the turn ends or too much is held."""
+        """Hold `data` until the turn ends or the limit is reached."""
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(data)
@@ -29,13 +30,13 @@ class GatheringTransport:
             self.flush()
 
     def flush(self) -> None:
-        """Hand on what is held."""
+        """Pass on what is held."""
         held, self._held, self._size = self._held, [], 0
-        if held and not self._transport.is_closing():  # nobody is there any more
+        if held and not self._transport.is_closing():  # a closing transport has no reader left
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def close(self) -> None:
-        """Close once everything written is out."""
+        """Close after passing on everything written."""
         self.flush()
         self._transport.close()
 

@@ -1,7 +1,7 @@
-"""Keys `<key_id>.<secret>` by which a server knows its sources.
+"""Keys `<key_id>.<secret>`, by which a server identifies its sources.
 
-Only the SHA-256 of a secret is stored: it has 256 random bits, so nothing slower is needed. A running server takes up
-changes of the file by itself.
+Only the SHA-256 of a secret is stored: the secret has 256 random bits, so a slower hash would add nothing. A
+running server picks up changes to the file without a restart.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ from flywheel_core.lake.layout import own_folder, replacing
 log = logging.getLogger("flywheel.serve")
 
 MAX_LIVE_KEYS = 2
-"""Live keys a source may have: the old and the new one of a rotation."""
+"""Most live keys that a source may have: the old and the new one during a rotation."""
 
 SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RESERVED_SOURCES = frozenset({"anonymous", "local", "import"})
@@ -34,7 +34,7 @@ _CHECK_SECONDS = 0.5
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One key as stored: times are RFC 3339, `revoked_at` is None while the key is live."""
+    """One key as stored. Times are RFC 3339; `revoked_at` is None while the key is live."""
 
     key_id: str
     source: str
@@ -48,7 +48,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyStore:
-    """The keys in one file; a file that is not there holds none."""
+    """The keys in one file; a missing file holds none."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,16 +58,20 @@ class KeyStore:
         self._told: str | None = None
 
     def all(self) -> list[Key]:
-        """Every key, the revoked ones included, in order of creation. Raises StorageError when the file is damaged."""
+        """Return every key, revoked ones included, in order of creation.
+
+        Raises StorageError when the file is unreadable.
+        """
         stamp = self._stamp_now()
         self._keys = {key.key_id: key for key in self._read()}
-        self._stamp = stamp  # of what could be read: a file that could not be is tried again
+        self._stamp = stamp  # only after a successful read: an unreadable file is tried again
         return list(self._keys.values())
 
     def create(self, source: str) -> str:
-        """Make a key for `source` and return it: `<key_id>.<secret>`. It cannot be shown again.
+        """Create a key for `source` and return it as `<key_id>.<secret>`. It cannot be shown again.
 
-        Raises UsageError when the name is none or the source has two live keys already.
+        Raises UsageError when the name is invalid or the source already has two live keys; StorageError when
+        the file cannot be read or written.
         """
         if not SOURCE.fullmatch(source) or source in RESERVED_SOURCES:
             raise UsageError(
@@ -87,7 +91,10 @@ class KeyStore:
         return f"{key_id}.{secret}"
 
     def revoke(self, key_id: str) -> Key:
-        """Revoke a key for good. Raises UsageError when it is unknown or revoked already."""
+        """Revoke a key for good.
+
+        Raises UsageError when it is unknown or already revoked, StorageError as `create`.
+        """
         with self._exclusively() as keys:
             for at, key in enumerate(keys):
                 if key.key_id == key_id:
@@ -98,12 +105,15 @@ class KeyStore:
         raise UsageError(f"there is no key {key_id}", hint="see flywheel keys list")
 
     def __bool__(self) -> bool:
-        """Whether there are keys, revoked ones included; looks at the file at most twice a second."""
+        """Return whether there are any keys, even revoked ones. Checks the file at most twice a second."""
         self._take_up_changes()
         return bool(self._keys)
 
     def source_of(self, authorization: bytes) -> str:
-        """The source whose key an Authorization header holds. Raises RequestError `key_invalid` or `key_revoked`."""
+        """Return the source of the key in an Authorization header.
+
+        Raises RequestError `key_invalid` or `key_revoked`.
+        """
         self._take_up_changes()
         scheme, _, credentials = authorization.decode("latin-1").partition(" ")
         key_id, _, secret = credentials.strip().partition(".")
@@ -125,7 +135,7 @@ class KeyStore:
             if self._stamp_now() != self._stamp:
                 self.all()
             self._told = None
-        except StorageError as error:  # the keys known before stay in force
+        except StorageError as error:  # the last keys that could be read stay in force
             if error.message != self._told:
                 log.error("keys_unreadable", extra={"error": error.message, "hint": error.hint})
             self._told = error.message
@@ -158,7 +168,7 @@ class KeyStore:
 
     @contextmanager
     def _exclusively(self) -> Iterator[list[Key]]:
-        """The keys to change; written back when the block ends well, one process at a time."""
+        """Yield the keys for changes and write them back if the block succeeds; one process at a time."""
         try:
             folder = self.path.parent
             if not folder.exists():
@@ -186,9 +196,12 @@ class KeyStore:
 
 
 def _give(file: Path, owner: os.stat_result) -> None:
-    """Root's files would be closed to a server of another user: it would go on with the keys that it knew before."""
+    """Hand a file made by root over to `owner`.
+
+    A server that runs as another user could not read it, and would keep using the keys that it read before.
+    """
     if os.geteuid() == 0:
-        with suppress(PermissionError):  # a root that may not, in a container
+        with suppress(PermissionError):  # root in a container may lack the right
             os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 

@@ -1,4 +1,4 @@
-"""Answers after which a connection ends: to a client that wants that, and in HTTP/1.0."""
+"""Responses after which the connection closes: because the client asked for that, or speaks HTTP/1.0."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,11 @@ if TYPE_CHECKING:
 
 
 class LastAnswer:
-    """The connection for the answer to a request that wants it closed: closing waits for the rest of the body.
+    """The transport for a connection's last response: `close` waits for the rest of the request body.
 
-    A connection that is closed while data still come is reset, and the client loses the answer, for instance the 503
-    that tells it to come back. What comes is dropped; the deadline of the body holds.
+    Closing a connection while data is still arriving resets it, and the client loses the response, for
+    instance the 503 that tells it to retry later. The data that arrives is dropped; the deadline for the body
+    still applies.
     """
 
     def __init__(self, protocol: "BoundedProtocol") -> None:
@@ -20,7 +21,7 @@ class LastAnswer:
         self.write = protocol.transport.write
 
     def close(self) -> None:
-        """Close now, or leave it to the end of the body."""
+        """Close now, or leave it to the end of the request body if that is still arriving."""
         if not self._protocol.body_is_coming:
             self._protocol.transport.close()
 
@@ -29,8 +30,11 @@ class LastAnswer:
 
 
 def leave_out_chunks(cycle: RequestResponseCycle) -> None:
-    """HTTP/1.0 knows no chunks, in which uvicorn sends every answer without a length: there the end of the connection,
-    which follows anyway, is the end of the answer."""
+    """Send responses without a Content-Length unchunked, for HTTP/1.0 clients.
+
+    uvicorn would send them chunked, which HTTP/1.0 does not know. The end of the connection, which follows
+    anyway, marks the end of the response instead.
+    """
     framed = cycle.send
     open_ended = False
 
@@ -41,7 +45,7 @@ def leave_out_chunks(cycle: RequestResponseCycle) -> None:
             if open_ended:
                 cycle.chunked_encoding = False
         elif open_ended:
-            cycle.expected_content_length = len(message.get("body", b""))  # what uvicorn takes is what comes
+            cycle.expected_content_length = len(message.get("body", b""))  # satisfies uvicorn's length check
         await framed(message)
 
     cycle.send = send  # type: ignore[method-assign] # uvicorn makes its cycles itself

@@ -1,4 +1,4 @@
-"""The life of a server process: listen, say where, serve, drain, end."""
+"""The life of a server process: listen, announce the address, serve, drain, end."""
 
 import asyncio
 import contextlib
@@ -40,12 +40,13 @@ def serve(
     *,
     data_dir: Path,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: no new connection, answers under way are finished.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain: finish open requests, accept no new connection.
 
-    `running` is entered before the first connection is taken and left after the last answer. The first line on standard
-    output is `{"event": "listening", "address": "http://HOST:PORT"}`; the log names `data_dir` beside it, since two servers
-    with different working folders easily have two data folders. Requests that do not end within
-    `settings.drain_timeout` are cut off. Raises UsageError when the address is taken, and what `running` raises.
+    `running` is entered before the first connection is accepted and left after the last response. The first
+    line on standard output is `{"event": "listening", "address": "http://HOST:PORT"}`. The log also names
+    `data_dir`, because two servers started in different working folders easily end up with different data
+    folders. Requests that do not end within `settings.drain_timeout` are cut off. Raises UsageError when the
+    address cannot be listened on, and whatever `running` raises.
     """
     give_large_buffers_back()
     allow_open_files(settings.max_connections)
@@ -57,7 +58,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises UsageError when the address cannot be had."""
+    """Return a listening socket. Raises UsageError when the address cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -85,7 +86,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _listening_hint(error: OSError) -> str:
-    """What to do about an address that cannot be had: with another port a wrong host stays wrong."""
+    """Return a hint for an address that cannot be listened on; a new port does not help a wrong host."""
     if error.errno == errno.EADDRINUSE:
         return "end what listens there, or choose another --port"
     if error.errno == errno.EACCES:
@@ -94,7 +95,7 @@ def _listening_hint(error: OSError) -> str:
 
 
 def address_of(listener: socket.socket) -> str:
-    """The address that clients use."""
+    """Return the base URL that clients use."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -135,7 +136,7 @@ async def _serve(
 
 @asynccontextmanager
 async def _sweeping(server: uvicorn.Server, settings: Server) -> AsyncIterator[None]:
-    """Close overdue connections for as long as the server runs; all of them once draining has taken too long."""
+    """Close overdue connections while the server runs, and all of them once draining has taken too long."""
 
     async def sweep() -> None:
         loop = asyncio.get_running_loop()

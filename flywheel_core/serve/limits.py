@@ -1,4 +1,4 @@
-"""Deadlines and bounds of connections: what uvicorn leaves to whoever stands in front of it."""
+"""Deadlines and limits for connections, which uvicorn leaves to a proxy in front of it."""
 
 import asyncio
 import math
@@ -16,18 +16,18 @@ from flywheel_core.serve.replies import JSON_TYPE, Header, refusal
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 256
-"""Lines of headers of one request: each takes far more memory than its text."""
+"""Most header lines in one request: each takes far more memory than its text."""
 MAX_AHEAD = 16
-"""Requests that a client may send ahead while one before them is answered."""
+"""Most pipelined requests that may wait while an earlier one is being answered."""
 _GATHER_BYTES = 64 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 in which every wait for the client has an end.
+    """HTTP/1.1 in which every wait for the client has a deadline.
 
-    A connection is closed when its headers, its body, its next request or its reading of the answer take longer than
-    the settings allow; a sweep over all connections (`close_overdue`) does it, so that a request costs no timer.
-    Subclasses made by `bounded` hold the settings and the metrics.
+    A connection is closed when its headers, its body, its next request or its reading of the response takes
+    longer than the settings allow. A sweep over all connections (`close_overdue`) enforces this, so that no
+    request needs a timer. `bounded` makes subclasses that hold the settings and the metrics.
     """
 
     settings: ClassVar[Server]
@@ -40,8 +40,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._write_due = math.inf
         self._framing_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Take the connection, or refuse it when too many are open."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's signature
+        """Accept the connection, or refuse it when too many are open."""
         super().connection_made(cast("asyncio.Transport", GatheringTransport(transport, self.loop)))
         self.metrics.connections.set(len(self.connections))
         if len(self.connections) > self.settings.max_connections:
@@ -55,8 +55,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; heads, chunk extensions and trailers that do not end are refused."""
-        self._framing_bytes += len(data)  # since the last whole head or piece of a body, which begin it anew
+        """Feed the parser; refuse heads, chunk extensions and trailers that go on for too long."""
+        self._framing_bytes += len(data)  # a complete head or a piece of body resets this
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -68,27 +68,29 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse("headers_too_large")
 
     def on_message_begin(self) -> None:
-        """The first byte of a request is there."""
+        """Start the deadline for the headers at the first byte of a request."""
         super().on_message_begin()
         self._wait("header", self.settings.header_timeout)
 
     def on_headers_complete(self) -> None:
-        """The headers are there; what follows is the body."""
+        """Start the request and the deadline for its body, now that the headers are complete."""
         if self.parser.should_upgrade():
-            return  # the parser takes no body now: see `_decline_upgrade`
+            return  # the parser does not expect a body now: see `_decline_upgrade`
         if len(self.headers) > MAX_HEADERS:
             self._refuse("headers_too_large")
         if len(self.pipeline) >= MAX_AHEAD:
             self.transport.close()
         if self.transport.is_closing():
-            raise httptools.HttpParserError  # what else came with this is not looked at
+            raise httptools.HttpParserError  # the rest of the received data is not parsed
         self._framing_bytes = 0
         self._wait("body", self.settings.body_timeout)
         self._begin_request()
-        self.headers = []  # trailers end here: as headers of the request they would say what nobody in front of us has seen
+        # Trailers go into this new list: as headers of the request they could say what no proxy in front has
+        # checked.
+        self.headers = []
 
     def _begin_request(self) -> None:
-        """Let the application have the request whose headers are there."""
+        """Pass the request to the application once its headers are complete."""
         super().on_headers_complete()
         if not self.cycle.keep_alive:
             self.cycle.transport = cast("asyncio.Transport", LastAnswer(self))
@@ -96,13 +98,13 @@ class BoundedProtocol(HttpToolsProtocol):
             leave_out_chunks(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Gather the body in large pieces: the application wakes once per piece."""
+        """Gather the body into large pieces, because the application wakes once per piece."""
         self._framing_bytes = 0
         cycle = self.cycle
         if cycle.response_complete:
             return
         if not cycle.body:
-            cycle.body = body  # type: ignore[assignment] # bytes in one piece: uvicorn hands them on without a copy
+            cycle.body = body  # type: ignore[assignment] # uvicorn passes on a single `bytes` without a copy
         else:
             if isinstance(cycle.body, bytes):
                 cycle.body = bytearray(cycle.body)
@@ -112,7 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        """The request is there; from now on the client waits for us, unless it has its answer already."""
+        """Stop the body's deadline: the client waits for the server, unless it has already been answered."""
         if self.parser.should_upgrade():
             return
         if self.cycle.response_complete:
@@ -124,10 +126,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is out; the next request may come, or what is left of the body.
+        """Make way for the next request, or for the rest of this one's body, once the response is sent.
 
-        As in uvicorn, but for its timer of idle connections: the sweep ends those, and a timer would cost every request.
-        And nothing is read while requests that were sent ahead wait: they would be there without end.
+        Same as in uvicorn, except that there is no timer for idle connections: the sweep closes those, and a
+        timer would cost every request. Reading stays paused while pipelined requests wait, or their number
+        would have no bound.
         """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -140,17 +143,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def pause_writing(self) -> None:
-        """The client does not read its answer."""
+        """Start the deadline for the client to read its response."""
         self._write_due = self.loop.time() + self.settings.idle_timeout
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Stop that deadline: the client is reading again."""
         self._write_due = math.inf
         super().resume_writing()
 
     def close_overdue(self, now: float) -> None:
-        """Close the connection when a deadline has passed. `now` is the loop's time."""
+        """Close the connection if a deadline has passed. `now` is the event loop's time in seconds."""
         if now > self._write_due:
             self.metrics.deadlines.labels("write").inc()
             self.transport.abort()
@@ -163,7 +166,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def body_is_coming(self) -> bool:
-        """Whether the client still sends the body of a request."""
+        """Whether the client is still sending the body of a request."""
         return self._waits_for == "body"
 
     def _wait(self, waits_for: str, seconds: float) -> None:
@@ -171,10 +174,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due = self.loop.time() + seconds
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Take a request that asks for another protocol for what it is without that: read its head again, and `rest` behind it.
+        """Ignore the request for another protocol: parse the head again without it, followed by `rest`.
 
-        The parser takes what follows such a head for that protocol, and whoever stands in front of us for the body: it would
-        become a request of its own.
+        After such a head the parser treats what follows as the other protocol, while a proxy in front takes
+        it for the body of this request. Left alone, that body would be parsed as a separate request.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
@@ -185,12 +188,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self.data_received(b"\r\n".join((*lines, b"", rest)))
 
     def refusal(self, error: RequestError) -> tuple[int, bytes, list[Header]]:
-        """Status, body and further headers of what is refused before the application sees it, as the application has it."""
+        """Return status, body and extra headers of a refusal made before the application sees the request.
+
+        Subclasses override this to send errors in the format of their application.
+        """
         return refusal(error)
 
     def _refuse(self, code: str) -> None:
-        """Answer without the application and close. While another answer is under way, or where this request has one, close
-        only: a second one would be taken for that of another request."""
+        """Send an error without involving the application, and close the connection.
+
+        If another response is in progress, or this request already has one, only close: the client would take
+        a second response for the response to another request.
+        """
         self._due = math.inf
         if self.transport.is_closing():
             return
@@ -213,5 +222,5 @@ class BoundedProtocol(HttpToolsProtocol):
 def bounded(
     protocol: type[BoundedProtocol], settings: Server, metrics: ServerMetrics
 ) -> type[BoundedProtocol]:
-    """The protocol class for one server."""
+    """Return the protocol class for one server."""
     return type("Protocol", (protocol,), {"settings": settings, "metrics": metrics})

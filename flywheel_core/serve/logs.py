@@ -1,4 +1,4 @@
-"""JSON logs on standard error: one object a line, the message a stable event name, no prompt and no key in it."""
+"""JSON logs on standard error: one object per line, a stable event name, never a prompt or a key."""
 
 import logging
 import sys
@@ -10,7 +10,10 @@ _FIELDS = "{asctime}{levelname}{name}{message}"
 
 
 def log_as_json() -> None:
-    """Send all logs of this process to standard error as JSON: `time`, `level`, `logger`, `event` and what is particular."""
+    """Send all logs of this process to standard error as JSON.
+
+    Each line has `time`, `level`, `logger`, `event` and the extra fields of the record.
+    """
     handler = logging.StreamHandler(sys.stderr)
     formatter = JsonFormatter(
         _FIELDS,

@@ -1,4 +1,4 @@
-"""What every server counts, for Prometheus."""
+"""Prometheus metrics that every server has."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
@@ -6,7 +6,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class ServerMetrics:
-    """Requests by code, bytes received, connections. `prefix` begins every name: `flywheel_collector`."""
+    """Requests by code, bytes received, and connections.
+
+    Every name starts with `prefix`, e.g. `flywheel_collector`.
+    """
 
     def __init__(self, prefix: str) -> None:
         self.registry = CollectorRegistry()
@@ -30,15 +33,22 @@ class ServerMetrics:
         self._ok_since = self._bytes_since = 0
 
     def note_received(self, size: int) -> None:
-        """Count a body of `size` bytes. This and `note_ok` are plain sums until someone asks: every request pays for them."""
+        """Count a body of `size` bytes.
+
+        Like `note_ok` this only adds to an integer until the metrics are read, because every request pays for
+        it.
+        """
         self._bytes_since += size
 
     def note_ok(self) -> None:
-        """Count a request that was answered as it wanted."""
+        """Count a request that succeeded."""
         self._ok_since += 1
 
     def text(self) -> bytes:
-        """All metrics in the format of Prometheus. To be called where requests are counted, in the event loop."""
+        """Return all metrics in Prometheus text format.
+
+        Call it in the event loop, where requests are counted.
+        """
         self._ok.inc(self._ok_since)
         self.received_bytes.inc(self._bytes_since)
         self._ok_since = self._bytes_since = 0

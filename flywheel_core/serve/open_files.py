@@ -1,4 +1,4 @@
-"""How many files and connections this process may have open: the system's first limit is often below the settings'."""
+"""Raise the limit of open files, whose default is often too low for the configured number of connections."""
 
 import logging
 import resource
@@ -6,13 +6,14 @@ import resource
 log = logging.getLogger("flywheel.serve")
 
 _BESIDE_CONNECTIONS = 1_024
-"""Open files that are no clients' connections: raw files, the spool, calls to models of collection."""
+"""Open files besides client connections: raw files, the spool, and collection's connections to models."""
 
 
 def allow_open_files(connections: int) -> None:
-    """Raise the soft limit of open files as far as needed and allowed: each client may have a model's connection behind it.
+    """Raise the soft limit of open files as far as needed and permitted.
 
-    Beyond it neither a day's file can be opened nor a model be asked, by then for every client alike.
+    Each client connection may need a second one, to a model. Beyond the limit, neither a day file nor a
+    connection to a model can be opened, for any client.
     """
     needed = 2 * connections + _BESIDE_CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

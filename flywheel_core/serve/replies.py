@@ -1,4 +1,4 @@
-"""Answers of every server: one shape of refusals, with the code in the body and in the metric."""
+"""Responses of every server: refusals have one format, with the same code in the body and in the metric."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -14,7 +14,7 @@ JSON_TYPE = (b"content-type", b"application/json")
 
 
 def headers_of(error: RequestError) -> list[Header]:
-    """The further headers of a refused request, whatever its body is."""
+    """Return the extra headers of a refusal, whatever the format of its body."""
     headers: list[Header] = [*error.headers]
     if error.status == 503:
         headers.append((b"retry-after", b"%d" % (error.retry_after or 1)))
@@ -24,13 +24,13 @@ def headers_of(error: RequestError) -> list[Header]:
 
 
 def refusal(error: RequestError) -> tuple[int, bytes, list[Header]]:
-    """Status, body and further headers of a refused request."""
+    """Return status, body and extra headers of a refusal."""
     body = {"status": "error", "code": error.code, "message": error.message}
     return error.status, msgspec.json.encode(body), headers_of(error)
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: list[Header] | None = None) -> None:
-    """Send one JSON answer."""
+    """Send one JSON response."""
     await send(
         {
             "type": "http.response.start",
@@ -42,5 +42,5 @@ async def send_json(send: Send, status: int, body: bytes, headers: list[Header] 
 
 
 async def send_refusal(send: Send, error: RequestError) -> None:
-    """Answer a refused request."""
+    """Send the response to a refused request."""
     await send_json(send, *refusal(error))

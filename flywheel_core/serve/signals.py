@@ -1,4 +1,4 @@
-"""What SIGTERM, SIGINT and SIGHUP do to a process that serves."""
+"""Handle SIGTERM, SIGINT and SIGHUP in a process that serves."""
 
 import contextlib
 import signal
@@ -10,13 +10,13 @@ import uvicorn
 
 @contextlib.contextmanager
 def signals_end_the_server_only(server: uvicorn.Server) -> Iterator[None]:
-    """SIGTERM, SIGINT and SIGHUP end the server, never the process, from before it listens until its work is done.
+    """Make SIGTERM, SIGINT and SIGHUP stop the server, never kill the process, from before it listens.
 
-    While it serves uvicorn has handlers of its own, and raises the signal that ended it once more afterwards. One that
-    comes before them has to be remembered: whoever reads that the server listens may end it in that moment, and whoever
-    started this process may have it ignore signals, as a shell does with SIGINT of what it puts into the background. SIGHUP, which
-    a terminal that is closed sends, stays ignored where it was: `nohup` says by that that the server goes on.
-    Main thread only: raises ValueError in another.
+    While it serves, uvicorn has its own handlers, and afterwards it raises the signal that stopped it once
+    more. A signal that arrives before then must be remembered, because whoever reads that the server listens
+    may stop it at that moment. SIGINT is handled even if the process was started with it ignored, as shells
+    do for background jobs. SIGHUP, which a closing terminal sends, stays ignored if it was: that is how
+    `nohup` asks for the server to go on. Main thread only: raises ValueError in any other.
     """
 
     def end(_number: int, _frame: FrameType | None) -> None:
