@@ -1,1 +1,1 @@
-"""The gateway: an OpenAI-compatible front door that routes, and collects without delaying anybody."""
+"""The gateway: an OpenAI-compatible front door that routes requests, and collects without delaying anyone."""

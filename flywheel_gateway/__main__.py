@@ -1,4 +1,4 @@
-"""`python -m flywheel_gateway`: serve the gateway without the command line of the whole project."""
+"""Serve the gateway alone, without the `flywheel` command line: `python -m flywheel_gateway`."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from flywheel_gateway.service import run
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; gives the exit status."""
+    """Serve until SIGTERM, SIGINT or SIGHUP; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m flywheel_gateway", description="Serve the gateway.")
     parser.add_argument("--host", help="address to listen on; overrides gateway.host")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one; above gateway.port")

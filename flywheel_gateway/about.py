@@ -1,4 +1,4 @@
-"""What the gateway says about itself: /health, /ready, /metrics, and the description of its API."""
+"""The gateway's own pages outside /v1: /health, /ready, /metrics, and the description of its API."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +15,7 @@ from flywheel_gateway.replies import refusal
 
 
 def about_routes(gateway: Gateway) -> Starlette:
-    """Every address outside /v1."""
+    """Return the application for every path outside /v1."""
 
     async def health(_request: Request) -> PlainTextResponse:
         return PlainTextResponse("OK")
@@ -44,6 +44,6 @@ def about_routes(gateway: Gateway) -> Starlette:
         *docs_routes(describe()),
     ]
     about = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
-    # a redirect would lead to whatever host the client claims to have asked
+    # Starlette's redirect would point at whatever host the client put in its Host header.
     about.router.redirect_slashes = False
     return about

@@ -1,4 +1,4 @@
-"""The ASGI application: which address does what, who may, and how every request ends."""
+"""The ASGI application: which path does what, who may use it, and how every request ends."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from flywheel_gateway.replies import send_error
 logger = logging.getLogger(__name__)
 
 BODIES_HELD = 8
-"""How many bodies of the largest size all requests together may hold in memory."""
+"""Number of bodies of the largest permitted size that all requests together may hold in memory."""
 
 Endpoint = Callable[[Gateway, bytes, Sender, Send], Awaitable[None]]
 
@@ -38,13 +38,16 @@ _SLASHES = re.compile("//+")
 
 
 def own_address(path: str) -> str:
-    """The path as the gateway's own addresses are written: a slash too many, which clients put there when they join a
-    base address and a path, must not lead past routing and collection to the default model."""
+    """Return the path in the form in which the gateway's own paths are written, without superfluous slashes.
+
+    Clients add slashes when they join a base URL and a path. Such a request must not miss the gateway's own
+    paths and go to the default model without routing and collection.
+    """
     return _SLASHES.sub("/", path).rstrip("/")
 
 
 class App:
-    """Serves one gateway."""
+    """The ASGI application of one gateway."""
 
     def __init__(self, gateway: Gateway, access: Access, settings: GatewaySettings) -> None:
         self._gateway = gateway
@@ -56,7 +59,7 @@ class App:
         gateway.metrics.held_bytes.set_function(lambda: self._budget.held)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one ASGI request."""
         if not scope["path"].startswith("/v1/"):
             await self._about(scope, receive, send)
             return
@@ -70,7 +73,7 @@ class App:
         except ClientGoneError:
             code = "client_left"
         except UpstreamError as error:
-            code = "answer_cut"  # returning without an end of the answer closes the connection
+            code = "answer_cut"  # returning with the response unfinished closes the connection
             logger.warning("answer_cut", extra={"reason": f"{error.code}: {error.message}"})
         except StorageError as error:
             code = "storage_unavailable"
@@ -92,7 +95,7 @@ class App:
             if path == MODELS:
                 await endpoints.models(self._gateway, send)
                 return
-            name = scope["path"].removeprefix(f"{MODELS}/")  # as it came: names may have slashes of their own
+            name = scope["path"].removeprefix(f"{MODELS}/")  # unnormalised: model names may contain slashes
             if name in listed(self._gateway.setup.targets):
                 await endpoints.model(name, send)
                 return
@@ -120,7 +123,7 @@ class App:
 
 @asynccontextmanager
 async def stopping_with_client(receive: Receive) -> AsyncIterator[None]:
-    """Cancels what is done in the block when the client goes away. Raises ClientGoneError then."""
+    """Cancel what runs in the block when the client disconnects, and raise ClientGoneError then."""
     task = asyncio.current_task()
     left = False
 

@@ -1,4 +1,4 @@
-"""A bounded cache with a time to live, in which concurrent equals share one computation."""
+"""A bounded cache with a time to live, in which concurrent requests for one key share a computation."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class DecisionCache(Generic[Value]):
-    """Keeps at most `max_entries` values, each for `ttl` seconds; the one unused for longest goes first."""
+    """Keeps at most `max_entries` values, each for `ttl` seconds; evicts the least recently used first."""
 
     def __init__(self, max_entries: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_entries = max_entries
@@ -23,10 +23,10 @@ class DecisionCache(Generic[Value]):
         return len(self._kept)
 
     async def get(self, key: bytes, make: Callable[[], Awaitable[Value]]) -> tuple[Value, bool]:
-        """The value of `key`, and whether it was kept or already being made for somebody else.
+        """Return the value of `key`, and whether it was cached or already being computed for another caller.
 
-        Raises what `make` raises, to everybody who waits for it; a failure is not kept. Whoever waits may be
-        cancelled without disturbing the others.
+        Raises what `make` raises, to every caller that waits for it; a failure is not cached. A waiting
+        caller can be cancelled without disturbing the others.
         """
         kept = self._kept.get(key)
         if kept is not None and kept[0] > self._clock():
@@ -51,4 +51,4 @@ class DecisionCache(Generic[Value]):
     def _made(self, key: bytes, done: asyncio.Future[Value]) -> None:
         del self._under_way[key]
         if not done.cancelled():
-            done.exception()  # whoever still waits gets it; marked as seen for the case that nobody does
+            done.exception()  # callers still get it; this stops asyncio's warning if there are none

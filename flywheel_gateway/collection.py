@@ -1,4 +1,4 @@
-"""Collection behind the users' backs: begun when the answer is out, bounded, and never waited for by anybody."""
+"""Collect in the background: starts once the client has its response, is bounded, and delays nobody."""
 
 import asyncio
 import logging
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 MAX_REQUEST_ID = 200
 
 COLLECTING = "collecting"
-"""What /v1/observe gives as reason when it does collect."""
+"""The `reason` in /v1/observe's response when the request is being collected."""
 
 GATEWAY_SKIPS = {
     "not_answered": "no model answered the client",
     "client_left": "the client left before the end of its answer",
     "failed": "collecting failed; the log says how",
 }
-"""Reasons for not collecting beside `SKIP_CODES`: those that only a gateway has."""
+"""Reasons for not collecting that only a gateway has, in addition to `SKIP_CODES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a request: its headers, and the tenant that its key stands for."""
+    """Who sent a request: its headers, and the tenant of its key, None without a key."""
 
     received: RawHeaders
     tenant: str | None
@@ -46,7 +46,10 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An answered request that may be collected. body: the decoded chat body; served: the model that answered."""
+    """An answered request that may be collected.
+
+    body: the decoded chat body; served: the model that answered.
+    """
 
     body: Mapping[str, Any]
     decision_id: str
@@ -56,12 +59,12 @@ class Subject:
 
     @property
     def request_id(self) -> str:
-        """The id that the client gave the request, else the decision's: sampling goes by it."""
+        """The id that sampling goes by: the client's X-Request-Id, or else the decision id."""
         return (value_of(self.sender.received, b"x-request-id") or self.decision_id)[:MAX_REQUEST_ID]
 
 
 class Collection:
-    """Collects answered requests by the setup in force. Raises ConfigIncompleteError as `use` does."""
+    """Collects answered requests under the current setup. Raises ConfigIncompleteError as `use` does."""
 
     def __init__(self, setup: Setup, uploads: Uploads, spend: Spend, metrics: Metrics) -> None:
         self._uploads = uploads
@@ -73,9 +76,10 @@ class Collection:
         self.use(setup)
 
     def use(self, setup: Setup) -> None:
-        """Collect by another setup from now on.
+        """Collect under a different setup from now on.
 
-        Raises ConfigIncompleteError when it says to collect but leaves open what that needs; all stays as it is then.
+        Raises ConfigIncompleteError when the setup enables collection but lacks a setting that collection
+        needs; nothing changes then.
         """
         if setup.config.data_collection.enabled:
             if self._fanout is None:
@@ -85,9 +89,10 @@ class Collection:
         self._setup = setup
 
     def consider(self, subject: Subject, served: Callable[[], Served]) -> str | None:
-        """Begin to collect in the background, or give the code of the reason why not. Never waits, never raises.
+        """Start collecting in the background and return None, or return the reason code for not collecting.
 
-        `served` gives the answer that the client got; it is called only if the request is collected.
+        Never waits, never raises. `served` returns the response that the client got; it is called only if the
+        request is collected.
         """
         fanout = self._fanout
         settings = self._setup.config.data_collection
@@ -108,18 +113,20 @@ class Collection:
         return None
 
     def skip(self, code: str) -> str:
-        """Count a request that is not collected, and give the code back."""
+        """Count a request that is not collected, and return the code."""
         self._skipped[code] += 1
         return code
 
     def stats(self) -> dict[str, Any]:
-        """What the fan-out counts, where there is one; `skipped` holds the gateway's reasons too."""
+        """Return the fan-out's counts, if there is one; `skipped` includes the gateway's own reasons."""
         stats = {} if self._fanout is None else self._fanout.stats()
         return {**stats, "skipped": dict(self._skipped + Counter(stats.get("skipped", {})))}
 
     async def close(self, deadline: float) -> None:
-        """Let what is under way finish for `deadline` s, then stop the rest. A spend that cannot be saved is logged: what has
-        been collected is still to be uploaded."""
+        """Let collection in progress finish within `deadline` seconds, then cancel the rest.
+
+        If the spend cannot be saved this is only logged, because the collected points must still be uploaded.
+        """
         if self._under_way:
             _, late = await asyncio.wait(self._under_way, timeout=deadline)
             for task in late:

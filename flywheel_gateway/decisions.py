@@ -1,7 +1,8 @@
-"""The log of decisions: one line each in a file a day, so that a decision can be explained long after.
+"""The decision log: one line per decision and one file per day, to explain any decision much later.
 
-A line holds the hash of the prompt, never its text; the text is in the data point of the same decision id, if the
-request was collected. Lines are written about twice a second: a killed process loses the last of them.
+A line holds the hash of the prompt, never its text; the text is in the data point with the same decision id,
+if the request was collected. Lines are written twice a second: a killed process loses those of the last half
+second.
 """
 
 import asyncio
@@ -24,13 +25,16 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
 MAX_WAITING = 20_000
-"""Lines in memory beyond which further ones are dropped and counted."""
+"""Most records held in memory; further ones are dropped and counted."""
 
 
 class DecisionRecord(msgspec.Struct, omit_defaults=True):
-    """One decision. at: unix seconds; prompt: the first 32 hex digits of the SHA-256 of the prompt; scores: expected
-    score per model; served: the model that answered, null if none did or the decision was only asked for; failed:
-    model -> why it did not answer; collected: whether the request was handed to collection."""
+    """One decision.
+
+    at: unix seconds; prompt: the first 32 hex digits of the SHA-256 of the prompt; scores: expected score per
+    model; served: the model that answered, None if none did or if only the decision was asked for; failed:
+    model -> why it did not answer; collected: whether the request was handed to collection.
+    """
 
     decision_id: str
     at: float
@@ -49,17 +53,17 @@ class DecisionRecord(msgspec.Struct, omit_defaults=True):
 
 
 def new_decision_id(now: float | None = None) -> str:
-    """32 hex digits; the first 8 are the unix time in seconds, by which the day's file is found."""
+    """Return 32 hex digits; the first 8 are the unix time in seconds, by which the day's file is found."""
     return f"{int(time.time() if now is None else now):08x}{os.urandom(12).hex()}"
 
 
 def prompt_hash(prompt: str) -> str:
-    """What stands for a prompt in the log."""
+    """Return the hash that stands for a prompt in the log: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:32]
 
 
 def record_of(decision_id: str, decision: Decision, prompt: str, tenant: str | None) -> DecisionRecord:
-    """The record of a decision, before it is known who answers."""
+    """Return the record of a decision, before it is known which model answers."""
     return DecisionRecord(
         decision_id,
         time.time(),
@@ -75,10 +79,10 @@ def record_of(decision_id: str, decision: Decision, prompt: str, tenant: str | N
 
 
 class DecisionLog:
-    """Appends to `folder/decisions_YYYYMMDD.jsonl`, by UTC day.
+    """Appends records to `folder/decisions_YYYYMMDD.jsonl`, one file per UTC day.
 
-    max_bytes: largest size of one day's file, beyond which decisions are dropped and counted; keep_days: files of
-    earlier days are removed.
+    max_bytes: largest size of a day's file, beyond which decisions are dropped and counted; keep_days: how
+    many days before the current one are kept.
     """
 
     def __init__(self, folder: Path, max_bytes: int, keep_days: int) -> None:
@@ -94,11 +98,11 @@ class DecisionLog:
         self.dropped = 0
 
     def start(self) -> None:
-        """Begin to write; needs a running loop."""
+        """Start writing; needs a running event loop."""
         self._writer = asyncio.create_task(self._write_on())
 
     async def close(self) -> None:
-        """Write what waits, and end."""
+        """Write what is waiting, and stop."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
@@ -106,7 +110,7 @@ class DecisionLog:
         await self._flush()
 
     def add(self, record: DecisionRecord) -> None:
-        """Take a record; it is written soon. Never waits."""
+        """Queue a record to be written within FLUSH_SECONDS, or drop it if too many wait. Never waits."""
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(record)
         else:
@@ -118,7 +122,7 @@ class DecisionLog:
             await asyncio.shield(self._flush())
 
     async def _flush(self) -> None:
-        async with self._writing:  # one at a time: a close may come while lines are written
+        async with self._writing:  # one at a time: `close` may be called during a write
             records, self._waiting = self._waiting, []
             if not records:
                 return
@@ -135,7 +139,7 @@ class DecisionLog:
             self.dropped += len(records) - written
 
     def _append(self, records: list[DecisionRecord]) -> int:
-        """How many of the records were written to their days' files."""
+        """Append the records to the files of their days; return how many were written."""
         days: dict[date, list[bytes]] = {}
         for record in records:
             days.setdefault(day_of(record.at), []).append(msgspec.json.encode(record) + b"\n")
@@ -148,7 +152,7 @@ class DecisionLog:
             with decision_file(self._folder, day).open("a+b") as file:
                 size = file.tell()
                 if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-                    file.write(b"\n")  # a kill tore the last line: the next must not be joined to it
+                    file.write(b"\n")  # a killed process left a torn line: start a new one
                 room = self._max_bytes - file.tell()
                 while lines and len(lines[0]) <= room:
                     room -= len(lines[0])
@@ -163,14 +167,15 @@ class DecisionLog:
 
 
 def decision_file(folder: Path, day: date) -> Path:
-    """The file of a day's decisions."""
+    """Return the path of a day's decision file."""
     return folder / f"decisions_{day:%Y%m%d}.jsonl"
 
 
 def find_decision(folder: Path, decision_id: str) -> DecisionRecord | None:
-    """The record of a decision id, or None when there is none (any more).
+    """Return the record of a decision id, or None if there is none or its file has been deleted.
 
-    The day in the id tells the file; a request that ended after midnight stands in the next day's.
+    The id contains the time of the decision and so names the day's file. A request that ended after midnight
+    is in the next day's file.
     """
     try:
         day = datetime.fromtimestamp(int(decision_id[:8], 16), UTC).date()
@@ -182,6 +187,6 @@ def find_decision(folder: Path, decision_id: str) -> DecisionRecord | None:
             with path.open("rb") as file:
                 for line in file:
                     if wanted in line:
-                        with contextlib.suppress(msgspec.MsgspecError):  # it is torn
+                        with contextlib.suppress(msgspec.MsgspecError):  # a torn line
                             return msgspec.json.decode(line, type=DecisionRecord)
     return None

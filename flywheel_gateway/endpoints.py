@@ -1,4 +1,4 @@
-"""The gateway's own addresses: chat completions, models, routing without forwarding, collection without forwarding."""
+"""The gateway's own endpoints: chat completions, models, routing alone, collection alone."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,30 +21,33 @@ from flywheel_gateway.request import parse_chat, parse_object
 MAX_DECISION_ID = 128
 
 LARGE_BODY = 128 * 1024
-"""Bytes from which reading a body takes milliseconds: up to a second when it has a part every few bytes."""
+"""Bodies above this many bytes are parsed in a thread.
+
+Parsing one takes milliseconds, or up to a second if it consists of tiny values.
+"""
 
 _Request = TypeVar("_Request")
 
 
 async def chat(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
-    """POST /v1/chat/completions."""
+    """Handle POST /v1/chat/completions."""
     conversation = gateway.setup.config.data_collection.multi_turn
     request = await _read(partial(parse_chat, conversation=conversation), body)
     await gateway.chat(request, sender, send)
 
 
 async def models(gateway: Gateway, send: Send) -> None:
-    """GET /v1/models."""
+    """Handle GET /v1/models."""
     await send_json(send, 200, model_list(gateway.setup.targets))
 
 
 async def model(name: str, send: Send) -> None:
-    """GET /v1/models/{name}, of a model that is in the list."""
+    """Handle GET /v1/models/{name} for a model that is in the list."""
     await send_json(send, 200, model_entry(name))
 
 
 async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
-    """POST /v1/route: the decision about a chat body, or about `{"prompt": text}`, without asking a model."""
+    """Handle POST /v1/route: decide about a chat body or `{"prompt": text}` without asking a model."""
     request = await _read(parse_object, body)
     conversation = gateway.setup.config.data_collection.multi_turn
     prompt = extract_prompt(request, conversation=conversation).text
@@ -64,7 +67,7 @@ async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> No
 
 
 async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
-    """POST /v1/observe: collect a request that was answered elsewhere, reusing its answer."""
+    """Handle POST /v1/observe: collect a request that was answered elsewhere, reusing its answer."""
     observed = await _read(parse_object, body)
     request = observed.get("request")
     if not isinstance(request, dict):
@@ -76,7 +79,7 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
     )
     decision_id = observed.get("decision_id")
     if decision_id == "":
-        decision_id = None  # as Go writes the id that it never got
+        decision_id = None  # the zero value that a Go client sends for an id it does not have
     if decision_id is not None and not (isinstance(decision_id, str) and len(decision_id) <= MAX_DECISION_ID):
         raise RequestError(
             "body_unreadable", f"decision_id is not a text of at most {MAX_DECISION_ID} characters"
@@ -87,12 +90,12 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
 
 
 async def _read(parse: Callable[[bytes], _Request], body: bytes) -> _Request:
-    """What `parse` makes of a body; of a large one in a thread, so that others' requests go on beside it."""
+    """Return `parse(body)`, computed in a thread for a large body so that other requests are not held up."""
     return parse(body) if len(body) <= LARGE_BODY else await asyncio.to_thread(parse, body)
 
 
 def _model(gateway: Gateway, wanted: object) -> str:
-    """The model that was observed: one of the configuration's, whether the gateway can ask it or not."""
+    """Return the observed model: any configured one, even without an address. Raises RequestError."""
     known = gateway.setup.config.models
     if not isinstance(wanted, str) or wanted == "":
         raise RequestError(
@@ -106,7 +109,10 @@ def _model(gateway: Gateway, wanted: object) -> str:
 
 
 def _answer(observed: dict[str, Any]) -> Answer:
-    """The answer that was observed: text, or null together with an `error`."""
+    """Return the observed answer: text, or null together with an `error`.
+
+    Raises RequestError `body_unreadable`.
+    """
     text, error = observed.get("answer"), observed.get("error")
     finish_reason, usage = observed.get("finish_reason"), observed.get("usage")
     for name, value in (("answer", text), ("error", error), ("finish_reason", finish_reason)):

@@ -1,4 +1,4 @@
-"""One chat completion between a client and the models: tried in order, passed on byte for byte, read on the way."""
+"""One chat completion: try models in order, pass the response on byte for byte, read it on the way."""
 
 import logging
 import time
@@ -19,21 +19,25 @@ from flywheel_gateway.upstream import Call, Reply, Upstream
 logger = logging.getLogger(__name__)
 
 HELD_BYTES = 1_048_576
-"""How much of a whole answer is awaited before any of it goes out, so that a broken one can still be replaced."""
+"""Bytes of a non-streamed response that are read before any of it is sent.
+
+Until then another model can still replace a broken response.
+"""
 
 _MODEL_AT_FAULT = frozenset((401, 403, 404, 408, 429))
-"""Statuses below 500 that another model may do better at; what else is below 500 is about the request itself."""
+"""Statuses below 500 with which another model may do better; the others concern the request itself."""
 _KEPT_BACK = frozenset((401, 403))
-"""Statuses about the gateway's own key, which would mislead a client."""
+"""Statuses that concern the gateway's own key and would mislead a client."""
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way, and afterwards what became of it.
+    """One request in progress, and afterwards its outcome.
 
-    served: the model whose answer the client got; status: what the client was answered with; failed: model -> why it
-    could not answer, `served` among them where the client was shown its refusal; latency: s from asking `served` to the
-    end of its answer; complete: whether that end came; left: whether the client went away meanwhile.
+    served: the model whose response the client got; status: the status that the client got; failed: model ->
+    why it could not answer, including `served` if the client was sent its error response; latency: seconds
+    from asking `served` to the end of its response; complete: whether that end was reached; left: whether the
+    client disconnected in the meantime.
     """
 
     request: ChatRequest
@@ -52,8 +56,8 @@ class Exchange:
     async def run(self, upstream: Upstream, targets: Sequence[Target], send: Send) -> None:
         """Answer the client from the first target that can.
 
-        Raises RequestError `upstream_failed` or `upstream_timeout` when none can, UpstreamError when the answer broke
-        off after its beginning had gone out: then the client's connection has to be closed.
+        Raises RequestError `upstream_failed` or `upstream_timeout` when none can. Raises UpstreamError when
+        the response breaks off after part of it was sent; the client's connection must then be closed.
         """
         for at, target in enumerate(targets):
             begun = time.perf_counter()
@@ -73,7 +77,7 @@ class Exchange:
                 extra={"decision_id": self.decision_id, "model": target.name, "reason": reason},
             )
         timed_out = all(reason.startswith(("timeout", "connect_timeout")) for reason in self.failed.values())
-        # a client is told the code alone: what follows it may name addresses of the inside
+        # Only the codes go to the client: the details may name internal addresses.
         reasons = ", ".join(f"{name}: {reason.partition(':')[0]}" for name, reason in self.failed.items())
         raise RequestError(
             "upstream_timeout" if timed_out else "upstream_failed",
@@ -82,7 +86,7 @@ class Exchange:
         )
 
     def answer(self) -> Answer | None:
-        """What the client was answered, None when no model's answer went out."""
+        """Return the answer that the client got, or None if no model's response was sent."""
         return None if self.recorder is None else self.recorder.answer(complete=self.complete)
 
     def _call(self, target: Target) -> Call:
@@ -97,7 +101,7 @@ class Exchange:
         )
 
     async def _pass_on(self, target: Target, reply: Reply, send: Send, *, last: bool) -> bool:
-        """Give the answer to the client, unless the model could not do it: then note why and give False."""
+        """Send the response to the client and return True; if the model failed, note why and return False."""
         status = reply.status
         redirected = 300 <= status < 400
         if redirected or _at_fault(status):
@@ -124,7 +128,8 @@ class Exchange:
         return True
 
     async def _hold(self, reply: Reply, recorder: Recorder) -> tuple[bytes, bool]:
-        """The beginning of the body, and whether that is all: the whole up to HELD_BYTES, of a stream one piece."""
+        """Return the start of the body and whether it is all; of a stream, one piece.
+        """
         pieces: list[bytes] = []
         size = 0
         while size <= HELD_BYTES:

@@ -1,4 +1,4 @@
-"""The state of one gateway, and what it does with a request: decide, have it answered, account, hand to collection."""
+"""The state of one gateway and how it handles a request: decide, forward, account, collect."""
 
 import asyncio
 import time
@@ -23,13 +23,16 @@ from flywheel_gateway.setup import Setup
 from flywheel_gateway.upstream import Upstream
 
 REMEMBERED_DECISIONS = 10_000
-"""Decisions of /v1/route that are kept in memory for the /v1/observe that may follow."""
+"""Decisions of /v1/route kept in memory for an /v1/observe that may follow."""
 
 
 @dataclass
 class Gateway:
-    """What all requests share. setup and collection are replaced when the configuration changes; instance: the name
-    by which this process recognises requests that come back to it; router_state: what /ready says of the router."""
+    """What all requests share.
+
+    setup and collection follow the configuration when it changes; instance: the name by which this process
+    recognises requests that come back to it; router_state: what /ready reports about the router.
+    """
 
     setup: Setup
     collection: Collection
@@ -41,9 +44,9 @@ class Gateway:
     _asked: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
 
     async def chat(self, request: ChatRequest, sender: Sender, send: Send) -> None:
-        """Answer a chat completion from a model, then hand it to collection.
+        """Have a model answer a chat completion, then hand the request to collection.
 
-        Raises RequestError when no model answered, UpstreamError when the answer broke off in the middle.
+        Raises RequestError when no model answers, UpstreamError when the response breaks off midway.
         """
         started = time.perf_counter()
         setup, collection = self.setup, self.collection
@@ -64,7 +67,7 @@ class Gateway:
             self.decisions.add(record)
 
     async def route(self, prompt: str, sender: Sender) -> tuple[str, Decision]:
-        """Decide about a prompt without asking a model: the decision's id, and the decision."""
+        """Decide about a prompt without asking a model; return the decision id and the decision."""
         decision = await self._decide(self.setup, prompt, None)
         decision_id = new_decision_id()
         self.decisions.add(record_of(decision_id, decision, prompt, sender.tenant))
@@ -76,7 +79,10 @@ class Gateway:
     def observe(
         self, body: Mapping[str, Any], served: Served, sender: Sender, decision_id: str | None
     ) -> tuple[str, str | None]:
-        """Collect a request that another gateway had answered: the decision id, and why it is not collected, if so."""
+        """Collect a request that another gateway had answered.
+
+        Returns the decision id, and the reason if it is not collected, else None.
+        """
         decision = self._asked.get(decision_id or "") or self.setup.decider.requested(served.model)
         subject = Subject(body, decision_id or new_decision_id(), decision, served.model, sender)
         return subject.decision_id, self.collection.consider(subject, lambda: served)
@@ -105,7 +111,7 @@ class Gateway:
 
 
 def _collect(collection: Collection, exchange: Exchange, sender: Sender) -> bool:
-    """Hand an answered request to collection; tells whether it was taken."""
+    """Hand an answered request to collection; return whether it is collected."""
     recorder, served = exchange.recorder, exchange.served
     if served is None and exchange.left:
         return collection.skip("client_left") is None

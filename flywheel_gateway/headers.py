@@ -1,11 +1,11 @@
-"""Which headers travel: to the model without the client's secrets, back without what belongs to one connection."""
+"""Which headers pass: to the model without the client's secrets, back without the connection's own."""
 
 from flywheel_core.collect.sampling import MARK_HEADER, TRAINING_HEADER
 from flywheel_core.errors import RequestError
 from flywheel_gateway.routing import Decision
 
 RawHeaders = list[tuple[bytes, bytes]]
-"""Headers as ASGI has them: names in lower case."""
+"""Headers in ASGI's form, with lower-case names."""
 
 _CONNECTION = frozenset(
     (
@@ -20,7 +20,7 @@ _CONNECTION = frozenset(
         b"upgrade",
     )
 )
-"""Headers of one connection, which no proxy passes on."""
+"""Headers that concern one connection only, which no proxy passes on."""
 
 _KEPT_FROM_MODELS = _CONNECTION | {
     b"host",
@@ -36,19 +36,20 @@ _KEPT_FROM_MODELS = _CONNECTION | {
     MARK_HEADER.encode(),
     TRAINING_HEADER.encode(),
 }
-"""Headers that end here: the client's secrets, what the gateway sets itself, what only the gateway is told."""
+"""Headers that stop here: the client's secrets, the gateway's own, and those meant for it alone."""
 
 _READABLE = (b"gzip", b"identity")
-"""Encodings of an answer that collection can read."""
+"""Content encodings of a response that collection can read."""
 
 
 def to_model(
     received: RawHeaders, *, model: str, key: str | None, marks: str, untouched: bool = False
 ) -> RawHeaders:
-    """The headers of the upstream request.
+    """Return the headers of the upstream request.
 
-    model: name of the chosen model; key: its own key, if it has one; marks: see `check_loop`; untouched: the body goes
-    out as it came, and nobody here reads the answer, so both may be encoded in any way.
+    model: name of the chosen model; key: the model's own key, if it has one; marks: see `check_loop`;
+    untouched: the body is forwarded as received and the gateway does not read the response, so both may have
+    any content encoding.
     """
     dropped = _KEPT_FROM_MODELS | _named_by_connection(received)
     if not untouched:
@@ -64,13 +65,16 @@ def to_model(
 
 
 def to_client(received: RawHeaders) -> RawHeaders:
-    """The headers of an upstream answer as they go to the client: all but those of the connection."""
+    """Return the headers of an upstream response for the client.
+
+    The connection's own headers and any x-flywheel-* are left out.
+    """
     dropped = _CONNECTION | _named_by_connection(received)
     return [header for header in received if header[0] not in dropped and header[0][:11] != b"x-flywheel-"]
 
 
 def of_decision(decision: Decision, decision_id: str, model: str | None) -> RawHeaders:
-    """The response headers that say which model answered and why; `model` is the one that did, None if nobody."""
+    """Return the response headers that say which model answered and why; `model` is None if none did."""
     answered = [] if model is None else [(b"x-flywheel-model", _ascii(model))]
     return [
         *answered,
@@ -83,9 +87,10 @@ def of_decision(decision: Decision, decision_id: str, model: str | None) -> RawH
 
 
 def check_loop(received: RawHeaders, instance: str) -> str:
-    """The mark for the upstream request: the gateways that a request has passed, this one (`instance`) last.
+    """Return the loop mark of the upstream request: the gateways that it has passed, `instance` last.
 
-    Raises RequestError `loop_detected` for a request that has been here: a model's address leads back.
+    Raises RequestError `loop_detected` for a request that has already passed here, because a model's address
+    leads back to this gateway.
     """
     passed = [value.decode("latin-1") for name, value in received if name == MARK_HEADER.encode()]
     marks = ",".join(passed)
@@ -95,12 +100,12 @@ def check_loop(received: RawHeaders, instance: str) -> str:
 
 
 def value_of(received: RawHeaders, name: bytes) -> str | None:
-    """The first value of a header, or None."""
+    """Return the first value of a header, or None."""
     return next((value.decode("latin-1") for found, value in received if found == name), None)
 
 
 def _named_by_connection(received: RawHeaders) -> set[bytes]:
-    """The headers that Connection names as belonging to the connection."""
+    """Return the headers that the Connection header declares to be of this connection only."""
     return {
         token.strip().lower()
         for name, value in received
@@ -110,7 +115,7 @@ def _named_by_connection(received: RawHeaders) -> set[bytes]:
 
 
 def _encoding(received: RawHeaders, untouched: bool) -> bytes:
-    """The Accept-Encoding that goes out. One must: without it a server may choose what it likes."""
+    """Return the Accept-Encoding to send. There must be one: without it a server may choose any encoding."""
     wanted = b",".join(value for name, value in received if name == b"accept-encoding")
     if untouched:
         return wanted or b"identity"
@@ -120,5 +125,5 @@ def _encoding(received: RawHeaders, untouched: bool) -> bytes:
 
 
 def _ascii(text: str) -> bytes:
-    """`text` as a header value: what is not printable ASCII becomes a question mark."""
+    """Return `text` as a header value; any character that is not printable ASCII becomes a question mark."""
     return "".join(char if " " <= char <= "~" else "?" for char in text).encode()

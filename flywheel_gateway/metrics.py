@@ -1,4 +1,4 @@
-"""What the gateway counts: under the names that the routing challenge asks for, and under names of its own."""
+"""The gateway's metrics, under the names that the routing challenge prescribes and under names of its own."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from flywheel_core.serve.metrics import ServerMetrics
 
 ACCURACY_WINDOW = 1_000
-"""Scored answers that the accuracy score is the mean of."""
+"""Number of latest scored answers over which the accuracy score is averaged."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _DECISION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5)
@@ -45,11 +45,11 @@ MEANINGS: Mapping[str, str] = {
     "flywheel_upload_spool_bytes": "Size of the spool.",
     "flywheel_upload_failures_total": "Batches that were not taken, by reason.",
 }
-"""What the counts mean that others keep: name -> one sentence."""
+"""Help texts of the metrics whose counts are kept elsewhere: name -> one sentence."""
 
 
 class Metrics(ServerMetrics):
-    """All instruments of one gateway."""
+    """All metrics of one gateway."""
 
     def __init__(self) -> None:
         super().__init__("flywheel_gateway")
@@ -108,31 +108,32 @@ class Metrics(ServerMetrics):
         self._scores: deque[float] = deque(maxlen=ACCURACY_WINDOW)
 
     def score(self, score: float) -> None:
-        """Take the score of an answer that a client got."""
+        """Add the score of an answer that a client got."""
         self._scores.append(score)
         self.accuracy.set(sum(self._scores) / len(self._scores))
 
     def show(self, read: Callable[[], Mapping[str, Any]]) -> None:
-        """Let every scrape show what `read` gives: see `Counted`."""
+        """Include what `read` returns in every scrape; see `Counted`."""
         self.registry.register(Counted(read))
 
 
 class Counted(Collector):
-    """Counts that others keep, read when they are asked for.
+    """Metrics whose counts are kept elsewhere and read at each scrape.
 
-    `read` gives, for names of `MEANINGS`, name -> number, or name -> {label value: number}. Names that end in `_total` are
-    counters, the others gauges; the label of a counter with label values stands behind a colon: `skipped_total:reason`.
+    `read` returns, for names of `MEANINGS`, name -> number, or name -> {label value: number}. Names that end
+    in `_total` are counters, all others gauges. The label of a metric with label values follows a colon:
+    `skipped_total:reason`.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
         self._read = read
 
     def describe(self) -> list[Metric]:
-        """Nothing: what there is, is only known when it is read."""
+        """Return nothing: which metrics there are is only known at a scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """One family a name."""
+        """Yield one metric family per name."""
         for key, value in self._read().items():
             name, _, label = key.partition(":")
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily

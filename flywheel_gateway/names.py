@@ -1,17 +1,17 @@
-"""Which model a request names: none, one of ours, or one that nobody here knows."""
+"""Which model a request names: none, a known one, or an unknown one."""
 
 from collections.abc import Collection
 
 from flywheel_core.errors import RequestError
 
 AUTOMATIC = frozenset({"auto", "higress/auto"})
-"""Names by which a client leaves the choice of the model to the gateway; `model` absent, null or empty says the same."""
+"""Names that leave the choice to the gateway; an absent, null or empty `model` means the same."""
 
 
 def named_model(wanted: object, models: Collection[str]) -> str | None:
-    """The one of `models` that a body's `model` names, or None where the gateway is to choose.
+    """Return the one of `models` that a body's `model` names, or None if the gateway is to choose.
 
-    Raises RequestError `body_unreadable` for what is no text, `model_unknown` for a name that is not among them.
+    Raises RequestError `body_unreadable` if it is not a string, `model_unknown` if it is not among `models`.
     """
     if wanted is None or wanted == "":
         return None
@@ -28,15 +28,15 @@ def named_model(wanted: object, models: Collection[str]) -> str | None:
 
 
 def listed(models: Collection[str]) -> list[str]:
-    """The names that a client can ask for: `auto` and every model."""
+    """Return the names that a client can ask for: `auto` and every model."""
     return ["auto", *(name for name in models if name != "auto")]
 
 
 def model_entry(name: str) -> dict[str, object]:
-    """One of the names as the OpenAI API describes a model."""
+    """Return a model name's entry in the format of the OpenAI API."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "flywheel"}
 
 
 def model_list(models: Collection[str]) -> dict[str, object]:
-    """The body of GET /v1/models."""
+    """Return the body of GET /v1/models."""
     return {"object": "list", "data": [model_entry(name) for name in listed(models)]}

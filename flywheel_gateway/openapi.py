@@ -12,7 +12,7 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
 
 
 def describe() -> dict[str, Any]:
-    """The description of the gateway's own addresses."""
+    """Return the description of the gateway's own endpoints."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -143,7 +143,7 @@ def _json_any() -> dict[str, Any]:
 
 
 def _refusals(*further: int) -> dict[str, Any]:
-    """The gateway's own refusals by status."""
+    """Return the gateway's own error responses, by status."""
     found = {}
     for status in sorted((*_REFUSALS, *further)):
         lines = [f"`{code}`: {meaning}" for code, (at, meaning) in REQUEST_CODES.items() if at == status]

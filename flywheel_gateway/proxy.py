@@ -1,4 +1,4 @@
-"""Every other /v1 path: passed on to the default model's address as it came, and the answer back as it comes."""
+"""Every other /v1 path: pass request and response through to and from the default model's address."""
 
 import logging
 
@@ -14,10 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Sender, send: Send) -> None:
-    """Proxy one request: method, path, query and body as they came.
+    """Proxy one request with its method, path, query and body unchanged.
 
-    Raises RequestError `not_found` for a path that leads out of /v1, `upstream_failed` or `upstream_timeout` before the
-    answer has begun, and UpstreamError after.
+    Raises RequestError `not_found` for a path that leads out of /v1, `upstream_failed` or `upstream_timeout`
+    before the response has begun, `loop_detected` as `check_loop`; UpstreamError after the response has
+    begun.
     """
     setup = gateway.setup
     target = setup.targets[setup.config.routing.default_model]
@@ -33,7 +34,7 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
         body,
         target.connect_timeout,
         target.timeout,
-        streamed=True,  # nobody here knows whether it is a stream: each piece has the model's time
+        streamed=True,  # it may be a stream, so the time limit applies per piece
     )
     begun = False
     try:

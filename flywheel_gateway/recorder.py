@@ -1,4 +1,4 @@
-"""Reads an answer while it passes to the client: what it says, what it used up, whether it is one at all."""
+"""Read a response on its way to the client: its text, its token usage, whether it is a completion."""
 
 import zlib
 
@@ -18,7 +18,7 @@ _COMPLETION = msgspec.json.Decoder(_Completion)
 
 
 class Recorder:
-    """Keeps at most `MAX_ANSWER_BYTES` of one answer, unpacked. Feed it every piece in order."""
+    """Keeps at most `MAX_ANSWER_BYTES` of one response, decompressed. Feed it every piece in order."""
 
     def __init__(self, status: int, content_type: str | None, encoding: str | None) -> None:
         self._status = status
@@ -31,7 +31,7 @@ class Recorder:
         self._begun = False
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes as they came. Raises nothing."""
+        """Take the next bytes as received, still compressed. Never raises."""
         if self._error is not None:
             return
         if self._unpacker is not None:
@@ -51,19 +51,18 @@ class Recorder:
 
     @property
     def streaming(self) -> bool:
-        """Whether the answer is a stream of events."""
+        """Whether the response is a stream of events."""
         return self._stream is not None
 
     @property
     def usable(self) -> bool:
-        """Whether what was fed so far may go to the client: a stream that has
-        begun, or a body that is a completion."""
+        """Whether the client may have what was fed so far: a stream that began, or a whole completion."""
         if self._stream is not None:
             return self._begun
         return self._error is None and self._completion() is not None
 
     def answer(self, *, complete: bool) -> Answer:
-        """The answer for a data point. complete: whether the body came to its end."""
+        """Return the answer for a data point. complete: whether the body reached its end."""
         if self._error is not None:
             return Answer(error=self._error)
         if self._stream is not None:
@@ -75,7 +74,7 @@ class Recorder:
         return answer
 
     def usage(self) -> msgspec.Raw:
-        """The usage object that the answer came with, or null."""
+        """Return the usage object of the response, or null."""
         if self._stream is not None:
             return self._stream.answer().usage
         completion = self._completion()
@@ -92,5 +91,5 @@ class Recorder:
 
 
 def _unpacker(encoding: str | None) -> "zlib._Decompress | None":
-    """What unpacks gzip and deflate; the gateway asks models for nothing else."""
+    """Return a decompressor for gzip or deflate, or None; the gateway asks models for no other encoding."""
     return zlib.decompressobj(zlib.MAX_WBITS | 32) if (encoding or "identity").lower() != "identity" else None

@@ -1,4 +1,4 @@
-"""What the gateway says itself: JSON bodies, and errors in the shape that clients of the OpenAI API know."""
+"""Responses that the gateway makes itself: JSON bodies, and errors in the format of the OpenAI API."""
 
 from typing import Any
 
@@ -11,22 +11,25 @@ from flywheel_gateway.headers import RawHeaders
 
 
 async def send_json(send: Send, status: int, value: Any) -> None:
-    """Send `value` as the whole JSON answer."""
+    """Send `value` as a complete JSON response."""
     await replies.send_json(send, status, msgspec.json.encode(value))
 
 
 def refusal(error: RequestError) -> tuple[int, bytes, RawHeaders]:
-    """Status, body and further headers of a refusal: `{"error": {"message", "type", "param", "code"}}`."""
+    """Return status, body and extra headers of a refusal.
+
+    The body is `{"error": {"message", "type", "param", "code"}}`.
+    """
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     body = {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
     headers = replies.headers_of(error)
     if error.status == 405:
-        headers.append((b"allow", b"POST"))  # the only method that the gateway insists on
+        headers.append((b"allow", b"POST"))  # the only method that any endpoint requires
     return error.status, msgspec.json.encode(body), headers
 
 
 async def send_error(send: Send, error: RequestError, *, close: bool = False) -> None:
-    """Send a refusal. close: end the connection, for when the rest of the request is not read."""
+    """Send a refusal. close: end the connection, for when the rest of the request will not be read."""
     status, body, headers = refusal(error)
     if close:
         headers.append((b"connection", b"close"))

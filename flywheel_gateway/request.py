@@ -1,4 +1,4 @@
-"""One request for a chat completion, read once for routing, forwarding and collection."""
+"""One chat completion request, parsed once for routing, forwarding and collection."""
 
 import hashlib
 import hmac
@@ -13,10 +13,13 @@ from flywheel_core.errors import RequestError
 from flywheel_core.prompt import extract_prompt
 
 MAX_PARTS = 400_000
-"""How many texts, commas and openings of lists and objects a body may have: decoded, each may take a hundred bytes."""
+"""Most strings, commas and opening brackets in a body: decoded, each may take a hundred bytes."""
 
 _PART = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
-"""A text, also one without end: what were no part would be looked at again from each of the quotes in it."""
+"""A string, or one of the other parts.
+
+A string without an end matches too: otherwise the search would start again at each quote inside it.
+"""
 _OPENING = (b'"', b",", b"[", b"{")
 _ANY = msgspec.json.Decoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -25,7 +28,10 @@ _ENCODER = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat body. body: decoded; prompt: what is routed, empty where there is no question; streamed: `stream`."""
+    """A chat body.
+
+    body: decoded; prompt: the text to route by, empty without a question; streamed: its `stream`.
+    """
 
     raw: bytes
     body: dict[str, Any]
@@ -33,24 +39,27 @@ class ChatRequest:
     streamed: bool
 
     def for_model(self, name: str) -> bytes:
-        """The body with `model` set to `name`, every other field as it came."""
+        """Return the body with `model` set to `name` and every other field unchanged."""
         fields = _FIELDS.decode(self.raw)
         fields["model"] = msgspec.Raw(_ENCODER.encode(name))
         pieces = [
             piece for key, value in fields.items() for piece in (b",", _ENCODER.encode(key), b":", value)
         ]
-        return b"".join((b"{", *pieces[1:], b"}"))  # an encoder's buffer would grow to twice the size
+        return b"".join((b"{", *pieces[1:], b"}"))  # the encoder's buffer would grow to twice the size
 
 
 def parse_chat(raw: bytes, *, conversation: bool) -> ChatRequest:
-    """The request in a body. conversation: as in `extract_prompt`. Raises RequestError `body_unreadable`."""
+    """Parse a chat body. conversation: as in `extract_prompt`. Raises RequestError `body_unreadable`."""
     body = parse_object(raw)
     prompt = extract_prompt(body, conversation=conversation).text
     return ChatRequest(raw, body, prompt, body.get("stream") is True)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a body, of at most `MAX_PARTS` parts. Raises RequestError `body_unreadable`, saying what is wrong."""
+    """Return the JSON object in a body of at most `MAX_PARTS` parts.
+
+    Raises RequestError `body_unreadable` with the reason.
+    """
     if sum(map(raw.count, _OPENING)) > MAX_PARTS and _has_too_many_parts(raw):
         raise RequestError("body_unreadable", "the body has too many values")
     try:
@@ -65,12 +74,15 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _has_too_many_parts(raw: bytes) -> bool:
-    """Whether it is so outside texts; takes no memory, and looks no further than it has to."""
+    """Return whether there are over MAX_PARTS parts, scanning no further than needed and using no memory."""
     return next(islice(_PART.finditer(raw), MAX_PARTS, None), None) is not None
 
 
 def user_hash(user: str | None, secret: bytes | None) -> str | None:
-    """What stands for a user in a data point: HMAC-SHA256, 32 hex digits; None without a user or a secret."""
+    """Return the pseudonym of a user in a data point: 32 hex digits of an HMAC-SHA256.
+
+    None without a user or a secret.
+    """
     if user is None or secret is None:
         return None
     return hmac.new(secret, user.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]

@@ -1,7 +1,8 @@
-"""The trained router in this process: follows the champion in the data folder and decides with it.
+"""Follow the champion in the data folder, and decide with that router.
 
-A look costs one `stat` and happens in a thread, twice a second; verifying and loading happen there too, so that requests
-go on meanwhile. The libraries that routers need are imported with the first one: a gateway without a router does without.
+A check costs one `stat` and happens twice a second in a thread. A new router is verified and loaded in that
+thread too, so that requests are served in the meantime. The libraries that routers need are imported with the
+first router: a gateway without one does not load them.
 """
 
 import asyncio
@@ -20,21 +21,24 @@ LOOK_SECONDS = 0.5
 
 
 class Follower:
-    """Keeps a gateway's decider on the champion. decider: gives the one in force."""
+    """Keeps a gateway's decider on the champion. decider: returns the current decider."""
 
     def __init__(self, layout: Layout, decider: Callable[[], Decider]) -> None:
         self._decider = decider
         self.watch = RouterWatch[Router](layout, load_trained)
 
     async def look(self) -> None:
-        """Take up what is in service now. A changed configuration brings a new decider, which gets the router too."""
+        """Switch to the champion.
+
+        A changed configuration creates a new decider, which is given the router as well.
+        """
         await asyncio.to_thread(self.watch.poll)
         in_force = self.watch.in_force
         if in_force is not None and self._decider().router is not in_force.router:
             self._decider().take_up(in_force.router)
 
     async def follow(self) -> None:
-        """Look again and again, until cancelled."""
+        """Check for a new champion every LOOK_SECONDS, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -43,7 +47,7 @@ class Follower:
                 logger.exception("router_not_followed")
 
     def state(self) -> dict[str, Any]:
-        """For /ready: the version in force, and what is refused and why, if anything is."""
+        """Return the state for /ready: the version in service, and the refused one and why, if any."""
         in_force, refusal = self.watch.in_force, self.watch.refusal
         refused = refusal and {
             "router_version": refusal.version,
@@ -56,7 +60,7 @@ class Follower:
         }
 
     def counts(self) -> Mapping[str, float]:
-        """For /metrics."""
+        """Return the router's counts for /metrics."""
         in_force, refusal = self.watch.in_force, self.watch.refusal
         return {
             "flywheel_gateway_routers_taken_up_total": self.watch.taken_up,
@@ -67,14 +71,14 @@ class Follower:
 
 
 class Trained:
-    """A trained router as the gateway asks it."""
+    """A trained router behind the interface that the gateway uses."""
 
     def __init__(self, router: Any) -> None:
         self._router = router
         self.version: str = router.version
 
     def decide(self, prompt: str) -> Decision:
-        """The decision for one prompt text."""
+        """Return the decision for one prompt."""
         made = self._router.decide(prompt)
         return Decision(
             made.model, made.category, made.confidence, made.reason, made.router_version, made.scores
@@ -82,7 +86,7 @@ class Trained:
 
 
 def load_trained(folder: Path) -> Router:
-    """The router in a folder, verified and tried. Raises RouterError when it is not whole."""
+    """Return the router in a folder, verified and tried out. Raises RouterError when it is damaged."""
     from flywheel_core.learn.artefact import load_router
 
     return Trained(load_router(folder))

@@ -1,4 +1,4 @@
-"""From a prompt to the model that answers it: the router's decision, cached, within its time, or the default model."""
+"""Decide which model answers a prompt: the router, cached and within a time limit, or else the default."""
 
 import asyncio
 import hashlib
@@ -35,15 +35,15 @@ REASONS = {
     NO_ROUTER: "no router is in service yet, so it is the default model",
     NO_PROMPT: "the request has no question to route by, so it is the default model",
 }
-"""Why a model is to answer: reason -> meaning, those of a trained router first."""
+"""Why a model was chosen: reason -> meaning; the reasons of a trained router come first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which model is to answer, and why.
+    """Which model should answer, and why.
 
-    category: the domain the model stands for; confidence: 0..1, the probability that the choice is within tolerance
-    of the best; scores: expected score (0..1) per model, empty where no router was asked.
+    category: the domain the model stands for; confidence: 0..1, the probability that the choice is within
+    tolerance of the best; scores: expected score (0..1) per model, empty if no router was asked.
     """
 
     model: str
@@ -55,18 +55,24 @@ class Decision:
 
 
 class Router(Protocol):
-    """What the gateway asks of a trained router. Called in a thread; must be safe for several at once."""
+    """What the gateway needs of a trained router. Called in threads; must be safe for several at once."""
 
     @property
     def version(self) -> str:
-        """Name of the version, which decisions and cached decisions carry."""
+        """Name of the version, which appears in decisions and in the cache key."""
 
     def decide(self, prompt: str) -> Decision:
-        """The decision for one prompt text. Raises RouterError, or anything: the default model answers then."""
+        """Return the decision for one prompt.
+
+        May raise RouterError, or anything; the default model answers then.
+        """
 
 
 class Decider:
-    """Decides with the router in force, which `take_up` replaces at any moment. usable: models that can be asked."""
+    """Decides with the current router, which `take_up` can replace at any time.
+
+    usable: models that can be asked.
+    """
 
     def __init__(self, config: Config, usable: Collection[str], router: Router | None = None) -> None:
         self._routing = config.routing
@@ -79,19 +85,22 @@ class Decider:
 
     @property
     def router(self) -> Router | None:
-        """The router in force."""
+        """The current router, None if there is none."""
         return self._router
 
     def take_up(self, router: Router | None) -> None:
-        """Decide with another router from now on; what the earlier one decided is no longer found in the cache."""
+        """Decide with another router from now on; cached decisions of the earlier one are no longer found."""
         self._router = router
 
     def close(self) -> None:
-        """Take no more; the threads go when they have made the decisions that somebody still waits for."""
-        self._threads.shutdown(wait=False)  # what nobody waits for any more was cancelled by its time-out
+        """Accept no more prompts; the threads end after the decisions that are still awaited."""
+        self._threads.shutdown(wait=False)  # decisions that nobody awaits were cancelled by their time-out
 
     async def decide(self, prompt: str) -> Decision:
-        """The decision for a prompt. Never raises: without a router, and when it fails, the default model answers."""
+        """Return the decision for a prompt; the default model if there is no router or it fails.
+
+        Never raises.
+        """
         router = self._router
         if not prompt:
             return self._default(NO_PROMPT)
@@ -101,7 +110,7 @@ class Decider:
             if self.cache is None:
                 return await self._ask(router, prompt)
             hashed = hashlib.sha256(f"{router.version}\n{PROMPT_RULE}\n".encode())
-            hashed.update(prompt.encode())  # by itself: joined with the rest a large prompt would be copied
+            hashed.update(prompt.encode())  # separately: joining it to the rest would copy a large prompt
             key = hashed.digest()
             decision, cached = await self.cache.get(key, lambda: self._ask(router, prompt))
             return replace(decision, reason=CACHE) if cached else decision
@@ -114,11 +123,14 @@ class Decider:
         return self._default(FALLBACK, router.version)
 
     def requested(self, model: str) -> Decision:
-        """The decision that a client made by naming a model."""
+        """Return the decision that a client made by naming a model."""
         return Decision(model, self._models[model].category or GENERAL, 1.0, REQUESTED)
 
     async def _ask(self, router: Router, prompt: str) -> Decision:
-        """Raises TimeoutError, RouterError for a model that is not configured, and whatever the router raises."""
+        """Ask the router.
+
+        Raises TimeoutError, RouterError for an unusable model, and whatever the router raises.
+        """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._routing.timeout):
             decision = await loop.run_in_executor(self._threads, router.decide, prompt)

@@ -1,4 +1,4 @@
-"""One gateway process: put together, kept by its configuration file while it runs, and ended in order."""
+"""One gateway process: assembled, kept in line with its configuration file, and shut down in order."""
 
 import asyncio
 import gc
@@ -36,19 +36,22 @@ from flywheel_gateway.watch import Mark, mark_of, watch_file
 logger = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 3.0
-"""How long the uploader may still send at the end; the rest stays in the spool."""
+"""Seconds that the uploader may go on sending at shutdown; the rest stays in the spool."""
 
 
 class Protocol(BoundedProtocol):
-    """Connections whose refusals clients of the OpenAI API can read, like those of the application."""
+    """Connections that refuse requests in the format of the OpenAI API, as the application does."""
 
     def refusal(self, error: RequestError) -> tuple[int, bytes, RawHeaders]:
-        """As the application refuses."""
+        """Return the refusal in the application's format."""
         return refusal(error)
 
 
 class Service:
-    """A gateway with everything it needs. load: reads the configuration, now and after each change of `file`."""
+    """A gateway with everything it needs.
+
+    load: reads the configuration, at the start and after each change of `file`.
+    """
 
     def __init__(self, load: Callable[[], Config], file: Path | None = None) -> None:
         self._file = file
@@ -78,14 +81,14 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Everything in the background, from before the first request until after the last."""
+        """Run everything in the background, from before the first request until after the last."""
         await self._uploads.start()
         self._decisions.start()
         await self._follower.look()
         tasks = [asyncio.create_task(self._follower.follow())]
         if self._file is not None:
             tasks.append(asyncio.create_task(watch_file(self._file, self._reload, self._mark)))
-        gc.freeze()  # what start-up made stays: collections need not look at it again
+        gc.freeze()  # start-up objects live on: no garbage collection needs to scan them
         try:
             yield
         finally:
@@ -99,7 +102,10 @@ class Service:
             self.gateway.setup.decider.close()
 
     async def _reload(self) -> None:
-        """Take up the changed file, or refuse it and go on as before. Raises FlywheelError when it is refused."""
+        """Apply the changed file.
+
+        Raises FlywheelError when it is refused; the earlier configuration stays in force then.
+        """
         try:
             config = await asyncio.to_thread(self._load)
             before = self.gateway.setup
@@ -121,7 +127,7 @@ class Service:
         logger.info("configuration_taken", extra={"file": str(self._file), "needs_restart": needs_restart})
 
     def _counts(self) -> dict[str, Any]:
-        """What is shown on /metrics beside the instruments."""
+        """Return the counts that /metrics shows in addition to the instruments."""
         collected = self.gateway.collection.stats()
         cache = self.gateway.setup.decider.cache
         return {
@@ -150,9 +156,9 @@ def run(
     port: int | None = None,
     data_dir: Path | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. host, port, data_dir: what stands above every configuration that is read.
+    """Serve until SIGTERM, SIGINT or SIGHUP. host, port, data_dir: override every configuration that is read.
 
-    Raises ConfigError, UsageError, StorageError and their kin when it cannot start.
+    Raises ConfigError, UsageError, StorageError or another FlywheelError when the gateway cannot start.
     """
     log_as_json()
     file = find_file(config_file)
@@ -177,7 +183,7 @@ def run(
 
 
 def _needs_restart(started_with: Config, config: Config) -> list[str]:
-    """The settings that are changed in the file but stay as they were at the start."""
+    """Return the settings that differ in the file but keep their value until a restart."""
     changed = [
         f"gateway.{name}"
         for name in type(config.gateway).model_fields
@@ -190,7 +196,7 @@ def _needs_restart(started_with: Config, config: Config) -> list[str]:
 
 
 def _upload_counts(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """The uploader's invariant: offered = acknowledged + rejected + spooled + in memory + dropped."""
+    """Return the uploader's counts: offered = acknowledged + rejected + spooled + in_memory + dropped."""
     counts = {
         f"flywheel_upload_{name}_total": stats[name]
         for name in ("offered", "acknowledged", "rejected", "dropped", "uploads")

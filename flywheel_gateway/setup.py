@@ -1,6 +1,6 @@
-"""What the gateway works by at one moment: the configuration, and everything that follows from it alone.
+"""What the gateway works with at one moment: the configuration, and everything derived from it alone.
 
-A changed configuration makes a new `Setup`; requests under way finish with the one they began with.
+A changed configuration makes a new `Setup`; requests in progress finish with the one they started with.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one model is asked. key: its own key; connect_timeout, timeout: in s."""
+    """Where one model is asked. key: the model's own; connect_timeout, timeout: in seconds."""
 
     name: str
     base_url: str
@@ -31,8 +31,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """See the module. targets: model -> where it is asked, for every model that has an address; guard: which addresses they
-    may have."""
+    """The configuration and what is derived from it.
+
+    targets: model -> where to ask it, for every model that has an address; user_secret: key of the HMAC that
+    hides user ids, None if they are dropped; guard: which addresses models may have.
+    """
 
     config: Config
     targets: Mapping[str, Target]
@@ -41,7 +44,7 @@ class Setup:
     guard: Guard
 
     def order(self, decision: Decision, *, named: bool) -> list[Target]:
-        """The models to try, in order. named: the client asked for this very model, so no other may answer."""
+        """Return the models to try, in order. named: the client named the model, so no other may answer."""
         if named:
             return [self.targets[decision.model]]
         routing = self.config.routing
@@ -50,10 +53,11 @@ class Setup:
 
 
 def make_setup(config: Config, router: Router | None = None) -> Setup:
-    """The setup of a configuration.
+    """Return the setup of a configuration.
 
-    Raises ConfigIncompleteError when a model that is asked, or the scorer, has no address or a named variable is not
-    set, ConfigError for an address that models may not have.
+    Raises ConfigIncompleteError when the default, a fallback or a candidate model or the scorer has no
+    address, or a named environment variable is not set; ConfigError for an address that is not permitted or a
+    key that no header can carry.
     """
     routing = config.routing
     collection = config.data_collection
@@ -84,7 +88,7 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
 
 
 def _check_plain(name: str, base_url: str) -> None:
-    """A path is added to a model's address, so that it has to end with its host, port or path."""
+    """Raise ConfigError unless a path can be appended to a model's address: host, port and path alone."""
     url = URL(base_url)
     if not url.raw_host or url.raw_user or url.raw_password or url.raw_query_string or url.raw_fragment:
         raise ConfigError(

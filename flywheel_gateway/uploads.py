@@ -1,4 +1,4 @@
-"""The uploader in force: one at a time on the spool folder, exchanged when the configuration changes its settings."""
+"""The current uploader: only one at a time uses the spool folder; replaced when its settings change."""
 
 import asyncio
 from collections import Counter
@@ -13,11 +13,11 @@ from flywheel_core.records import DataPoint
 _TOTALS = ("offered", "acknowledged", "rejected", "dropped", "uploads")
 
 EXCHANGE_SECONDS = 2.0
-"""How long an uploader that is to be replaced may still send; the rest stays in the spool for its successor."""
+"""Seconds that a replaced uploader may go on sending; the rest stays in the spool for its successor."""
 
 
 class Uploads:
-    """Takes data points for the collector; what cannot be sent lies in `spool` until it can."""
+    """Takes data points for the collector; those that cannot be sent yet wait in `spool`."""
 
     def __init__(self, config: Config, spool: Path) -> None:
         self._spool = spool
@@ -29,32 +29,33 @@ class Uploads:
         self._closed = False
 
     async def start(self) -> None:
-        """Begin to send, what an earlier process left in the spool included."""
+        """Start sending, beginning with what an earlier process left in the spool."""
         await self._uploader.start()
 
     async def offer(self, point: DataPoint) -> None:
-        """Take one point. Waits for nothing but the disk."""
+        """Take one point. Waits for the disk, and for a replacement of the uploader in progress."""
         async with self._exchange:
             await self._uploader.offer(point)
 
     def prepare(self, config: Config) -> Uploader | None:
-        """The uploader that another configuration asks for; None when it says the same about uploads.
+        """Return the uploader for another configuration, or None if its upload settings are the same.
 
         Raises ConfigIncompleteError as `Uploader` does.
         """
         return None if _settings(config) == self._settings else Uploader(config, self._spool)
 
     async def exchange(self, successor: Uploader, config: Config) -> None:
-        """Send through what `prepare` gave from now on. Raises StorageError when the spool cannot be opened again.
+        """Send through the uploader from `prepare` from now on.
 
-        Whoever waits for it may be cancelled, as a gateway that ends does: it comes to its end all the same, for without an
-        uploader what is still being collected would be lost.
+        Raises StorageError when the spool cannot be opened. The replacement runs to its end even if the
+        caller is cancelled, as at shutdown: without an uploader, points that are still being collected would
+        be lost.
         """
         self._exchanging = asyncio.create_task(self._replace(successor, config))
         await asyncio.shield(self._exchanging)
 
     def stats(self) -> Mapping[str, Any]:
-        """What the uploaders counted so far, as `Uploader.stats`; its invariant holds across exchanges too."""
+        """Return the total counts of all uploaders so far, as `Uploader.stats`, with the same invariant."""
         now, earlier = self._uploader.stats(), self._earlier
         if earlier is None:
             return now
@@ -64,7 +65,7 @@ class Uploads:
         return {**now, **totals, "failed_uploads": dict(failed)}
 
     async def close(self, deadline: float) -> None:
-        """Send what can be sent within `deadline` s, after an exchange under way; the rest stays in the spool."""
+        """Finish a replacement in progress, send for at most `deadline` seconds, leave the rest spooled."""
         async with self._exchange:
             self._closed = True
             await self._uploader.close(deadline)
@@ -76,13 +77,13 @@ class Uploads:
             await self._uploader.close(EXCHANGE_SECONDS)
             earlier = self.stats()
             await successor.start()
-            # both at once: nobody who reads in between counts anything twice
+            # Both in one step: a reader in between would count points twice.
             self._earlier, self._uploader = earlier, successor
             self._settings = _settings(config)
 
 
 def _settings(config: Config) -> tuple[object, ...]:
-    """What an uploader reads of a configuration."""
+    """Return the part of a configuration that an uploader uses."""
     collection = config.data_collection
     training = collection.training
     return (

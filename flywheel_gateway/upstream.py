@@ -1,6 +1,7 @@
-"""HTTP to the models: answers are read piece by piece as they come, nothing is unpacked, redirected or kept back.
+"""HTTP to the models: responses are read as they arrive, without decompression or redirects.
 
-Leaving the block of `Upstream.open` before the end, also by cancellation, ends the connection: the model stops.
+Leaving the block of `Upstream.open` early, even by cancellation, closes the connection, and so stops the
+model.
 """
 
 import asyncio
@@ -19,17 +20,20 @@ from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders
 
 HELD_BYTES = 131_072
-"""How much of an answer is held for a client that reads slowly; half of it is when the model is held back."""
+"""Bytes held for a client that reads slowly, beyond which reading from the model pauses."""
 
 _STATUSES = range(200, 600)
-"""Statuses of an answer; with another one nothing could be told to the client."""
+"""Valid statuses of a response; any other could not be passed to the client."""
 _ADDED_BY_LIBRARY = ("User-Agent", "Accept", "Content-Type")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a model. url: percent-encoded as it is to be sent; streamed: the time limit is for each piece of
-    the answer, not for the whole; connect_timeout, timeout: in s."""
+    """One request to a model.
+
+    url: already percent-encoded; connect_timeout, timeout: in seconds; streamed: `timeout` limits the wait
+    for each piece of the response instead of the whole.
+    """
 
     method: str
     url: str
@@ -41,7 +45,7 @@ class Call:
 
 
 class Reply:
-    """An answer that has begun. headers: as they came, names in lower case."""
+    """A response that has begun. headers: as received, with lower-case names."""
 
     def __init__(self, response: aiohttp.ClientResponse, call: Call, ends: float) -> None:
         self._content = response.content
@@ -51,11 +55,14 @@ class Reply:
         self.headers: RawHeaders = [(name.lower(), value) for name, value in response.raw_headers]
 
     def header(self, name: bytes) -> str | None:
-        """The first value of a header, or None."""
+        """Return the first value of a header, or None."""
         return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
 
     async def read(self) -> bytes:
-        """The next piece of the body, empty at its end. Raises UpstreamError `timeout` or `connection_lost`."""
+        """Return the next piece of the body, empty at its end.
+
+        Raises UpstreamError `timeout` or `connection_lost`.
+        """
         if self._content.at_eof():
             return b""
         if self._call.streamed:
@@ -77,9 +84,10 @@ class Upstream(Connections):
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Reply]:
-        """Send a request and give the answer once its headers are there.
+        """Send a request and yield the response once its headers have arrived.
 
-        Raises UpstreamError: `address_blocked`, `connect_failed`, `connect_timeout`, `timeout`, `connection_lost`.
+        Raises UpstreamError `address_blocked`, `connect_failed`, `connect_timeout`, `timeout` or
+        `connection_lost`.
         """
         ends = asyncio.get_running_loop().time() + call.timeout
         try:
@@ -111,7 +119,7 @@ class Upstream(Connections):
 async def _send(
     call: Call, session: aiohttp.ClientSession, context: SimpleNamespace
 ) -> aiohttp.ClientResponse:
-    # aiohttp writes text as UTF-8, so what is no UTF-8 cannot go on as it came
+    # aiohttp encodes header text as UTF-8, so bytes that are not UTF-8 cannot be passed on unchanged.
     headers = [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in call.headers]
     return await session.request(
         call.method,

@@ -1,4 +1,4 @@
-"""Notices that a file was changed, replaced, or came to be, by looking at it twice a second."""
+"""Notice that a file was changed, replaced or created, by checking it every LOOK_SECONDS."""
 
 import asyncio
 import logging
@@ -12,14 +12,15 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.4
 
 Mark = tuple[int, int, int] | None
-"""See `mark_of`."""
+"""Fingerprint of a file; see `mark_of`."""
 
 
 async def watch_file(path: Path, changed: Callable[[], Awaitable[None]], known: Mark) -> None:
-    """Call `changed` after each change of `path`, until cancelled. known: `mark_of` it when it was last read.
+    """Call `changed` after each change of `path`, until cancelled.
 
-    A file that is being written is left alone until it has looked the same twice. What `changed` refuses by raising is
-    logged, and so is a file that is gone; the file is looked at again after its next change.
+    known: its `mark_of` when it was last read. A file that is being written is left alone until two checks in
+    a row find the same. If `changed` refuses by raising, or the file is gone, this is logged, and `changed`
+    is called again only after the next change.
     """
     seen = known
     while True:
@@ -41,7 +42,7 @@ async def watch_file(path: Path, changed: Callable[[], Awaitable[None]], known: 
 
 
 def mark_of(path: Path) -> Mark:
-    """What changes with every change of a file: time, size and inode; None where there is no file."""
+    """Return what any change of a file alters: time, size and inode; None if there is no file."""
     try:
         stat = path.stat()
     except OSError:

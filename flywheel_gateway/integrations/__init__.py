@@ -1,1 +1,1 @@
-"""What runs inside other gateways: each file stands alone, to be copied to where it is used."""
+"""Code that runs inside other gateways: each file is self-contained, to be copied to where it is used."""

@@ -1,7 +1,7 @@
-"""Flywheel inside the LiteLLM proxy: routes requests for `auto`, and has answered ones collected.
+"""Flywheel inside the LiteLLM proxy: route requests for `auto`, and have answered requests collected.
 
-Needs litellm and the httpx that comes with it, nothing of Flywheel: copy this file beside LiteLLM's configuration.
-How it is wired up is in docs/integrations.md.
+Needs litellm and the httpx that comes with it, but nothing of Flywheel: copy this file next to LiteLLM's
+configuration. docs/integrations.md tells how to set it up.
 """
 
 import logging
@@ -13,22 +13,24 @@ from litellm.integrations.custom_logger import CustomLogger
 logger = logging.getLogger(__name__)
 
 MARK_HEADER = "x-flywheel-collect"
-"""Header on Flywheel's own calls, which are not to be collected again."""
+"""Header on Flywheel's own calls, which must not be collected again."""
 
 _PASSED_ON = ("x-request-id", "x-training-mode")
-"""Headers by which a client says whether its request is collected."""
+"""Headers by which a client influences whether its request is collected."""
 
 _CHAT = frozenset(("completion", "acompletion"))
 
 
 class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not installed where types are checked
-    """Asks Flywheel's gateway which model is to answer, and shows it what was answered.
+    """Asks Flywheel's gateway which model should answer, and reports the answers to it.
 
-    address: of the gateway, such as `http://127.0.0.1:8001`; key: `<key_id>.<secret>`, where it wants one; automatic:
-    the model names that leave the choice to Flywheel; timeout: longest time for one call of the gateway, in s.
+    address: the gateway's, such as `http://127.0.0.1:8001`; key: `<key_id>.<secret>`, if the gateway requires
+    one; automatic: the model names that leave the choice to Flywheel; timeout: longest time for one call to
+    the gateway, in seconds.
 
-    The names of LiteLLM's `model_list` have to be those of the gateway's `models`. Nothing here ever fails a request:
-    without an answer of the gateway, `fallback` answers, and what cannot be collected is logged.
+    The names in LiteLLM's `model_list` must be those of the gateway's `models`. Nothing here ever fails a
+    request: if the gateway does not answer, the model `fallback` does, and requests that cannot be collected
+    are logged.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
-        """Put the model that Flywheel chose into a request that leaves the choice open."""
+        """Insert the model that Flywheel chooses into a request that leaves the choice open."""
         if data.get("model") not in self._automatic or not isinstance(data.get("messages"), list):
             return data
         decision = await self._post("/v1/route", {"messages": data["messages"]})
@@ -63,7 +65,7 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
-        """Show an answered chat completion to Flywheel; LiteLLM calls this after its client has the answer."""
+        """Report an answered chat completion to Flywheel; LiteLLM calls this after it has answered."""
         log = kwargs.get("standard_logging_object") or {}
         parameters = kwargs.get("litellm_params") or {}
         headers = _headers_of(parameters)
@@ -87,7 +89,7 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
     async def _post(
         self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """The gateway's answer, empty when there is none."""
+        """Return the gateway's JSON response, empty if there is none."""
         if self._client is None:
             self._client = httpx.AsyncClient(headers=self._headers, timeout=self._timeout, trust_env=False)
         try:
@@ -101,6 +103,6 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
 
 
 def _headers_of(parameters: dict[str, Any]) -> dict[str, str]:
-    """The headers of the proxied request, names in lower case."""
+    """Return the headers of the proxied request, with lower-case names."""
     request = parameters.get("proxy_server_request") or {}
     return {str(name).lower(): str(value) for name, value in (request.get("headers") or {}).items()}
