@@ -3,7 +3,8 @@
     async with Fanout(load_config()) as fanout:
         point = await fanout.collect("Solve x^2 + 2x - 3 = 0")
 
-`sampling` decides whether and whom to ask, `fanout` asks and scores, `upload` brings points to the collector.
+`sampling` decides whether to collect and which models to ask, `fanout` asks and scores, `upload` sends the
+data points to the collector.
 """
 
 from flywheel_core.collect.answer import Answer

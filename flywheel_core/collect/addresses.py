@@ -1,7 +1,8 @@
-"""Which addresses models, scorer and collector may live on: never a link-local one, where clouds keep their keys.
+"""Which addresses models, scorer and collector may have: none where clouds serve credentials.
 
-An address is looked at twice: when the configuration is read, which gives the better message, and whenever a connection
-is made, by when a name may resolve to something else. Both clients, fan-out's and the gateway's, connect through `Guard`.
+An address is checked twice: when the configuration is read, because that gives the better message, and at
+every connection, because a name may resolve to something else by then. Both HTTP clients, the fan-out's and
+the gateway's, connect through `Guard`.
 """
 
 import ipaddress
@@ -26,30 +27,31 @@ METADATA = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
     )
 )
-"""Metadata services of clouds that are not on link-local addresses: AWS and Google by IPv6, Alibaba, Azure, Oracle."""
+"""Metadata services of clouds outside the link-local range: AWS and Google (IPv6), Alibaba, Azure, Oracle."""
 
 _TRANSLATED = tuple(
     map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96"))
 )
-"""IPv6 addresses that a translator (NAT64, SIIT) or a tunnel turns into the IPv4 address in their last 32 bits."""
+"""IPv6 ranges that a translator (NAT64, SIIT) or tunnel maps to the IPv4 address in their last 32 bits."""
 
 
 class BlockedAddressError(OSError):
-    """A connection that was not made because of its address. The message is the same for every address of a name."""
+    """A connection was refused because of its address. All addresses of a name give the same message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Makes the sockets of outgoing connections, or refuses to.
+    """Opens the sockets of outgoing connections, or refuses to.
 
-    allow_link_local: `network.allow_link_local`. allow_private: whether private and loopback addresses are taken.
+    allow_link_local: `network.allow_link_local`; allow_private: whether private and loopback addresses are
+    allowed.
     """
 
     allow_link_local: bool = False
     allow_private: bool = True
 
     def refusal(self, address: str) -> str | None:
-        """Why there may be no connection to an IP address, which may have a zone; None when there may."""
+        """Return why an IP address (with or without a zone) is refused, or None if it is allowed."""
         ip = _effective(ipaddress.ip_address(address.partition("%")[0]))
         if ip.is_unspecified or ip.is_multicast:
             return "the address is unspecified or multicast"
@@ -62,7 +64,7 @@ class Guard:
         return None
 
     def open_socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """The socket for one resolved address, as aiohttp asks for it. Raises BlockedAddressError."""
+        """Open the socket for a resolved address; aiohttp's socket factory. Raises BlockedAddressError."""
         family, kind, protocol, _, address = info
         reason = self.refusal(str(address[0]))
         if reason is not None:
@@ -71,12 +73,12 @@ class Guard:
 
 
 def guard_of(config: Config) -> Guard:
-    """What holds for scorer, collector and the models of the fan-out."""
+    """Return the guard for scorer, collector and the fan-out's models."""
     return Guard(allow_link_local=config.network.allow_link_local)
 
 
 def refused(error: aiohttp.ClientConnectorError) -> UpstreamError | None:
-    """The error `address_blocked` when that is why a connection was not made."""
+    """Return the `address_blocked` error if the guard prevented a connection, else None."""
     blocked = error.os_error
     if isinstance(blocked, BlockedAddressError):
         return UpstreamError(f"{error.host}: {blocked}", code="address_blocked")
@@ -84,8 +86,10 @@ def refused(error: aiohttp.ClientConnectorError) -> UpstreamError | None:
 
 
 def check_address(where: str, address: str, guard: Guard) -> None:
-    """Refuse a configured address that the guard would refuse now. Names are resolved; one that does not resolve yet is
-    let through. Raises ConfigError, naming the setting `where`.
+    """Refuse a configured address that the guard would refuse now.
+
+    Names are resolved; a name that does not resolve yet is accepted. Raises ConfigError, which names the
+    setting `where`.
     """
     try:
         url = URL(address)
@@ -107,7 +111,7 @@ def check_address(where: str, address: str, guard: Guard) -> None:
 
 
 def _effective(ip: IPAddress) -> IPAddress:
-    """The IPv4 address that an IPv6 one stands for, where it does."""
+    """Return the IPv4 address that an IPv6 address stands for, or else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if any(ip in network for network in _TRANSLATED):

@@ -1,4 +1,4 @@
-"""What a model answered: read from the body of a completion, each kind of failure told apart."""
+"""Read a model's answer from the body of a completion, and tell the kinds of failure apart."""
 
 from typing import Any
 
@@ -27,22 +27,22 @@ ANSWER_ERRORS = {
     "timeout": "no whole answer within models.<name>.timeout, or within the time left of point_timeout",
     "reported": "another gateway asked the model and told of a failure, in words of its own",
 }
-"""How a response's `error` begins: code -> meaning. What follows the code after a colon is the particular case."""
+"""What a response's `error` starts with: code -> meaning. Details may follow the code after a colon."""
 
 MAX_ANSWER_BYTES = 4_194_304
-"""Largest body of a model, unpacked, in bytes."""
+"""Largest accepted response body of a model, decompressed, in bytes."""
 
 _MAX_DETAIL = 300
 _SURELY_GIVEN = 64
-"""Bytes from which on a value is taken for something, though it may be white space."""
+"""Longer JSON texts, in bytes, count as given without being decoded, even if they are white space."""
 _MAX_RAW_DEPTH = MAX_DEPTH - 4  # a data point nests it four levels deep
 
 
 class Answer(msgspec.Struct):
     """One model's answer or failure.
 
-    text: what the model wrote, also when it is not whole. error: None, or one of `ANSWER_ERRORS` with its
-    particulars. usage: the JSON object that came, or null. raw: the whole body as JSON on one line, or null.
+    text: what the model wrote, even if incomplete; error: None, or a code of `ANSWER_ERRORS` with details;
+    usage: the JSON object as received, or null; raw: the whole body as JSON on one line, or null.
     """
 
     text: str | None = None
@@ -65,7 +65,7 @@ class _Choice(msgspec.Struct):
 
 
 class _Completion(msgspec.Struct):
-    choices: list[msgspec.Raw] | None = None  # only the first is looked into
+    choices: list[msgspec.Raw] | None = None  # only the first is decoded
     usage: msgspec.Raw = NULL
 
 
@@ -80,7 +80,7 @@ _COMPLETION = msgspec.json.Decoder(_Completion)
 
 
 def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
-    """The answer in the reply to a chat completion that was not asked to stream. Raises nothing."""
+    """Return the answer in the reply to a non-streamed chat completion. Never raises."""
     if 300 <= status < 400:
         return Answer(error=f"redirect: {status}")
     if status != 200:
@@ -107,10 +107,11 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
 def observed_answer(
     text: str | None, finish_reason: str | None, error: str | None, usage: msgspec.Raw = NULL
 ) -> Answer:
-    """An answer that was read elsewhere, judged as one of our own: cut off, empty or refused is a failure.
+    """Return an answer that was read elsewhere; cut off, empty or refused it is a failure like any other.
 
-    error: why there is none, in anybody's words; an empty one, as Go writes it, is no error. Without one of `ANSWER_ERRORS`
-    in front it becomes `reported`: the code is a label of metrics, of which there has to be a bounded number.
+    error: why there is no answer, in any words; an empty string, the zero value of a Go client, is no error.
+    An error that does not start with a code of `ANSWER_ERRORS` becomes `reported`: the code is a metric
+    label, so their number must be bounded.
     """
     if not error:
         called = finish_reason in ("tool_calls", "function_call")
@@ -121,13 +122,13 @@ def observed_answer(
 
 
 def is_json_type(content_type: str | None) -> bool:
-    """Whether a Content-Type says that the body is JSON."""
+    """Return whether a Content-Type says that the body is JSON."""
     media_type = (content_type or "").partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
 
 
 def failure_of(text: str | None, finish_reason: str | None, *, called: bool, refused: bool) -> str | None:
-    """Why an answer is not one that can be scored, or None."""
+    """Return why an answer cannot be scored, or None."""
     if finish_reason == "length":
         return "truncated: finish_reason length"
     if finish_reason == "content_filter":
@@ -140,12 +141,12 @@ def failure_of(text: str | None, finish_reason: str | None, *, called: bool, ref
 
 
 def is_given(value: msgspec.Raw) -> bool:
-    """Whether a JSON text is neither null nor empty; a long one is not looked into."""
+    """Return whether a JSON text is neither null nor empty; long texts are not decoded."""
     if len(memoryview(value)) > _SURELY_GIVEN:
         return True
     try:
         return bool(msgspec.json.decode(value))
-    except ValueError:  # JSON, but a number that no float holds
+    except ValueError:  # valid JSON with a number too large for a float
         return True
 
 
@@ -159,7 +160,10 @@ def _text(content: object) -> str | None:
 
 
 def reason_in(body: bytes) -> str:
-    """What an error body says of itself, in the words of an OpenAI error where it is one."""
+    """Return the message in an error body, with a leading space; empty if it has none.
+
+    Reads OpenAI's error format.
+    """
     try:
         said = _FAILURE.decode(body)
         if bytes(said.error).startswith(b"{"):
@@ -173,14 +177,14 @@ def reason_in(body: bytes) -> str:
 
 
 def storable(body: bytes | msgspec.Raw) -> msgspec.Raw:
-    """JSON text as one line that a data point can hold, or null when it is no such object."""
+    """Return a JSON object as one line that a data point can hold, or null if it is none."""
     text = bytes(body).strip()
     if not text.startswith(b"{"):
         return NULL
     try:
         text.decode()
         brackets = text.count(b"{") + text.count(b"[")
-        line = msgspec.json.format(text, indent=-1)  # of JSON alone
+        line = msgspec.json.format(text, indent=-1)  # raises for anything but JSON
         return NULL if brackets > _MAX_RAW_DEPTH and is_deeper(line, _MAX_RAW_DEPTH) else msgspec.Raw(line)
     except (ValueError, RecursionError):
         return NULL

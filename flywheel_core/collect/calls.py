@@ -1,4 +1,4 @@
-"""A model as it is called, and what came of a call."""
+"""A model as a call target, and the answer that a call ends with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from flywheel_core.errors import UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model as it is called."""
+    """A model as a call target."""
 
     name: str
     settings: Model
@@ -24,7 +24,7 @@ class Target:
 
 
 def target_of(config: Config, name: str, environment: Mapping[str, str] | None = None) -> Target:
-    """Where and with which key a model is called; environment: where the keys are, os.environ unless given.
+    """Return where and with which key to call a model. environment: holds the keys, os.environ by default.
 
     Raises ConfigIncompleteError when its `base_url`, or the key that it names, is missing.
     """
@@ -40,7 +40,7 @@ def target_of(config: Config, name: str, environment: Mapping[str, str] | None =
 
 
 def answer_of(attempt: Attempt) -> Answer:
-    """The answer, or the failure, that a call ended with."""
+    """Return the answer or failure that a call ended with."""
     reply, error = attempt.reply, attempt.error
     if reply is not None:
         return read_answer(reply.status, reply.headers.get("content-type"), reply.body)

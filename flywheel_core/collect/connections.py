@@ -1,4 +1,4 @@
-"""What both HTTP clients of ours share, fan-out's and the gateway's: connections of aiohttp, kept, guarded, and what breaks them."""
+"""Connections of the fan-out's and the gateway's HTTP clients: kept alive and guarded."""
 
 import asyncio
 import io
@@ -15,25 +15,25 @@ from flywheel_core.collect.addresses import Guard
 from flywheel_core.collect.one_answer import OneAnswer
 
 IDLE_SECONDS = 30.0
-"""How long a connection without a request is kept."""
+"""Seconds that an idle connection is kept."""
 LARGE_BODY_BYTES = 1_048_576
-"""Request bodies from here on are written in pieces, between which others get their turn."""
+"""Size from which request bodies are written in pieces, so that other tasks can run in between."""
 
 _CLOSED_MEANWHILE = (
     aiohttp.ServerDisconnectedError,
     aiohttp.ClientOSError,
     aiohttp.ClientConnectionResetError,
 )
-"""How a kept connection that the other side gave up shows when it is used again: an end, a reset, or a refused write."""
+"""Errors of a kept connection that the peer has closed, when reused: an end, a reset, a refused write."""
 
 T = TypeVar("T")
 
 
 class Connections:
-    """As many connections as there are requests under way; idle ones are used again.
+    """One connection per request in progress; idle connections are reused.
 
-    guard: which addresses are taken; another one holds for the connections from then on. certificates: what to trust for https;
-    None for the system's authorities. options: further ones of aiohttp's sessions.
+    guard: which addresses are allowed; assigning another guard affects new connections only. certificates:
+    which authorities to trust for https; None for the system's. options: passed on to aiohttp's sessions.
     """
 
     def __init__(
@@ -45,16 +45,17 @@ class Connections:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
-        """Give all connections back; what is under way fails."""
+        """Close all connections; requests in progress fail."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
 
     async def _over_one(self, send: Callable[[aiohttp.ClientSession, SimpleNamespace], Awaitable[T]]) -> T:
-        """What `send` gives, which makes one request in a session, with the context that it is given.
+        """Return what `send` returns, which makes one request with the given session and trace context.
 
-        Where a kept connection breaks, most likely the other side closed it meanwhile and the request did not get there. But it
-        may be what the other side ends connections for: so it goes to a new one, and not to every kept one in turn.
+        If a kept connection breaks, the peer most likely closed it before the request arrived, so the request
+        is sent again. But the request itself may make the peer close connections. So the second try uses a
+        new connection, not another kept one.
         """
         context = SimpleNamespace(reused=False)
         try:
@@ -65,23 +66,26 @@ class Connections:
         return await send(self._session(kept=False), context)
 
     def _session(self, *, kept: bool) -> aiohttp.ClientSession:
-        """kept: over connections that are kept for later requests, otherwise each over one of its own."""
+        """Return the session.
+
+        kept: its connections are kept for later requests; otherwise each request has its own.
+        """
         if kept not in self._sessions:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_note_reuse)
             connector = aiohttp.TCPConnector(
-                limit=0,  # whoever sends bounds how many are under way
+                limit=0,  # the callers limit the number of requests
                 keepalive_timeout=IDLE_SECONDS if kept else None,
                 force_close=not kept,
                 ssl=self._certificates or True,
                 socket_factory=lambda info: self.guard.open_socket(info),
             )
-            # aiohttp offers no other way to have a protocol of one's own
-            connector._factory = partial(OneAnswer, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a kind of it
+            # aiohttp has no public way to set the protocol class.
+            connector._factory = partial(OneAnswer, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a subclass
             self._sessions[kept] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # unpacked by whoever reads, piece by piece and bounded
+                auto_decompress=False,  # the readers decompress, piece by piece and bounded
                 trace_configs=[trace],
                 **self._options,
             )
@@ -93,18 +97,24 @@ async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace,
 
 
 def in_pieces(body: bytes) -> bytes | io.BytesIO:
-    """A request's body as aiohttp is to write it."""
+    """Return a request's body in the form in which aiohttp should write it."""
     return io.BytesIO(body) if len(body) >= LARGE_BODY_BYTES else body
 
 
 def forget_frames(error: aiohttp.ClientConnectorError) -> None:
-    """Let go of what was to be sent: aiohttp keeps the error in a variable of a frame that the error's own traceback holds,
-    a circle that would keep the whole body until the garbage collector comes by."""
+    """Release the request body that a connection error keeps alive.
+
+    aiohttp keeps the error in a local variable of a frame in the error's own traceback. This cycle would hold
+    the whole body until the garbage collector runs.
+    """
     traceback.clear_frames(error.__traceback__)
 
 
 def what_broke(error: aiohttp.ClientError) -> str:
-    """Why there is no whole answer, in words of our own: aiohttp's quote what the other side sent, and end up in logs."""
+    """Return why a response is incomplete, in fixed words.
+
+    aiohttp's own messages quote what the peer sent, and would end up in logs.
+    """
     if isinstance(error, aiohttp.ClientResponseError):
         return f"the answer is not HTTP ({type(error.__cause__ or error).__name__})"
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -1,4 +1,4 @@
-"""Sends lines until the collector has taken or rejected each of them, or asks for later; knows when later is."""
+"""Send lines until the collector has settled each one or asks to wait; keep track of that wait."""
 
 import asyncio
 import logging
@@ -11,23 +11,23 @@ from flywheel_core.collect.http import Endpoint, Http
 from flywheel_core.collect.retries import full_jitter
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
-"""Bounds of the wait after the first failed upload and after many, in s; see `full_jitter`."""
+"""Longest random wait after the first failed upload, and after any, in seconds; see `full_jitter`."""
 
 LONGEST_ASKED = 3_600.0
-"""Longest wait that a Retry-After is kept to, in s: one that asks for years must not end uploading."""
+"""Longest wait in seconds accepted from a Retry-After: one that asks for years must not end uploading."""
 
 log = logging.getLogger(__name__)
 
 Settle = Callable[[int, int], Awaitable[None]]
-"""Called with how many of the first lines are settled, and how many of those were rejected."""
+"""Called with the number of lines settled, counted from the first, and how many of them were rejected."""
 
 
 class Courier:
-    """One way to the collector, shared by every sender of an uploader.
+    """The way to the collector, shared by all senders of an uploader.
 
-    rejected_file: where points that the collector will not take are kept with its answer. on_change: called when
-    what `ready` says may have changed. away: whether the last upload failed. uploads: requests sent; failed: those
-    that failed, by reason.
+    rejected_file: keeps the points that the collector rejects, with its reply; on_change: called when `wait`
+    may have changed; away: whether the last upload failed; uploads: number of requests sent; failed: number
+    of those that failed, by reason.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Courier:
 
     @property
     def wait(self) -> float:
-        """Seconds until the collector may be asked again; 0 when it is now."""
+        """Seconds until the collector may be called again; 0 if it may be called now."""
         return max(0.0, self._not_before - asyncio.get_running_loop().time())
 
     async def deliver(self, lines: Sequence[bytes], settle: Settle) -> bool:
-        """Send lines from the first on until all are settled; false when the collector asks for later.
+        """Send lines in order until all are settled; return False if the collector asks to wait.
 
-        A refused batch is halved until it is taken or the one point at fault is found.
+        A batch that is refused as a whole is halved until it is accepted or the single faulty point is found.
         """
         done, size = 0, len(lines)
         while done < len(lines):
@@ -74,7 +74,7 @@ class Courier:
         return True
 
     def stop(self) -> None:
-        """Give up what is under way: those points count as not delivered."""
+        """Cancel the uploads in progress: their points count as not delivered."""
         self._stopped = True
         for post in self._posts:
             post.cancel()
@@ -96,7 +96,7 @@ class Courier:
             self._posts.discard(post)
 
     async def _set_aside(self, batch: Sequence[bytes], verdict: Verdict) -> Verdict:
-        """Keep rejected points with the collector's answer; when that fails, nothing counts as settled."""
+        """Save rejected points with the collector's reply; if that fails, nothing counts as settled."""
         try:
             await asyncio.to_thread(keep_rejected, self._rejected_file, batch, verdict.rejected)
         except OSError as error:

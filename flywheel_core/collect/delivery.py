@@ -1,4 +1,4 @@
-"""One batch to the collector, and what its answer means for the points in it."""
+"""Send one batch to the collector, and work out what its reply means for the points in it."""
 
 import os
 import time
@@ -24,12 +24,12 @@ UPLOAD_TIMEOUT = 30.0
 MAX_REPLY_BYTES = 4_194_304
 MAX_REJECTED_BYTES = 67_108_864
 LARGE_POINT = 2_097_152
-"""An encoded point above this goes without the models' raw responses."""
+"""Points larger than this, encoded, are sent without the models' raw responses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A data point that the collector will not take: its place in the batch, and the collector's words."""
+    """A data point that the collector rejects: its index in the batch, and the collector's reply."""
 
     index: int
     status: int
@@ -41,9 +41,9 @@ class Rejection:
 class Verdict:
     """What became of a batch.
 
-    taken: every point is either on the collector's disk or in `rejected`, for good. smaller: it has to be sent in
-    halves. later: nothing is known to be stored; send it again, not before `wait` seconds. reason: for people; what stands
-    before its first colon is one of a few, and a label of metrics.
+    taken: every point is either on the collector's disk or in `rejected` for good. smaller: it must be sent
+    in halves. later: nothing is known to be stored; send it again after at least `wait` seconds. reason: for
+    people; the part before the first colon has few values and is a metric label.
     """
 
     kind: Literal["taken", "smaller", "later"]
@@ -75,7 +75,7 @@ _FAILURE = msgspec.json.Decoder(_Failure)
 
 
 def collector_endpoint(config: Config, environment: Mapping[str, str] | None = None) -> Endpoint:
-    """Where data points go. Raises ConfigIncompleteError when the collector's key is named but not set."""
+    """Return where data points go. Raises ConfigIncompleteError when the key is named but not set."""
     settings = config.data_collection
     headers = {"accept": "application/json", MARK_HEADER: "1"}
     if settings.api_key_env is not None:
@@ -85,7 +85,7 @@ def collector_endpoint(config: Config, environment: Mapping[str, str] | None = N
 
 
 async def deliver(http: Http, endpoint: Endpoint, lines: Sequence[bytes]) -> Verdict:
-    """Send encoded data points once. Raises only cancellation."""
+    """Send encoded data points once. Raises nothing but cancellation."""
     body = b'{"data_points":[%b],"count":%d,"timestamp":%d}' % (b",".join(lines), len(lines), time.time())
     try:
         reply = await http.post(endpoint, body, timeout=UPLOAD_TIMEOUT, max_bytes=MAX_REPLY_BYTES)
@@ -97,11 +97,11 @@ async def deliver(http: Http, endpoint: Endpoint, lines: Sequence[bytes]) -> Ver
 
 
 def judge(reply: Reply, sent: int) -> Verdict:
-    """What the collector's reply to a batch of `sent` points means.
+    """Return what the collector's reply to a batch of `sent` points means.
 
-    200 counts only with the contract's body, and when stored and rejected points add up. 413 and 400 narrow down
-    to the point at fault. 422 rejects every point. All else (401, 403, 404, 429, 5xx, redirects) may be
-    mended on the collector's side without a change of the points: they wait.
+    200 counts only with the body that the contract prescribes, and if stored and rejected points add up. 413
+    and 400 lead to halving, down to the faulty point. 422 rejects every point. Everything else (401, 403,
+    404, 429, 5xx, redirects) may be fixed on the collector's side without changing the points, so they wait.
     """
     if reply.status == 200:
         return _stored(reply, sent)
@@ -148,7 +148,7 @@ def _all_rejected(reply: Reply, sent: int) -> list[Rejection]:
 
 
 def encode_line(point: DataPoint) -> bytes:
-    """A point as one line, without its newline; without the raw responses when it is large with them."""
+    """Return a point as one line without its newline; if it is large, without the raw responses."""
     line = encode_point(point)
     if len(line) > LARGE_POINT:
         slim = {
@@ -160,9 +160,10 @@ def encode_line(point: DataPoint) -> bytes:
 
 
 def keep_rejected(path: Path, batch: Sequence[bytes], rejected: Sequence[Rejection]) -> None:
-    """Append rejected points to a file, each with the collector's answer, and sync it and its name. Raises OSError.
+    """Append rejected points to a file, each with the collector's reply, and sync file and name.
 
-    A file that has grown beyond `MAX_REJECTED_BYTES` becomes `.old` and is followed by a new one.
+    Raises OSError. A file larger than `MAX_REJECTED_BYTES` is first renamed to `.old`, replacing an earlier
+    one.
     """
     if path.exists() and path.stat().st_size > MAX_REJECTED_BYTES:
         path.replace(path.with_name(path.name + ".old"))

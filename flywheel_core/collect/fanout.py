@@ -1,7 +1,8 @@
-"""One question to several models at once, every answer scored the moment it arrives: one data point.
+"""Ask several models one question at once, score every answer as it arrives, and make one data point.
 
-A data point takes as long as the slowest model's call and the scoring of that answer; no leg waits for another.
-Beyond `max_in_flight` data points, or a model's `max_concurrency` calls, a request is skipped: it never waits.
+A data point takes as long as its slowest model's call plus the scoring of that answer; no model waits for
+another. Beyond `max_in_flight` data points, or a model's `max_concurrency` calls, a request is skipped
+instead of waiting.
 """
 
 import asyncio
@@ -33,12 +34,14 @@ log = logging.getLogger(__name__)
 
 
 class Fanout:
-    """Asks, scores, and makes data points. One for the life of a process; an async context manager.
+    """Asks models, has their answers scored, and makes data points.
 
-    client: an `httpx.AsyncClient` to use instead of our own connections. environment: where the models' keys are,
-    os.environ unless given. spend: the count of what collection costs, kept in memory unless given.
+    One per process; an async context manager. client: an `httpx.AsyncClient` to use instead of Flywheel's own
+    connections; environment: holds the models' keys, os.environ by default; spend: the count of what
+    collection costs, kept in memory by default.
 
-    Raises ConfigIncompleteError when a candidate's `base_url`, the scorer's address or a named key is missing.
+    Raises ConfigIncompleteError when a candidate's `base_url`, the scorer's address or a named key is
+    missing.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Fanout:
         await self.close()
 
     def use(self, config: Config) -> None:
-        """Take another configuration for the requests from now on; a refused one leaves all as it is.
+        """Use another configuration for all further requests; if it is refused, nothing changes.
 
         Raises ConfigIncompleteError as the constructor does.
         """
@@ -82,7 +85,7 @@ class Fanout:
         self._config, self._targets, self._scorer = config, targets, scorer
 
     def plan(self, request_id: str, headers: Mapping[str, str], predicted: str) -> Plan:
-        """`plan_collection` with the configuration in use; a skip is counted and raised as SkippedError."""
+        """Run `plan_collection` under the current configuration; count a skip and raise SkippedError."""
         with self._counting_skips():
             return plan_collection(self._config, request_id, headers, predicted)
 
@@ -97,15 +100,16 @@ class Fanout:
         tenant: str | None = None,
         user: str | None = None,
     ) -> DataPoint:
-        """Ask every model of the plan, score what they answer, and give the data point.
+        """Ask every model of the plan, have the answers scored, and return the data point.
 
-        request: a decoded chat body, or the question alone. plan: all candidate models unless given.
-        decision_id: of 1 to 128 characters; it becomes the point's id. A model's failure is its response's `error`,
-        a missing score has its reason in `score_reasons`; neither raises.
+        request: a decoded chat body, or the question alone; plan: all candidate models by default; served:
+        the answer that the user already has; decision_id: 1 to 128 characters, becomes the point's id. A
+        model's failure goes into its response's `error`, a missing score has its reason in `score_reasons`;
+        neither raises.
 
-        Raises SkippedError, counted by its code, when nothing is asked; UsageError when the request is no JSON;
-        ConfigIncompleteError for a model of the plan that has no address.
-        Cancelling it ends every call under way.
+        Raises SkippedError, counted by its code, when the request is not collected; UsageError when it is not
+        JSON; ConfigIncompleteError for a model of the plan that has no address. Cancellation ends every call
+        in progress.
         """
         with self._counting_skips():
             if self._closed:
@@ -145,7 +149,7 @@ class Fanout:
         )
 
     def stats(self) -> dict[str, Any]:
-        """A snapshot of all counters, the spend of the day and its limit."""
+        """Return a snapshot of all counters, today's spend and its limit."""
         return {
             **self.counters.snapshot(),
             "max_in_flight": self._config.data_collection.max_in_flight,
@@ -155,7 +159,9 @@ class Fanout:
         }
 
     async def close(self) -> None:
-        """Take no more, save the spend and give all connections back. What is under way ends by itself.
+        """Accept no more requests, close the connections and save the spend.
+
+        Calls in progress over Flywheel's own connections fail.
 
         Calling it twice is fine. Raises StorageError when the spend cannot be saved.
         """
@@ -169,13 +175,13 @@ class Fanout:
         return target
 
     def _target_of(self, name: str) -> Target:
-        """A model's target; one beside the candidates (a routed model) gets its own when it is first asked."""
+        """Return a model's target; that of a routed model that is no candidate is made at its first call."""
         if name not in self._targets:
             self._targets[name] = self._target(self._config, name)
         return self._targets[name]
 
     def _admit(self, targets: list[Target]) -> set[str]:
-        """Take a place for the data point and one for each call, or raise SkippedError; gives the latter's models."""
+        """Reserve a slot for the point and one per call; return the models called. Raises SkippedError."""
         if self.spend.exhausted:
             raise SkippedError("cost_limit")
         if self.counters.in_flight >= self._config.data_collection.max_in_flight:
@@ -189,7 +195,7 @@ class Fanout:
         return {target.name for target in targets}
 
     def _give_back(self, name: str, places: set[str]) -> None:
-        """Give a call's place back, once: at the end of the call, or of the data point when it never began."""
+        """Release a call's slot once: at the end of the call, or of the data point if it never started."""
         if name in places:
             places.remove(name)
             self._calls_under_way[name] -= 1

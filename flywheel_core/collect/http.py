@@ -1,7 +1,7 @@
-"""One POST with a bounded answer, as the errors of httpx: what fan-out, scoring and uploads send with.
+"""One POST with a bounded reply and httpx's errors: how fan-out, scoring and uploads send requests.
 
-`PooledHttp` (in `pool`) is the default. Any `httpx.AsyncClient` takes its place, for its proxies, certificates or
-transports, at the price that httpx's own transport slows down with every call under way.
+`PooledHttp` (in `pool`) is the default. Any `httpx.AsyncClient` can replace it, for its proxies, certificates
+or transports, but httpx's own transport slows down with every call in progress.
 """
 
 import asyncio
@@ -18,7 +18,11 @@ USER_AGENT = "flywheel"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The whole answer to one request. headers: names in lower case; the last of several of one name."""
+    """The complete reply to one request.
+
+    headers: by lower-case name; of a repeated header `PooledHttp` keeps the last value, `HttpxHttp` joins
+    all.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -29,7 +33,7 @@ class Reply:
 class Endpoint:
     """Where a POST goes and with which headers; made once, used for every call.
 
-    url: http or https address with path and query. connect_timeout: time to connect, in s.
+    url: http or https address with path and query; connect_timeout: in seconds.
 
     Raises UsageError when the address or a header cannot be sent.
     """
@@ -52,7 +56,7 @@ class Endpoint:
 
 
 class Http(Protocol):
-    """What can send a POST."""
+    """Anything that can send a POST."""
 
     async def post(
         self,
@@ -62,26 +66,29 @@ class Http(Protocol):
         timeout: float,  # noqa: ASYNC109 - the deadline of the call, which also ends its connection
         max_bytes: int,
     ) -> Reply:
-        """The reply, whatever its status. Redirects are not followed. Cancelling it ends its connection.
+        """Return the reply, whatever its status.
 
-        timeout: for everything, in s. max_bytes: largest body, as sent and unpacked.
+        Redirects are not followed. Cancellation closes the connection. timeout: for the whole call, in
+        seconds; max_bytes: largest body, both as sent and decompressed.
 
-        Raises httpx.ConnectTimeout and httpx.ConnectError when there is no connection, httpx.ReadTimeout,
-        httpx.RemoteProtocolError or httpx.ReadError when the connection breaks or does not speak HTTP,
-        httpx.DecodingError, and UpstreamError (`body_too_large`; from our own client `address_blocked` too).
+        Raises httpx.ConnectTimeout or httpx.ConnectError when there is no connection, httpx.ReadTimeout when
+        the time is up, httpx.RemoteProtocolError or httpx.ReadError when the connection breaks or does not
+        speak HTTP, httpx.DecodingError when the body cannot be decompressed, UpstreamError `body_too_large`;
+        `PooledHttp` also `address_blocked`.
         """
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
 
 
 class HttpxHttp:
-    """A client of the caller's own. It is used as it is and not closed here.
+    """The caller's own client, used as it is and not closed here.
 
-    Nor is it guarded: `network.allow_link_local` and the like hold for connections that we open, and httpx lets nobody see
-    the address at which its own transports or a proxy connect. A look at the name before each call would be no
-    guard, since the name may resolve to something else a moment later. Whoever passes a client can look at configured
-    addresses with `addresses.check_address`, as the gateway does for its own.
+    It is not guarded: `network.allow_link_local` and `allow_private_upstreams` apply only to connections that
+    Flywheel opens, and httpx does not reveal the address to which its transports or a proxy connect. Checking
+    the name before each call would not help, because it may resolve to something else a moment later. A
+    caller that passes a client can check configured addresses with `addresses.check_address`, as the gateway
+    does for its own.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -92,7 +99,7 @@ class HttpxHttp:
         endpoint: Endpoint,
         body: bytes,
         *,
-        timeout: float,  # noqa: ASYNC109 - httpx has no deadline for the whole, so it is set here
+        timeout: float,  # noqa: ASYNC109 - httpx has no deadline for a whole call
         max_bytes: int,
     ) -> Reply:
         """See `Http.post`."""
@@ -117,9 +124,9 @@ class HttpxHttp:
         return Reply(response.status_code, dict(response.headers), bytes(content))
 
     async def close(self) -> None:
-        """Nothing: the client belongs to the caller."""
+        """Do nothing: the client belongs to the caller."""
 
 
 def too_large(max_bytes: int) -> UpstreamError:
-    """The error for a body beyond its bound."""
+    """Return the error for a body that exceeds its limit."""
     return UpstreamError(f"the body is larger than {max_bytes} bytes", code="body_too_large")

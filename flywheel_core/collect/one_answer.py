@@ -1,4 +1,4 @@
-"""A connection of aiohttp that takes the one answer that was asked for, and ends when more comes."""
+"""An aiohttp connection that accepts one response per request, and closes when more arrives."""
 
 from typing import Any
 
@@ -6,31 +6,31 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
 MAX_INTERIM = 64
-"""Answers of status 1xx that may wait to be passed over; the other side has to say something by then."""
+"""Most 1xx responses that may be pending; a peer that sends more without a final one is cut off."""
 
 
 class OneAnswer(ResponseHandler):
-    """As aiohttp has it, but for answers that nobody asked for.
+    """aiohttp's client protocol, protected from responses that nobody asked for.
 
-    aiohttp reads on, also while the connection is kept for later: it would hold the loop and fill memory with answers, and give
-    the next request one of those that came before it was sent.
+    aiohttp keeps reading even while a connection is idle. Unsolicited responses would occupy the event loop
+    and fill memory, and the next request would be given one that arrived before it was sent.
     """
 
     _answered = False
-    """Whether the head of the answer proper has come."""
+    """Whether the head of the final response, not a 1xx one, has arrived."""
 
     def set_response_params(self, **options: Any) -> None:
-        """Begin with the next request."""
+        """Start the next request."""
         self._answered = False
         super().set_response_params(**options)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take the head of an answer, with what its body is read from."""
+        """Take the head of a response, with the stream of its body."""
         self._answered = data[0].code >= 200
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless the answer was whole before it."""
+        """Process received data; close the connection if the response was already complete."""
         if data and self._answered and self._payload is not None and self._payload.is_eof():
             self._end()
             return

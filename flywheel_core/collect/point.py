@@ -1,4 +1,4 @@
-"""From what the models answered and how that was scored to one data point."""
+"""Make one data point from the models' responses and their scores."""
 
 import uuid
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from flywheel_core.prompt import PROMPT_RULE
 from flywheel_core.records import NULL, DataPoint, Response
 
 Leg = tuple[Response, Scored]
-"""What became of one model's call: its response, and the score of that."""
+"""The outcome for one model: its response, and the score of that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The answer that the user already has, from `model`: it is scored, and not asked for again.
+    """The answer of `model` that the user already has: it is scored, but not asked for again.
 
-    latency_ms: how long the user waited for the whole of it, in ms; None when that is not known.
+    latency_ms: how long the user waited for all of it, in milliseconds; None if unknown.
     """
 
     model: str
@@ -42,9 +42,9 @@ def make_point(
     tenant: str | None = None,
     user: str | None = None,
 ) -> DataPoint:
-    """The data point of one question. Its id is the decision's, or a new one.
+    """Return the data point of one question. Its id is the decision's, or a new one.
 
-    timestamp: unix seconds when the models were asked. classification: the decision as JSON.
+    timestamp: unix seconds when the models were asked; classification: the decision as JSON.
     """
     scores = {response.model: scored for response, scored in legs}
     asked = dict(plan.asked)

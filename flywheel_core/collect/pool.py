@@ -1,7 +1,8 @@
-"""The default HTTP client: aiohttp, bounded, its errors as those of httpx.
+"""The default HTTP client: aiohttp with bounded bodies and httpx's errors.
 
-Chosen by measuring (`python -m benchmarks.fanout`): httpx's own transport slows down with every call under way, and with
-pyreqwest a cancelled call goes on, so that a model answers for nobody. Proxies of the environment are not used.
+Chosen by measurement (`python -m benchmarks.fanout`): httpx's own transport slows down with every call in
+progress, and with pyreqwest a cancelled call goes on, so that a model answers for nobody. Proxy settings in
+the environment are ignored.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ PIECE_BYTES = 65_536
 
 
 class PooledHttp(Connections):
-    """Sends POSTs; guard, certificates: see `Connections`."""
+    """Sends POSTs. guard, certificates: see `Connections`."""
 
     def __init__(self, certificates: ssl.SSLContext | None = None, guard: Guard | None = None) -> None:
         headers = {"user-agent": USER_AGENT, "accept-encoding": "gzip", "content-type": "application/json"}
@@ -71,7 +72,11 @@ async def _exchange(
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The whole body, unpacked. Raises UpstreamError beyond `max_bytes`, httpx.DecodingError for a broken packing."""
+    """Return the whole body, decompressed.
+
+    Raises UpstreamError `body_too_large` beyond `max_bytes`, httpx.DecodingError for invalid or unknown
+    compression.
+    """
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
         raise httpx.DecodingError(f"the body is encoded as {encoding[:40]!r}, which was not asked for")

@@ -1,4 +1,4 @@
-"""What a request asks, and whether it is one that can be collected; the body that goes to every model."""
+"""What a request asks, whether it can be collected, and the body that goes to every model."""
 
 import json
 from collections.abc import Mapping
@@ -12,17 +12,18 @@ from flywheel_core.records import NULL
 from flywheel_core.wire_fields import MAX_QUESTION_BYTES
 
 MAX_REQUEST_BYTES = 1024 * 1024
-"""The largest request that is collected: it is held and sent once for every model. Questions are far smaller."""
+"""Largest request that is collected: it is held and sent once per model. Most are far smaller."""
 
 _OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
-"""Fields of the request that each call sets itself or leaves out."""
+"""Fields of the request that each call sets itself or omits."""
 
 
 class Question:
     """One request as collection sees it.
 
-    text: what is scored, and what the router is asked. turns: `(role, text)` of every message.
-    Raises SkippedError when the request cannot be collected, UsageError when it is no JSON.
+    text: the question for scorer and router; turns: `(role, text)` of every message.
+
+    Raises SkippedError when the request cannot be collected, UsageError when it is not JSON.
     """
 
     def __init__(self, request: Mapping[str, Any] | str, *, multi_turn: bool = False) -> None:
@@ -39,11 +40,11 @@ class Question:
             raise SkippedError("request_too_large")
 
     def body_for(self, upstream_name: str) -> bytes:
-        """The whole request for one model: its own name for it, no stream, one answer."""
+        """Return the complete request body for one model: its upstream name, no stream, one choice."""
         return b'{"model":%b,"stream":false,%b' % (msgspec.json.encode(upstream_name), self._rest[1:])
 
     def messages(self) -> msgspec.Raw:
-        """The messages as role and text, where there is more than the question; null otherwise."""
+        """Return the messages as role and text if there is more than the question, otherwise null."""
         if len(self.turns) < 2:
             return NULL
         return msgspec.Raw(
@@ -64,6 +65,6 @@ def _encode(request: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(request)
     except UnicodeEncodeError:
-        return json.dumps(request).encode()  # half surrogate pairs go on as the escapes they came as
+        return json.dumps(request).encode()  # lone surrogates are sent as the escapes that they arrived as
     except (TypeError, RecursionError) as error:
         raise UsageError(f"the request is not JSON: {error}") from None

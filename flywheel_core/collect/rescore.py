@@ -1,8 +1,8 @@
-"""Scores that are missing, asked for again: the answers are stored, so an outage of the scorer loses nothing.
+"""Ask again for missing scores: the answers are stored, so an outage of the scorer loses nothing.
 
-What gets its scores later goes into one more raw file of its day. Its name stands before the others of that day, and
-of several lines with one id the first counts, so the next ingest of the day takes the scored points and drops
-the earlier ones as duplicates. Raw files as they were received stay as they are.
+Points that get scores later go into an additional raw file of their day. Its name sorts before the day's
+other files, and of several lines with one id the first counts. So the next ingest of the day takes the
+rescored points and drops the original lines as duplicates. The raw files as received are never changed.
 """
 
 import asyncio
@@ -23,20 +23,22 @@ from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
 RESCORED_WRITER = "-rescored"
-"""Writer of the raw file with points that got scores later; `-` sorts before every other writer's name."""
+"""Writer name of the raw file with rescored points; `-` sorts before every other writer's name."""
 
 WINDOW = 32
-"""Data points whose answers are scored at once."""
+"""Number of data points whose answers are scored at once."""
 
-_SETTLED = frozenset({"no_answer", "invalid"})  # asking again would give the same
+_SETTLED = frozenset({"no_answer", "invalid"})  # asking again would give the same result
 
 
 @dataclass(slots=True)
 class RescoreResult:
-    """What scoring a day again did.
+    """The result of rescoring a day.
 
-    file: where the improved points are, now and from before. points: data points that had a missing score which may
-    come; improved: those that got one or more; scores: scores that came; missing: scores that still did not.
+    file: where the rescored points are, from this run and earlier ones; points: data points with a missing
+    score that may still be given; improved: those that got at least one; scores: scores obtained; missing:
+    scores still missing. come; improved: those that got one or more; scores: scores that came; missing:
+    scores that still did not.
     """
 
     file: Path
@@ -47,7 +49,7 @@ class RescoreResult:
 
 
 def missing_scores(point: DataPoint) -> list[str]:
-    """The models whose answer has no score yet, but may get one."""
+    """Return the models whose answer has no score yet but may still get one."""
     reasons = point.score_reasons or {}
     return [
         model
@@ -59,7 +61,7 @@ def missing_scores(point: DataPoint) -> list[str]:
 
 
 async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[DataPoint]:
-    """The same data points, in order, with the scores that could be had for missing ones; the others untouched."""
+    """Return the same data points in order, with every missing score that could be obtained."""
 
     async def again(point: DataPoint) -> DataPoint:
         answers = {model: point.responses[model].answer or "" for model in missing_scores(point)}
@@ -71,12 +73,13 @@ async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[Da
 
 
 def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
-    """Score the stored answers of a day that have no score, and write the points that gained one, or that none will come for.
+    """Score a day's stored answers without a score, and write the points that got a final result.
 
-    Runs an event loop of its own. Repeating it asks only for what is still missing; where nothing was answered the file is
-    left alone.
+    That is a score, or the verdict that there will be none. Runs its own event loop. A repeated run asks only
+    for what is still missing; if the scorer gives no result at all, the file is not touched.
 
-    Raises NoDataError when the day has no raw file, StorageError, ConfigIncompleteError without a scorer.
+    Raises NoDataError when the day has no raw file, StorageError when the file cannot be written,
+    ConfigIncompleteError when no scorer is configured.
     """
     if not layout.raw_files(day):
         raise NoDataError(
@@ -108,25 +111,25 @@ def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
 
 
 class _NothingNewError(Exception):
-    """Leaves the file as it was."""
+    """Raised inside `replacing` to leave the file as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A stored data point; kept: it is in the file of rescored points already."""
+    """A stored data point. kept: it is already in the file of rescored points."""
 
     point: DataPoint
     kept: bool
 
 
 def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]:
-    """The day's points that are in the file of rescored points or lack a score, the first of each id."""
+    """Yield the day's points that are in the rescored file or lack a score; only the first of each id."""
     window: list[_Stored] = []
     seen: set[str] = set()
     midnight = int(datetime.combine(day, time(), UTC).timestamp())
     for path in layout.raw_files(day):
         imported = IMPORTED_NAME.fullmatch(path.name) is not None
-        now = NO_TIME if imported else midnight  # as ingest takes a point without any time
+        now = NO_TIME if imported else midnight  # ingest does the same for a point without any time
         for _, line in whole_lines(path):
             try:
                 text = line.removeprefix(BYTE_ORDER_MARK)
@@ -134,7 +137,7 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
                 if imported:
                     check_imported(point.timestamp, midnight)
             except PointError:
-                continue  # ingest names it
+                continue  # ingest reports it
             stored = _Stored(point, path == target)
             if point.id not in seen and (stored.kept or missing_scores(point)):
                 window.append(stored)
@@ -149,7 +152,10 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
 def _kept(
     window: Sequence[_Stored], scored: dict[str, DataPoint], result: RescoreResult
 ) -> tuple[bytes, int]:
-    """The lines of a window that belong into the file, and how many answers the scorer gave: a score, or that there is none."""
+    """Return a window's lines for the rescored file, and how many answers got a final result.
+
+    That is a score, or the verdict that there is none.
+    """
     lines = []
     answers = 0
     for stored in window:

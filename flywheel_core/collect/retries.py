@@ -1,4 +1,4 @@
-"""Calls that are tried again: what may be, when, and how many of all calls at most."""
+"""Retry calls: which failures are retried, when, and how many retries there may be."""
 
 import asyncio
 import email.utils
@@ -15,17 +15,17 @@ from flywheel_core.errors import UpstreamError
 
 MAX_ATTEMPTS = 4
 FIRST_DELAY = 0.25
-"""Longest wait before the first retry, in s; it doubles with each."""
+"""Longest wait before the first retry, in seconds; it doubles with every retry."""
 LONGEST_DELAY = 5.0
 
 _RANDOM = random.SystemRandom()
 
 
 class RetryBudget:
-    """A bucket of retries: every first call puts `share` of one in, every retry takes one out.
+    """A token bucket for retries: every first call adds `share` of a token, every retry takes one.
 
-    It starts with two, so that a quiet caller can retry at all, and holds at most a hundred, so that a long calm
-    does not pay for a storm.
+    It starts with two tokens so that a rare caller can retry at all, and holds at most a hundred so that a
+    long quiet period does not allow a burst of retries.
     """
 
     def __init__(self, share: float) -> None:
@@ -37,7 +37,7 @@ class RetryBudget:
         self._tokens = min(self._tokens + self.share, 100.0)
 
     def take(self) -> bool:
-        """Whether one more retry is allowed; if so it is counted."""
+        """Take a token; return whether there was one, that is, whether a retry is allowed."""
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0
@@ -46,7 +46,7 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How a call ended after its last try: `reply`, or `error`. seconds: what the last try took."""
+    """The outcome of a call's last try: `reply` or `error`. seconds: duration of that try alone."""
 
     reply: Reply | None
     error: Exception | None
@@ -54,12 +54,12 @@ class Attempt:
 
 
 def full_jitter(retry: int, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> float:
-    """A wait in s before the `retry`-th retry (from 0): anything from 0 to a bound that doubles each time."""
+    """Return a random wait in seconds before retry number `retry` (from 0), below a bound that doubles."""
     return _RANDOM.uniform(0.0, min(longest, first * 2.0 ** min(retry, 30)))
 
 
 def retry_after(reply: Reply | None) -> float:
-    """The seconds that a reply's Retry-After header asks to wait, 0 without one; takes seconds and dates."""
+    """Return the seconds that a Retry-After header asks to wait, in either of its forms; 0 without one."""
     text = "" if reply is None else reply.headers.get("retry-after", "").strip()
     if text.isdecimal():
         return float(text[:9])
@@ -70,12 +70,12 @@ def retry_after(reply: Reply | None) -> float:
     except (ValueError, OverflowError):
         return 0.0
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)  # dates of HTTP are in GMT, said or not
+        moment = moment.replace(tzinfo=UTC)  # HTTP dates are always in GMT
     return max(0.0, moment.timestamp() - time.time())
 
 
 def is_temporary(reply: Reply | None, error: Exception | None) -> bool:
-    """Whether trying again may help: 429, 5xx, or a connection that failed or broke. Never another 4xx."""
+    """Return whether a retry may help: 429, 5xx, or a connection that failed or broke; never another 4xx."""
     if reply is not None:
         return reply.status == 429 or reply.status >= 500
     return isinstance(error, httpx.ConnectTimeout | httpx.NetworkError | httpx.RemoteProtocolError)
@@ -92,10 +92,11 @@ async def post_with_retries(
     budget: RetryBudget,
     on_retry: Callable[[], None],
 ) -> Attempt:
-    """POST, and again after a temporary failure, as long as budget and time allow.
+    """POST, and retry temporary failures as long as budget and time allow.
 
-    call_timeout: time for one try, in s. ends: the loop's time when everything is over. Retry-After is kept to; a
-    wait that would not end in time is not begun. Raises only what is no failure of the call, such as cancellation.
+    call_timeout: for one try, in seconds; ends: the event loop's time by which everything must be over.
+    Retry-After is respected; a wait that would not end in time is not started. Raises only what is not a
+    failure of the call, such as cancellation.
     """
     loop = asyncio.get_running_loop()
     budget.called()

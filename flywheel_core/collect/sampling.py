@@ -1,7 +1,7 @@
-"""Whether a request is collected, and which models it goes to: decided by a hash of its id, never by chance.
+"""Decide by a hash of a request's id whether it is collected and which models are asked.
 
-The same id always gives the same decision, on every gateway; what was decided, and with which probabilities, goes
-into the data point, so that what was left out can be weighed in.
+The same id gives the same decision on every gateway. The decision and its probabilities go into the data
+point, so that an analysis can correct for what was left out.
 """
 
 import hashlib
@@ -12,19 +12,20 @@ from flywheel_core.config import Config
 from flywheel_core.errors import SkippedError
 
 MARK_HEADER = "x-flywheel-collect"
-"""Header on every call that collection makes. A request that carries it is never collected: no recursion."""
+"""Header on every call that collection makes. To prevent loops, a request with it is never collected."""
 
 TRAINING_HEADER = "x-training-mode"
-"""Header by which one request asks to be collected, with the value `true`."""
+"""Header with which a request asks to be collected; its value must be `true`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which models one request goes to, and why.
 
-    models: names to ask, in declared order, the predicted one among them. mode: `training`, `production` or
-    `header` (the request asked for it). sampling_rate: share of such requests that are collected, 0..1. asked: for
-    every model that could be asked the probability with which it is, given that the request is collected.
+    models: names to ask, in declared order, including the predicted one; mode: `training`, `production` or
+    `header` (the request asked to be collected); sampling_rate: share of such requests that is collected,
+    0..1; asked: for every model that could be asked, the probability that it is, given that the request is
+    collected.
     """
 
     models: tuple[str, ...]
@@ -34,15 +35,16 @@ class Plan:
 
 
 def hash_share(request_id: str, purpose: str) -> float:
-    """A number in 0..1 (1 excluded) that depends on id and purpose alone and is spread evenly over ids."""
+    """Return a number in [0, 1) that depends only on id and purpose and is uniform over ids."""
     digest = hashlib.sha256(f"{purpose}\n{request_id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
 def plan_collection(config: Config, request_id: str, headers: Mapping[str, str], predicted: str) -> Plan:
-    """The plan for one request; `predicted` is the model that answers or answered the user.
+    """Return the plan for one request; `predicted` is the model that answers or answered the user.
 
-    `headers` are the request's, names in lower case. Raises SkippedError: `disabled`, `marked`, `sampled_out`.
+    `headers` are the request's, names in lower case. Raises SkippedError: `disabled`, `marked`,
+    `sampled_out`.
     """
     settings = config.data_collection
     if not settings.enabled:
@@ -64,7 +66,7 @@ def plan_collection(config: Config, request_id: str, headers: Mapping[str, str],
 
 
 def _with_baseline(everyone: tuple[str, ...], predicted: str, request_id: str, rate: float) -> Plan:
-    """The predicted model and one other, each other with the same probability."""
+    """Plan the predicted model and one other, each other one being equally probable."""
     others = [name for name in everyone if name != predicted]
     if not others:
         return Plan(everyone, "production", rate, dict.fromkeys(everyone, 1.0))

@@ -1,4 +1,4 @@
-"""How good an answer is, by `/v1/evaluate`: a number in 0..1, or no score and the reason why."""
+"""Score an answer with `/v1/evaluate`: a number in 0..1, or no score and the reason why."""
 
 import asyncio
 import json
@@ -38,12 +38,12 @@ SCORE_REASONS = {
     "connection": "the scorer could not be reached, or the connection broke",
     "timeout": "no score within training.evaluate_timeout, or within the time left of point_timeout",
 }
-"""Why an answer has no score: code -> meaning. A reason may go on after a colon with the particular case."""
+"""Why an answer has no score: code -> meaning. Details may follow the code after a colon."""
 
 MAX_SCORE_BYTES = 65_536
 
 AWAY_AFTER = 10
-"""Answers in a row without a score from which on the log calls the scorer away."""
+"""Number of answers in a row without a score after which the log reports the scorer as away."""
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ _REPLY = msgspec.json.Decoder(_Reply)
 class Scored:
     """The score of one answer.
 
-    value: 0..1, the mean where it was scored more than once; None when there is none. reason: None, or one of
-    `SCORE_REASONS` with its particulars. spread: standard deviation of repeated scores; None for a single one.
+    value: 0..1, the mean of repeated scores, or None if there is none; reason: None, or a code of
+    `SCORE_REASONS` with details; spread: standard deviation of repeated scores, None for a single one.
     """
 
     value: float | None
@@ -69,13 +69,13 @@ class Scored:
 
 
 class Scorer:
-    """Asks the scorer of the configuration.
+    """Asks the configured scorer.
 
         async with Scorer(config) as scorer:
             scored = await scorer.score("1 + 1?", "2")
 
-    http, stats, budget: those of a fan-out that the scorer is part of. Raises ConfigIncompleteError when
-    `data_collection.training.evaluate_endpoint` is open.
+    http, stats, budget: those of a fan-out that the scorer is part of; its own by default. Raises
+    ConfigIncompleteError when `data_collection.training.evaluate_endpoint` is not set.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class Scorer:
         await self.close()
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections, unless they belong to a fan-out."""
         if self._owns_http:
             await self._http.close()
 
     async def score(self, question: str, answer: str, *, ends: float | None = None) -> Scored:
-        """The score of one answer, asked for `data_collection.score_repeats` times at once.
+        """Return the score of one answer, asking for it `data_collection.score_repeats` times at once.
 
-        ends: the running loop's time when it must be over; `point_timeout` from now unless given.
+        ends: the event loop's time by which it must be over; `point_timeout` from now by default.
         """
         loop_end = asyncio.get_running_loop().time() + self._point_timeout if ends is None else ends
         body = msgspec.json.encode({"question": question, "answer": answer})
@@ -125,7 +125,7 @@ class Scorer:
         return scored
 
     async def score_many(self, question: str, answers: Mapping[str, str]) -> dict[str, Scored]:
-        """The scores of several models' answers to one question, all asked for at once: model -> score."""
+        """Score several models' answers to one question at once; return model -> score."""
         async with asyncio.TaskGroup() as group:
             tasks = {
                 model: group.create_task(self.score(question, answer)) for model, answer in answers.items()
@@ -158,7 +158,11 @@ class Scorer:
         self._stats.retries["scorer"] += 1
 
     def _count(self, scored: Scored) -> None:
-        """Without scores days have no labels, and nobody is kept waiting who would notice: so the log tells."""
+        """Count a result, and log when the scorer goes away or comes back.
+
+        Days without scores have no labels, and no user is kept waiting who would notice, so the log must
+        tell.
+        """
         stats = self._stats
         if scored.value is not None:
             stats.scores += 1
@@ -176,7 +180,7 @@ class Scorer:
 
 
 def read_score(reply: Reply) -> Scored:
-    """The score in a reply of `/v1/evaluate`; everything but a number in 0..1 is no score. Raises nothing."""
+    """Return the score in a reply of `/v1/evaluate`: a number in 0..1 or no score. Never raises."""
     if reply.status != 200:
         return Scored(None, f"http_status: {reply.status}")
     if not is_json_type(reply.headers.get("content-type")):
@@ -185,7 +189,7 @@ def read_score(reply: Reply) -> Scored:
         score = _REPLY.decode(reply.body).score
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         try:
-            # the standard parser takes NaN and Infinity, which scorers in Python write as they are
+            # Python's parser accepts NaN and Infinity, which scorers written in Python may send.
             value: Any = json.loads(reply.body)
             score = value["score"]
         except (ValueError, RecursionError, TypeError, KeyError):
@@ -204,12 +208,12 @@ def read_score(reply: Reply) -> Scored:
 
 
 def code_of(reason: str | None) -> str:
-    """The code that a reason or error begins with."""
+    """Return the code that a reason or error starts with."""
     return (reason or "").partition(":")[0]
 
 
 def _combined(scores: list[Scored]) -> Scored:
-    """Mean and spread of the scores that came, or the most frequent reason when none did."""
+    """Return mean and spread of the scores obtained, or the most frequent reason if there are none."""
     values = [scored.value for scored in scores if scored.value is not None]
     if not values:
         reason, _ = Counter(scored.reason for scored in scores).most_common(1)[0]

@@ -1,4 +1,4 @@
-"""What collection costs, counted by UTC day, and the daily limit that stops it."""
+"""Count what collection costs per UTC day, and stop it at a daily limit."""
 
 import logging
 import time
@@ -13,7 +13,10 @@ from flywheel_core.lake.layout import write_atomically
 
 SAVE_SECONDS = 10.0
 MAX_TOKENS = 1_000_000_000
-"""More than any answer takes: a count beyond is none, and would stop collection for the day, or be no number any more."""
+"""More tokens than any answer takes.
+
+A larger count is an error: it could stop collection for the day, or turn the sum into infinity.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ _USAGE = msgspec.json.Decoder(_Usage)
 
 
 def cost_of(usage: msgspec.Raw, model: Model) -> float | None:
-    """What one answer costs at the model's prices, or None when its usage does not count the tokens, or too many to be true."""
+    """Return what an answer costs at the model's prices, or None without plausible token counts."""
     try:
         tokens = _USAGE.decode(usage)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -43,12 +46,12 @@ def cost_of(usage: msgspec.Raw, model: Model) -> float | None:
 
 
 class Spend:
-    """The cost of the current UTC day, in the currency of the configuration's prices.
+    """The cost of the current UTC day, in the currency of the configured prices.
 
-    limit: what a day may cost; None for no limit. file: where the count outlives a restart; None keeps it in memory.
-    What is under way when the limit is reached is still paid for. `now` gives unix seconds.
+    limit: what a day may cost, None for no limit; file: keeps the count across restarts, None keeps it in
+    memory; now: returns unix seconds. Calls in progress when the limit is reached are still made and counted.
 
-    Raises StorageError when `file` cannot be read or is not what `save` wrote.
+    Raises StorageError when `file` cannot be read or was not written by `save`.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Spend:
 
     @property
     def today(self) -> float:
-        """What was spent on the current UTC day."""
+        """What has been spent on the current UTC day."""
         day = self._day_now()
         if day != self._day:
             self._day, self._cost = day, 0.0
@@ -74,11 +77,11 @@ class Spend:
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing more may be spent today."""
+        """Whether today's limit is reached."""
         return self.limit is not None and self.today >= self.limit
 
     def add(self, cost: float) -> None:
-        """Count a cost on the current day."""
+        """Add a cost to the current day."""
         before = self.today
         self._cost = before + cost
         if self.limit is not None and before < self.limit <= self._cost:
@@ -88,16 +91,16 @@ class Spend:
 
     @property
     def due(self) -> bool:
-        """Whether the count is to be saved: it changed, and the last try was ten seconds ago or earlier."""
+        """Whether to save the count: it changed, and the last try was at least SAVE_SECONDS ago."""
         return (
             self._file is not None
             and self.today != self._saved
             and abs(self._now() - self._tried_at)
-            >= SAVE_SECONDS  # a clock that was set back is no reason to wait
+            >= SAVE_SECONDS  # `abs`: a clock that was set back must not delay saving
         )
 
     def save(self) -> None:
-        """Write the count to the file, if there is one and the count changed. Raises StorageError."""
+        """Write the count to the file, if there is one and the count has changed. Raises StorageError."""
         if self._file is not None and self.today != self._saved:
             self._tried_at = self._now()
             saved = _Saved(self._day, self._cost)

@@ -1,8 +1,8 @@
-"""What is not uploaded yet, on disk: lines appended to segment files, taken from the oldest on.
+"""The on-disk queue of data points to upload: lines in segment files, read from the oldest on.
 
-What `append` returned for is on disk and synced; a line that a crash cut off was never returned for, and goes at the
-next start. What was taken is noted after it was delivered, so that a crash in between delivers it twice, never not
-at all. One process owns a spool.
+Lines are on disk and synced when `append` returns. A line torn by a crash was never acknowledged by `append`,
+and is removed at the next start. The position is saved after delivery, so a crash in between delivers points
+twice rather than not at all. One process owns a spool.
 """
 
 import errno
@@ -17,12 +17,15 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import make_folder, sync_folder, write_atomically
 
 SEGMENT_BYTES = 8_388_608
-"""A segment that has reached this size gets no further lines."""
+"""A segment of at least this size gets no further lines."""
 
 
 @dataclass(slots=True)
 class _Segment:
-    """One file. size: bytes of whole lines; taken: bytes of them that were delivered; points: lines left."""
+    """One file.
+
+    size: bytes of whole lines; taken: bytes of them already delivered; points: lines still to deliver.
+    """
 
     number: int
     path: Path
@@ -32,9 +35,9 @@ class _Segment:
 
 
 class Spool:
-    """A queue of lines in `folder` that takes at most `max_bytes` there. Not for several threads at once.
+    """A queue of lines in `folder` that takes up at most `max_bytes` there. Not thread-safe.
 
-    points: lines in it; size: the bytes that its files take, delivered beginnings included.
+    points: number of lines to deliver; size: bytes of its files, including lines already delivered.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -48,18 +51,18 @@ class Spool:
 
     @property
     def points(self) -> int:
-        """Lines in the spool."""
+        """Number of lines still to deliver."""
         return sum(segment.points for segment in self._segments)
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Bytes of the segment files on disk."""
         return sum(segment.size for segment in self._segments)
 
     def open(self) -> None:
-        """Take the folder for this process and find what is in it.
+        """Lock the folder for this process and find the lines in it.
 
-        Raises StorageError when another process has it, or when it cannot be read or written.
+        Raises StorageError when another process holds the folder, or when it cannot be read or written.
         """
         try:
             make_folder(self._folder)
@@ -73,7 +76,7 @@ class Spool:
                     hint="give each gateway its own data folder",
                 ) from None
             number, taken = self._read_cursor()
-            self._next = number + 1  # the note about a segment that is gone must never fit a new one
+            self._next = number + 1  # a saved position must never fit a later segment
             for path in sorted(self._folder.glob("segment-??????????.jsonl")):
                 self._find(path, number, taken)
         except StorageError:
@@ -84,7 +87,7 @@ class Spool:
             raise StorageError(f"cannot open the spool {self._folder}: {error.strerror or error}") from error
 
     def append(self, lines: Sequence[bytes]) -> int:
-        """Add lines, without their newlines, and sync them; gives how many there was room for, from the first on.
+        """Append lines (without newlines) and sync them; return how many fitted, counted from the first.
 
         Raises StorageError when the disk refuses; then none of them is in the spool.
         """
@@ -100,7 +103,10 @@ class Spool:
         return count
 
     def peek(self, max_points: int, max_bytes: int) -> list[bytes]:
-        """The oldest lines, at least one if there is any, from one segment; they stay in the spool."""
+        """Return the oldest lines, at least one if there is any, all of one segment; they stay in the spool.
+
+        Raises StorageError when they cannot be read.
+        """
         segment = next((segment for segment in self._segments if segment.points), None)
         if segment is None:
             return []
@@ -120,7 +126,7 @@ class Spool:
         return lines
 
     def take(self, lines: Sequence[bytes]) -> None:
-        """Remove the oldest lines, as `peek` gave them. Raises StorageError when that cannot be noted."""
+        """Remove the oldest lines, as returned by `peek`. Raises StorageError when that cannot be saved."""
         segment = next(segment for segment in self._segments if segment.points)
         segment.taken += sum(len(line) + 1 for line in lines)
         segment.points -= len(lines)
@@ -134,7 +140,7 @@ class Spool:
             raise StorageError(f"cannot write in {self._folder}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Give the folder back. What is in it stays."""
+        """Release the folder; its content stays."""
         for handle in (self._file, self._lock, self._home):
             if handle is not None:
                 os.close(handle)
@@ -153,7 +159,7 @@ class Spool:
             ) from None
 
     def _find(self, path: Path, cursor: int, taken: int) -> None:
-        """Take up a segment that an earlier process left: without a torn last line, from the cursor on."""
+        """Take over an earlier process's segment, without a torn last line and from the saved position on."""
         number = int(path.stem.removeprefix("segment-"))
         self._next = max(self._next, number + 1)
         size = points = 0
@@ -177,7 +183,7 @@ class Spool:
         try:
             if segment is None or segment.size >= SEGMENT_BYTES:
                 segment = self._begin()
-            assert self._file is not None  # noqa: S101 - _begin opened it
+            assert self._file is not None  # noqa: S101 - `_begin` opened it
             written = 0
             while written < len(content):
                 written += os.write(self._file, content[written:])
@@ -203,8 +209,11 @@ class Spool:
         return segment
 
     def _check_home(self) -> None:
-        """Raise OSError when another folder is in the place of the one that was opened: where a disk was unmounted, what is
-        written to its mount point is hidden once it is back."""
+        """Raise OSError if a different folder has taken the place of the one that was opened.
+
+        After a disk is unmounted, whatever is written to its mount point becomes invisible once it is mounted
+        again.
+        """
         if self._home is not None and not os.path.samestat(os.fstat(self._home), self._folder.stat()):
             raise OSError(
                 errno.ESTALE,
@@ -212,9 +221,10 @@ class Spool:
             )
 
     def _give_up(self) -> None:
-        """After a failed write: nothing of it stays in the file, and no later write follows it there.
+        """After a failed write, remove what it left in the file, and never write to that file again.
 
-        A file that holds nothing else goes: while a disk is full one would come with every try.
+        A file without any other lines is deleted; otherwise a full disk would collect a new one with every
+        try.
         """
         if self._file is None:
             return
@@ -227,7 +237,7 @@ class Spool:
                 self._segments.remove(segment)
                 segment.path.unlink(missing_ok=True)
         except OSError:
-            pass  # what stays beyond `size` is not read by this process, and is a duplicate by id to the next
+            pass  # not read by this process; a later one sends duplicates, known by their ids
         finally:
             os.close(handle)
 

@@ -1,4 +1,4 @@
-"""What collection counted since its start: plain counters, for whoever shows them."""
+"""Plain counters of what collection has done since the start, for metrics and reports."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any
 
 @dataclass(slots=True)
 class CollectStats:
-    """Counters of a fan-out. Keys are model names and the codes of skips, answer errors and missing scores."""
+    """Counters of a fan-out, by model name or by code of a skip, an answer error or a missing score."""
 
     points: int = 0
-    """Data points that were completed."""
+    """Data points completed."""
     cancelled: int = 0
-    """Data points that were given up because their caller was cancelled."""
+    """Data points abandoned because their caller was cancelled."""
     in_flight: int = 0
-    """Data points under way."""
+    """Data points in progress."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Requests that were not collected, by code of `SKIP_CODES`."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -22,22 +22,22 @@ class CollectStats:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Failed answers, by model and code of `ANSWER_ERRORS`."""
     retries: Counter[str] = field(default_factory=Counter)
-    """Retries, by model, those of the scorer under `scorer`."""
+    """Retries, by model; those of the scorer under `scorer`."""
     reused: Counter[str] = field(default_factory=Counter)
-    """Answers that users already had and that were not asked for again, by model."""
+    """Answers that users already had, so that the model was not asked again, by model."""
     scorings: int = 0
-    """First calls of the scorer."""
+    """First calls to the scorer."""
     scores: int = 0
     """Answers that got a score."""
     missing_scores: Counter[str] = field(default_factory=Counter)
-    """Answers that got none, by code of `SCORE_REASONS`."""
+    """Answers without a score, by code of `SCORE_REASONS`."""
     unscored_in_a_row: int = 0
-    """Answers that got none since the last that got one, those that are invalid to the scorer aside."""
+    """Answers without a score since the last with one, not counting those that are invalid to the scorer."""
     unpriced: int = 0
-    """Answers whose usage does not count the tokens: their cost is not known and not part of the spend."""
+    """Answers without token counts, whose cost is unknown and not part of the spend."""
 
     def snapshot(self) -> dict[str, Any]:
-        """All counters, as JSON takes them."""
+        """Return all counters in a form that JSON can hold."""
         failures: dict[str, dict[str, int]] = {}
         for (model, code), count in self.failures.items():
             failures.setdefault(model, {})[code] = count

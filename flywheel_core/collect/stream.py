@@ -1,4 +1,4 @@
-"""What a model answered in a stream: the answer is put together while its bytes pass through untouched."""
+"""Assemble a streamed answer while its bytes pass through unchanged."""
 
 import re
 from typing import Any
@@ -30,15 +30,15 @@ class _Chunk(msgspec.Struct):
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _LINE_END = re.compile(rb"[\r\n]+")
-"""One or more: blank lines say nothing."""
+"""One or more line ends: blank lines carry no data."""
 MAX_LINES = 100_000
-"""Lines that a stream may have. With more, `MAX_ANSWER_BYTES` leave each too short for a piece of an answer."""
+"""Most lines in a stream; with more, `MAX_ANSWER_BYTES` would leave too little room in each."""
 
 
 class StreamReader:
-    """Reads the answer out of a stream of server-sent events while its bytes pass through.
+    """Reads the answer from a stream of server-sent events while its bytes pass through.
 
-    Feed it every piece of the body in order, then ask for `answer()`. It keeps at most `MAX_ANSWER_BYTES`.
+    Feed it every piece of the body in order, then call `answer()`. It keeps at most `MAX_ANSWER_BYTES`.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class StreamReader:
         self._called = self._refused = self._done = False
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes of the body, cut anywhere. Raises nothing."""
+        """Take the next bytes of the body, split anywhere. Never raises."""
         self._kept += len(piece)
         *ended, rest = _LINE_END.split(piece) if self._kept <= MAX_ANSWER_BYTES else [piece]
         self._lines += len(ended)
@@ -66,7 +66,7 @@ class StreamReader:
         self._rest += rest
 
     def answer(self) -> Answer:
-        """What the stream held so far. A stream without `[DONE]` or finish reason is truncated."""
+        """Return the answer so far. A stream without `[DONE]` or a finish reason counts as truncated."""
         if self._rest:
             self._take(bytes(self._rest), whole=False)
             self._rest.clear()
@@ -89,7 +89,7 @@ class StreamReader:
             chunk = _CHUNK.decode(data)
         except (ValueError, RecursionError) as error:
             if not whole:
-                return  # a line that the end of the stream cut off
+                return  # the end of the stream cut this line off
             self._error = self._error or f"malformed_body: {error}"[:300]
             return
         if bytes(chunk.error) != b"null":

@@ -1,4 +1,4 @@
-"""Every service of the configuration asked once: whether addresses, names and keys are right shows before users do."""
+"""Call every configured service once, to find wrong addresses, names and keys before users do."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,12 +21,16 @@ from flywheel_core.errors import ConfigIncompleteError, UsageError
 
 QUESTION = "What is 1 + 1?"
 ANSWER = "2"
-"""What the scorer is given when no model answers."""
+"""The answer that the scorer is given if no model answers."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a service made of one call. ok: None when it was not asked, since nothing needs it. seconds: how long it took."""
+    """The outcome of calling a service once.
+
+    ok: None if it was not called because nothing needs it; seconds: duration of the call, None without one;
+    says: the result in words.
+    """
 
     service: str
     name: str
@@ -42,10 +46,10 @@ _OFF = {
 
 
 async def try_services(config: Config, environment: Mapping[str, str] | None = None) -> list[Trial]:
-    """Ask every model that has an address `QUESTION`, have an answer scored, and send the collector an empty batch.
+    """Ask every model with an address `QUESTION`, have an answer scored, send the collector an empty batch.
 
-    Each once, without retries; a model's call costs what its answer costs. environment: where the keys are, os.environ unless
-    given. Raises only cancellation.
+    Each service is called once, without retries; a model charges for its answer as usual. environment: holds
+    the keys, os.environ by default. Raises nothing but cancellation.
     """
     http = PooledHttp(guard=guard_of(config))
     try:
@@ -128,13 +132,13 @@ async def _try_collector(http: Http, config: Config, environment: Mapping[str, s
 
 
 def _host(address: str) -> str:
-    """The host, and the port where the address names one: nothing of an address that may be secret."""
+    """Return host and port of an address, without the parts that may be secret."""
     url = httpx.URL(address)
     return url.host if url.port is None else f"{url.host}:{url.port}"
 
 
 def _needed(config: Config) -> set[str]:
-    """The models that the gateway or collection asks."""
+    """Return the models that the gateway or collection asks."""
     routing = config.routing
     candidates = config.data_collection.training.candidate_models if config.data_collection.enabled else ()
     return {routing.default_model, *routing.fallback_models, *candidates}

@@ -1,11 +1,11 @@
-"""Data points to the collector: batched in memory, spooled on disk while it is slow or away, never lost silently.
+"""Upload data points: batched, spooled while the collector is slow or away, never lost silently.
 
 At every moment `offered = acknowledged + rejected + spooled + in_memory + dropped`:
 
-- in_memory: waiting for its batch to fill, or under way; a crash loses these, a close does not;
-- spooled: on disk and synced, sent from there as long as it takes, by this process or the next one;
-- acknowledged: stored by the collector; rejected: refused by it for good, kept with its answer in `rejected.jsonl`;
-- dropped: there was no room in the spool, or no disk to write it to at the end.
+- in_memory: waiting for their batch to fill, or being sent; a crash loses these, `close` does not;
+- spooled: synced to disk and sent from there, however long it takes, by this process or the next one;
+- acknowledged: stored by the collector; rejected: refused for good, kept with its reply in `rejected.jsonl`;
+- dropped: the spool had no room, or at the end could not be written.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ from flywheel_core.records import DataPoint
 from flywheel_core.trouble import Trouble
 
 MAX_UPLOADS = 4
-"""Batches under way from memory at once."""
+"""Most batches sent from memory at once."""
 MAX_MEMORY_BYTES = 33_554_432
-"""Waiting points beyond which `offer` waits."""
+"""Bytes of queued points beyond which `offer` waits."""
 SPILL_BYTES = 8_388_608
-"""Waiting points beyond which they go to the spool when all uploads are under way."""
+"""Bytes of queued points beyond which they go to the spool if MAX_UPLOADS are in progress."""
 BATCH_BYTES = 2_097_152
-"""A batch is cut at this size."""
+"""A batch gets no further point once it has this many bytes."""
 SPOOLED_BATCH = 200
-"""Data points sent at once from the spool."""
+"""Most data points sent at once from the spool."""
 DISK_PAUSE = 0.2
-"""Wait after the disk refused, in s."""
+"""Seconds to wait after the disk refused."""
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ T = TypeVar("T")
 
 
 class Uploader:
-    """Brings data points to the collector of the configuration. One for the life of a process.
+    """Sends data points to the configured collector. One per process.
 
         async with Uploader(config, Path("data/spool")) as uploader:
             await uploader.offer(point)
 
-    spool: a folder of its own. client: an httpx client to use instead of our own connections. environment: where
-    the collector's key is, os.environ unless given.
+    spool: a folder of its own; client: an httpx client to use instead of Flywheel's own connections;
+    environment: holds the collector's key, os.environ by default.
 
     Raises ConfigIncompleteError when that key is named but not set.
     """
@@ -94,9 +94,9 @@ class Uploader:
         await self.close()
 
     async def start(self) -> None:
-        """Take up the spool and begin to send. What the spool holds counts as offered.
+        """Open the spool and start sending. Points already in the spool count as offered.
 
-        Raises StorageError when the spool belongs to another process or cannot be read.
+        Raises StorageError when the spool belongs to another process or cannot be opened.
         """
         await asyncio.to_thread(self._spool.open)
         self.spooled = self.offered = self._spool.points
@@ -106,7 +106,7 @@ class Uploader:
             task.add_done_callback(_log_crash)
 
     async def offer(self, point: DataPoint) -> None:
-        """Hand over a data point; waits only while memory is full and the disk does not keep up.
+        """Hand over a data point; waits only while memory is full and the disk cannot keep up.
 
         Raises UsageError (`uploader_closed`) before `start` and after `close`.
         """
@@ -123,11 +123,11 @@ class Uploader:
 
     @property
     def in_memory(self) -> int:
-        """Data points that wait for their batch or are under way."""
+        """Number of data points that wait for their batch or are being sent."""
         return self._backlog.points
 
     def stats(self) -> dict[str, Any]:
-        """The counters of the module's invariant, the spool's size in bytes, and uploads by how they failed."""
+        """Return the module's counters, the spool's size in bytes, and the failed uploads by reason."""
         return {
             "offered": self.offered,
             "acknowledged": self.acknowledged,
@@ -142,10 +142,10 @@ class Uploader:
         }
 
     async def close(self, deadline: float = 8.0) -> None:
-        """Take no more points, send what there is within `deadline` seconds, and spool the rest.
+        """Accept no more points, send what there is within `deadline` seconds, and spool the rest.
 
-        While the collector is away the rest is spooled at once. Calling it twice is fine. When it returns, every
-        point is acknowledged, rejected, spooled, or dropped and logged.
+        While the collector is away, everything is spooled at once. Calling it twice is fine. When it returns,
+        every point is acknowledged, rejected, spooled, or dropped with a log entry.
         """
         self._closed = True
         if not self._started:
@@ -177,10 +177,8 @@ class Uploader:
         await self._http.close()
         await asyncio.to_thread(self._spool.close)
 
-    # memory: to the collector, or to the spool
-
     async def _flush(self) -> None:
-        """Cut batches when they are full or old enough; straight to the collector, or through the spool."""
+        """Cut batches when they are full or old enough, and send or spool them."""
         while not self._stopping:
             due = self._due_in()
             if due > 0:
@@ -197,7 +195,7 @@ class Uploader:
                 await self._wait()
 
     def _due_in(self) -> float:
-        """Seconds until the next batch is to go; 0 when it is now."""
+        """Return the seconds until the next batch is due; 0 if it is due now, infinity if nothing waits."""
         backlog = self._backlog
         if backlog.since is None:
             return math.inf
@@ -225,7 +223,7 @@ class Uploader:
         self.acknowledged += count - rejected
 
     async def _spill(self, batch: Batch) -> None:
-        """Bring a batch to the spool; back to memory when the disk refuses."""
+        """Move a batch to the spool, or back to the queue if the disk refuses."""
         try:
             stored = await self._on_disk(lambda: self._spool.append(batch.lines))
         except StorageError as error:
@@ -242,10 +240,8 @@ class Uploader:
             log.error("the spool is full: %d data points dropped, %d in all", dropped, self.dropped)
         self._wake()
 
-    # the spool: to the collector
-
     async def _drain(self) -> None:
-        """Send what is in the spool, the oldest first, as long as it takes."""
+        """Send what is in the spool, oldest first, for as long as it takes."""
         while not self._stopping:
             wait = self._courier.wait
             if not self.spooled or wait > 0:
@@ -261,7 +257,7 @@ class Uploader:
             await self._courier.deliver(tuple(lines), self._settler(lines))
 
     def _settler(self, lines: list[bytes]) -> Settle:
-        """Takes what is settled out of the spool."""
+        """Return a callback that removes settled lines from the spool."""
 
         async def settle(count: int, rejected: int) -> None:
             done, lines[:count] = lines[:count], []
@@ -274,8 +270,6 @@ class Uploader:
 
         return settle
 
-    # waiting
-
     async def _on_disk(self, work: Callable[[], T]) -> T:
         async with self._disk:
             return await asyncio.to_thread(work)
@@ -284,12 +278,12 @@ class Uploader:
         return asyncio.get_running_loop().time()
 
     def _wake(self) -> None:
-        """Let everyone who waits look again."""
+        """Wake everything that waits, to check again."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def _wait(self, seconds: float | None = None) -> None:
-        """Until something changed, at most `seconds`."""
+        """Wait until something changed, at most `seconds`."""
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._changed.wait()
