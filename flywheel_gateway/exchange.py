@@ -128,8 +128,7 @@ class Exchange:
         return True
 
     async def _hold(self, reply: Reply, recorder: Recorder) -> tuple[bytes, bool]:
-        """Return the start of the body and whether it is all; of a stream, one piece.
-        """
+        """Return the start of the body and whether it is all; of a stream, one piece."""
         pieces: list[bytes] = []
         size = 0
         while size <= HELD_BYTES:
