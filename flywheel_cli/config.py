@@ -1,4 +1,4 @@
-"""`flywheel config`: check, try and show the settings in force, and what settings there are."""
+"""`flywheel config`: check, try and show the current settings, and describe all settings."""
 
 from dataclasses import asdict
 

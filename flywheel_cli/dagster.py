@@ -1,7 +1,8 @@
-"""Starts Dagster on this project: `flywheel dagster dev`, or webserver and daemon apart as in production.
+"""Start Dagster on this project: `flywheel dagster dev`, or webserver and daemon separately as in production.
 
-Each command becomes the Dagster program itself, so that signals and exit statuses are Dagster's own. Its home folder
-is made first; the configuration and data folder in force are handed on in the environment.
+Each command replaces itself with the Dagster program, so that signals and exit statuses are Dagster's own. It
+first creates Dagster's home folder, and passes on the current configuration and data folder in the
+environment.
 """
 
 import os
@@ -18,13 +19,13 @@ from flywheel_cli.options import GET_RAW_DAYS, Settings, expand_days, pass_setti
 from flywheel_cli.output import progress, say_empty
 
 CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
-"""The same module that workspace.yaml names, so that these commands run from any folder."""
+"""The module that workspace.yaml names too, given explicitly so that these commands run from any folder."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def home_option(command: _Command) -> _Command:
-    """The option --home."""
+    """Add the option --home."""
     return click.option(
         "--home",
         type=click.Path(path_type=Path, file_okay=False),
@@ -36,7 +37,7 @@ def home_option(command: _Command) -> _Command:
 
 
 def address_options(command: _Command) -> _Command:
-    """The options --host and --port of the UI."""
+    """Add the options --host and --port of the UI."""
     command = click.option(
         "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the UI."
     )(command)
@@ -130,7 +131,7 @@ def backfill(
 
 
 def dagster_environment(settings: Settings, home: Path) -> dict[str, str]:
-    """The variables that make Dagster use this configuration, data folder and home."""
+    """Return the variables that make Dagster use this configuration, data folder and home."""
     from flywheel_dagster.home import prepare_home
 
     changes = {"DAGSTER_HOME": str(prepare_home(home))}
@@ -141,19 +142,22 @@ def dagster_environment(settings: Settings, home: Path) -> dict[str, str]:
 
 
 def _refuse_taken(host: str, port: int) -> None:
-    """Dagster notices a taken address when its other services run already. Raises UsageError before anything starts."""
+    """Raise UsageError if the address is taken.
+
+    Dagster itself would notice only when its other services already run.
+    """
     from flywheel_core.serve.lifecycle import listen
 
     listen(host, port).close()
 
 
 def _become(settings: Settings, home: Path, command: Sequence[str], **further: str) -> NoReturn:
-    """further: more variables for that program alone."""
+    """Replace this process with a Dagster program. further: more variables for that program alone."""
     from flywheel_core.config_file import environment_with
 
     changes = {**dagster_environment(settings, home), **further}
-    # A shell that starts a command in the background has it ignore SIGINT, and Dagster's children end on SIGINT.
+    # A shell makes background commands ignore SIGINT, but Dagster's child processes are ended with SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     program = Path(sys.executable).parent / command[0]
     sys.stdout.flush()
-    os.execve(program, list(command), environment_with(changes))  # noqa: S606 - Dagster's own program beside this one
+    os.execve(program, list(command), environment_with(changes))  # noqa: S606 - Dagster's own program

@@ -195,7 +195,10 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
 
 
 def _refuse_future(days: Sequence[date], raw_days: Iterable[date]) -> None:
-    """A mistyped year must not leave empty tables of days to come, which reports would then end with."""
+    """Raise UsageError for a future day without raw files.
+
+    A mistyped year would otherwise leave empty tables of future days, with which reports would then end.
+    """
     today, there = _today(), set(raw_days)
     future = [day for day in days if day > today and day not in there]
     if future:

@@ -1,4 +1,4 @@
-"""`flywheel demo`: the whole loop once, on a stage of its own, with results and the pages to open at the end."""
+"""`flywheel demo`: run the whole loop once in a folder of its own; show results and the pages to open."""
 
 import asyncio
 import signal
@@ -33,15 +33,15 @@ from flywheel_core.learn.champion import POINTER, read_champion
 NEWEST = "newest.jsonl"
 REPORT = "demo.html"
 FIRST_UNSEEN_QUESTION = 2_800
-"""Training questions of the simulation from here on are not in the sample."""
+"""From this index on, the simulation's training questions are not in the sample."""
 ASKED = 300
 SECOND_ROUND = (2_400, 400)
-"""Offset and number of the training questions asked once a router is in service; few of them are in the sample."""
+"""Offset and number of the training questions asked once a router is in service; few are in the sample."""
 VALIDATED = 300
-"""Questions of the validation set that the router is measured on; no router is trained on them."""
+"""Number of validation questions that the router is measured on; no router is trained on them."""
 SHOWN_REPLIES = 6
 QUESTION_WIDTH = 50
-"""In columns of a terminal."""
+"""In terminal columns."""
 
 
 @click.command()
@@ -117,7 +117,7 @@ def _play(services: Services, stage: Stage, earlier: Sequence[Path], newest: Pat
 
 
 def _ask(stage: Stage, layout: Layout, offset: int, count: int) -> list[Reply]:
-    """Ask through the gateway, and wait until every question is a stored data point."""
+    """Ask through the gateway, and wait until every question has become a stored data point."""
     with _step(f"ask {count} questions through the gateway"), progress("ask") as tell:
         before = stored_today(layout)
         asked = questions(stage.simulation, "training", offset, count)
@@ -156,7 +156,7 @@ def _show_labels(layout: Layout) -> None:
 
 
 def _learn(stage: Stage, layout: Layout) -> None:
-    """Train, promote, route and measure; then more traffic, and once again."""
+    """Train, promote, route and measure; then send more traffic and do it all again."""
     from flywheel_cli import demo_learning as learning
 
     validation = questions(stage.simulation, "validation", 0, VALIDATED)
@@ -204,7 +204,7 @@ def _show_replies(replies: Sequence[Reply]) -> None:
 
 
 def _show_addresses(stage: Stage, *, up: bool) -> None:
-    """What there is to look at. up: the services stay up; otherwise only what can be opened without them."""
+    """Print what to look at. up: the services stay up; otherwise only what can be opened without them."""
     layout = Layout(stage.config.storage.data_dir)
     champion = read_champion(layout.routers / POINTER)
     again = f"{sys.argv[0]} dagster dev --config {stage.config_file} --home {stage.dagster_home}"
@@ -228,7 +228,7 @@ def _show_addresses(stage: Stage, *, up: bool) -> None:
 
 @contextmanager
 def _step(what: str) -> Iterator[None]:
-    """Says what begins, and how long it took."""
+    """Print what starts and, at the end, how long it took."""
     click.echo(f"-> {what}")
     started = time.monotonic()
     yield

@@ -1,4 +1,4 @@
-"""The demo's second half: train and promote a router, see the gateway take it up, and measure what it brings."""
+"""The demo's second half: train and promote a router, see the gateway load it, and measure what it gains."""
 
 import asyncio
 import itertools
@@ -22,12 +22,18 @@ from flywheel_dagster.materialize import Retrained, retrain
 
 TAKE_UP_SECONDS = 30.0
 COMPARED_AT_ONCE = 2
-"""Questions that every model is asked at once: with many, all models would seem as slow as their queue at the simulation."""
+"""Questions asked at a time.
+
+With more, queueing in the simulation would make all models seem equally slow.
+"""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What one way of choosing a model brings. score: mean, 0..1; cost: per 1,000 questions; latency_ms: mean."""
+    """The result of one way to choose a model.
+
+    score: mean, 0..1, failures counting as 0; cost: per 1,000 questions; latency_ms: mean.
+    """
 
     name: str
     score: float
@@ -36,7 +42,9 @@ class Policy:
 
 
 def train_and_judge(stage: Stage, layout: Layout) -> Retrained:
-    """Train on the newest dataset, judge the router against the champion, promote it if it passes: as every night, through Dagster.
+    """Train a router on the newest dataset, judge it, and promote it if it passes, as every night.
+
+    All of it runs through Dagster.
 
     Raises NoDataError when there is no dataset.
     """
@@ -47,10 +55,10 @@ def train_and_judge(stage: Stage, layout: Layout) -> Retrained:
 
 
 def wait_until_taken_up(stage: Stage, version: str) -> None:
-    """Wait until the gateway decides with a router version. Raises FlywheelError when it does not within `TAKE_UP_SECONDS`."""
+    """Wait until the gateway decides with a router version. Raises FlywheelError after `TAKE_UP_SECONDS`."""
     deadline = time.monotonic() + TAKE_UP_SECONDS
     for number in itertools.count():
-        # a prompt of its own each time: a cached decision would be the old router's
+        # A different prompt each time: a cached decision would be the old router's.
         answer = httpx.post(f"{stage.gateway}/v1/route", json={"prompt": f"{number} + 1 = ?"}, timeout=10.0)
         if answer.status_code == httpx.codes.OK and answer.json()["router_version"] == version:
             return
@@ -63,7 +71,7 @@ def wait_until_taken_up(stage: Stage, version: str) -> None:
 
 
 async def ask_every_model(stage: Stage, asked: Sequence[str], tell: Tell) -> list[DataPoint]:
-    """What every model answers to every question, scored; nothing of it is stored."""
+    """Return every model's scored answer to every question, one data point each; nothing is stored."""
     models = stage.config.data_collection.training.candidate_models
     plan = Plan(models=tuple(models), mode="training", sampling_rate=1.0, asked=dict.fromkeys(models, 1.0))
     turns = asyncio.Semaphore(COMPARED_AT_ONCE)
@@ -80,9 +88,10 @@ async def ask_every_model(stage: Stage, asked: Sequence[str], tell: Tell) -> lis
 
 
 def compare(stage: Stage, points: Sequence[DataPoint], chosen: Mapping[str, Sequence[str]]) -> list[Policy]:
-    """What each way of choosing brings on the same questions.
+    """Return what each way to choose a model achieves on the same questions, with fixed choices to compare.
 
-    points: every model's outcome, one a question; chosen: name of a policy -> the model it chose for each question.
+    points: every model's outcome, one per question; chosen: name of a policy -> the model it chose for each
+    question.
     """
     models = stage.config.data_collection.training.candidate_models
     means = {model: fmean(_score(point, model) for point in points) for model in models}
@@ -110,7 +119,7 @@ def compare(stage: Stage, points: Sequence[DataPoint], chosen: Mapping[str, Sequ
 
 
 def decided(layout: Layout, version: str, asked: Sequence[str]) -> list[str]:
-    """Which model a router version would choose for each question."""
+    """Return which model a router version would choose for each question."""
     router = trained_craft().load(layout.router(version))
     return [decision.model for decision in router.decide_all(asked)]
 
@@ -126,6 +135,6 @@ def _policy(name: str, points: Sequence[DataPoint], picked: Sequence[str]) -> Po
 
 
 def _score(point: DataPoint, model: str) -> float:
-    """A model's score; its failure counts as 0."""
+    """Return a model's score; a missing one, as after a failure, counts as 0."""
     score = point.scores.get(model)
     return 0.0 if score is None else score

@@ -1,4 +1,4 @@
-"""What the demo starts with: a folder of its own, a configuration that can be read and reused, and the services."""
+"""What the demo starts with: its own folder, a readable and reusable configuration, and the services."""
 
 import shutil
 import sys
@@ -15,7 +15,7 @@ from flywheel_core.lake.layout import write_atomically
 CONFIG_NAME = "flywheel.yaml"
 MARK = "# Written by `flywheel demo`"
 SIMULATION_SPEED = 20
-"""How many times faster than life the simulated models answer."""
+"""Factor by which the simulated models answer faster than real time."""
 
 _CONFIG = """{mark}: five simulated models behind the gateway, everything on loopback.
 # It is a configuration as any other; `flywheel --config {file} status` works with it.
@@ -50,7 +50,7 @@ gateway:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the demo plays: its folders, addresses and configuration."""
+    """The setting of the demo: its folders, addresses and configuration."""
 
     folder: Path
     config_file: Path
@@ -64,12 +64,12 @@ class Stage:
 
 
 def prepare(folder: Path, *, earlier_days: int = 0, usual_ports: bool = True) -> Stage:
-    """A fresh stage in `folder`; what an earlier demo left there is removed.
+    """Prepare a fresh stage in `folder`; what an earlier demo left there is removed.
 
-    earlier_days: days before today that will have data; Dagster's partitions begin with the first of them.
-    usual_ports: prefer the ports that the services have by default, where they are free.
+    earlier_days: number of days before today that will have data; Dagster's partitions start with the first
+    of them. usual_ports: prefer the services' default ports where they are free.
 
-    Raises UsageError when the folder holds something that no demo wrote.
+    Raises UsageError when the folder holds anything that no demo wrote.
     """
     folder = folder.absolute()
     config_file = folder / CONFIG_NAME
@@ -104,25 +104,25 @@ def prepare(folder: Path, *, earlier_days: int = 0, usual_ports: bool = True) ->
 
 
 def start_simulation(services: Services, stage: Stage) -> Service:
-    """The stand-ins for models and scorer."""
+    """Start the simulated models and scorer."""
     command = _flywheel("simulate", "--port", _port(stage.simulation), "--speed", str(SIMULATION_SPEED))
     return services.start("simulation", command, address=stage.simulation, ready="/health")
 
 
 def start_collector(services: Services, stage: Stage) -> Service:
-    """The collector API."""
+    """Start the collector."""
     command = _flywheel("collector", "--config", str(stage.config_file))
     return services.start("collector", command, address=stage.collector, ready="/ready")
 
 
 def start_gateway(services: Services, stage: Stage) -> Service:
-    """The gateway in training mode."""
+    """Start the gateway in training mode."""
     command = _flywheel("gateway", "--config", str(stage.config_file))
     return services.start("gateway", command, address=stage.gateway, ready="/ready")
 
 
 def start_dagster(services: Services, stage: Stage) -> Service:
-    """The Dagster UI and daemon."""
+    """Start the Dagster UI and daemon."""
     command = _flywheel(
         *("dagster", "dev", "--config", str(stage.config_file)),
         *("--port", _port(stage.dagster), "--home", str(stage.dagster_home)),

@@ -1,4 +1,4 @@
-"""The demo's clients: one that uploads recorded data points, one that asks questions through the gateway."""
+"""The demo's clients: one uploads recorded data points, the other asks questions through the gateway."""
 
 import asyncio
 import itertools
@@ -21,12 +21,12 @@ POLL_SECONDS = 0.2
 STORED_SECONDS = 60.0
 
 Tell = Callable[[int, int], None]
-"""Hears how many are done, and of how many."""
+"""Called with how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """How one question went through the gateway. seconds: as the client saw it; reason: why that model."""
+    """How one question went through the gateway. seconds: measured by the client; reason: why this model."""
 
     question: str
     model: str
@@ -35,7 +35,7 @@ class Reply:
 
 
 def upload(endpoint: str, file: Path, tell: Tell) -> int:
-    """Send the data points of a JSONL file to a collector in batches, as a gateway would, and give how many it took.
+    """Send a JSONL file's data points to a collector in batches; return how many it stored.
 
     Raises UpstreamError when the collector does not answer 200.
     """
@@ -57,7 +57,7 @@ def upload(endpoint: str, file: Path, tell: Tell) -> int:
 
 
 def questions(simulation: str, which: str, offset: int, limit: int) -> list[str]:
-    """Questions of the simulation's training or validation set."""
+    """Fetch questions of the simulation's training or validation set."""
     answer = httpx.get(
         f"{simulation}/questions", params={"set": which, "offset": offset, "limit": limit}, timeout=30.0
     )
@@ -68,7 +68,7 @@ def questions(simulation: str, which: str, offset: int, limit: int) -> list[str]
 async def ask_all(gateway: str, asked: Sequence[str], tell: Tell, *, collect: bool = True) -> list[Reply]:
     """Ask every question through the gateway without naming a model.
 
-    collect: whether the questions may become data points. Raises UpstreamError for any answer but 200.
+    collect: whether the questions may become data points. Raises UpstreamError for any status but 200.
     """
     headers = {} if collect else {MARK_HEADER: "demo"}
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
@@ -92,13 +92,13 @@ async def ask_all(gateway: str, asked: Sequence[str], tell: Tell, *, collect: bo
 
 
 def stored_today(layout: Layout) -> int:
-    """How many data points lie in today's raw files. The collector pads an open file with empty lines."""
+    """Count the data points in today's raw files, without the empty lines that pad an open file."""
     today = datetime.now(UTC).date()
     return sum(1 for path in layout.raw_files(today) for line in path.read_bytes().split(b"\n") if line)
 
 
 def wait_until_stored(layout: Layout, count: int, tell: Tell) -> None:
-    """Wait until today's raw files hold `count` data points. Raises FlywheelError when that takes too long."""
+    """Wait until today's raw files hold `count` data points. Raises FlywheelError after `STORED_SECONDS`."""
     deadline = time.monotonic() + STORED_SECONDS
     while (stored := stored_today(layout)) < count:
         if time.monotonic() > deadline:

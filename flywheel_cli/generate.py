@@ -1,4 +1,4 @@
-"""One raw file to one training file: `generate`. Beside it nothing of the lake's tables is loaded, which takes long."""
+"""`flywheel generate`: one raw file to one training file, without the lake's slow imports."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Looking at what is there: `status`, `sql` and `report`."""
+"""Inspect the data folder: `status`, `sql` and `report`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ from flywheel_core.report.overview import overview
 from flywheel_core.report.summary import Summary, summarise
 
 REPORT_DAYS = 30
-"""Days that a report without DAY covers: the last that were labelled."""
+"""Days in a report without DAY: the last ones that were labelled."""
 
 MAX_CELL_CHARS = 300
-"""Longest text that a table's cell shows; --json shows all."""
+"""Longest text shown in a table cell; --json shows everything."""
 
 
 @click.command()
@@ -43,12 +43,12 @@ def status(settings: Settings, last: int, home: Path) -> None:
         champion = read_champion(settings.layout.routers / POINTER)
         in_service = champion.version if champion else None
         serving = f"in service {in_service or '-'}"
-    except RouterError as error:  # what else there is can be shown all the same
+    except RouterError as error:  # the rest can still be shown
         in_service, serving = None, error.message
     runs, unreadable = [], None
     try:
         runs = _latest_runs(home, last)
-    except StorageError as error:  # most often a full disk, and then the rest is wanted all the more
+    except StorageError as error:  # usually a full disk, when the rest is all the more useful
         if settings.as_json:
             raise
         unreadable = error
@@ -92,7 +92,7 @@ def status(settings: Settings, last: int, home: Path) -> None:
 
 
 def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
-    """The latest runs of the Dagster instance in `home`, the newest first; none where Dagster never ran."""
+    """Return the latest runs of the Dagster instance in `home`, newest first; none if Dagster never ran."""
     if not (home / "dagster.yaml").is_file() or not (home / "history").is_dir():
         return []
     import dagster as dg
@@ -117,12 +117,12 @@ def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _minute(moment: datetime | None) -> str | None:
-    """A UTC time as short as a table of 80 columns needs it."""
+    """Format a UTC time briefly enough for a table of 80 columns."""
     return None if moment is None else f"{moment:%m-%d %H:%M}"
 
 
 def _job(name: str) -> str:
-    """What was run, in words: Dagster's own name stands for whatever was started from an asset's page."""
+    """Return a run's job name, `(assets)` for runs that were started on an asset's page."""
     return "(assets)" if name.startswith("__ASSET_JOB") else name
 
 
@@ -159,7 +159,7 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     connection = connect(settings.layout, settings.config)
     try:
         answer = connection.execute(text)
-        if answer is None:  # what DuckDB's types say cannot be: there was nothing but blanks or comments
+        if answer is None:  # contrary to DuckDB's types: for a query of only blanks or comments
             raise UsageError("the query holds no statement", code="query_failed")
         columns = _told_apart([column[0] for column in answer.description or ()])
         rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
@@ -178,7 +178,7 @@ def sql(settings: Settings, query: str, limit: int) -> None:
 
 
 def _told_apart(names: Sequence[str]) -> list[str]:
-    """The names, a second `a` as `a_2`: under one name a JSON object would hold the last column alone."""
+    """Make column names unique, a second `a` as `a_2`, because a JSON object has each name once."""
     found: list[str] = []
     for name in names:
         fitting = chain([name], (f"{name}_{number}" for number in count(2)))
@@ -187,7 +187,7 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _short(value: Any) -> Any:
-    """A value for a table: numbers and days as they are, the rest as text that is not too long."""
+    """Prepare a value for a table: numbers and times unchanged, everything else as text of limited length."""
     if value is None or isinstance(value, int | float | datetime):
         return value
     text = str(value)

@@ -1,4 +1,4 @@
-"""`flywheel keys`: which sources may send to the collector, and which clients to the gateway."""
+"""`flywheel keys`: which sources may send to the collector, and which clients may use the gateway."""
 
 import click
 

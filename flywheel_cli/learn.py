@@ -1,4 +1,4 @@
-"""`flywheel train` and `flywheel why`: making a router, and explaining one of its decisions."""
+"""`flywheel train` and `flywheel why`: train a router, and explain one decision."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -98,7 +98,7 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
 
 
 def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None) -> dict[str, Any]:
-    """The router's manifest, its dataset and the words that spoke, as far as they can be had, and why not."""
+    """Return the router's manifest, its dataset and the words that counted, or why they are unavailable."""
     if record.router_version is None:
         return {"router": None, "dataset": None, "words": [], "note": "no router decided"}
     facts: dict[str, Any] = {"router": None, "dataset": None, "words": [], "note": None}
@@ -150,7 +150,7 @@ def _print_decision(
     if facts["note"]:
         click.echo(facts["note"])
     if line is None:
-        # the decision of a /v1/route may have been observed later, which its record does not say
+        # A decision of /v1/route may have been observed later, which its record does not say.
         missing = "the request was not collected, or its data point is not here"
         click.echo(
             f"no raw line: {'collected, but its data point is not here yet' if record.collected else missing}"

@@ -1,4 +1,4 @@
-"""The `flywheel` command. Each command lives in a module that is imported only when the command is called."""
+"""The `flywheel` command. Each command's module is imported only when the command is called."""
 
 import errno
 import importlib
@@ -13,11 +13,14 @@ from flywheel_cli.output import print_error
 from flywheel_core.errors import FlywheelError, StorageError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Writing failed for want of room. Storage names its files, so one without name is what is printed."""
+"""Errors of a write that ran out of room.
+
+Storage errors carry a file name, so one without comes from printing.
+"""
 
 
 class Entry(NamedTuple):
-    """One command: where it is (`module:name`) and the sentence that `flywheel --help` lists it with."""
+    """One command: where it is (`module:name`), and its sentence in `flywheel --help`."""
 
     target: str
     sentence: str
@@ -48,18 +51,18 @@ COMMANDS: dict[str, Entry] = {
     "dagster": Entry("flywheel_cli.dagster:dagster", "Start the Dagster UI and daemon of the project."),
     "demo": Entry("flywheel_cli.demo:demo", "Run the whole loop on sample data."),
 }
-"""Every command, in the order of the loop. One whose module is not installed is not listed."""
+"""Every command, in the order of the loop. A command whose module is not installed is not listed."""
 
 
 class CommandGroup(click.Group):
-    """Lists commands from `COMMANDS` without importing them, and shows Flywheel's errors as one line."""
+    """Lists commands from `COMMANDS` without importing them, and prints Flywheel's errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands that are there."""
+        """Return the names of the installed commands."""
         return [name for name, entry in COMMANDS.items() if _is_there(entry)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now."""
+        """Import and return the command of that name, None if there is none."""
         entry = COMMANDS.get(cmd_name)
         if entry is None or not _is_there(entry):
             return None
@@ -70,20 +73,20 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the nearest command's name in the message for an unknown one."""
+        """Resolve as click does, but suggest the nearest command for an unknown name."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise click.NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, from their sentences alone."""
+        """Write the list of commands from their sentences, without importing them."""
         rows = [(name, COMMANDS[name].sentence) for name in self.list_commands(ctx)]
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of Flywheel becomes a message, or a JSON object, and an exit status."""
+        """Run the command; print a Flywheel error as a message or a JSON object, and exit with its status."""
         settings = ctx.ensure_object(Settings)
         try:
             return super().invoke(ctx)
@@ -94,13 +97,13 @@ class CommandGroup(click.Group):
             _refuse(error, as_json=settings.as_json)
         except OSError as error:
             if error.filename is None:
-                raise  # nobody could say of what
+                raise  # there is no file to name in a message
             refused = StorageError(f"cannot use {error.filename}: {error.strerror}")
             print_error(refused, as_json=settings.as_json)
             ctx.exit(refused.exit_status)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """The whole command; where what it prints goes is full, that is said on standard error."""
+        """Run the whole command; report on standard error when standard output has no room left."""
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
@@ -116,7 +119,7 @@ class CommandGroup(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """The same for what stands before the command's name."""
+        """Report errors in the options before the command's name in the same way."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
@@ -124,7 +127,7 @@ class CommandGroup(click.Group):
 
 
 def _refuse(error: click.UsageError, *, as_json: bool) -> NoReturn:
-    """End with an error of click's as one of ours: with a code, and with how the command is used as what to do."""
+    """Exit with one of click's errors as a Flywheel error: with a code, and with the usage as its hint."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         raise error  # shows the help
     hint = None

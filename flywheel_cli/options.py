@@ -1,4 +1,4 @@
-"""What commands share: the settings in force, the options that choose them, and days as arguments."""
+"""What commands share: the current settings, the options that choose them, and days as arguments."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from flywheel_core.errors import NoDataError, UsageError
 from flywheel_core.lake.layout import Layout, parse_day
 
 if TYPE_CHECKING:
-    from flywheel_core.config import Config  # takes half a second to import, which help must not cost
+    from flywheel_core.config import Config  # importing it takes half a second, too long for --help
 
 MAX_RANGE_DAYS = 3_660
 """Longest range of days that one argument may name."""
 
 GET_RAW_DAYS = "import or collect something"
-"""What has to come before anything that reads raw files."""
+"""What must be done before any command that reads raw files; part of an error's hint."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @dataclass
 class Settings:
-    """What the options of the command line chose; the configuration is read when it is first asked for."""
+    """What the command line's options chose; the configuration is read when it is first needed."""
 
     config_file: Path | None = None
     data_dir: Path | None = None
@@ -34,7 +34,7 @@ class Settings:
 
     @cached_property
     def config(self) -> "Config":
-        """The configuration in force, with the data folder of --data-dir. Raises ConfigError."""
+        """The current configuration, with the data folder of --data-dir. Raises ConfigError."""
         from flywheel_core.config_file import load_config
 
         config = load_config(self.config_file)
@@ -45,16 +45,16 @@ class Settings:
 
     @property
     def layout(self) -> Layout:
-        """The data folder in force."""
+        """The current data folder."""
         return Layout(self.config.storage.data_dir)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
-"""Gives a command the `Settings` as its first argument."""
+"""Decorator that passes a command the `Settings` as its first argument."""
 
 
 def settings_options(command: _Command) -> _Command:
-    """The options --config and --data-dir; they may stand before or behind the command's name."""
+    """Add the options --config and --data-dir, which are accepted before and after the command's name."""
     command = click.option(
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -72,7 +72,7 @@ def settings_options(command: _Command) -> _Command:
 
 
 def json_option(command: _Command) -> _Command:
-    """The option --json: one JSON value on standard output, errors included. `Settings.as_json` tells."""
+    """Add the option --json: one JSON value on standard output, even for errors; see `Settings.as_json`."""
     return click.option(
         "--json",
         is_flag=True,
@@ -93,7 +93,10 @@ def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None
 
 
 def utf8(text: str, what: str) -> str:
-    """An argument, or what came by standard input, as it is. Raises UsageError when it holds bytes that are no text."""
+    """Return an argument or standard input unchanged.
+
+    Raises UsageError when it contains bytes that are not UTF-8.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -102,11 +105,11 @@ def utf8(text: str, what: str) -> str:
 
 
 def expand_days(words: Sequence[str], known: Iterable[date], *, where: Path, before: str) -> list[date]:
-    """The days that arguments name, each once, in order.
+    """Return the days that arguments name, each once, in order.
 
-    A word is a day (see `parse_day`), a range `FIRST..LAST` with both ends included, or `all` for the days of
-    `known`. Raises UsageError for anything else, NoDataError when `all` names no day: it says that there is none in
-    `where`, and to do what `before` says first.
+    A word is a day (see `parse_day`), a range `FIRST..LAST` including both ends, or `all` for the days of
+    `known`. Raises UsageError for anything else, NoDataError when `all` names no day; the message says that
+    `where` has none, and its hint to do `before` first.
     """
     days: set[date] = set()
     for word in words:

@@ -14,16 +14,16 @@ import msgspec
 from flywheel_core.errors import FlywheelError
 
 PLAIN_WIDTH = 80
-"""Columns that tables take when standard output is no terminal."""
+"""Width of tables, in columns, when standard output is not a terminal."""
 
 READABLE_COLUMNS = 6
-"""Columns of the screen below which a wrapped cell can no longer be read."""
+"""Terminal columns below which a wrapped cell is no longer readable."""
 
 NAMED = 5
-"""How many days or models a message names one by one."""
+"""Most days or models that a message names individually."""
 
 PLAIN_PROGRESS_SECONDS = 5.0
-"""How often progress is told in plain lines."""
+"""Seconds between progress lines without a terminal."""
 
 
 def print_error(error: FlywheelError, *, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def print_error(error: FlywheelError, *, as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value. Dataclasses, days, times and paths are taken; what is not finite becomes null."""
+    """Print a JSON value, also dataclasses, dates, times and paths; NaN and infinity become null."""
     encoded = msgspec.json.encode(value, enc_hook=_plain)
     click.echo(msgspec.json.format(encoded, indent=2).decode())
 
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A cell of a table: nothing for none, thousands separated, at most three decimals."""
+    """Format a table cell: `-` for None, thousands separators, three decimals."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -64,11 +64,11 @@ def shown(value: Any) -> str:
 
 
 _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""Control characters, which a terminal would obey; questions and models' names come from strangers."""
+"""Control characters, which a terminal would execute; questions and model names come from strangers."""
 
 
 def size(count: int) -> str:
-    """Bytes for people: `18.4 MB`."""
+    """Format a number of bytes for people: `18.4 MB`."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
@@ -78,7 +78,7 @@ def size(count: int) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print rows under their columns, figures to the right; 80 columns wide where there is no terminal."""
+    """Print rows under their columns, numbers right-aligned; 80 columns wide without a terminal."""
     from rich import box
     from rich.table import Table
 
@@ -96,7 +96,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows as a table, or each on its own, one line a column, when so many columns could not be read side by side."""
+    """Print rows as a table, or each row as its own table if the columns do not fit side by side."""
     widths = [max(map(len, (name, *(shown(row[at]) for row in rows)))) for at, name in enumerate(columns)]
     needed = sum(min(width, READABLE_COLUMNS) for width in widths) + 3 * (len(columns) - 1)
     if needed <= _console().width:
@@ -119,7 +119,7 @@ def _console() -> Any:
 
 
 def fitted(text: str, width: int) -> str:
-    """`text` on one line of at most `width` columns, with … where it was cut. A Chinese character takes two columns."""
+    """Return `text` on one line, cut to `width` columns with `…`; a Chinese character takes two columns."""
     from rich.cells import cell_len, set_cell_size
 
     line = " ".join(text.split())
@@ -127,19 +127,19 @@ def fitted(text: str, width: int) -> str:
 
 
 def say_rejects(by_code: Mapping[str, int]) -> None:
-    """Print how many lines were rejected by code; nothing when none were."""
+    """Print how many lines were rejected, by code; print nothing if none were."""
     if by_code:
         click.echo("rejected: " + ", ".join(f"{code} {count:,}" for code, count in sorted(by_code.items())))
 
 
 def say_empty(days: Sequence[date]) -> None:
-    """Name the days that were made without any raw file; nothing when there is none."""
+    """Name the days that were built without any raw file; print nothing if there are none."""
     if days:
         click.echo(f"days without a raw file: {some(days)}", err=True)
 
 
 def some(names: Sequence[object]) -> str:
-    """Days or models for a sentence, at most five of them: `a, b, c, d, e and 3 more`."""
+    """List days or models in a sentence, at most five by name: `a, b, c, d, e and 3 more`."""
     further = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(str(name) for name in names[:NAMED]) + further
 
@@ -152,9 +152,9 @@ def _cell(value: Any) -> Any:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows how far long work has come, on standard error: a bar on a terminal, a line now and then otherwise.
+    """Show the progress of long work on standard error: a bar on a terminal, otherwise a line now and then.
 
-    Gives the function to call with how much is done and how much there is in all.
+    Yields the function to call with the amount done and the total amount.
     """
     if sys.stderr.isatty():
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""Child processes of the demo: each is waited for until it answers, and ended with everything that it started."""
+"""Child processes of the demo: start each and wait until it answers, and end each with all its children."""
 
 import contextlib
 import os
@@ -23,14 +23,14 @@ LOG_TAIL_LINES = 15
 
 
 class ServiceError(FlywheelError):
-    """A service did not come up or ended by itself."""
+    """A service did not start, ended by itself, or stopped answering."""
 
     code = "service_failed"
 
 
 @dataclass(frozen=True)
 class Service:
-    """One running child: its name, where it answers and where its output goes."""
+    """One running child: its name, its address and its log file."""
 
     name: str
     address: str
@@ -39,9 +39,10 @@ class Service:
 
 
 class Services:
-    """Starts services and ends them, the last first, when the block ends for whatever reason.
+    """Starts services, and ends them in reverse order when the block ends, for whatever reason.
 
-    A call that a service did not answer within the block becomes a ServiceError: a laptop that sleeps meanwhile is enough.
+    If a service stops answering within the block, for instance because a laptop was asleep, httpx's error
+    becomes a ServiceError.
     """
 
     def __init__(self, log_folder: Path) -> None:
@@ -73,10 +74,11 @@ class Services:
     ) -> Service:
         """Start `command` and wait until `address` + `ready` answers 200.
 
-        Settings of Flywheel's in this process's environment are not handed on: the demo plays with the file that it
-        wrote, and never in the data folder of whoever tries it.
+        Flywheel settings in this process's environment are not passed on: the demo uses the file that it
+        wrote, and never the data folder of whoever tries it.
 
-        Raises ServiceError with the end of the log when it ends or does not answer within `timeout` s.
+        Raises ServiceError with the end of the log when the service ends or does not answer within `timeout`
+        seconds.
         """
         log = self._log_folder / f"{name}.log"
         with log.open("wb") as output:
@@ -102,7 +104,7 @@ class Services:
         return service
 
     def check(self) -> None:
-        """Raise ServiceError when one of the services has ended by itself."""
+        """Raise ServiceError if one of the services has ended by itself."""
         for service in self._running:
             if service.process.poll() is not None:
                 raise ServiceError(
@@ -124,7 +126,7 @@ class Services:
 
 
 def free_port(preferred: int) -> int:
-    """`preferred` when nothing listens there on loopback, else a free one."""
+    """Return `preferred` if nothing listens there on loopback, else a free port. Raises ServiceError."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -142,7 +144,7 @@ def _answers(address: str) -> bool:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal the child's whole group, which is its own: a started service may have children of its own."""
+    """Signal the child's process group, which includes any children that the service has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

@@ -1,4 +1,4 @@
-"""`flywheel prune`: old days and versions go, when somebody says so."""
+"""`flywheel prune`: remove old days and versions on request."""
 
 from collections import defaultdict
 from dataclasses import asdict

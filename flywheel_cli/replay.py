@@ -1,4 +1,4 @@
-"""`flywheel replay`: recorded outcomes played day by day through the real steps."""
+"""`flywheel replay`: play recorded outcomes day by day through the real steps."""
 
 from pathlib import Path
 

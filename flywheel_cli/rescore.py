@@ -1,4 +1,4 @@
-"""`flywheel rescore`: scores that an outage of the scorer left missing, asked for again."""
+"""`flywheel rescore`: ask again for scores that are missing after an outage of the scorer."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""`flywheel router`: which routers there are, which one is in service, and changing that."""
+"""`flywheel router`: list routers, show which one is in service, and change that."""
 
 import os
 import pwd
@@ -27,7 +27,7 @@ def router() -> None:
 
 
 def who() -> str:
-    """The person at the command line, for the log."""
+    """Return the name of the user at the command line, for the log."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -35,7 +35,7 @@ def who() -> str:
 
 
 def registry_of(settings: Settings) -> Registry:
-    """The registry of the data folder in force; libraries are loaded only when a version has to be verified."""
+    """Return the current data folder's registry; heavy libraries are loaded only to verify a version."""
 
     def verify(folder: Any) -> None:
         from flywheel_core.learn.craft import trained_craft
@@ -201,7 +201,7 @@ def evaluate(settings: Settings, version: str | None, days: int | None, file: Pa
 
 
 def _in_service(registry: Registry) -> str:
-    """The version in service. Raises NoDataError when there is none."""
+    """Return the version in service. Raises NoDataError when there is none."""
     champion = registry.champion()
     if champion is None:
         raise NoDataError("no router is in service", hint="train one: flywheel train")
@@ -247,7 +247,7 @@ def _short(value: Any) -> str:
 
 
 def fields_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest's fields, those of its parts as `part.field`, so that two of them differ by no more than what differs."""
+    """Flatten a manifest, nested fields as `part.field`, so that a comparison shows only what differs."""
     fields: dict[str, Any] = {}
     for name, value in manifest.items():
         if isinstance(value, Mapping):

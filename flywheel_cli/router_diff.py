@@ -1,4 +1,4 @@
-"""What two versions of a router choose on the same questions: part of `flywheel router diff`."""
+"""Compare what two versions of a router choose on the same questions: part of `flywheel router diff`."""
 
 from collections import Counter
 from datetime import date
@@ -14,7 +14,7 @@ from flywheel_core.learn.evidence import fresh_questions, gains_of
 
 
 def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
-    """Differing manifest fields, chosen models, and the mean gain of `new` over `old` on the newest test questions."""
+    """Compare manifests, chosen models and, on the test questions of all days, the mean gain of `new`."""
     layout, craft = settings.layout, trained_craft()
     folders = [version_folder(layout, version) for version in (old, new)]
     routers = [craft.load(folder) for folder in folders]

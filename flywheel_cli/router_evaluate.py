@@ -1,4 +1,4 @@
-"""How good a version is on questions that no router was trained on: part of `flywheel router evaluate`."""
+"""Evaluate a version on questions that no router was trained on: part of `flywheel router evaluate`."""
 
 from collections.abc import Mapping
 from textwrap import fill
@@ -17,7 +17,12 @@ from flywheel_core.report.verdict import PER, not_compared, sentence
 
 
 def evaluation(settings: Settings, version: str, days: int | None) -> tuple[Mapping[str, Any], str]:
-    """The figures on the last labelled days, or on the test split of the version's dataset; and in words what they are of."""
+    """Return the figures, and the questions that they are about in words.
+
+    days: number of last labelled days whose test questions count; None for the test split of the version's
+    dataset. Raises NoDataError when no day is labelled, RouterError and DatasetError when the dataset is
+    unknown or gone.
+    """
     layout, config = settings.layout, settings.config
     if days is not None:
         last = layout.table_days("training_examples")[-days:]
@@ -35,7 +40,7 @@ def evaluation(settings: Settings, version: str, days: int | None) -> tuple[Mapp
 
 
 def _dataset_of(settings: Settings, version: str) -> str:
-    """What a version was trained on. Raises RouterError when its manifest does not say."""
+    """Return the dataset that a version was trained on. Raises RouterError when its manifest does not say."""
     manifest = version_folder(settings.layout, version) / MANIFEST
     try:
         return str(msgspec.json.decode(manifest.read_bytes())["dataset"])
