@@ -1,4 +1,4 @@
-"""`python -m simulation serve` and `python -m simulation sample`."""
+"""The commands `python -m simulation serve` and `python -m simulation sample`."""
 
 import sys
 from pathlib import Path

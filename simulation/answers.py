@@ -1,4 +1,4 @@
-"""What a simulated model says: a text with a checkable answer, right or wrong by the model's seeded chance."""
+"""What a simulated model answers: a checkable text, right or wrong by the model's seeded chance."""
 
 import re
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ SUMMARY = {"zh": "总结", "en": "In short"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One model's answer. Latency in milliseconds, cost in US dollars."""
+    """One model's answer. latency_ms: in milliseconds; cost: in US dollars."""
 
     text: str
     finish_reason: str
@@ -69,15 +69,15 @@ class Answer:
 
 
 def count_tokens(text: str) -> int:
-    """Roughly how many tokens `text` is: a Chinese character or punctuation mark is one, a word one and a third."""
+    """Estimate the tokens of `text`: 1 per Chinese character or punctuation mark, 1.33 per word."""
     words = _WORD.findall(text)
     return round(sum(1.33 if word.isascii() and word.isalnum() else 1.0 for word in words))
 
 
 def answer(seed: int, model: Model, question: Question, *, max_tokens: int | None = None) -> Answer:
-    """What `model` answers to `question`; depends on nothing but the arguments.
+    """Return what `model` answers to `question`, which depends on the arguments alone.
 
-    With `max_tokens` smaller than the answer the text is cut off and `finish_reason` is `length`.
+    If the answer has more than `max_tokens` tokens, the text is cut off and `finish_reason` is `length`.
     """
     text = _open(seed, model, question) if question.kind == "points" else _checkable(seed, model, question)
     text = wide_marks(text)
@@ -91,7 +91,7 @@ def answer(seed: int, model: Model, question: Question, *, max_tokens: int | Non
 
 
 def _checkable(seed: int, model: Model, question: Question) -> str:
-    """Method, steps, check and the final answer; the better a model knows its ground, the more of these it shows."""
+    """Compose method, steps, check and final answer; the stronger the model, the more of them it shows."""
     language, key = question.language, question.key
     chance = model.chance(question)
     right = uniform("right", seed, model.name, key) < chance
@@ -123,7 +123,7 @@ def _join(question: Question) -> str:
 
 
 def _open(seed: int, model: Model, question: Question) -> str:
-    """A list of the points that the model thinks of, with remarks around it."""
+    """Compose a list of the points that the model thinks of, with remarks around it."""
     language, key = question.language, question.key
     chance = model.chance(question)
     rng = generator("open", seed, model.name, key)

@@ -1,4 +1,4 @@
-"""Where answers and scores come from: the simulated models here, recorded outcomes in `simulation/recorded.py`."""
+"""The source of answers and scores: simulated models here, recorded ones in `simulation/recorded.py`."""
 
 from functools import lru_cache
 from typing import Literal, Protocol
@@ -15,27 +15,27 @@ QuestionSet = Literal["training", "validation"]
 NO_SCORE = -1.0
 _REMEMBERED = 8_192
 _LONGEST = 20_000
-"""Characters of a question that are looked at; keeps what is remembered small."""
+"""Characters of a question that are read; bounds the memory of the caches."""
 
 
 class Backend(Protocol):
-    """What the service needs to know; every method depends on its arguments alone."""
+    """What the service needs of a backend; every result depends on the arguments alone."""
 
     def models(self) -> list[dict[str, object]]:
-        """One entry a model, as `/v1/models` lists it: at least `id`."""
+        """Return one entry per model for `/v1/models`, with at least `id`."""
 
     def questions(self, which: QuestionSet) -> list[str]:
-        """The texts of a question set, in a fixed order."""
+        """Return the texts of a question set, in a fixed order."""
 
     def answer(self, model: str, question: str, max_tokens: int | None) -> Answer | str | None:
-        """The answer of a known `model`; a string: the failure on record; None: nothing is known about it."""
+        """Return a known model's answer, a recorded failure as a string, or None if nothing is known."""
 
     def evaluate(self, question: str, answer: str) -> float:
-        """A score from 0 to 1, or -1 where question or answer is empty or nothing is known about them."""
+        """Return a score from 0 to 1, or -1 if question or answer is empty or nothing is known about them."""
 
 
 class Simulated:
-    """The thirteen simulated models over the question bank of `seed`; questions outside the bank are answered too."""
+    """The thirteen simulated models over the question bank of `seed`; they answer other questions too."""
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._seed = seed
@@ -45,7 +45,7 @@ class Simulated:
         self._answer = lru_cache(maxsize=_REMEMBERED)(self._make_answer)
 
     def models(self) -> list[dict[str, object]]:
-        """The thirteen models with category and prices (US dollars per million tokens)."""
+        """Return the thirteen models with category and prices (US dollars per million tokens)."""
         return [
             {
                 "id": model.name,
@@ -56,15 +56,15 @@ class Simulated:
         ]
 
     def questions(self, which: QuestionSet) -> list[str]:
-        """The bank's texts."""
+        """Return the texts of one of the bank's question sets."""
         return [question.text for question in getattr(self._bank, which)]
 
     def answer(self, model: str, question: str, max_tokens: int | None) -> Answer:
-        """A made-up answer; the same question and model always give the same one."""
+        """Return a generated answer, always the same for the same question and model."""
         return self._answer(model, question.strip()[:_LONGEST] or "?", max_tokens)
 
     def evaluate(self, question: str, answer: str) -> float:
-        """A score by the rules of `simulation/scoring.py`."""
+        """Return a score by the rules of `simulation/scoring.py`, -1 if question or answer is empty."""
         if not question.strip() or not answer.strip():
             return NO_SCORE
         return score(self._seed, self._find(question.strip()[:_LONGEST]), answer)
@@ -73,6 +73,9 @@ class Simulated:
         return answer(self._seed, MODELS[model], self._find(question), max_tokens=max_tokens)
 
     def _look_up(self, text: str) -> Question:
-        """The bank's question, or one made up for `text`; of a rendered conversation its last user turn counts."""
+        """Return the bank's question, or one derived from `text`.
+
+        Of a rendered conversation, the last user turn is the question.
+        """
         last = text.rsplit("\n\nuser: ", 1)[-1]
         return self._known.get(lookup_key(last)) or understand(self._seed, last or "?")

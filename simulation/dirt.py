@@ -1,13 +1,13 @@
-"""The dirt of real raw files, one kind or two a day, so that ingest has something to count.
+"""The flaws of real raw files, one or two kinds a day, so that ingest has something to count.
 
-| day | dirt |
+| day | flaws |
 | --- | --- |
 | 1 | a byte order mark, blank lines |
 | 2 | `null`, a line that is not JSON, bad UTF-8 |
-| 3 | every third point as the Go gateway writes it (CamelCase, errors as `{}`, -1 for no score) |
-| 4 | points sent twice; scores that are out of range, text, true and NaN |
+| 3 | every third point as the Go gateway encodes it (CamelCase, errors as `{}`, -1 for no score) |
+| 4 | points sent twice; scores that are out of range, a string, true and NaN |
 | 5 | an hour without `qwen-code-7b`, three quarters of an hour without the scorer |
-| 6 | a model that no configuration knows, an empty question, a last line torn off by a crash |
+| 6 | a model that is in no configuration, an empty question, a last line torn off by a crash |
 """
 
 import json
@@ -19,17 +19,17 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def dirty(number: int, points: list[dict[str, Any]]) -> bytes:
-    """The raw file of the day with that number (0 to 5)."""
+    """Return the raw file of the day with that number (0 to 5)."""
     return (_first, _second, _third, _fourth, _fifth, _sixth)[number](points)
 
 
 def as_file(points: list[dict[str, Any]]) -> bytes:
-    """Clean points as a raw file: one a line."""
+    """Return clean points as a raw file, one per line."""
     return _file([_line(point) for point in points])
 
 
 def failed_response(model: str, error: str, latency_ms: int) -> dict[str, Any]:
-    """The response of a model that did not answer."""
+    """Return the response of a model that did not answer."""
     return {
         "model": model, "answer": None, "latency_ms": latency_ms, "error": error, "finish_reason": None, "usage": None, "cost": None,
     }  # fmt: skip
@@ -108,7 +108,7 @@ def _sixth(points: list[dict[str, Any]]) -> bytes:
 
 
 def _go_point(point: dict[str, Any]) -> dict[str, Any]:
-    """The point as Go's encoder writes the specification's untagged structs: no id, errors as `{}`, -1 for no score."""
+    """Encode the point as Go does with untagged structs: errors as `{}`, -1 for no score, no id."""
     responses = {
         model: {
             "Model": model,

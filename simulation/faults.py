@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong, how often, and how often it did."""
+"""Injected faults: what goes wrong, how often, and how often it has."""
 
 import math
 from typing import Annotated
@@ -17,7 +17,10 @@ _SCORE = ("score_error", "score_malformed", "score_invalid")
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which share of the calls goes wrong, and how. Rates are in 0..1; those of one address add up to at most 1."""
+    """Which share of the calls goes wrong, and how.
+
+    Rates are in 0..1; those of one endpoint sum to at most 1.
+    """
 
     error_rate: Rate = 0.0
     """chat: answered with `error_status` and a JSON error body"""
@@ -34,7 +37,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cut_rate: Rate = 0.0
     """chat: the connection is closed in the middle of the answer"""
     malformed_rate: Rate = 0.0
-    """chat: status 200 with a body that is no chat completion, in four varieties by turns"""
+    """chat: status 200 with a body that is not a chat completion, in four variants in turn"""
     empty_rate: Rate = 0.0
     """chat: a proper answer with empty content"""
     models: tuple[str, ...] = ()
@@ -44,9 +47,9 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     score_error_rate: Rate = 0.0
     """evaluate: answered with 500"""
     score_malformed_rate: Rate = 0.0
-    """evaluate: status 200 without a usable score, in five varieties by turns"""
+    """evaluate: status 200 without a usable score, in five variants in turn"""
     score_invalid_rate: Rate = 0.0
-    """evaluate: a score of -1 for an answer that has one"""
+    """evaluate: a score of -1 for an answer that has a score"""
 
     def __post_init__(self) -> None:
         for address, names in (("chat", _CHAT), ("evaluate", _SCORE)):
@@ -58,7 +61,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Injector:
-    """Decides call by call what goes wrong, in a sequence that repeats for the same seed, and counts it."""
+    """Decides for every call what goes wrong, in a sequence fixed by the seed, and counts it."""
 
     def __init__(self, faults: Faults | None = None, seed: int = 0) -> None:
         self.faults = faults or Faults()
@@ -66,18 +69,18 @@ class Injector:
         self._rng = generator("faults", seed)
 
     def for_chat(self, model: str) -> str | None:
-        """`error`, `rate_limit`, `hang`, `cut`, `malformed`, `empty`, or None for a call that goes well."""
+        """Return `error`, `rate_limit`, `hang`, `cut`, `malformed`, `empty`, or None for no fault."""
         if self.faults.models and model not in self.faults.models:
             return None
         return self._draw(_CHAT)
 
     def for_score(self) -> str | None:
-        """`score_error`, `score_malformed`, `score_invalid`, or None for a call that goes well."""
+        """Return `score_error`, `score_malformed`, `score_invalid`, or None for no fault."""
         return self._draw(_SCORE)
 
     @property
     def retry_after(self) -> str:
-        """The value of the Retry-After header."""
+        """The value of the Retry-After header: whole seconds, rounded up."""
         return str(math.ceil(self.faults.retry_after_s))
 
     def _draw(self, names: tuple[str, ...]) -> str | None:
@@ -91,9 +94,9 @@ class Injector:
 
 
 def parse_faults(body: bytes | dict[str, object]) -> Faults:
-    """`Faults` from JSON or from an object; what is not named is off.
+    """Return the `Faults` in JSON or in an object; faults that are not named are off.
 
-    Raises `UsageError` that names the field and its range, and for an unknown field the known ones.
+    Raises `UsageError` that names the field and its range; its hint lists the known fields.
     """
     try:
         return (

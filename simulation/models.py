@@ -13,9 +13,9 @@ _SIZES = ("32b", "7b", "3b")
 class Model:
     """One simulated model.
 
-    `strength[domain]` is its ability there (about -1.5 to 2.5), `slope` how fast ability falls with a question's
-    difficulty. `base_ms` is its time to think, `token_ms` its time per answer token. Prices are in US dollars per million
-    tokens. `verbosity` is the number of side remarks it tends to make.
+    strength: ability by domain, about -1.5 to 2.5; slope: how fast ability falls with a question's
+    difficulty; base_ms: fixed time per call; token_ms: time per token of the answer, both in milliseconds;
+    prices: in US dollars per million tokens; verbosity: number of side remarks that it tends to make.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Model:
         return "general" if self.name == "qwen-max" else self.name.split("-")[1]
 
     def chance(self, question: Question) -> float:
-        """Probability (0..1) that the model gets `question`, or one point of it, right."""
+        """Return the probability (0..1) that the model gets `question`, or one of its points, right."""
         strength = sum(weight * self.strength[domain] for domain, weight in question.weights().items())
         return sigmoid(1.3 * (strength - self.slope * question.difficulty))
 
     def latency_ms(self, seed: int, key: str, completion_tokens: int) -> int:
-        """Milliseconds from the request to the end of the answer, with the spread of a real service."""
+        """Return the milliseconds from request to end of answer, with the variance of a real service."""
         spread = math.exp(0.22 * normal("latency", seed, self.name, key))
         return max(5, round((self.base_ms + self.token_ms * completion_tokens) * spread))
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """US dollars for one call."""
+        """Return the cost of one call in US dollars."""
         total = prompt_tokens * self.prompt_price + completion_tokens * self.completion_price
         return round(total / 1_000_000, 9)
 
@@ -85,4 +85,4 @@ MODELS: dict[str, Model] = {
 """Name -> model, `qwen-max` first."""
 
 DEFAULT_FIVE = ("qwen-max", "qwen-math-7b", "qwen-code-7b", "qwen-medicine-7b", "qwen-writing-7b")
-"""The models that a gateway asks unless told otherwise."""
+"""The models that a gateway asks by default."""

@@ -1,4 +1,4 @@
-"""What the simulation knows about one question: its text, how hard it is, and what a good answer holds."""
+"""What the simulation knows about a question: its text, its difficulty, and what makes a good answer."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ DOMAINS = ("general", "math", "code", "medicine", "writing")
 class Point:
     """One thing that a good answer to an open question says.
 
-    `keywords`: the answer makes the point if it contains any of them (case ignored). `sentence`: how the simulated
-    models say it; contains one of the keywords.
+    keywords: an answer makes the point if it contains any of them, ignoring case; sentence: how the simulated
+    models say it, with one of the keywords.
     """
 
     keywords: tuple[str, ...]
@@ -32,11 +32,11 @@ class Point:
 class Question:
     """One question.
 
-    `difficulty` runs from about -2 (easy) to 2 (hard). `kind` says how an answer is checked: `numbers` compares the set
-    of numbers in its last part with `accepted`, `text` looks there for one of `accepted`, `points` counts `points` in the
-    whole. `wrong` are final answers that a model that errs may give, `work` sentences that lead to the right one. `core`
-    is the text without its dressing: questions of one core are near-duplicates. `blend` holds weights of
-    further domains that the question also belongs to.
+    difficulty: from about -2 (easy) to 2 (hard); kind: how an answer is checked. `numbers` compares the set
+    of numbers in its last part with `accepted`, `text` looks there for one of `accepted`, `points` counts the
+    `points` made anywhere. wrong: final answers that a mistaken model may give; work: sentences that lead to
+    the right one; core: the text without opening and closing phrases, the same for near-duplicates; blend:
+    weights of further domains that the question also belongs to.
     """
 
     text: str
@@ -54,24 +54,24 @@ class Question:
 
     @property
     def key(self) -> str:
-        """What the question is recognised by."""
+        """The normalised text by which the question is recognised."""
         return lookup_key(self.text)
 
     def weights(self) -> dict[str, float]:
-        """Share of each domain in the question; sums to 1."""
+        """Return the share of each domain in the question; they sum to 1."""
         rest = 1.0 - sum(weight for _, weight in self.blend)
         return {self.domain: rest, **dict(self.blend)}
 
 
 def numbers(*values: float | int) -> tuple[str, ...]:
-    """`values` as accepted answers: integers without a point, others with up to four digits after it."""
+    """Format `values` as accepted answers: integers without a point, others with up to four decimals."""
     return tuple(
         f"{value:.4f}".rstrip("0").rstrip(".") if value != int(value) else str(int(value)) for value in values
     )
 
 
 def off_by(rng: Random, value: float | int) -> tuple[str, ...]:
-    """Three numbers that someone who errs might give instead of `value`."""
+    """Return up to three wrong numbers that someone might plausibly give instead of `value`."""
     step = max(1, round(abs(value) * 0.1))
     near = [value + step, value - step, value * 2 if value else 3, -value if value else 5, value + 10]
     chosen = [candidate for candidate in rng.sample(near, len(near)) if candidate != value]
@@ -79,5 +79,5 @@ def off_by(rng: Random, value: float | int) -> tuple[str, ...]:
 
 
 def wide_marks(text: str) -> str:
-    """`text` with full-width commas, colons, question marks and the like after Chinese characters."""
+    """Return `text` with full-width punctuation after Chinese characters, as they are usually typed."""
     return _AFTER_CHINESE.sub(lambda match: _WIDE[match.group()], text)

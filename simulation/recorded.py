@@ -1,8 +1,8 @@
-"""Recorded outcomes of real models: answers and scores come from a file of data points instead of the simulation.
+"""Recorded outcomes of real models: answers and scores come from a file of data points.
 
-Where the file has a score but no answer, a stand-in text is served that names question and model, so that evaluating it
-finds the recorded score. Where two models gave the same text but got different scores, each text gets its model's
-name at its end, for the same reason. Latency is simulated where the file has none.
+For a score without an answer, a stand-in text that names question and model is served, so that evaluating it
+finds the recorded score. If two models gave the same text but got different scores, each text gets its
+model's name appended, for the same reason. Latency is simulated where the file has none.
 """
 
 import gzip
@@ -39,8 +39,8 @@ class _Point(msgspec.Struct):
 class Recorded:
     """The models, questions, answers and scores of a data-point file (`.jsonl` or `.jsonl.gz`).
 
-    Of points with the same question the first counts. Raises `StorageError` for a file that cannot be read, naming the
-    line, and `NoDataError` for one without points.
+    Of several points with the same question the first counts. Raises `StorageError`, naming the line, for a
+    file that cannot be read, `NoDataError` for one without points.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,15 +64,15 @@ class Recorded:
         self._models = sorted(models)
 
     def models(self) -> list[dict[str, object]]:
-        """Every model that answered anywhere in the file."""
+        """Return every model that has a response anywhere in the file."""
         return [{"id": name} for name in self._models]
 
     def questions(self, which: QuestionSet) -> list[str]:
-        """The recorded questions; a fifth of them, by a hash of the text, is the validation set."""
+        """Return the recorded questions; the validation set is a fifth of them, by a hash of the text."""
         return list(self._texts[which])
 
     def answer(self, model: str, question: str, max_tokens: int | None) -> Answer | str | None:
-        """The recorded answer, the recorded failure as a string, or None if the file has neither."""
+        """Return the recorded answer, a recorded failure as a string, or None if the file has neither."""
         response = self._points.get(lookup_key(question), {}).get(model)
         if response is None:
             return None
@@ -88,11 +88,11 @@ class Recorded:
         return Answer(text, finish, count_tokens(question), tokens, round(latency), response.cost or 0.0)
 
     def evaluate(self, question: str, answer: str) -> float:
-        """The recorded score of this very answer, or -1 if there is none."""
+        """Return the recorded score of exactly this answer, or -1 if there is none."""
         return self._scores.get((lookup_key(question), answer.strip()), NO_SCORE)
 
     def _with_texts(self, key: str, point: _Point) -> dict[str, _Response]:
-        """The point's responses, each with a text that leads to its score; the scores are noted."""
+        """Return the point's responses, each with a text that leads to its score, and remember the scores."""
         scores = point.scores or {}
         score_of_text: dict[str, set[float | None]] = {}
         for model, response in point.responses.items():

@@ -1,4 +1,4 @@
-"""The bytes on the wire: chat completions, whole, as a stream, and broken in every way that `faults` knows."""
+"""The bytes on the wire: chat completions as a whole, as a stream, and broken in every way of `faults`."""
 
 import hashlib
 import json
@@ -12,18 +12,18 @@ from starlette.types import Receive, Scope, Send
 from simulation.answers import Answer
 
 _PIECE = 24
-"""Characters in one piece of a stream."""
+"""Characters per event of a stream."""
 
 
 def error_reply(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An error in the shape that OpenAI's interface has."""
+    """Return an error response in OpenAI's format."""
     kind = "invalid_request_error" if status < 500 and status != 429 else "server_error"
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return JSONResponse(body, status_code=status, headers=headers)
 
 
 def completion(model: str, question: str, answer: Answer, choices: int) -> dict[str, Any]:
-    """A whole `chat.completion`."""
+    """Return a complete `chat.completion`."""
     message = {"role": "assistant", "content": answer.text}
     return {
         **_head(model, question, "chat.completion"),
@@ -38,7 +38,7 @@ def completion(model: str, question: str, answer: Answer, choices: int) -> dict[
 def stream_events(
     model: str, question: str, answer: Answer, choices: int, with_usage: bool
 ) -> Iterator[bytes]:
-    """The server-sent events of a streamed answer, `[DONE]` included."""
+    """Yield the server-sent events of a streamed answer, including `[DONE]`."""
     head = _head(model, question, "chat.completion.chunk")
     if with_usage:
         head["usage"] = None
@@ -59,7 +59,7 @@ def stream_events(
 
 
 def malformed_chat(turn: int, stream: bool) -> Response:
-    """Status 200 and no chat completion: broken JSON, HTML, JSON without choices, nothing at all."""
+    """Return status 200 and no chat completion: broken JSON, HTML, JSON without choices, or nothing."""
     if stream:
         return Response(
             b'data: {"choices": [{"delta": {"con\n\n' + b"data: [DONE]\n\n", media_type="text/event-stream"
@@ -75,15 +75,15 @@ def malformed_chat(turn: int, stream: bool) -> Response:
 
 
 def malformed_score(turn: int) -> Response:
-    """Status 200 and no usable score: missing, out of range, not a number, a string, not JSON."""
+    """Return status 200 without a usable score: missing, out of range, NaN, a string, or not JSON."""
     bodies = (b"{}", b'{"score": 2.0}', b'{"score": NaN}', b'{"score": "0.9"}', b"score: 0.9")
     return Response(bodies[turn % len(bodies)], media_type="application/json")
 
 
 class CutReply(Response):
-    """Sends half of `body` and closes the connection, as a service does that dies at work.
+    """Sends half of `body` and then closes the connection, like a service that crashes midway.
 
-    The server notices that the reply was not finished and drops the connection; it logs that it did.
+    The server notices that the response is unfinished, drops the connection and logs it.
     """
 
     def __init__(self, body: bytes, media_type: str, *, declare_length: bool) -> None:

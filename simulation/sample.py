@@ -1,7 +1,8 @@
-"""The sample in `data/sample/`: a week of a gateway's data points, made with the simulation, the same bytes every time.
+"""Generate the sample in `data/sample/`: a week of a gateway's data points, the same bytes every time.
 
-Six earlier days as raw files (gzip, with the dirt that `simulation/dirt.py` adds) and the newest part as clean points, one
-a line, ready for `POST /collect`. The days lie in January 2026; importing may move them by whole days.
+Six earlier days are raw files (gzip, with the flaws that `simulation/dirt.py` adds). The newest part has
+clean points, one per line, ready for `POST /collect`. The days are in January 2026; importing can shift them
+by whole days.
 """
 
 import gzip
@@ -40,7 +41,7 @@ _TENANTS = ("shop", "support", "school")
 
 
 def write_sample(folder: Path) -> list[Path]:
-    """Write the sample's files into `folder`, each atomically; returns their paths in order of days."""
+    """Write the sample's files into `folder`, each atomically; return their paths in order of days."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, content in sample_files():
@@ -51,7 +52,7 @@ def write_sample(folder: Path) -> list[Path]:
 
 
 def sample_files() -> list[tuple[str, bytes]]:
-    """Name and content of every file of the sample."""
+    """Return name and content of every file of the sample."""
     days = _days()
     files = []
     for number, (day, points) in enumerate(days[:EARLIER_DAYS]):
@@ -82,7 +83,7 @@ def _days() -> list[tuple[date, list[dict[str, Any]]]]:
 
 
 def _point(rng: Random, question: Question, timestamp: int, name: str) -> dict[str, Any]:
-    """A data point in canonical form, as the gateway sends it in training mode before any router is trained."""
+    """Return a canonical data point as the gateway sends it in training mode before any router is trained."""
     responses: dict[str, Any] = {}
     scores: dict[str, float | None] = {}
     for model in DEFAULT_FIVE:
@@ -133,7 +134,7 @@ def _response(rng: Random, model: str, given: Answer) -> dict[str, Any]:
 
 
 def _zip(content: bytes) -> bytes:
-    """`content` as gzip without name and time, which would differ from run to run."""
+    """Compress `content` with gzip, without file name and time, which would differ from run to run."""
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as packed:
         packed.write(content)

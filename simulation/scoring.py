@@ -1,9 +1,10 @@
-"""`/v1/evaluate`: a score for an answer, from the text of question and answer alone.
+"""`/v1/evaluate`: score an answer by the text of question and answer alone.
 
-A checkable question asks for its final answer (what follows the last "答案" or "Final answer", else the last line): right
-gives 0.84 and a little more for method, steps and check; wrong gives at most 0.2 for the effort. An open question
-gives 0.1 for saying something, up to 0.8 for the share of its points made and up to 0.1 for order. A small amount of
-noise, decided by the two texts, stands for the judge's mood.
+A checkable question is judged by its final answer: what follows the last "答案" or "Final answer", else the
+last line. A right one scores 0.84 plus a little for method, steps and check; a wrong one scores at most 0.2
+for the effort. An open question scores 0.1 for saying anything, up to 0.8 for the share of its points made,
+and up to 0.1 for structure. A small amount of noise, a hash of the two texts, imitates the variation of a
+judge.
 """
 
 import re
@@ -26,14 +27,14 @@ _LIST_ITEM = re.compile(r"^[ \t]{0,8}(?:\d+[.、)]|[-*])", re.MULTILINE)
 
 
 def score(seed: int, question: Question, answer: str) -> float:
-    """0 to 1, four digits, for a non-empty `answer` to `question`."""
+    """Return a score from 0 to 1 with four decimals for a non-empty `answer` to `question`."""
     value = _points_score(question, answer) if question.kind == "points" else _checked_score(question, answer)
     noise = 0.03 * (uniform("mood", seed, question.key, answer) - 0.5)
     return round(min(1.0, max(0.0, value + noise)), 4)
 
 
 def is_right(question: Question, answer: str) -> bool:
-    """Whether the final part of `answer` is the right answer to a checkable `question`."""
+    """Return whether the final part of `answer` is the right answer to a checkable `question`."""
     final = _final_part(answer)
     if question.kind == "numbers":
         return _numbers(final) == {Fraction(value) for value in question.accepted}
@@ -79,7 +80,7 @@ def _numbers(text: str) -> set[Fraction]:
 
 
 def _contains(text: str, form: str) -> bool:
-    """Whether `form` is in `text` and not just as a part of a longer word or number."""
+    """Return whether `form` occurs in `text`, not just as part of a longer word or number."""
     before = r"(?<![0-9a-z.^-])" if form[:1].isascii() else ""
     after = r"(?![0-9a-z])" if form[-1:].isascii() and form[-1:].isalnum() else ""
     return re.search(before + re.escape(form) + after, text) is not None

@@ -1,4 +1,4 @@
-"""Runs the simulated services on uvicorn: in the foreground for the command, in a thread for tests and benchmarks."""
+"""Run the simulated services on uvicorn, in the foreground or in a thread."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ _STOP_S = 5
 
 
 def serve(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
-    """Prints `greeting`, then serves until SIGINT or SIGTERM; then ends what is running within 5 seconds."""
+    """Print `greeting`, serve until SIGINT, SIGTERM or SIGHUP, then finish open requests within 5 seconds."""
     server = _server(app)
     with signals_end_the_server_only(server):
         click.echo(greeting)
@@ -27,7 +27,7 @@ def serve(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
 
 @contextmanager
 def running(service: Service | None = None) -> Iterator[str]:
-    """The services on a free loopback port, in a thread of their own; gives their base URL, without `/v1`."""
+    """Run the services in a thread on a free loopback port; yields their base URL, without `/v1`."""
     with closing(listen("127.0.0.1", 0)) as listener:
         server = _server(create_app(service))
         thread = threading.Thread(

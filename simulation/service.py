@@ -1,17 +1,17 @@
 """The simulated services as one ASGI application.
 
-| address | what |
+| path | what it does |
 | --- | --- |
-| `POST /v1/chat/completions` | a model's answer, whole or as a stream, after its simulated latency |
+| `POST /v1/chat/completions` | a model's answer, complete or as a stream, after its simulated latency |
 | `GET /v1/models` | the models |
-| `POST /v1/evaluate` | `{"question", "answer"}` -> `{"score"}`: 0 to 1, or -1 where there is nothing to score |
+| `POST /v1/evaluate` | `{"question", "answer"}` -> `{"score"}`: 0 to 1, or -1 if there is nothing to score |
 | `GET /questions` | `?set=training` or `validation`, `?offset=`, `?limit=` |
 | `GET /health` | `OK` |
-| `GET, POST /admin/faults` | what goes wrong; a POST replaces all of it, `{}` ends it |
-| `GET /admin/stats` | what was asked, by model |
+| `GET, POST /admin/faults` | the injected faults; a POST replaces all of them, `{}` ends them |
+| `GET /admin/stats` | counts of calls, by model |
 
-Of a conversation the last user turn is the question (`flywheel_core/prompt.py`); system prompt, temperature and the like
-change nothing.
+Of a conversation, the last user turn is the question (`flywheel_core/prompt.py`); system prompt, temperature
+and other settings change nothing.
 """
 
 import math
@@ -55,15 +55,15 @@ class _ChatRequest(msgspec.Struct):
 
     @property
     def with_usage(self) -> bool:
-        """Whether a stream is to end with a usage chunk."""
+        """Whether a stream should end with a usage chunk."""
         return bool((self.stream_options or {}).get("include_usage"))
 
 
 class Service:
     """State and endpoints of one running simulation.
 
-    `speed`: how many times faster than life answers come; 0 means without any waiting. `question_set`: what `/questions`
-    serves when the request does not say.
+    speed: factor by which answers come faster than in reality, 0 for no waiting at all; question_set: what
+    `/questions` serves if the request does not say.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Service:
         self._names = {str(model["id"]) for model in self._models}
 
     async def chat(self, request: Request) -> Response:
-        """`POST /v1/chat/completions`."""
+        """Handle `POST /v1/chat/completions`."""
         body = await _body(request)
         if isinstance(body, Response):
             return body
@@ -140,7 +140,7 @@ class Service:
             return payload
 
     async def evaluate(self, request: Request) -> Response:
-        """`POST /v1/evaluate`."""
+        """Handle `POST /v1/evaluate`."""
         body = await _body(request)
         if isinstance(body, Response):
             return body
@@ -167,14 +167,14 @@ class Service:
             return JSONResponse({"score": self.backend.evaluate(question, answer)})
 
     async def models(self, _request: Request) -> Response:
-        """`GET /v1/models`."""
+        """Handle `GET /v1/models`."""
         entries = [
             {**model, "object": "model", "created": 0, "owned_by": "simulation"} for model in self._models
         ]
         return JSONResponse({"object": "list", "data": entries})
 
     async def questions(self, request: Request) -> Response:
-        """`GET /questions`."""
+        """Handle `GET /questions`."""
         which = _QUESTION_SETS.get(request.query_params.get("set", self._question_set))
         span = [request.query_params.get("offset", "0"), request.query_params.get("limit", "1000000")]
         if which is None or not all(text.isascii() and text.isdigit() for text in span):
@@ -189,7 +189,7 @@ class Service:
         )
 
     async def faults(self, request: Request) -> Response:
-        """`GET` and `POST /admin/faults`."""
+        """Handle `GET` and `POST /admin/faults`."""
         if request.method == "POST":
             body = await _body(request)
             if isinstance(body, Response):
@@ -203,11 +203,11 @@ class Service:
         )
 
     async def show_stats(self, _request: Request) -> Response:
-        """`GET /admin/stats`."""
+        """Handle `GET /admin/stats`."""
         return JSONResponse(self.stats.as_dict())
 
     def _broken(self, fault: str | None, stream: bool) -> Response | None:
-        """The reply of a call that fails at once, or None."""
+        """Return the response to a call that fails at once, or None."""
         if fault == "error":
             return error_reply(
                 self.injector.faults.error_status, "injected_error", "the model failed on demand"
@@ -225,7 +225,7 @@ class Service:
 
 
 def create_app(service: Service | None = None) -> Starlette:
-    """The ASGI application around `service` (by default: simulated models, real speed, no faults)."""
+    """Return the ASGI application around `service` (by default: simulated models, real speed, no faults)."""
     service = service or Service()
 
     async def health(_request: Request) -> Response:
@@ -247,7 +247,7 @@ def create_app(service: Service | None = None) -> Starlette:
 
 
 async def _body(request: Request) -> bytes | Response:
-    """The request's body, or the refusal of one over 8 MiB."""
+    """Return the request's body, or an error response if it is larger than 8 MiB."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

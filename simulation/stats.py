@@ -1,4 +1,4 @@
-"""What the service was asked: counts per model, so that a test can prove what was and what was not called."""
+"""Counts of calls per model, so that a test can prove what was called and what was not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ _MOST_PAIRS = 500_000
 class Calls:
     """Calls of one model, or of the scorer.
 
-    `active` are being answered now, `peak_active` is the most there were at once, `left` those whose client went away
-    before the end, `failed` those that got a fault.
+    active: in progress; peak_active: most in progress at once; left: the client disconnected before the end;
+    failed: had an injected fault or a recorded failure.
     """
 
     requests: int = 0
@@ -25,7 +25,7 @@ class Calls:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Counts one call while it runs."""
+        """Count one call while it is in progress."""
         self.requests += 1
         self.active += 1
         self.peak_active = max(self.peak_active, self.active)
@@ -45,11 +45,11 @@ class Stats:
         self._pairs: set[int] = set()
 
     def model(self, name: str) -> Calls:
-        """The counts of one model."""
+        """Return the counts of one model."""
         return self.models.setdefault(name, Calls())
 
     def note_question(self, model: str, question: str) -> None:
-        """Counts a call as `asked_again` if this model was asked this question before (500,000 pairs remembered)."""
+        """Count a call as `asked_again` if this model had this question before; remembers 500,000 pairs."""
         pair = hash((model, question))
         if pair in self._pairs:
             self.asked_again += 1
@@ -57,7 +57,7 @@ class Stats:
             self._pairs.add(pair)
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts as `/admin/stats` shows them."""
+        """Return the counts for `/admin/stats`."""
         return {
             "models": {name: asdict(calls) for name, calls in sorted(self.models.items())},
             "evaluate": asdict(self.evaluate),

@@ -1,4 +1,4 @@
-"""Answers that take their time: streams in simulated speed, and waiting that ends when the client goes away."""
+"""Answers that take time: streams at simulated speed, and waiting that ends when the client disconnects."""
 
 import asyncio
 
@@ -8,11 +8,11 @@ from starlette.types import Receive, Scope, Send
 from simulation.stats import Calls
 
 _FIRST_PIECE = 0.3
-"""Share of an answer's latency that passes before the first piece of a stream."""
+"""Share of an answer's latency that passes before the first event of a stream."""
 
 
 class Stream(Response):
-    """Sends events spread over `seconds`; stops at once when the client goes."""
+    """Sends events spread over `seconds`; stops as soon as the client disconnects."""
 
     def __init__(self, events: list[bytes], seconds: float, calls: Calls) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
@@ -38,7 +38,7 @@ class Stream(Response):
 
 
 async def left_within(receive: Receive, seconds: float) -> bool:
-    """Waits `seconds`; True, at once, if the client goes away meanwhile."""
+    """Wait `seconds` and return False, or return True as soon as the client disconnects."""
     if seconds <= 0:
         return False
     try:

@@ -1,7 +1,7 @@
-"""Questions outside the bank: whatever a curious person types gets an answer, and a score that means something.
+"""Questions outside the bank: whatever a curious person types gets an answer and a meaningful score.
 
-Equations and sums are solved, so that the answer can be checked. Anything else becomes an open question whose points are
-the content words of the text: an answer scores by how much of the question it takes up.
+Equations and sums are solved, so that the answer can be checked. Anything else becomes an open question whose
+points are the content words of the text: an answer scores by how many of them it mentions.
 """
 
 import ast
@@ -50,7 +50,7 @@ _OPERATORS: dict[type, Callable[[Fraction, Fraction], Fraction]] = {
 
 
 def understand(seed: int, text: str) -> Question:
-    """A `Question` for any non-empty `text`; the same text always gives the same one."""
+    """Return a `Question` for any non-empty `text`, always the same for the same text."""
     language: Language = "zh" if _CJK.search(text) else "en"
     difficulty = round(0.6 * normal("unknown", seed, text), 3)
     solved = _solve_equation(text) or _solve_sum(text)
@@ -98,7 +98,7 @@ def _points(seed: int, text: str, language: Language) -> tuple[Point, ...]:
 
 
 def _solve_sum(text: str) -> tuple[tuple[str, ...], tuple[str, str]] | None:
-    """The value of the first sum in a short text that asks for one, or None."""
+    """Solve the first sum in the start of a text that asks for one; return None if there is none."""
     match = _SUM.search(text[:_WINDOW])
     if match is None or not (_ASKS_SUM.search(text[:_WINDOW]) or match.group() == text.strip()):
         return None
@@ -108,7 +108,7 @@ def _solve_sum(text: str) -> tuple[tuple[str, ...], tuple[str, str]] | None:
     try:
         value = _evaluate(ast.parse(expression, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError):
-        return None  # it looked like a sum and is none, a date for instance: the text is an open question
+        return None  # not a sum after all, for instance a date: treat it as an open question
     return (str(value),), ("按先乘除后加减的顺序计算", "Multiply and divide before you add and subtract")
 
 
@@ -123,7 +123,7 @@ def _evaluate(node: ast.expr) -> Fraction:
 
 
 def _solve_equation(text: str) -> tuple[tuple[str, ...], tuple[str, str]] | None:
-    """Rational roots of the first linear or quadratic equation in one letter, or None."""
+    """Return the rational roots of the first linear or quadratic equation in one letter, or None."""
     at = text.find("=")
     if at < 0 or _domain(text)[0] == "code":
         return None
@@ -150,7 +150,7 @@ def _solve_equation(text: str) -> tuple[tuple[str, ...], tuple[str, str]] | None
 
 
 def _coefficients(side: str) -> tuple[list[Fraction], set[str]] | None:
-    """Coefficients of powers 0 to 2 and the letters of the polynomial `side`; None if its degree is higher."""
+    """Return a polynomial's coefficients of powers 0 to 2 and its letters; None if its degree is higher."""
     powers, letters = [Fraction(0)] * 3, set()
     for sign, size, letter, power_text, small in _MONOMIAL.findall(re.sub(r"\s+", "", side).casefold()):
         if not size and not letter:
@@ -165,7 +165,7 @@ def _coefficients(side: str) -> tuple[list[Fraction], set[str]] | None:
 
 
 def _square_root(value: Fraction) -> Fraction | None:
-    """The rational square root of `value`, or None if it has none."""
+    """Return the rational square root of `value`, or None if it has none."""
     if value < 0:
         return None
     top, bottom = _integer_root(value.numerator), _integer_root(value.denominator)

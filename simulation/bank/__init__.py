@@ -1,9 +1,9 @@
-"""The question bank: 3,200 training and 800 validation questions, the same for the same seed.
+"""The question bank: 3,200 training and 800 validation questions, always the same for the same seed.
 
-Questions come from the templates of the domain modules, some of them dressed with an opening or closing phrase as people
-write them. Near-duplicates are part of it: the same question with other numbers, other spacing or case, other dressing.
-All near-duplicates of a question are on its side, so training and validation stay disjoint also after folding case, white
-space and digits.
+Questions come from the templates of the domain modules; some get an opening or closing phrase, as people
+write them. The bank contains near-duplicates on purpose: the same question with other numbers, spacing, case
+or phrases. All near-duplicates of a question are in the same set, so training and validation stay disjoint
+even after folding case, white space and digits.
 """
 
 from dataclasses import dataclass, replace
@@ -45,24 +45,24 @@ _CLOSERS_ZH = ("谢谢!", "请详细说明。", "越简单越好。", "在线等
 _CLOSERS_EN = (" Thanks!", " Please be thorough.", " Keep it simple.", " I am in a hurry.")
 _HARDER = {"请详细说明。": 0.3, " Please be thorough.": 0.3, "越简单越好。": -0.2, " Keep it simple.": -0.2}
 _HIDDEN_DIFFICULTY = 0.45
-"""Spread of the part of the difficulty that the text does not show."""
+"""Standard deviation of the part of the difficulty that the text does not reveal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """Training and validation questions, each in a shuffled but fixed order."""
+    """Training and validation questions, each set in a shuffled but fixed order."""
 
     training: tuple[Question, ...]
     validation: tuple[Question, ...]
 
     def all(self) -> tuple[Question, ...]:
-        """Both sets."""
+        """Return both sets."""
         return self.training + self.validation
 
 
 @lru_cache(maxsize=4)
 def build(seed: int = DEFAULT_SEED) -> Bank:
-    """The bank for `seed`: `TRAINING_SIZE` and `VALIDATION_SIZE` questions."""
+    """Build the bank for `seed`: `TRAINING_SIZE` and `VALIDATION_SIZE` questions."""
     rng = generator("bank", seed)
     sides: dict[str, list[Question]] = {"training": [], "validation": []}
     wanted = {"training": TRAINING_SIZE, "validation": VALIDATION_SIZE}
@@ -109,7 +109,7 @@ def _draw(rng: Random, seed: int) -> Question:
 
 
 def _dress(rng: Random, text: str, zh: bool) -> tuple[str, float]:
-    """`text` as a person might send it, and by how much that makes the question harder."""
+    """Return `text` as a person might send it, and how much harder that makes the question."""
     opener, closer = "", ""
     if rng.random() < _DRESSED:
         opener = rng.choice(_OPENERS_ZH if zh else _OPENERS_EN)
@@ -122,7 +122,7 @@ def _dress(rng: Random, text: str, zh: bool) -> tuple[str, float]:
 
 
 def _near_duplicate(rng: Random, question: Question) -> Question:
-    """The same question, written slightly differently; answers and difficulty stay."""
+    """Return the same question written slightly differently, with the same answers and difficulty."""
     zh = question.language == "zh"
     opener = rng.choice(_OPENERS_ZH if zh else _OPENERS_EN)
     last = question.core[-1]

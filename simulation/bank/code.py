@@ -1,4 +1,4 @@
-"""Programming: predicted output and complexity are checked by value, API questions by the call that does it."""
+"""Programming: output and complexity questions are checked by value, API questions by the right call."""
 
 from collections.abc import Callable
 from random import Random
@@ -303,4 +303,4 @@ TEMPLATES: tuple[tuple[float, Template], ...] = (
     (3, function),
     (2.5, bug),
 )
-"""Weight and function of each template; a function takes a generator and whether to write Chinese."""
+"""Weight and function of each template; it takes a random generator and whether to write Chinese."""

@@ -259,4 +259,4 @@ TEMPLATES: tuple[tuple[float, Template], ...] = (
     (4, plan),
     (2, weigh),
 )
-"""Weight and function of each template; a function takes a generator and whether to write Chinese."""
+"""Weight and function of each template; it takes a random generator and whether to write Chinese."""

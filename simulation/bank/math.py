@@ -144,4 +144,4 @@ def ode(rng: Random, zh: bool) -> Question:
 
 
 TEMPLATES: tuple[tuple[float, Template], ...] = ((3, quadratic), (2.5, derivative), (2, ode))
-"""Weight and function of each template; a function takes a generator and whether to write Chinese."""
+"""Weight and function of each template; it takes a random generator and whether to write Chinese."""

@@ -1,4 +1,4 @@
-"""Medicine: common knowledge for testing, and no medical advice."""
+"""Medicine: general knowledge for testing, not medical advice."""
 
 from collections.abc import Callable
 from random import Random
@@ -154,7 +154,7 @@ def choice(rng: Random, zh: bool) -> Question:
 
 
 def dose(rng: Random, zh: bool) -> Question:
-    """Words of medicine, half the work is arithmetic."""
+    """A dosage question: worded as medicine, but half of the work is arithmetic."""
     d, weight, per_kg, times = (
         rng.randrange(6),
         rng.randint(8, 30),
@@ -229,4 +229,4 @@ def compare(rng: Random, zh: bool) -> Question:
 
 
 TEMPLATES: tuple[tuple[float, Template], ...] = ((6, complaint), (1.5, choice), (1.5, dose), (2, compare))
-"""Weight and function of each template; a function takes a generator and whether to write Chinese."""
+"""Weight and function of each template; it takes a random generator and whether to write Chinese."""

@@ -1,4 +1,4 @@
-"""Mathematics told as stories: people, places and goods vary, every answer is computed."""
+"""Mathematics as word problems: people, places and goods vary, every answer is computed."""
 
 import math
 from collections.abc import Callable
@@ -214,7 +214,7 @@ def committee(rng: Random, zh: bool) -> Question:
 
 
 def screening(rng: Random, zh: bool) -> Question:
-    """Words of medicine, but the work is Bayes' rule."""
+    """A screening question: worded as medicine, but solved by Bayes' rule."""
     sick, sens, false = rng.choice((1, 2, 5, 10)), rng.choice((80, 90, 95)), rng.choice((5, 10, 20))
     ill = rng.randrange(6)
     ill_zh, ill_en = (
@@ -273,4 +273,4 @@ TEMPLATES: tuple[tuple[float, Template], ...] = (
     (1, screening),
     (1.5, sequence_sum),
 )
-"""Weight and function of each template; a function takes a generator and whether to write Chinese."""
+"""Weight and function of each template; it takes a random generator and whether to write Chinese."""

@@ -1,4 +1,4 @@
-"""Writing: a text of a given form about a given subject; what it has to mention is checked."""
+"""Writing: a text of a given form on a given subject, checked for what it has to mention."""
 
 from collections.abc import Callable
 from random import Random
@@ -142,7 +142,7 @@ def edit(rng: Random, zh: bool) -> Question:
 
 
 def mail(rng: Random, zh: bool) -> Question:
-    """Everyday mail: near to what a general model does well."""
+    """An everyday mail, close to what a general model does well."""
     r, t = rng.randrange(7), rng.randrange(8)
     why = rng.choice(
         (
@@ -187,4 +187,4 @@ def mail(rng: Random, zh: bool) -> Question:
 
 
 TEMPLATES: tuple[tuple[float, Template], ...] = ((6, compose), (2, edit), (1.5, mail))
-"""Weight and function of each template; a function takes a generator and whether to write Chinese."""
+"""Weight and function of each template; it takes a random generator and whether to write Chinese."""
