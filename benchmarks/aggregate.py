@@ -1,9 +1,10 @@
-"""Raw lines to training lines and to a dataset, beside a script: `python -m benchmarks.aggregate --peer COMMAND`.
+"""Measure raw lines to training lines and to a dataset: `python -m benchmarks.aggregate --peer COMMAND`.
 
-Measures `flywheel generate` and the nightly steps (ingest with answers, examples with labels, label distribution,
-dataset), each in a process of its own, on made-up raw files of large data points. The peer is called with
-`--input FILE --output FILE` on the first size. Ours and the peer run by turns; figures are medians of wall-clock time.
-Memory is the largest resident size of a process and its children together, sampled.
+Measures `flywheel generate` and the nightly steps (ingest with answers, examples with labels, label
+distribution, dataset), each in its own process, on synthetic raw files of large data points. The peer command
+is called with `--input FILE --output FILE`, on the first size only. Flywheel and the peer run alternately;
+figures are medians of wall-clock time. Memory is the largest sampled resident size of a process and its
+children together.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from flywheel_core.lake.schemas import TRAINING_EXAMPLES
 DAY = date(2026, 1, 1)
 GIGABYTE = 1_000_000_000
 BASES = 2_000
-"""Different points that the raw files are made of; ids, questions and scores differ in every line."""
+"""Number of different points in the raw files; ids, questions and scores differ in every line."""
 
 HISTORIES = (10, 365)
 HISTORY_POINTS = 1_000
@@ -53,7 +54,7 @@ HISTORY_WINDOW = 7
 
 @dataclass(frozen=True)
 class Run:
-    """One measured process: wall-clock and CPU seconds, and its largest memory in GiB."""
+    """One measured process: wall-clock and CPU seconds, and its peak memory in GiB."""
 
     seconds: float
     cpu_seconds: float
@@ -61,7 +62,7 @@ class Run:
 
 
 def write_raw(path: Path, size: int, large: bool = True) -> int:
-    """Write canonical lines of about `size` bytes in all; gives the number of points."""
+    """Write canonical lines of about `size` bytes in total; return the number of points."""
     draw = random.Random(1)
     bases = [point(number, LARGE_BYTES if large else SMALL_BYTES, gateway=False) for number in range(BASES)]
     encode = msgspec.json.Encoder().encode
@@ -84,7 +85,7 @@ def write_raw(path: Path, size: int, large: bool = True) -> int:
 
 
 def measure(command: Sequence[str]) -> Run:
-    """Run a command to its end. Raises CalledProcessError when it fails."""
+    """Run a command to its end and return its figures. Raises CalledProcessError when it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak = 0.0
     with Stopwatch() as watch:
@@ -93,7 +94,7 @@ def measure(command: Sequence[str]) -> Run:
         while process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 peak = max(peak, memory_mib(seen))
-            time.sleep(0.1)  # looking costs 3 ms of a processor
+            time.sleep(0.1)  # each sample costs 3 ms of CPU
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -102,7 +103,7 @@ def measure(command: Sequence[str]) -> Run:
 
 
 def make_history(data: Path, days: int) -> None:
-    """A data folder with `days` days behind `DAY`: raw files and tables of `HISTORY_POINTS` different points each."""
+    """Make a data folder with `days` days before `DAY`, with `HISTORY_POINTS` points in each."""
     layout = Layout(data)
     write_raw(layout.raw_file(DAY), HISTORY_POINTS * SMALL_BYTES, large=False)
     nightly(data, DAY)
@@ -122,7 +123,7 @@ def make_history(data: Path, days: int) -> None:
 
 
 def day_costs(folder: Path, runs: int) -> dict[int, float]:
-    """Days behind -> median seconds of one nightly run with a window of `HISTORY_WINDOW` days, in this process."""
+    """Return number of earlier days -> median seconds of a nightly run (window: `HISTORY_WINDOW` days)."""
     for days in HISTORIES:
         make_history(folder / str(days), days)
     found: dict[int, list[float]] = {days: [] for days in HISTORIES}
@@ -136,7 +137,7 @@ def day_costs(folder: Path, runs: int) -> dict[int, float]:
 
 
 def measure_size(folder: Path, size: int, peer: str | None, runs: int) -> dict[str, dict[str, float]]:
-    """What was run on raw lines of `size` bytes -> its figures."""
+    """Measure raw lines of `size` bytes; return what was run -> its figures."""
     data = folder / "data"
     raw = Layout(data).raw_file(DAY)
     write_raw(raw, size)
@@ -160,7 +161,7 @@ def measure_size(folder: Path, size: int, peer: str | None, runs: int) -> dict[s
 
 
 def main() -> None:
-    """Run the benchmark and print its table and its last line."""
+    """Run the benchmark and print its table and its result line."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--peer", help="command to compare with, without its --input and --output")
     options.add_argument(

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.callers CALLER ADDRESS`: one way of asking five models and scoring what they answer.
+"""`python -m benchmarks.callers CALLER ADDRESS`: measure one way to ask five models and score their answers.
 
-`flywheel` is what the gateway uses; the others are what it could have been built on. Prints one JSON line:
-prompts_per_s, p50_ms, p99_ms, cpu_us_per_call, failed.
+`flywheel` is what the gateway uses; the others are alternatives that it could have been built on. Prints one
+JSON line: prompts_per_s, p50_ms, p99_ms, cpu_us_per_call, failed.
 """
 
 import argparse
@@ -29,11 +29,11 @@ CALLS = 2 * len(DEFAULT_CANDIDATES)
 
 Post = Callable[[str, bytes], Awaitable[bytes]]
 Prompt = Callable[[], Awaitable[bool]]
-"""Asks one question of all models and scores the answers; whether all of it went well."""
+"""Asks all models one question and scores the answers; returns whether everything succeeded."""
 
 
 class FlywheelCaller:
-    """Our own fan-out, whole: sampling aside, everything that a collected request costs."""
+    """Flywheel's complete fan-out: all that a collected request costs except for sampling."""
 
     def __init__(self, address: str, certificate: Path | None) -> None:
         model = {"base_url": address, "max_concurrency": 10_000}
@@ -57,7 +57,7 @@ class FlywheelCaller:
 
 
 class BareCaller:
-    """The same calls through a bare client: bodies made and replies parsed, nothing else."""
+    """The same calls through a bare client: it builds bodies and parses replies, nothing else."""
 
     def __init__(self, address: str, post: Post) -> None:
         self._address = address
@@ -78,7 +78,7 @@ class BareCaller:
 
 
 def httpx_post(client: httpx.AsyncClient) -> Post:
-    """POST through httpx."""
+    """Return a POST through httpx."""
 
     async def post(url: str, body: bytes) -> bytes:
         reply = await client.post(url, content=body, headers={"content-type": "application/json"})
@@ -88,7 +88,7 @@ def httpx_post(client: httpx.AsyncClient) -> Post:
 
 
 def pyreqwest_post(builder: ClientBuilder) -> Post:
-    """POST through pyreqwest."""
+    """Return a POST through pyreqwest."""
     client = builder.build()
 
     async def post(url: str, body: bytes) -> bytes:
@@ -100,7 +100,7 @@ def pyreqwest_post(builder: ClientBuilder) -> Post:
 
 
 def caller(name: str, address: str, certificate: Path | None) -> Prompt:
-    """The caller of that name."""
+    """Return the caller of that name."""
     if name == "flywheel":
         return FlywheelCaller(address, certificate)
     builder = ClientBuilder().no_proxy()
@@ -119,7 +119,7 @@ def caller(name: str, address: str, certificate: Path | None) -> Prompt:
 
 
 async def measure(ask: Prompt, in_flight: int, seconds: float) -> dict[str, float]:
-    """Keep `in_flight` prompts under way for `seconds`, after one to warm up."""
+    """Keep `in_flight` prompts in progress for `seconds`, after one prompt to warm up; return the figures."""
     failed = 0
     times: list[float] = []
     await ask()

@@ -1,7 +1,8 @@
-"""Durable points/s of the collector beside a peer: `python -m benchmarks.collector --peer COMMAND|ADDRESS`.
+"""Durable points/s of the collector and a peer: `python -m benchmarks.collector --peer COMMAND|ADDRESS`.
 
-Every load runs against ours and the peer by turns, several times; figures are medians. CPU and memory are the
-server's. A peer given as a command is started in an empty folder with PORT in its environment.
+Every load runs several times, alternately on Flywheel's collector and the peer; figures are medians. CPU and
+memory are those of the server. A peer given as a command is started in an empty folder with PORT in its
+environment.
 """
 
 import argparse
@@ -37,7 +38,7 @@ START_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server under load; `process` is None when it was given as an address."""
+    """A server under load; `process` and `folder` are None if it was given as an address."""
 
     name: str
     host: str
@@ -48,7 +49,7 @@ class Server:
 
 @contextlib.contextmanager
 def started(name: str, command: list[str], folder: Path, port: int, sync_delay_ms: float) -> Iterator[Server]:
-    """A server process listening on `port`, its syncs delayed by `sync_delay_ms` (needs strace)."""
+    """Run a server process on `port`, its syncs delayed by `sync_delay_ms` (which needs strace)."""
     folder.mkdir()
     if sync_delay_ms:
         delay = f"inject=fsync,fdatasync:delay_enter={int(sync_delay_ms * 1000)}"
@@ -73,7 +74,7 @@ def started(name: str, command: list[str], folder: Path, port: int, sync_delay_m
         wait_until_listening(port, process, seconds=START_SECONDS, log=log)
         server = psutil.Process(process.pid)
         if sync_delay_ms:
-            server = server.children()[0]  # strace's own work is not the server's
+            server = server.children()[0]  # leave strace's own CPU time out
         yield Server(name, "127.0.0.1", port, server, folder)
     finally:
         for child in psutil.Process(process.pid).children() if process.poll() is None else []:
@@ -87,7 +88,10 @@ def started(name: str, command: list[str], folder: Path, port: int, sync_delay_m
 
 
 def measure(server: Server, connections: int, shape: str, seconds: float) -> dict[str, float]:
-    """One load on one server: points/s, MB/s, latencies in ms, CPU in us a point, resident memory in MiB."""
+    """Run one load on one server.
+
+    Returns points/s, MB/s, latencies in ms, CPU time in us per point, and resident memory in MiB.
+    """
     load = [
         sys.executable,
         "-m",
@@ -111,7 +115,7 @@ def measure(server: Server, connections: int, shape: str, seconds: float) -> dic
     }
     if server.process:
         used = cpu_seconds(server.process) - before
-        total = figures["points_per_s"] * (found["seconds"] + 1.0)  # the warm-up uses CPU too
+        total = figures["points_per_s"] * (found["seconds"] + 1.0)  # CPU time includes the warm-up second
         figures["cpu_us_per_point"] = used / total * 1e6
         figures["memory_mib"] = memory_mib(server.process)
     if server.folder:
@@ -120,14 +124,14 @@ def measure(server: Server, connections: int, shape: str, seconds: float) -> dic
 
 
 def _forget(folder: Path) -> None:
-    """Free the disk space of what a run has stored; the servers go on appending."""
+    """Free the disk space that a run has used up; the servers keep appending to their files."""
     for file in folder.rglob("*.jsonl"):
         if file.stat().st_size > 2 * 2**30:
             os.truncate(file, 0)
 
 
 def compare(ours: Server, peer: Server | None, arguments: argparse.Namespace) -> None:
-    """Run all loads by turns, print the table and the last line."""
+    """Run all loads alternately; print the table and the result line."""
     machine = machine_info()
     ratios: dict[str, float] = {}
     figures: dict[str, dict[str, dict[str, float]]] = {}

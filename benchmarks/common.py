@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine it ran on, the processes it measures, and the shape of its last line."""
+"""What benchmarks share: machine description, process measurements, and the result line."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ import psutil
 
 
 def machine_info() -> dict[str, Any]:
-    """The machine of this run: processors, memory in GiB, kernel, Python, and the load before the run."""
+    """Describe the machine: processors, memory in GiB, kernel, Python, Flywheel, load before the run."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -36,7 +36,7 @@ def machine_info() -> dict[str, Any]:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Processor time that a process and its living children have used so far, user and system, in s."""
+    """Return the CPU time of a process and its living children so far, user and system, in seconds."""
     total = 0.0
     for member in [process, *process.children(recursive=True)]:
         times = member.cpu_times()
@@ -45,13 +45,16 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def memory_mib(process: psutil.Process) -> float:
-    """Resident memory of a process and its living children, in MiB."""
+    """Return the resident memory of a process and its living children, in MiB."""
     members = [process, *process.children(recursive=True)]
     return float(sum(member.memory_info().rss for member in members)) / 2**20
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that at least `share` (0..1) of them do not exceed. Raises ValueError when empty."""
+    """Return the smallest of `values` that a share (0..1) of them does not exceed.
+
+    Raises ValueError when empty.
+    """
     if not values:
         raise ValueError("there is no percentile of nothing")
     ordered = sorted(values)
@@ -59,13 +62,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def middle(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The median of every figure over several runs that have the same figures."""
+    """Return the median of every figure over several runs that have the same figures."""
     gathered = list(runs)
     return {name: median(run[name] for run in gathered) for name in gathered[0]}
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print aligned columns, numbers to the right."""
+    """Print aligned columns: the first to the left, the others to the right."""
     cells = [[_shown(value) for value in row] for row in rows]
     widths = [max(len(line[at]) for line in [list(columns), *cells]) for at in range(len(columns))]
     for line in [list(columns), *cells]:
@@ -87,7 +90,7 @@ def print_result(
     figures: Mapping[str, Any],
     machine: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the last line: one JSON object by which runs are compared. Ratios keep four significant digits."""
+    """Print the result line: one JSON object for comparing runs. Ratios keep four significant digits."""
     result = {
         "benchmark": benchmark,
         "ratios": {name: float(f"{ratio:.4g}") for name, ratio in ratios.items()},
@@ -98,7 +101,7 @@ def print_result(
 
 
 def free_port() -> int:
-    """A port on which nothing listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -108,7 +111,10 @@ def free_port() -> int:
 def wait_until_listening(
     port: int, process: subprocess.Popen[Any], *, seconds: float, log: Path | None = None
 ) -> None:
-    """Return once `port` takes connections. Raises SystemExit, with the end of the log, when the process ends before."""
+    """Return once `port` accepts connections.
+
+    Raises SystemExit, with the end of the log, when the process ends first or `seconds` have passed.
+    """
     ends = time.monotonic() + seconds
     while time.monotonic() < ends and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.fanout`: prompts/s and time per prompt of the fan-out, beside plain httpx and a peer.
+"""`python -m benchmarks.fanout`: prompts/s and time per prompt of the fan-out, of plain httpx and of a peer.
 
-Five models of 50 ms and a scorer of 20 ms: ten calls a prompt, at best 70 ms. `--peers` names a folder with the
-programs `caller` and `mock` (or a folder `out` with them); all callers then ask that mock, in turn, so that they
-share the machine's moods.
+Five models take 50 ms each and a scorer 20 ms: ten calls per prompt, 70 ms at best. `--peers` names a folder
+with the programs `caller` and `mock`, or with a folder `out` that holds them. All callers then ask that mock,
+alternately, so that changes in the machine's load affect them all.
 """
 
 import argparse
@@ -22,7 +22,7 @@ Run = dict[str, float]
 
 @contextlib.contextmanager
 def process(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A child process, killed at the end."""
+    """Run a child process, and kill it at the end."""
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
     )
@@ -35,7 +35,7 @@ def process(command: list[str], environment: dict[str, str] | None = None) -> It
 
 @contextlib.contextmanager
 def services(arguments: argparse.Namespace, certificate: Path | None) -> Iterator[str]:
-    """Models and scorer to ask; gives their address."""
+    """Run the models and the scorer; yields their address."""
     mock = peer(arguments.peers, "mock")
     if mock is not None and certificate is None and not arguments.chunked:
         port = free_port()
@@ -55,7 +55,7 @@ def services(arguments: argparse.Namespace, certificate: Path | None) -> Iterato
 
 
 def peer(folder: Path | None, name: str) -> Path | None:
-    """A program of the peers' folder."""
+    """Return the path of a program in the peers' folder, or None."""
     for place in () if folder is None else (folder / name, folder / "out" / name):
         if place.is_file():
             return place
@@ -63,7 +63,7 @@ def peer(folder: Path | None, name: str) -> Path | None:
 
 
 def run_ours(name: str, address: str, in_flight: int, seconds: float, certificate: Path | None) -> Run:
-    """One run of a caller of `benchmarks.callers`."""
+    """Run a caller of `benchmarks.callers` once."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.callers", name, address]
     command += ["--in-flight", str(in_flight), "--seconds", str(seconds)]
     command += ["--certificate", str(certificate)] if certificate else []
@@ -73,7 +73,7 @@ def run_ours(name: str, address: str, in_flight: int, seconds: float, certificat
 
 
 def run_reference(program: Path, address: str, in_flight: int, seconds: float) -> Run:
-    """One run of the reference caller."""
+    """Run the reference caller once."""
     environment = {**os.environ, "PORT": address.rpartition(":")[2]}
     command = [str(program), str(in_flight), str(seconds)]
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
@@ -88,7 +88,7 @@ def run_reference(program: Path, address: str, in_flight: int, seconds: float) -
 
 
 def compare(arguments: argparse.Namespace, address: str, certificate: Path | None) -> None:
-    """Run every caller at every load, in turn, and print medians, ratios and figures."""
+    """Run every caller at every load, alternately; print medians, ratios and figures."""
     reference = None if certificate or arguments.chunked else peer(arguments.peers, "caller")
     ideal = arguments.model_ms + arguments.scorer_ms
     machine = machine_info()
@@ -131,7 +131,7 @@ COLUMNS = {
 
 @contextlib.contextmanager
 def own_certificate(wanted: bool) -> Iterator[Path | None]:
-    """A certificate for 127.0.0.1, key included, in a PEM file; made with the openssl command."""
+    """Make a certificate for 127.0.0.1, with its key, in a PEM file, using the openssl command."""
     if not wanted:
         yield None
         return

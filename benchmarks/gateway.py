@@ -1,10 +1,12 @@
-"""`python -m benchmarks.gateway`: what the gateway adds to a model's answer, beside the LiteLLM proxy.
+"""`python -m benchmarks.gateway`: what the gateway adds to a model's answer, compared with LiteLLM.
 
-Both stand in front of the same model in turn, whole answers and streams, several rounds; figures are medians over
-rounds. Requests per core are requests over the processor time of the gateway's process. Then what collecting every
-request at 20 requests/s adds to what users wait, with five models, a scorer and a real collector.
+Both run in front of the same model alternately, with complete answers and streams, for several rounds;
+figures are medians over rounds. Requests per core are requests per second of CPU time of the gateway's
+process. After that it measures by how much collecting every request, at 20 requests/s, delays users, with
+five models, a scorer and a real collector.
 
-LiteLLM comes from the package index into a virtual environment of its own, the first time; `--no-litellm` leaves it out.
+The first time, LiteLLM is installed from the package index into its own virtual environment; `--no-litellm`
+leaves it out.
 """
 
 import argparse
@@ -42,7 +44,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Running:
-    """A process under measurement and the port it answers at."""
+    """A process under measurement and the port that it listens on."""
 
     name: str
     port: int
@@ -53,7 +55,7 @@ class Running:
 def child(
     command: Sequence[str], log: Path, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child process whose first line of output can be read, ended at the end of the block."""
+    """Run a child process whose first line of output can be read; ended at the end of the block."""
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
@@ -76,7 +78,7 @@ def child(
 
 @contextlib.contextmanager
 def model(folder: Path, model_ms: float) -> Iterator[int]:
-    """The model and scorer; gives its port."""
+    """Run the model and scorer; yields their port."""
     command = [sys.executable, "-m", "benchmarks.gateway_model", "--model-ms", str(model_ms)]
     with child(command, folder / "model.log") as process:
         yield int(first_line(process, folder / "model.log"))
@@ -84,7 +86,7 @@ def model(folder: Path, model_ms: float) -> Iterator[int]:
 
 @contextlib.contextmanager
 def listening(name: str, module: str, folder: Path, *arguments: str) -> Iterator[Running]:
-    """One of our servers, by the line that it prints once it listens."""
+    """Run one of Flywheel's servers; ready once it has printed its `listening` line."""
     log = folder / f"{name}.log"
     with child([sys.executable, "-m", module, "--port", "0", *arguments], log) as process:
         port = int(json.loads(first_line(process, log))["address"].rpartition(":")[2])
@@ -93,7 +95,7 @@ def listening(name: str, module: str, folder: Path, *arguments: str) -> Iterator
 
 @contextlib.contextmanager
 def flywheel(folder: Path, model_port: int, collector_port: int | None) -> Iterator[Running]:
-    """Our gateway; with a collector's port it collects every request."""
+    """Run Flywheel's gateway; with a collector's port, it collects every request."""
     address = f"http://127.0.0.1:{model_port}"
     config = {
         "data_collection": {
@@ -113,7 +115,7 @@ def flywheel(folder: Path, model_port: int, collector_port: int | None) -> Itera
 
 @contextlib.contextmanager
 def litellm(folder: Path, model_port: int) -> Iterator[Running]:
-    """The LiteLLM proxy with one worker."""
+    """Run the LiteLLM proxy with one worker."""
     from benchmarks.litellm import environment
 
     parameters = {
@@ -136,14 +138,14 @@ def litellm(folder: Path, model_port: int) -> Iterator[Running]:
 
 
 def first_line(process: subprocess.Popen[str], log: Path) -> str:
-    """The first line that a child prints."""
+    """Return the first line that a child prints. Raises SystemExit, with the log, if there is none."""
     if process.stdout is None or not (line := process.stdout.readline()):
         raise SystemExit(f"a process did not start:\n{log.read_text()}")
     return line
 
 
 def measure(running: Running, *, stream: bool, users: int, seconds: float) -> Figures:
-    """One round: latency with one user, then throughput and processor time with many."""
+    """Measure one round: latency with one user, then throughput and CPU time with many."""
     message = request("qwen-max", KEY, stream=stream)
     uvloop.run(busy(running.port, message, 2, 1.0))
     alone = uvloop.run(busy(running.port, message, 1, seconds))
@@ -158,7 +160,7 @@ def measure(running: Running, *, stream: bool, users: int, seconds: float) -> Fi
 
 
 def measure_collecting(plain: Running, collecting: Running, seconds: float) -> Figures:
-    """One round: the same steady traffic without and with collecting; what the latter adds, in ms."""
+    """Measure one round of the same steady traffic without and with collecting; return the added ms."""
     message = request("auto", KEY, stream=False)
     figures: Figures = {}
     for running in (plain, collecting):
@@ -172,12 +174,12 @@ def measure_collecting(plain: Running, collecting: Running, seconds: float) -> F
 
 
 def ms(timing: Timing, share: float) -> float:
-    """A percentile of latencies, in ms."""
+    """Return a percentile of the latencies in ms."""
     return percentile(timing.latencies, share) * 1000
 
 
 def compare(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
-    """Medians over rounds of the model alone, of our gateway and of LiteLLM, whole and streamed."""
+    """Return medians for the model alone, Flywheel's gateway and LiteLLM, complete and streamed."""
     rounds: dict[str, list[Figures]] = {}
     with contextlib.ExitStack() as stack:
         model_port = stack.enter_context(model(folder, arguments.model_ms))
@@ -202,7 +204,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
 
 
 def collect(arguments: argparse.Namespace, folder: Path) -> Figures:
-    """Medians over rounds of what collecting adds."""
+    """Return medians over rounds of what collecting adds."""
     with (
         model(folder, arguments.model_ms) as model_port,
         listening("collector", "collector_api", folder, "--data-dir", str(folder / "collected")) as collector,
@@ -216,7 +218,7 @@ def collect(arguments: argparse.Namespace, folder: Path) -> Figures:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("--model-ms", type=float, default=50.0, help="delay of the model's answer")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
@@ -245,7 +247,7 @@ def main() -> None:
             [compared[f"{name} {kind}"] for kind in kinds] for name in ("flywheel-plain", "litellm")
         )
         pairs = list(zip(ours, theirs, strict=True))
-        # the worse of whole answers and streams
+        # The worse ratio of complete answers and streams counts.
         ratios["litellm_requests_per_core"] = min(
             a["requests_per_core"] / b["requests_per_core"] for a, b in pairs
         )

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.gateway_model`: a model and a scorer for measuring gateways, whole answers and streams.
+"""`python -m benchmarks.gateway_model`: a model that also streams, and a scorer, to measure gateways.
 
-A whole answer comes after `--model-ms`; a stream begins then and has 25 events, one every 2 ms. It prints its port.
+A complete answer comes after `--model-ms`; a stream starts then and has 25 events, one every 2 ms. Prints its
+port.
 """
 
 import argparse
@@ -23,7 +24,7 @@ def _chunk(piece: bytes) -> bytes:
 
 
 def stream_pieces() -> list[bytes]:
-    """The pieces that a streamed answer is written in, the end of the body included."""
+    """Return the pieces in which a streamed answer is written, including the end of the body."""
     size = len(ANSWER) // EVENTS + 1
     texts = [ANSWER[at : at + size] for at in range(0, len(ANSWER), size)]
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_736_467_200, "model": "m"}
@@ -39,7 +40,7 @@ def stream_pieces() -> list[bytes]:
 
 
 class Model(Service):
-    """One connection: answers as it is asked, whole or in pieces."""
+    """One connection, which answers as asked: complete or in pieces."""
 
     pieces: tuple[bytes, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Users of a gateway for measuring: raw HTTP/1.1 connections, one request at a time on each, timed to the last byte."""
+"""Users of a gateway: raw HTTP/1.1 connections, one request at a time, timed to the last byte."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ QUESTION = "求解方程 x^2 + 2x - 3 = 0, and say in one sentence how you did i
 
 @dataclass
 class Timing:
-    """What users saw: seconds for each answer, and how long all of it took, in s."""
+    """What users saw: seconds for each answer, and seconds for the whole measurement."""
 
     latencies: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
 
 class User:
-    """One connection that asks and waits for the whole answer."""
+    """One connection that asks and waits for the complete answer."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -25,11 +25,14 @@ class User:
 
     @classmethod
     async def connect(cls, port: int) -> "User":
-        """A user on a fresh connection to loopback."""
+        """Open a new connection to a loopback port."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def ask(self, message: bytes) -> float:
-        """Send a request; gives the seconds to the end of its answer. Raises RuntimeError for anything but a 200."""
+        """Send a request; return the seconds to the end of its answer.
+
+        Raises RuntimeError unless it is a 200.
+        """
         began = time.perf_counter()
         self._writer.write(message)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
@@ -45,12 +48,12 @@ class User:
         return time.perf_counter() - began
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._writer.close()
 
 
 def request(model: str, key: str, *, stream: bool) -> bytes:
-    """A whole chat completion request; the question is always the same, ids are not needed."""
+    """Return the bytes of a chat completion request, always with the same question."""
     body = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "stream": stream}
     content = json.dumps(body, ensure_ascii=False).encode()
     head = (
@@ -61,7 +64,7 @@ def request(model: str, key: str, *, stream: bool) -> bytes:
 
 
 async def busy(port: int, message: bytes, users: int, seconds: float) -> Timing:
-    """Users who ask again as soon as they are answered, for some seconds."""
+    """Simulate users who ask again as soon as they are answered, for `seconds`."""
     timing = Timing()
     ends = time.perf_counter() + seconds
     began = time.perf_counter()
@@ -78,7 +81,7 @@ async def busy(port: int, message: bytes, users: int, seconds: float) -> Timing:
 
 
 async def steady(port: int, message: bytes, rate: float, seconds: float) -> Timing:
-    """Requests at a steady rate per second, whether or not the ones before are answered."""
+    """Send `rate` requests per second, whether or not the previous ones are answered."""
     timing = Timing()
     idle: list[User] = []
     asking: set[asyncio.Task[None]] = set()

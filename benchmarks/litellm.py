@@ -1,7 +1,7 @@
-"""LiteLLM in a virtual environment of its own, beside the project's: its requirements would bend ours.
+"""LiteLLM in its own virtual environment, because its requirements conflict with the project's.
 
-`python -m benchmarks.litellm` makes it and prints its Python. It is made once, at the exact versions of
-`litellm-requirements.txt`, and made anew when that file changes.
+`python -m benchmarks.litellm` creates it and prints the path of its Python. It is created once, with the
+exact versions in `litellm-requirements.txt`, and again when that file changes.
 """
 
 import fcntl
@@ -17,9 +17,10 @@ ATTEMPTS = 3
 
 
 def environment() -> Path:
-    """The folder of the environment, made if need be; its programs are in `bin`. Needs the package index once.
+    """Return the environment's folder, creating it if necessary; its programs are in `bin`.
 
-    Several processes may ask at once. Raises subprocess.CalledProcessError when pip fails three times.
+    Creating it needs the package index. Several processes may call this at once. Raises
+    subprocess.CalledProcessError when pip fails three times.
     """
     folder = Path(sys.prefix) / "litellm"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()

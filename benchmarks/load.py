@@ -1,7 +1,7 @@
-"""A cheap load generator: one process, raw sockets on uvloop, requests made beforehand.
+"""A cheap load generator: one process, raw connections on uvloop, requests prepared in advance.
 
-Run as `python -m benchmarks.load HOST PORT CONNECTIONS SECONDS SHAPE`; prints one JSON line with requests, points and
-bytes answered with 200 after a second's warm-up, seconds, and latencies in ms.
+Run as `python -m benchmarks.load HOST PORT CONNECTIONS SECONDS SHAPE`. Prints one JSON line: requests, points
+and bytes answered with 200 after one second of warm-up, seconds, and latencies in ms.
 """
 
 import asyncio
@@ -27,7 +27,10 @@ _CHINESE = "函数在区间上的积分收敛，证明由归纳法得到。"
 
 
 def point(number: int, size: int, *, gateway: bool) -> dict[str, object]:
-    """A data point of about `size` bytes; every fourth is Chinese. `gateway`: as the reference gateway spells it."""
+    """Return a data point of about `size` bytes; every fourth is Chinese.
+
+    gateway: spelled as by the reference gateway.
+    """
     draw = random.Random(number)
     words = list(_CHINESE) if number % 4 == 0 else [f"{word} " for word in _ENGLISH.split()]
     answer_bytes = max(40, (size - 300) // (len(MODELS) * 2) - 170)
@@ -91,7 +94,7 @@ def point(number: int, size: int, *, gateway: bool) -> dict[str, object]:
 
 
 def requests_of(shape: str) -> tuple[list[bytes], int]:
-    """Whole HTTP requests of a shape, and the points in each."""
+    """Return complete HTTP requests of a shape, and the number of points in each."""
     size, count = (LARGE_BYTES, LARGE_BATCH) if shape.startswith("large") else (SMALL_BYTES, 1)
     gateway = shape.endswith("gateway")
     requests = []
@@ -105,7 +108,7 @@ def requests_of(shape: str) -> tuple[list[bytes], int]:
 
 
 class _Client(asyncio.Protocol):
-    """Sends one request after the other on one connection."""
+    """Sends one request after another on one connection."""
 
     def __init__(self, load: "_Load", first: int) -> None:
         self.load = load
@@ -161,7 +164,7 @@ class _Load:
 
 
 async def run(host: str, port: int, connections: int, seconds: float, shape: str) -> dict[str, float]:
-    """Load a server and return the figures. Raises RuntimeError when an answer is not 200."""
+    """Put a server under load and return the figures. Raises RuntimeError when a response is not 200."""
     requests, points = requests_of(shape)
     load = _Load(requests)
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The nightly steps of one day in a process that loads nothing else: `python -m benchmarks.nightly FOLDER YYYY-MM-DD`."""
+"""Run one day's nightly steps without any other imports: `python -m benchmarks.nightly FOLDER YYYY-MM-DD`."""
 
 import sys
 from datetime import date
@@ -12,7 +12,7 @@ from flywheel_core.lake.tables import build_table
 
 
 def nightly(data: Path, day: date, window_days: int | None = None) -> None:
-    """Ingest with answers, examples with labels, label distribution, dataset."""
+    """Ingest with answers, then make labelled examples, the label distribution and the dataset."""
     layout, config = Layout(data), Config()
     if window_days:
         config = config.model_copy(

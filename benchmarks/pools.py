@@ -1,8 +1,8 @@
-"""Many small replays: seeded pools of models and orders of days, each against the best single model of earlier days.
+"""Many small replays of random pools, each compared with the best single model of the days before.
 
-One pool is drawn from the recorded outcomes of `mmlu_pro.jsonl.gz`: 2 to 6 of its models, some thousand of its questions,
-its days in another order. It is played by `flywheel replay`'s own steps, nothing shortened. Questions of the locked fifth
-take no part.
+A pool is drawn, by its seed, from the recorded outcomes in `mmlu_pro.jsonl.gz`: 2 to 6 of its models, and
+2,400 of its questions spread over 8 days in random order. It is replayed by the real steps of `flywheel
+replay`. Questions of the locked fifth are left out.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import numpy as np
 
 DAY_SECONDS = 86_400
 FIRST_DAY = 20_454
-"""2026-01-01 as days since 1970."""
+"""2026-01-01 as days since 1970-01-01."""
 DAYS = 8
 QUESTIONS_A_DAY = 300
 POOL_SIZES = (2, 6)
@@ -26,7 +26,10 @@ PROCESSES = 2
 
 
 def replay_pools(folder: Path, count: int, is_locked: Any) -> list[dict[str, Any]]:
-    """Play pools 0 .. count-1, two at a time; gives what `play` found of each, in order. is_locked: of a question."""
+    """Replay pools 0 .. count-1, two at a time; return the results of `play` in order.
+
+    is_locked: takes a question.
+    """
     with gzip.open(folder / "mmlu_pro.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [row for row in map(json.loads, lines) if not is_locked(row["question"])]
     found: list[dict[str, Any]] = []
@@ -64,7 +67,7 @@ def draw_pool(rows: list[dict[str, Any]], seed: int, place: Path) -> None:
 
 
 def play(place: Path) -> dict[str, Any]:
-    """Replay one pool: its models, the gain over the best single model so far with 95 % bounds, promotions."""
+    """Replay one pool; return its size, its gain over the best single model with 95 % bounds, promotions."""
     from flywheel_core.config import Config
     from flywheel_core.learn.craft import trained_craft
     from flywheel_core.learn.replay import replay

@@ -1,9 +1,10 @@
-"""What routing brings on recorded outcomes, and what it costs: `python -m benchmarks.routing --data FOLDER`.
+"""What routing gains on recorded outcomes, and what it costs: `python -m benchmarks.routing --data FOLDER`.
 
-A fifth of the questions, by hash, is locked away: it is in no training and no figure unless `--locked` asks for it, which
-trains on the rest and judges on the locked fifth. Otherwise the rest is cross-validated in five folds, grouped by question
-with case, white space and digits folded. Routers see the text and the training scores, nothing else. Brackets are 95 %
-bootstrap intervals. `--pools 100` plays as many small replays instead, which takes about twenty minutes.
+A fifth of the questions, chosen by hash, is locked: it is in no training and no figure unless `--locked` is
+given, which trains on the rest and judges on the locked fifth. Otherwise the rest is cross-validated in five
+folds, grouped by question with case, white space and digits folded. Routers see only the text and the
+training scores. Bounds are 95 % bootstrap intervals. `--pools 100` instead plays 100 small replays, which
+takes about twenty minutes.
 """
 
 import argparse
@@ -54,7 +55,10 @@ OUTCOMES = pl.List(
 
 @dataclass(frozen=True)
 class Routed:
-    """Judged questions: chosen model, expected and true scores (n, m), best single model of each one's training folds."""
+    """Judged questions: chosen model, expected and true scores of shape (n, m), best single model.
+
+    best: of each question's training folds; groups: hashes of the folded texts, which folds and resampling keep together.
+    """
 
     chosen: NDArray[np.intp]
     expected: NDArray[np.float64]
@@ -64,7 +68,7 @@ class Routed:
 
 
 def main() -> None:
-    """Run the parts that are asked for and print the result line."""
+    """Run the requested parts and print the result line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -124,7 +128,7 @@ def main() -> None:
 
 
 def read_pool(folder: Path, name: str) -> Examples:
-    """The questions of one comparison, each with an outcome of every model."""
+    """Return the questions of one comparison, each with an outcome of every model."""
     file = folder / ("routellm.jsonl.gz" if name == "routellm" else "mmlu_pro.jsonl.gz")
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
@@ -157,7 +161,7 @@ def read_pool(folder: Path, name: str) -> Examples:
 
 
 def judged(examples: Examples, *, locked: bool) -> Routed:
-    """Every question that is to be judged, by routers that saw neither it nor its like."""
+    """Route every judged question with a router that saw neither it nor its near-duplicates in training."""
     hidden = np.array([is_locked(text) for text in examples.texts])
     hidden |= np.isin(examples.groups, examples.groups[hidden])
     folds = np.array([int(FOLDS * _share(f"fold {group}")) for group in examples.groups])
@@ -188,7 +192,7 @@ def judged(examples: Examples, *, locked: bool) -> Routed:
 
 
 def figures_of(routed: Routed) -> dict[str, list[float]]:
-    """Figure -> value and its 95 % bounds."""
+    """Return figure -> value and its 95 % bounds."""
     own = np.arange(len(routed.scores))
     picked, best = routed.scores[own, routed.chosen], routed.scores[own, routed.best]
     draws = resamples(routed.groups, 0)
@@ -206,7 +210,7 @@ def figures_of(routed: Routed) -> dict[str, list[float]]:
 
 
 def is_locked(question: str) -> bool:
-    """Whether a question is in the locked fifth."""
+    """Return whether a question is in the locked fifth."""
     return _share(f"lock{_folded(question)}") < LOCKED
 
 
@@ -224,7 +228,7 @@ def _share(text: str) -> float:
 
 
 def _measured(size: int, data: Path) -> dict[str, float]:
-    """Training and decisions with so many examples, in a process of its own, so that its peak memory is its own."""
+    """Measure training and decisions with `size` examples, in a process of its own for the peak memory."""
     command = [sys.executable, "-m", "benchmarks.routing", "--data", str(data), "--measure", str(size)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, float] = json.loads(done.stdout)
@@ -260,7 +264,7 @@ def _measure(size: int) -> dict[str, float]:
 
 
 def made_up(size: int, seed: int = 0) -> Examples:
-    """Questions of 100 words in five subjects, each with words of its own, and five models, each better at one."""
+    """Make synthetic questions of 100 words in five subjects, and five models, each better at one."""
     random = np.random.default_rng(seed)
     letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
     odds = 1 / (np.arange(len(letters)) + 3.0)

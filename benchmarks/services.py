@@ -1,6 +1,6 @@
 """`python -m benchmarks.services`: models and a scorer with fixed delays, for measuring callers.
 
-Answers are of the size that models give (about 1.5 KB). It prints the port that it listens on.
+Answers have the size of real models' answers (about 1.5 KB). Prints the port that it listens on.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COMPLETION = {
 
 
 class Service(asyncio.Protocol):
-    """One keep-alive connection: reads whole requests, answers each after its delay."""
+    """One keep-alive connection: reads complete requests and answers each after its delay."""
 
     def __init__(self, chat: tuple[float, bytes], score: tuple[float, bytes]) -> None:
         self._chat = chat
@@ -54,7 +54,7 @@ class Service(asyncio.Protocol):
 
 
 def http_reply(value: object, *, chunked: bool) -> bytes:
-    """A whole reply of HTTP/1.1 with `value` as JSON, in one piece or in chunks of 512 bytes."""
+    """Return a complete HTTP/1.1 response with `value` as JSON, in one piece or in chunks of 512 bytes."""
     body = json.dumps(value, ensure_ascii=False).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     if not chunked:

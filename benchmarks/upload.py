@@ -1,8 +1,8 @@
-"""`python -m benchmarks.upload`: data points/s through uploader and collector, and through an outage of the collector.
+"""`python -m benchmarks.upload`: uploader and collector, in data points/s and through an outage.
 
-A real collector process, data points of about 18 KB. First as fast as both go; then at a steady rate while the
-collector is killed, stays away, and comes back: how many points were lost, and how long the spool took to empty
-once it was there again.
+Uses a real collector process and data points of about 18 KB. First both run as fast as they can. Then, at a
+steady rate, the collector is killed, stays away, and comes back: how many points are lost, and how long does
+the spool take to empty afterwards?
 """
 
 import argparse
@@ -37,7 +37,7 @@ ANSWER = "这是一个示例答案 with some English text, and a formula x^2+2x-
 
 
 class CollectorProcess:
-    """A collector on one port and one data folder, started and killed at will."""
+    """A collector on one port and one data folder, to be started and killed at will."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class CollectorProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and return once it takes connections."""
+        """Start it and return once it accepts connections."""
         command = [sys.executable, "-m", "collector_api", "--port", str(self.port), "--data-dir", "data"]
         log = self.folder / "collector.log"
         with log.open("ab") as output:
@@ -53,14 +53,14 @@ class CollectorProcess:
         wait_until_listening(self.port, self.process, seconds=20, log=log)
 
     def end(self, number: int) -> None:
-        """Send a signal and wait for the end."""
+        """Send a signal and wait for the process to end."""
         if self.process is not None:
             self.process.send_signal(number)
             self.process.wait(30)
             self.process = None
 
     def stored(self) -> dict[str, int]:
-        """How often each id is in the raw files."""
+        """Return how often each id is in the raw files."""
         counts: dict[str, int] = {}
         for path in sorted((self.folder / "data" / "raw").glob("*.jsonl")):
             with path.open("rb") as file:
@@ -72,7 +72,7 @@ class CollectorProcess:
 
 
 def point(name: str) -> DataPoint:
-    """A full fan-out of about 18 KB."""
+    """Return the data point of a complete fan-out, about 18 KB."""
     return DataPoint(
         id=name,
         question="求解方程 x^2 + 2x - 3 = 0",
@@ -83,7 +83,7 @@ def point(name: str) -> DataPoint:
 
 
 async def throughput(config: Config, spool: Path, seconds: float) -> dict[str, float]:
-    """Offer as fast as the uploader takes; count what the collector acknowledged."""
+    """Offer as fast as the uploader accepts; return the rate that the collector acknowledged."""
     uploader = Uploader(config, spool)
     await uploader.start()
     ours = psutil.Process(os.getpid())
@@ -104,13 +104,13 @@ async def throughput(config: Config, spool: Path, seconds: float) -> dict[str, f
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds of the uploader."""
-    while not condition():  # noqa: ASYNC110 - its state is looked at from outside, there is no event
+    """Wait until a condition on the uploader holds."""
+    while not condition():  # noqa: ASYNC110 - the uploader has no event to wait for
         await asyncio.sleep(0.001)
 
 
 def cpu_seconds_of_self(process: psutil.Process) -> float:
-    """Processor time of this process, without its children."""
+    """Return the CPU time of this process in seconds, without its children."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
@@ -118,7 +118,7 @@ def cpu_seconds_of_self(process: psutil.Process) -> float:
 async def outage(
     config: Config, spool: Path, collector: CollectorProcess, rate: float, seconds: float
 ) -> tuple[dict[str, float], int]:
-    """Offer at `rate`; kill the collector for `seconds`; the figures, and how many points were offered."""
+    """Offer at `rate`, with the collector killed for `seconds`; return figures and number of points."""
     uploader = Uploader(config, spool)
     await uploader.start()
     balanced = True
