@@ -1,4 +1,4 @@
-"""Raw day files with known content: what the tests of commands and reports read."""
+"""Raw day files with known content, for the tests of commands and reports."""
 
 import json
 from datetime import UTC, date, datetime
@@ -9,7 +9,7 @@ DAY_ONE, DAY_TWO = date(2026, 1, 5), date(2026, 1, 6)
 
 
 def point(identity: str, question: str, day: date, **scores: float | None) -> dict[str, Any]:
-    """A data point of `day` at noon: each model's answer takes 100 ms, and longer the further down the list it is."""
+    """Return a data point of `day` at noon; models' latencies start at 100 ms and grow along the list."""
     models = {name.replace("_", "-"): score for name, score in scores.items()}
     return {
         "id": identity,
@@ -29,7 +29,7 @@ def point(identity: str, question: str, day: date, **scores: float | None) -> di
 
 
 def write_lines(path: Path, *lines: dict[str, Any] | str) -> Path:
-    """One line each: points as JSON, texts as they are."""
+    """Write one line each: points as JSON, strings unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
     path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
@@ -37,10 +37,10 @@ def write_lines(path: Path, *lines: dict[str, Any] | str) -> Path:
 
 
 def record(data: Path) -> None:
-    """Two days under the data folder `data`.
+    """Write two days into the data folder `data`.
 
-    The first: two math labels, one code, one below the least score, one line torn and one score out of range. The
-    second: one general label, one tie, one repeated point.
+    The first has two math labels, one code label, one point below the least score, one torn line and one
+    score out of range. The second has one general label, one tie and one repeated point.
     """
     write_lines(
         data / "raw" / f"training_data_{DAY_ONE:%Y%m%d}.jsonl",

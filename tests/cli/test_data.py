@@ -1,4 +1,4 @@
-"""`flywheel import|ingest|label|dataset|generate` on real files, in the order in which they are used."""
+"""`flywheel import|ingest|label|dataset|generate` on real files, in the order of use."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of a printed table, its rule left out."""
+    """Return the cells of a printed table, without its rule."""
     return [line.split() for line in text.splitlines() if line.strip() and "──" not in line]
 
 
@@ -57,7 +57,7 @@ def test_a_day_without_raw_files_is_ingested_empty_and_said_to_be(run: Run, data
 
 
 def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path) -> None:
-    """A mistyped year leaves no empty tables behind; a collector whose clock runs ahead is read."""
+    """A mistyped year must leave no empty tables; files from a clock that runs ahead are still read."""
     today = datetime.now(UTC).date()
     ahead, further = today + timedelta(days=3), today + timedelta(days=400)
     write_lines(
@@ -75,7 +75,7 @@ def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path)
 
 
 def test_an_import_of_days_to_come_says_so(run: Run, tmp_path: Path) -> None:
-    """A clock that runs ahead, or a mistyped year: Dagster would not make these days, and nothing would say why."""
+    """After a clock that runs ahead or a mistyped year, Dagster would silently not make these days."""
     today = datetime.now(UTC).date()
     ahead = today + timedelta(days=40)
     lines = [point("a", "one", ahead, qwen_max=0.1), point("b", "two", DAY_ONE, qwen_max=0.1)]
@@ -120,7 +120,7 @@ def test_label_before_ingest_says_what_to_do(run: Run, data: Path) -> None:
 def test_import_and_ingest_name_days_that_dagster_never_makes(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outcomes of last year go into raw days that no schedule looks at: it is said when they come."""
+    """Last year's outcomes go into raw days that no schedule covers; the import must say so."""
     monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-01-06")
     said = "1 day before storage.first_day (2026-01-06), which Dagster never makes: set storage.first_day to 2026-01-05"
     assert said in run("ingest", BOTH).stderr
@@ -177,7 +177,7 @@ def test_a_dataset_of_nothing_is_no_data(run: Run, data: Path) -> None:
 
 
 def generate(run: Run, tmp_path: Path, *more: str) -> tuple[str, list[dict[str, str]]]:
-    """What was printed and written for the first recorded day."""
+    """Return what was printed and written for the first recorded day."""
     raw, output = tmp_path / "data" / "raw" / "training_data_20260105.jsonl", tmp_path / "new.jsonl"
     result = run("generate", "--input", str(raw), "--output", str(output), *more)
     assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""`flywheel prune`: shows first, removes when told to."""
+"""`flywheel prune`: only shows what it would remove until told to remove it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.cli.recorded import record
 
 @pytest.fixture(autouse=True)
 def recorded(tmp_path: Path, run: Run) -> Path:
-    """Two days of 2026-01, long ago."""
+    """Record two days of 2026-01, long ago."""
     record(tmp_path / "data")
     assert run("ingest", "all").exit_code == 0
     return tmp_path / "data"

@@ -1,4 +1,4 @@
-"""`flywheel rescore` against a scorer that was away and is back."""
+"""`flywheel rescore` with a scorer that is back after an outage."""
 
 import json
 from datetime import date
@@ -37,7 +37,7 @@ def stored(tmp_path: Path) -> Layout:
 
 
 def rescored(layout: Layout, file: Path, *calls: list[str]) -> list[Result]:
-    """What `flywheel rescore` of the day answers to each call's further options, with a scorer that is back."""
+    """Run `flywheel rescore` for the day once per set of further options, with a scorer that is back."""
     with running(Service(speed=0)) as address:
         file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
         arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]

@@ -1,4 +1,4 @@
-"""A committer on a disk that fails or waits on purpose, under a clock that is told what time it is."""
+"""A committer on a disk that fails or waits on demand, with a controllable clock."""
 
 import asyncio
 import errno
@@ -22,7 +22,7 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()
 
 
 class BadDisk(Disk):
-    """The real disk, until told to fail or to wait."""
+    """The real disk, which fails or waits when told to."""
 
     def __init__(self) -> None:
         self.fail: dict[str, int] = {}
@@ -68,7 +68,7 @@ def run(
     now: Callable[[], float] = lambda: NOON,
     **settings: Any,
 ) -> None:
-    """Run `work` on a committer over `tmp_path`."""
+    """Run `work` with a committer over `tmp_path`."""
 
     async def main() -> None:
         used = disk or BadDisk()
@@ -95,7 +95,7 @@ async def store(
 
 
 async def held(committer: Committer, disk: BadDisk, line: bytes = b"held\n") -> asyncio.Task[None]:
-    """A request whose commit has begun and waits at the gate of the disk."""
+    """Start a request whose commit waits at the disk's gate; return its task."""
     disk.gate.clear()
     disk.reached.clear()
     task = asyncio.create_task(store(committer, DAY, line))
@@ -104,7 +104,7 @@ async def held(committer: Committer, disk: BadDisk, line: bytes = b"held\n") -> 
 
 
 async def waiting(*stored: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Requests that wait for their commit."""
+    """Start requests and return their tasks while they wait for a commit."""
     tasks = [asyncio.create_task(one) for one in stored]
     await asyncio.sleep(0)
     return tasks

@@ -1,4 +1,4 @@
-"""Real collector processes on free ports, and the smallest client that can misbehave on purpose."""
+"""Real collector processes on free ports, and a minimal client that can misbehave on purpose."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ import yaml
 
 
 def point(number: int, **changes: Any) -> dict[str, Any]:
-    """A good data point with a number of its own."""
+    """Return a valid data point with its own number."""
     return {
         "id": f"p-{number}",
         "question": f"question {number}",
@@ -28,13 +28,15 @@ def point(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def body_of(*points: Any, **more: Any) -> bytes:
-    """The body of a batch."""
+    """Return the body of a batch."""
     return json.dumps({"data_points": points, **more}).encode()
 
 
 def lines_of(folder: Path, pattern: str = "*.jsonl") -> list[dict[str, Any]]:
-    """Every whole line of the files in a folder; empty lines are what fills up the last block, and a last line without
-    newline is being written at this moment."""
+    """Return every complete line of the files in a folder.
+
+    Empty lines pad the last block; a last line without a newline is just being written.
+    """
     return [
         json.loads(line)
         for path in sorted(folder.glob(pattern))
@@ -70,18 +72,18 @@ class Process:
         return lines_of(self.data / "rejected")
 
     def metric(self, name: str) -> float:
-        """The value of one sample of /metrics, 0 when it is not there; on a connection that no deadline has met."""
+        """Return one sample of /metrics, 0 if absent, over a new connection that no deadline has closed."""
         for line in httpx.get(f"{self.address}/metrics", timeout=30).text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
 
     def connect(self) -> socket.socket:
-        """A bare connection."""
+        """Open a raw connection."""
         return socket.create_connection(("127.0.0.1", self.port), 30)
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
@@ -138,5 +140,5 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def collector(launch: Start) -> Process:
-    """One collector with the default settings for a whole module."""
+    """One collector with default settings for a whole module."""
     return launch()

@@ -1,4 +1,4 @@
-"""POST /collect: what is taken, what is answered, what is stored."""
+"""POST /collect: what is accepted, what is answered, what is stored."""
 
 import gzip
 import json

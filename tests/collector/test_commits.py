@@ -1,4 +1,4 @@
-"""Group commit on a disk that fails on purpose, under a clock that is told what time it is."""
+"""Group commit on a disk that fails on purpose, with a controllable clock."""
 
 import asyncio
 from collections.abc import Iterator

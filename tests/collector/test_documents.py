@@ -1,4 +1,4 @@
-"""docs/collector.md, /docs and /openapi.json say the same as the code."""
+"""docs/collector.md, /docs and /openapi.json agree with the code."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "collector.md").read_text()
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table under a heading."""
+    """Return the cells of the table under a heading."""
     section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]

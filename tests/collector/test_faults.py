@@ -1,4 +1,4 @@
-"""The known faults of a storage service, numbers 13 to 18: each shown to be absent."""
+"""Known faults of a storage service, numbers 13 to 18: each is shown to be absent."""
 
 import asyncio
 import errno
@@ -27,7 +27,7 @@ MIDNIGHT = datetime(2026, 1, 6, tzinfo=UTC).timestamp()
 
 
 class Counting(Disk):
-    """The real disk, which counts its syncs, keeps them waiting on request, and fails on request."""
+    """The real disk, which counts its syncs and, on request, delays or fails them."""
 
     def __init__(self) -> None:
         self.syncs = 0
@@ -43,7 +43,7 @@ class Counting(Disk):
             self._pass_cache_by(file, False)
             os.pwrite(
                 file, data[: bytes(data).index(b"\n") + 20], offset
-            )  # the first line and a bit of the second
+            )  # the first line and part of the second
             raise OSError(errno.EIO, "only a part was written")
         super().write(file, data, offset)
 
@@ -61,7 +61,7 @@ class Counting(Disk):
 
 
 class Site:
-    """The collector's application over a folder, a disk and a clock of the test's own."""
+    """The collector's application over a folder, a disk and a clock that the test provides."""
 
     def __init__(self, root: Path) -> None:
         self.now = MIDNIGHT - 10
@@ -126,7 +126,7 @@ def test_fault_14_a_batch_that_fails_is_not_stored_twice_by_its_retry(tmp_path: 
             ]
             assert (await site.collect(point(9))).status_code == 200
             (file,) = (tmp_path / "raw").iterdir()
-            while file.stat().st_size % BLOCK == 0:  # noqa: ASYNC110 - until it is trimmed to its last line
+            while file.stat().st_size % BLOCK == 0:  # noqa: ASYNC110 - until the padding is trimmed
                 await asyncio.sleep(0.05)
             site.disk.broken = True
             refused = await site.collect(*batch)
@@ -153,7 +153,7 @@ def test_fault_15_a_short_write_merges_nothing_a_failed_sync_is_told_and_names_a
             assert (await site.collect(point(4))).status_code == 503
             assert (
                 await site.client.get("/ready")
-            ).status_code == 200  # by trying whether storing works again
+            ).status_code == 200  # /ready probes whether storing works again
             assert (await site.collect(point(5))).status_code == 200
         assert site.disk.folder_syncs.count(tmp_path / "raw") >= 3
         names = [

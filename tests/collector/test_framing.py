@@ -1,4 +1,4 @@
-"""What stands around bodies and between requests: upgrades, trailers, chunk extensions, requests sent ahead."""
+"""Framing around bodies and between requests: upgrades, trailers, chunk extensions, pipelined requests."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ HEAD = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LAST = b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
-"""What Java's own client sends with the first request of every connection."""
+"""What Java's HTTP client sends with the first request of every connection."""
 MIB = 2**20
 
 
@@ -22,7 +22,7 @@ def request(content: bytes, extra: bytes = b"") -> bytes:
 
 
 def answers(collector: Process, *pieces: bytes) -> bytes:
-    """All that comes until the server closes, when the pieces are sent one after the other, each in a packet of its own."""
+    """Send each piece in its own packet; return all that arrives until the server closes."""
     received = b""
     with collector.connect() as connection, contextlib.suppress(ConnectionError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -40,7 +40,7 @@ def chunk(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("packets", [1, 2])
 def test_a_request_that_offers_an_upgrade_is_answered_without_it(launch: Start, packets: int) -> None:
-    """Also those that follow on the connection."""
+    """Further requests on the connection are answered too."""
     collector = launch()
     first, second = request(body_of(point(1)), UPGRADE), request(body_of(point(2)))
     middle = first.index(b"\r\n\r\n") + 4
@@ -61,12 +61,12 @@ def test_the_body_of_an_upgrade_is_no_request_of_its_own(launch: Start, framing:
         pieces = [head + b"Transfer-Encoding: chunked\r\n\r\n", chunk(hidden) + b"0\r\n\r\n"]
     answer = answers(collector, *pieces, LAST)
     assert answer.count(b"HTTP/1.1 400") == 1
-    assert answer.count(b"HTTP/1.1 200") == 1  # the last one's
+    assert answer.count(b"HTTP/1.1 200") == 1  # for the last request
     assert collector.raw() == []
 
 
 def test_trailers_are_no_headers(launch: Start) -> None:
-    """A proxy in front that watches over headers passes trailers on unseen."""
+    """A proxy in front that checks headers passes trailers on unchecked."""
     collector = launch()
     body = (
         CHUNKED
@@ -89,7 +89,7 @@ def test_trailers_are_no_headers(launch: Start) -> None:
 def test_what_goes_on_without_end_around_a_body_is_cut_off(
     launch: Start, start: bytes, endless: bytes, refused_before: bool
 ) -> None:
-    """Also when the request has its answer already: there is no second one."""
+    """The same goes for a request that has its response already: there is no second one."""
     collector = launch()
     if refused_before:
         start = start.replace(b"application/json", b"text/plain")
@@ -116,7 +116,7 @@ def test_what_goes_on_without_end_around_a_body_is_cut_off(
 
 
 def test_a_body_in_large_pieces_after_its_refusal_gets_no_second_answer(collector: Process) -> None:
-    """It would be taken for the answer to the connection's next request."""
+    """A second response would be taken for the response to the connection's next request."""
     refused = request(b"x" * 4 * MIB).replace(b"application/json", b"text/plain")
     with collector.connect() as connection:
         for _ in range(5):
@@ -128,7 +128,7 @@ def test_a_body_in_large_pieces_after_its_refusal_gets_no_second_answer(collecto
 
 
 def test_a_request_of_very_many_headers_is_refused(collector: Process) -> None:
-    """Each takes many times its text, on as many connections as there may be."""
+    """Each header takes many times its text in memory, on every connection."""
     lines = [b"X-%d: b\r\n" % number for number in range(257)]
     assert answers(collector, HEAD + b"".join(lines) + b"\r\n").startswith(b"HTTP/1.1 431")
     assert answers(
@@ -152,6 +152,6 @@ def test_requests_sent_ahead_are_bounded(launch: Start) -> None:
 
 
 def test_what_is_malformed_is_no_answer_to_the_request_before_it(collector: Process) -> None:
-    """A batch that is being stored is not told to be malformed because of what follows it."""
+    """A batch that is being stored must not be called malformed because of what follows it."""
     answer = answers(collector, request(body_of(point(1))) + b"garbage\r\n\r\n")
     assert answer == b"" or answer.startswith(b"HTTP/1.1 200")

@@ -1,4 +1,4 @@
-"""Keys: made, listed and revoked by command, taken up by a running collector, never stored in the clear."""
+"""Keys: created, listed and revoked by command, picked up at run time, never stored in the clear."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def eventually(collector: Process, key: str | None, status: int) -> httpx.Response:
-    """The answer once a change of the keys has been taken up."""
+    """Return the response once the collector has picked up a change of the keys."""
     for _ in range(300):
         answer = collector.collect(point(1), headers=bearer(key) if key else {})
         if answer.status_code == status:
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Pa
 
 
 def test_a_file_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path) -> None:
-    """A file given back to its reader has the time and the size that it had when it could not be read."""
+    """A file whose permissions are restored has the same time and size as while it was unreadable."""
     store, running = KeyStore(tmp_path / "keys.json"), KeyStore(tmp_path / "keys.json")
     old = store.create("east")
     assert running.source_of(f"Bearer {old}".encode()) == "east"
@@ -129,7 +129,7 @@ def test_what_is_wrong_with_the_file_is_logged_once(tmp_path: Path, caplog: pyte
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp_path: Path) -> None:
-    """A server that cannot read its keys goes on taking the one that was just revoked, and does not start again."""
+    """Otherwise a running server would keep accepting a revoked key, and a restarted one would not start."""
     server = 65534
     os.chown(tmp_path, server, server)
     store = KeyStore(tmp_path / "data" / "keys.json")
@@ -142,7 +142,7 @@ def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_root_gives_away_no_file_that_a_link_in_the_data_folder_leads_to(tmp_path: Path) -> None:
-    """Whoever may write there would become the owner of any file of the system."""
+    """Otherwise anyone who may write there could become the owner of any file on the system."""
     theirs, data = tmp_path / "shadow", tmp_path / "data"
     theirs.write_text("")
     data.mkdir()
@@ -153,7 +153,7 @@ def test_root_gives_away_no_file_that_a_link_in_the_data_folder_leads_to(tmp_pat
 
 
 def test_a_folder_that_is_none_any_more_is_survived_while_running(tmp_path: Path) -> None:
-    """A mount that went away must not turn every request into a 500."""
+    """A mount that disappeared must not turn every request into a 500."""
     folder = tmp_path / "data"
     store = KeyStore(folder / "keys.json")
     key = store.create("east")
@@ -252,13 +252,13 @@ def test_loopback_is_recognised() -> None:
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("0.0.0.0")
-    for host in ("no such host.invalid", "a..b", "x" * 64):  # the last two cannot even be asked for
+    for host in ("no such host.invalid", "a..b", "x" * 64):  # the last two cannot even be looked up
         with pytest.raises(UsageError, match="cannot listen on"):
             is_loopback(host)
 
 
 def test_a_key_says_which_folder_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made in another working folder than the collector's, it would be refused there for no reason that one could see."""
+    """A key made in another working folder than the collector's would be refused for no visible reason."""
     monkeypatch.chdir(tmp_path)
     made = CliRunner().invoke(main, ["keys", "create", "east", "--data-dir", "data"])
     assert made.exit_code == 0

@@ -1,4 +1,4 @@
-"""A collector's life: one process per set of files, an orderly end, and a sudden one."""
+"""A collector's life: one process per set of files, an orderly shutdown, and a sudden death."""
 
 import contextlib
 import json
@@ -127,7 +127,7 @@ def test_opened_and_dropped_connections_leave_nothing_behind(launch: Start) -> N
 
 
 def send_until_killed(one: Process, sender: int, acknowledged: set[str]) -> None:
-    """Upload batches with ids of their own; remember those that were answered with 200."""
+    """Upload batches with unique ids; record those that were answered with 200."""
     with httpx.Client(base_url=one.address, timeout=30) as client:
         for number in range(10**6):
             points = [point(0, id=f"{one.process.pid}-{sender}-{number}-{item}") for item in range(5)]
@@ -175,6 +175,6 @@ def test_acknowledged_points_survive_sigkill(
 
 
 def test_a_signal_in_the_moment_it_listens_is_not_lost(launch: Start) -> None:
-    """Whoever reads the address may end the process at once, before the server has handlers of its own."""
+    """Whoever reads the address may stop the process at once, before uvicorn has installed its handlers."""
     for _ in range(8):
         assert launch().stop() == 0

@@ -1,4 +1,4 @@
-"""Bounds: slow, silent, greedy and malformed clients get an end, and the others notice nothing."""
+"""Limits: slow, silent, greedy and malformed clients are cut off, and the others do not notice."""
 
 import contextlib
 import gzip
@@ -18,12 +18,12 @@ HEAD = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 
 @pytest.fixture(scope="module")
 def hasty(launch: Start) -> Process:
-    """A collector whose deadlines are over soon."""
+    """A collector with short deadlines."""
     return launch(header_timeout=1.0, body_timeout=1.0, idle_timeout=1.0)
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Everything until the server closes the connection; the socket's own time-out fails the test."""
+    """Read until the server closes the connection; the socket's own time-out fails the test."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65_536):
@@ -81,7 +81,7 @@ def test_a_connection_is_closed_when_it_stays_idle_after_an_answer(hasty: Proces
 def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: Process) -> None:
     name = 'flywheel_collector_deadlines_total{deadline="write"}'
     with contextlib.ExitStack() as held:
-        for _ in range(10):  # together more than the system takes off the server's hands
+        for _ in range(10):  # more in total than the system's socket buffers hold
             connection = held.enter_context(hasty.connect())
             connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\n\r\n" * 16)
         for _ in range(300):
@@ -139,7 +139,7 @@ def test_two_lengths_are_refused(collector: Process) -> None:
 @pytest.mark.parametrize("flood", [b"X-A: " + b"a" * 300_000, b"X-A: b\r\n" * 60_000])
 def test_endless_headers_are_refused(collector: Process, flood: bytes) -> None:
     with collector.connect() as connection:
-        with contextlib.suppress(OSError):  # refused while we were still sending
+        with contextlib.suppress(OSError):  # refused while the request is still being sent
             connection.sendall(HEAD + flood)
         answer = read_all(connection)
     assert answer == b"" or b"headers_too_large" in answer

@@ -1,4 +1,4 @@
-"""The file of lines: what an append leaves on disk, and what a new start makes of any end."""
+"""The line file: what an append leaves on disk, and what a new start makes of any end of the file."""
 
 import resource
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_lines_of_any_size_come_back(tmp_path: Path, size: int) -> None:
 
 def test_a_file_is_continued_after_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    opened(path, create=True).append([b"one\n"])  # and never closed: as a kill leaves it
+    opened(path, create=True).append([b"one\n"])  # never closed, as after a kill
     assert path.stat().st_size == BLOCK
     again = opened(path, create=False)
     assert again.size == 4
@@ -75,7 +75,7 @@ def test_a_file_that_exists_is_not_created_again(tmp_path: Path) -> None:
 
 
 def test_a_write_that_the_system_cuts_short_is_an_error(tmp_path: Path) -> None:
-    """It takes a part where a limit, or the end of the disk, lies in the middle; what it took is not kept."""
+    """The system writes only part of it at a size limit or the end of the disk; that part is not kept."""
     path = tmp_path / "lines"
     file = opened(path, create=True)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

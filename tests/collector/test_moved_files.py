@@ -1,4 +1,4 @@
-"""Somebody moves, packs or removes a raw file while the collector writes to it."""
+"""A raw file is moved, compressed or removed while the collector writes to it."""
 
 import asyncio
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_file_that_goes_during_a_commit_acknowledges_nothing(tmp_path: Path, b
 
 @pytest.mark.parametrize("made_anew", [False, True])
 def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path, made_anew: bool) -> None:
-    """A disk that is unmounted leaves an empty mount point: what is stored there is hidden once the disk is back."""
+    """What is stored in the mount point of an unmounted disk becomes invisible once the disk is back."""
     raw = tmp_path / "raw"
 
     async def work(committer: Committer, disk: BadDisk) -> None:
@@ -77,7 +77,7 @@ def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path,
 def test_the_log_tells_once_that_the_data_folder_is_away(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every request would be a line otherwise, on a disk that may be the next to be full."""
+    """Otherwise every request would add a log line, on a disk that may fill up next."""
     caplog.set_level("INFO")
     monkeypatch.setattr(room, "_LOOK_SECONDS", 0.0)
     folder = tmp_path / "raw"

@@ -1,4 +1,4 @@
-"""Plain uploads are answered by the protocol itself; what they get is what the application gives to all others."""
+"""Plain uploads are answered by the protocol itself, with the same responses as from the application."""
 
 import re
 import socket
@@ -22,12 +22,12 @@ BODIES = {
 
 
 def chunked(content: bytes) -> bytes:
-    """A request with the same body that is no plain upload."""
+    """Return a request with the same body that is not a plain upload."""
     return HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
 
 
 def answer_on(connection: socket.socket) -> bytes:
-    """One whole answer."""
+    """Read one complete response."""
     answer = b""
     while (found := re.match(rb"(?s).*?content-length: (\d+)\r\n(?:.*?\r\n)?\r\n", answer)) is None or len(
         answer
@@ -114,7 +114,7 @@ def test_answers_that_nobody_reads_do_not_pile_up(launch: Start) -> None:
                 looks += 1
             if answered < sent:
                 break
-    assert 0 < answered < 400  # answers of 80 KB each, of which the system itself holds some megabytes
+    assert 0 < answered < 400  # responses of 80 KB each; the system itself buffers some megabytes
 
 
 @pytest.mark.parametrize("beyond", [0, 1])

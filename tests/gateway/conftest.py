@@ -1,4 +1,4 @@
-"""Fixtures of the gateway's tests: the outside on a real socket, and gateways as processes."""
+"""Fixtures of the gateway's tests: its surroundings on a real socket, and gateways as processes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture
 def model() -> Iterator[Callable[[Callable[[Arrived], Script]], ScriptedModel]]:
-    """Makes further models, each on a socket of its own."""
+    """Makes further models, each on its own socket."""
     made: list[ScriptedModel] = []
 
     def make(script: Callable[[Arrived], Script]) -> ScriptedModel:

@@ -1,4 +1,4 @@
-"""A model of the tests: a server on a real socket that writes exactly the bytes it is told to, and notes what came."""
+"""A scripted model: a server on a real socket that writes exactly the given bytes and keeps requests."""
 
 import json
 import select
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 Script = Iterable[bytes | float]
-"""What one reply is made of: bytes to write, seconds to wait; an empty piece closes the connection."""
+"""The parts of one reply: bytes to write, seconds to wait; empty bytes close the connection."""
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """One request as it came."""
+    """One request as received."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Arrived:
 
 
 class ScriptedModel:
-    """Answers every request by `script`; `left` is set when a client goes before its reply is complete."""
+    """Answers every request by `script`; `left` is set when a client leaves before its reply is complete."""
 
     def __init__(self, script: Callable[[Arrived], Script]) -> None:
         self.script = script
@@ -81,7 +81,7 @@ class ScriptedModel:
 
 
 def _gone(connection: socket.socket, seconds: float) -> bool:
-    """Wait; tells whether the client closed the connection meanwhile."""
+    """Wait; return whether the client closed the connection in the meantime."""
     readable, _, _ = select.select([connection], [], [], seconds)
     return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
 
@@ -102,7 +102,7 @@ def _read(file: Any) -> Arrived | None:
 def reply(
     body: bytes, status: str = "200 OK", media_type: str = "application/json", *extra: tuple[str, str]
 ) -> Script:
-    """A whole reply with its length."""
+    """Return a complete reply with its Content-Length."""
     lines = [
         f"HTTP/1.1 {status}",
         f"Content-Type: {media_type}",
@@ -113,7 +113,7 @@ def reply(
 
 
 def completion(text: str, model: str = "m", finish_reason: str = "stop") -> bytes:
-    """A chat completion of 10 prompt tokens and 20 completion tokens."""
+    """Return a chat completion with 10 prompt tokens and 20 completion tokens."""
     message = {"role": "assistant", "content": text}
     value = {
         "id": "chatcmpl-1",
@@ -132,7 +132,7 @@ STREAM_HEAD = (
 
 
 def chunk(piece: bytes) -> bytes:
-    """One piece of a chunked body."""
+    """Return one chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
@@ -140,7 +140,7 @@ STREAM_END = b"0\r\n\r\n"
 
 
 def event(text: str | None, finish_reason: str | None = None) -> bytes:
-    """One event of a streamed answer."""
+    """Return one event of a streamed answer."""
     delta = {} if text is None else {"content": text}
     value = {
         "id": "chatcmpl-1",

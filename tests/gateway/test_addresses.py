@@ -1,4 +1,4 @@
-"""The gateway's own addresses, however a client writes them, and what is said where there is none."""
+"""The gateway's own paths, however a client writes them, and the error for paths that do not exist."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The gateway among failing services, and killed in the middle of its work."""
+"""The gateway with failing services around it, and killed in the middle of its work."""
 
 import json
 import random
@@ -32,7 +32,7 @@ def answer_to(question: str) -> str:
 
 
 class Chaos:
-    """30 % 5xx, 20 % 429, some hangs, cut answers and malformed bodies; `big` alone is always well."""
+    """30 % 5xx, 20 % 429, some hangs, cut answers and malformed bodies; only `big` never fails."""
 
     def __init__(self) -> None:
         self._random = random.Random(11)
@@ -78,7 +78,7 @@ class Chaos:
 
 
 def invariant(gateway: RunningGateway) -> tuple[float, float]:
-    """Both sides of: offered = acknowledged + rejected + spooled + in memory + dropped."""
+    """Return both sides of: offered = acknowledged + rejected + spooled + in memory + dropped."""
     page = gateway.get("/metrics").text
     values = dict(line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("flywheel_upload_"))
     parts = ("acknowledged_total", "rejected_total", "spooled", "in_memory", "dropped_total")
@@ -139,7 +139,7 @@ def test_users_are_answered_right_while_everything_fails(outside: Outside, start
         gateway.metric(f'flywheel_gateway_collection_retries_total{{model="{name}"}}')
         for name in ("math", "code")
     )
-    assert retries <= 0.1 * calls + 20  # a budget lets a few retries go before it has calls to go by
+    assert retries <= 0.1 * calls + 20  # a budget starts with a few retries
     until(lambda: len(outside.points) == points)
     offered, accounted = invariant(gateway)
     assert offered == accounted == points
@@ -149,7 +149,7 @@ def test_users_are_answered_right_while_everything_fails(outside: Outside, start
 
 
 def test_a_full_spool_outlives_the_kill_of_the_gateway(outside: Outside, start: Start) -> None:
-    """SIGKILL with points on disk: after the restart every spooled point arrives once."""
+    """After SIGKILL with points on disk and a restart, every spooled point arrives once."""
     collecting = threading.Event()
     script = outside.server.script
 
@@ -173,7 +173,7 @@ def test_a_full_spool_outlives_the_kill_of_the_gateway(outside: Outside, start: 
 
 
 def test_the_end_finishes_requests_and_keeps_what_is_not_uploaded(outside: Outside, start: Start) -> None:
-    """SIGTERM while an answer is on its way and the collector is away."""
+    """SIGTERM arrives while an answer is being sent and the collector is away."""
     outside.server.script = lambda request: (
         reply(b"{}", "503 Service Unavailable") if request.path == "/collect" else outside._answer(request)
     )

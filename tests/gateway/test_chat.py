@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: what goes to the model, what comes back, and what is said about it."""
+"""POST /v1/chat/completions: what goes to the model, what comes back, and what the headers say about it."""
 
 import gzip
 import json

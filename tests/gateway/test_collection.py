@@ -1,4 +1,4 @@
-"""What is collected, from whom, when, and that nobody waits for it."""
+"""What is collected, from whom and when, and that nobody waits for it."""
 
 import json
 import time
@@ -21,7 +21,7 @@ def skipped(gateway: RunningGateway, reason: str) -> float:
 def test_fault_10_the_users_answer_is_reused_and_the_others_get_the_whole_request(
     outside: Outside, start: Start
 ) -> None:
-    """The conversation's instructions and parameters go to every model; nobody is asked twice."""
+    """Every model gets the conversation's instructions and parameters; no model is asked twice."""
     gateway = start(outside.config())
     body = {
         "messages": [{"role": "system", "content": "short"}, {"role": "user", "content": "1 + 1?"}],
@@ -53,7 +53,7 @@ def test_fault_10_the_users_answer_is_reused_and_the_others_get_the_whole_reques
 
 
 def test_the_answer_does_not_wait_for_collection(outside: Outside, start: Start) -> None:
-    """The other models never answer: the user has the answer all the same."""
+    """The other models never answer, and the user still gets the answer."""
     first = outside.chat
     outside.chat = lambda asked: first(asked) if asked.header("x-higress-llm-model") else [60.0]
     gateway = start(outside.config(data_collection__point_timeout=1.0))
@@ -83,7 +83,7 @@ def test_a_request_that_collection_made_is_never_collected(outside: Outside, sta
 def test_fault_12_a_model_whose_address_is_the_gateway_does_not_recurse(
     outside: Outside, start: Start
 ) -> None:
-    """Collection and forwarding both come back to this process, and end there."""
+    """Collection and forwarding both lead back to this process, and stop there."""
     front = start(outside.config())
     config = outside.config(
         gateway__port=int(front.address.rpartition(":")[2]), models__math__base_url=front.address
@@ -152,7 +152,7 @@ def test_production_with_a_baseline_asks_one_other_model(outside: Outside, start
 
 
 def test_fault_09_sampling_follows_its_rate_by_the_requests_id(outside: Outside, start: Start) -> None:
-    """The rate is read, and the same id is always decided the same way."""
+    """The configured rate is used, and the same id always gets the same decision."""
     gateway = start(outside.config(data_collection__sampling_rate=0.5))
     sent = {}
     for request_id in [f"request-{number}" for number in range(40)] * 2:
@@ -218,7 +218,7 @@ def test_without_a_secret_users_are_not_recorded(outside: Outside, start: Start)
 def test_fault_01_many_requests_share_one_uploader_and_leave_nothing_behind(
     outside: Outside, start: Start
 ) -> None:
-    """Batches fill across requests, and connections do not pile up."""
+    """Batches fill across requests, and connections do not accumulate."""
     gateway = start(
         outside.config(
             data_collection__training={
@@ -238,7 +238,7 @@ def test_fault_01_many_requests_share_one_uploader_and_leave_nothing_behind(
 def test_fault_11_every_point_has_an_id_a_classification_and_readable_errors(
     outside: Outside, start: Start
 ) -> None:
-    """The decision is in the point, and a failure says what it was."""
+    """The point contains the decision, and a failure says what it was."""
     first = outside.chat
 
     def broken(asked: Arrived) -> Script:
@@ -271,7 +271,7 @@ def test_the_cost_limit_stops_collection_and_not_the_users(outside: Outside, sta
 
 
 def test_answers_whose_cost_nobody_knows_are_shown(outside: Outside, start: Start) -> None:
-    """The cost limit does not see them."""
+    """The cost limit cannot take them into account."""
     outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
     gateway = start(outside.config(data_collection__max_cost_per_day=0.00001))
     gateway.chat()
@@ -295,7 +295,7 @@ def test_decisions_are_logged_without_the_prompts_text(outside: Outside, start: 
 
 
 def test_fault_12_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside, start: Start) -> None:
-    """An answer that its model cut off for length has no score."""
+    """An answer that the model cut off at its length limit has no score."""
     outside.chat = lambda asked: reply(completion("half", finish_reason="length"))
     start(outside.config()).chat()
     point = until(lambda: outside.points)[0]
@@ -304,7 +304,7 @@ def test_fault_12_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside,
 
 
 def test_a_spend_that_cannot_be_saved_at_the_end_costs_no_data_point(outside: Outside, start: Start) -> None:
-    """What waits for its batch is uploaded all the same."""
+    """Points that wait for their batch are still uploaded."""
     gateway = start(
         outside.config(data_collection__training__flush_interval=60, data_collection__score_cost=0.1)
     )

@@ -1,4 +1,4 @@
-"""`flywheel gateway` and `flywheel keys --gateway`, as a person runs them."""
+"""`flywheel gateway` and `flywheel keys --gateway`, run as a person does."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The log of decisions: bounded, by day, found again by id."""
+"""The decision log: bounded, one file per day, searchable by id."""
 
 import asyncio
 import threading
@@ -60,7 +60,7 @@ def test_a_request_that_ended_after_midnight_is_found(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_kill_left_torn_hides_no_other(tmp_path: Path) -> None:
-    """What comes after it begins a line of its own; whoever looks for the torn one gets no traceback."""
+    """The next record starts a new line, and looking up the torn one raises nothing."""
     torn, next_one, whole = record("one"), record("two"), record("three")
     file = decision_file(tmp_path, day_of(torn.at))
     file.write_bytes(msgspec.json.encode(torn)[:-9])
@@ -73,7 +73,7 @@ def test_a_line_that_a_kill_left_torn_hides_no_other(tmp_path: Path) -> None:
 def test_the_log_tells_once_that_decisions_are_not_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A full disk lasts: two lines a second about it would fill what is left."""
+    """A full disk lasts; two log lines a second about it would fill the rest."""
     log = DecisionLog(tmp_path / "decisions", 1_000_000, 30)
     (tmp_path / "decisions").write_text("a file where the folder should be")
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_the_log_tells_once_that_decisions_are_not_written(
 def test_a_close_waits_for_the_write_that_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two writes at once would mix their lines."""
+    """Two concurrent writes would mix their lines."""
     log = DecisionLog(tmp_path, 1_000_000, 30)
     append, entered, gate = log._append, threading.Event(), threading.Event()
 

@@ -31,7 +31,7 @@ def test_route_decides_and_asks_nobody(outside: Outside, start: Start, body: dic
 def test_without_a_decision_an_observation_gets_an_id_of_its_own(
     outside: Outside, start: Start, never_got: dict[str, Any]
 ) -> None:
-    """Where /v1/route did not answer in time; an empty text is what Go has for an id that it never got."""
+    """/v1/route may not have answered in time; a Go client then sends an empty string as the id."""
     gateway = start(outside.config())
     answer = gateway.post("/v1/observe", {"request": QUESTION, "model": "math", "answer": "two", **never_got})
     assert answer.status_code == 202
@@ -87,7 +87,7 @@ def test_a_failure_can_be_observed(outside: Outside, start: Start) -> None:
 
 
 def test_words_of_another_gateway_become_one_code(outside: Outside, start: Start) -> None:
-    """Whatever it says, metrics have one label for it; the point keeps the words."""
+    """Metrics have one label for whatever it says; the point keeps the words."""
     gateway = start(outside.config())
     for number in range(3):
         error = f"request {number} of the man with the red hat failed: quota"
@@ -102,7 +102,7 @@ def test_words_of_another_gateway_become_one_code(outside: Outside, start: Start
 
 
 def test_an_empty_error_is_none(outside: Outside, start: Start) -> None:
-    """Go writes an error that there is not as an empty text."""
+    """A Go client sends an empty string for no error."""
     observed = {"request": QUESTION, "model": "math", "answer": "two", "error": ""}
     start(outside.config()).post("/v1/observe", observed)
     point = until(lambda: outside.points)[0]

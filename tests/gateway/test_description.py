@@ -1,4 +1,4 @@
-"""The gateway answers as its API description says, whatever is sent."""
+"""The gateway responds as its API description says, whatever is sent."""
 
 from collections.abc import Callable
 from typing import Any

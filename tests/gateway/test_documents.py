@@ -1,4 +1,4 @@
-"""What the documents on the gateway show works as it is shown."""
+"""The examples in the gateway's documents work as shown."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start)
 
 
 def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
-    """The rules are YAML that Prometheus reads, and each looks at what one of the two servers shows."""
+    """The rules are YAML that Prometheus reads, and each uses a metric of one of the two servers."""
     rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
     assert rules
     (group,) = yaml.safe_load(rules[1])["groups"]

@@ -1,4 +1,4 @@
-"""When a model fails, the next one in the configured order answers, and everybody can see that it was so."""
+"""When a model fails, the next one in the configured order answers, and the response headers show it."""
 
 from collections.abc import Callable
 
@@ -81,7 +81,7 @@ def test_a_stream_that_fails_before_its_first_piece_is_replaced(
 def test_without_fallback_models_the_default_model_answers(
     outside: Outside, model: MakeModel, start: Start
 ) -> None:
-    """Only a router chooses another model than the default one, so here the default one is the one that fails."""
+    """Only a router chooses another model than the default, so here the default model fails."""
     broken = model(FAILURES["http_status: 500"])
     answer = start(outside.config(models__big__base_url=broken.address)).chat()
     assert answer.status_code == 500
@@ -156,7 +156,7 @@ def test_when_nobody_answers_the_decision_can_still_be_looked_up(
 def test_a_failure_that_the_client_is_shown_is_on_record_like_others(
     outside: Outside, model: MakeModel, start: Start, failure: str, named: str | None
 ) -> None:
-    """Otherwise a model that fails all alone would never be seen to fail."""
+    """Otherwise the failures of a single model without fallback would never be seen."""
     broken = model(FAILURES[failure]).address
     gateway = start(outside.config(models__big__base_url=broken, models__math__base_url=broken))
     answer = gateway.chat(model=named)

@@ -1,6 +1,6 @@
 """The callback in the real LiteLLM proxy: requests for `auto` are routed, answers are collected.
 
-LiteLLM gets a virtual environment of its own, which takes some minutes the first time.
+LiteLLM gets its own virtual environment, which takes some minutes the first time.
 """
 
 import json
@@ -138,7 +138,7 @@ def proxy(
 
 @pytest.fixture
 def collected(outside_here: Outside) -> Callable[[], dict[str, Any]]:
-    """The one data point that was collected since the test began."""
+    """Return the one data point collected since the test began."""
     outside_here.points.clear()
 
     def one() -> dict[str, Any]:
@@ -185,7 +185,7 @@ def test_a_streamed_answer_is_collected_whole(
 def test_what_a_client_asks_of_collection_gets_there(
     proxy: LiteLLMProxy, collected: Callable[[], dict[str, Any]]
 ) -> None:
-    """A request that wants to be collected says so in a header, behind LiteLLM as in front of the gateway."""
+    """A header asks for collection behind LiteLLM just as in front of the gateway."""
     proxy.chat("code", headers={"X-Training-Mode": "true", "X-Request-Id": "of-the-client"})
     assert collected()["mode"] == "header"
 

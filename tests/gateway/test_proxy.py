@@ -110,14 +110,14 @@ def test_no_path_leads_out_of_v1(outside: Outside, start: Start, path: str) -> N
 
 
 def test_a_kept_connection_that_went_stale_is_no_failure(outside: Outside, start: Start) -> None:
-    """The model closes its connection after each answer without saying so."""
+    """The model closes its connection after each answer without announcing it."""
     outside.other = lambda _: [*reply(b"again"), b""]
     gateway = start(outside.config())
     assert [gateway.get("/v1/files").text for _ in range(5)] == ["again"] * 5
 
 
 def test_fault_01_connections_are_used_again(outside: Outside, start: Start) -> None:
-    """Nothing is opened for every request."""
+    """No new connection is opened per request."""
     outside.other = lambda _: reply(b"again")
     gateway = start(outside.config(data_collection__enabled=False))
     for _ in range(10):
@@ -152,7 +152,7 @@ def test_a_large_request_goes_on_whole(outside: Outside, start: Start) -> None:
 
 
 def test_a_request_that_ends_connections_is_sent_again_only_once(outside: Outside, start: Start) -> None:
-    """It may be the request that the other side dies of: it must not go to every kept connection in turn."""
+    """It may be the request that makes the peer fail, so it must not go to every kept connection in turn."""
     together = threading.Barrier(5)
 
     def other(asked: Arrived) -> Script:

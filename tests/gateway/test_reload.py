@@ -1,4 +1,4 @@
-"""The configuration file is taken up while the gateway runs; a bad edit is refused, and the old one serves on."""
+"""A changed configuration file is applied at run time; a bad edit is refused, and the old one stays."""
 
 from collections.abc import Callable
 

@@ -18,7 +18,7 @@ REQUESTS, CLIENTS = 10_000, 4
 
 
 def quiet(outside: Outside) -> dict[str, object]:
-    """A configuration that collects nothing."""
+    """A configuration without collection."""
     return outside.config(data_collection__enabled=False)
 
 

@@ -1,4 +1,4 @@
-"""Deciding: the router in force, its time, its failures, and the cache in front of it."""
+"""Deciding: the current router, its time limit, its failures, and the cache in front of it."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ MODELS = ("qwen-max", "qwen-math-7b")
 
 
 class CountingRouter:
-    """Chooses the mathematics model after `seconds`, counting."""
+    """Chooses the mathematics model after `seconds`, and counts its decisions."""
 
     version = "v1"
 
@@ -38,7 +38,7 @@ class CountingRouter:
 
 
 def decide(config: Config, router: CountingRouter, *prompts: str) -> list[Decision]:
-    """The decisions on prompts that come at once."""
+    """Return the decisions on prompts that arrive at the same time."""
 
     async def all_at_once() -> list[Decision]:
         decider = Decider(config, MODELS, router)
@@ -129,7 +129,7 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_decisions_that_wait_outlive_a_change_of_the_configuration(cached: bool) -> None:
-    """The old decider is closed while both its threads are busy and others wait for one."""
+    """The old decider is closed while both its threads are busy and more prompts wait for one."""
 
     async def change() -> list[Decision]:
         go_on = threading.Event()
@@ -142,7 +142,7 @@ def test_decisions_that_wait_outlive_a_change_of_the_configuration(cached: bool)
         config = Config.model_validate({"cache": {"enabled": cached}})
         decider = Decider(config, MODELS, Waiting())
         tasks = [asyncio.create_task(decider.decide(f"question {number}")) for number in range(6)]
-        for _ in range(5):  # turns in which all of them ask for a thread
+        for _ in range(5):  # turns in which all prompts reach the executor
             await asyncio.sleep(0)
         decider.close()
         go_on.set()

@@ -1,4 +1,4 @@
-"""Streamed answers: passed on byte for byte as they come, ended when the client goes, put together for collection."""
+"""Streamed answers: passed on byte for byte, ended when the client leaves, assembled for collection."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ BODY = {"messages": [{"role": "user", "content": "1 + 1?"}], "stream": True}
 
 
 def streamed(*pieces: bytes | float, end: bytes = STREAM_END) -> Script:
-    """A stream of pieces, each in a chunk of its own, with waits between them."""
+    """Script a stream of pieces, each in its own chunk, with waits between them."""
     yield STREAM_HEAD
     for piece in pieces:
         yield piece if isinstance(piece, float) else chunk(piece)
@@ -50,7 +50,7 @@ def test_a_stream_passes_byte_for_byte(outside: Outside, start: Start) -> None:
 
 
 def test_a_client_of_http_1_0_gets_the_stream_without_chunks(outside: Outside, start: Start) -> None:
-    """Its end is the end of the connection; an answer with a length keeps it."""
+    """The stream ends with the connection; an answer with a Content-Length keeps it."""
     events = [event("one"), event("two"), DONE]
     first = outside.chat
     outside.chat = lambda asked: streamed(*events) if asked.json.get("stream") else first(asked)
@@ -156,7 +156,7 @@ def test_a_stream_is_put_together_for_collection(outside: Outside, start: Start)
 def test_fault_12_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_truncated(
     outside: Outside, start: Start
 ) -> None:
-    """What was cut off is never scored as if it were whole."""
+    """A truncated answer is never scored like a complete one."""
     whole = outside.chat
     outside.chat = lambda asked: (
         streamed(event("half of an ans"), end=b"") if asked.json.get("stream") else whole(asked)
@@ -197,7 +197,7 @@ def test_a_client_that_reads_slowly_holds_the_model_back_not_the_gateways_memory
     with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
         next(answer.iter_raw())
         before = -1
-        while before != len(sent):  # until buffers are full everywhere and the model stands still
+        while before != len(sent):  # until all buffers are full and the model is held back
             before = len(sent)
             time.sleep(0.5)
         assert before * len(piece) < 64_000_000

@@ -1,4 +1,4 @@
-"""One uploader follows another on the same spool: nothing is lost, and nothing counted twice, at any moment of it."""
+"""One uploader replaces another on the same spool, and at no moment is a point lost or counted twice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ COUNTERS = ("offered", "acknowledged", "rejected", "dropped", "uploads")
 
 
 def settings(flush_interval: float) -> Config:
-    """Uploads to a place where nobody listens."""
+    """Return settings that upload to an address where nobody listens."""
     training = {"flush_interval": flush_interval}
     return Config.model_validate(
         {"data_collection": {"storage_endpoint": "http://127.0.0.1:1/collect", "training": training}}
@@ -26,7 +26,7 @@ def point(number: int) -> DataPoint:
 
 
 def with_spooled(spool: Path, act: Callable[[Uploads], Awaitable[None]]) -> Mapping[str, Any]:
-    """Uploads that have three points in the spool and have failed once or more; what they count at the end."""
+    """Run `act` with three points in the spool and at least one failed upload; return the final counts."""
 
     async def main() -> Mapping[str, Any]:
         uploads = Uploads(settings(0.01), spool)
@@ -43,7 +43,7 @@ def with_spooled(spool: Path, act: Callable[[Uploads], Awaitable[None]]) -> Mapp
 
 async def spooled(uploads: Uploads) -> None:
     """Wait until the three points are on disk."""
-    while uploads.stats()["spooled"] < 3:  # noqa: ASYNC110 - the counters are what is looked at
+    while uploads.stats()["spooled"] < 3:  # noqa: ASYNC110 - there is no event, only counters
         await asyncio.sleep(0.01)
 
 
@@ -60,7 +60,7 @@ def check(stats: Mapping[str, Any]) -> None:
 
 
 def test_no_counter_goes_back_or_counts_twice_during_an_exchange(tmp_path: Path) -> None:
-    """Looked at in every turn of the loop."""
+    """The counters are checked in every turn of the event loop."""
 
     async def watched(uploads: Uploads) -> None:
         task = asyncio.create_task(exchange(uploads))
@@ -80,7 +80,7 @@ def test_no_counter_goes_back_or_counts_twice_during_an_exchange(tmp_path: Path)
 
 
 def test_an_exchange_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
-    """A gateway that is told to end while it takes up a new address; a point comes after that."""
+    """The gateway is stopped while it replaces its uploader, and one more point arrives after that."""
 
     async def cancelled(uploads: Uploads) -> None:
         task = asyncio.create_task(exchange(uploads))

@@ -1,4 +1,4 @@
-"""What the gateway of a test talks to, and the gateway itself as a process of its own."""
+"""What a test's gateway talks to, and the gateway itself as a process of its own."""
 
 import json
 import os
@@ -21,7 +21,10 @@ WAIT_SECONDS = 30.0
 
 
 class Outside:
-    """The models, the scorer and the collector on one socket. `chat` answers every model; change it as you like."""
+    """The models, the scorer and the collector on one socket.
+
+    `chat` answers for every model; replace it as needed.
+    """
 
     def __init__(self) -> None:
         self.chat: Callable[[Arrived], Script] = lambda asked: reply(
@@ -47,15 +50,15 @@ class Outside:
         return self.other(request)
 
     def asked(self, path: str = "/v1/chat/completions") -> list[Arrived]:
-        """The requests that came to a path."""
+        """Return the requests that arrived at a path."""
         return [request for request in self.server.requests if request.path.partition("?")[0] == path]
 
     def asked_by_users(self) -> list[Arrived]:
-        """Chat completions that the gateway forwarded, without those of collection."""
+        """Return the chat completions that the gateway forwarded, without those of collection."""
         return [request for request in self.asked() if request.header("x-higress-llm-model") is not None]
 
     def config(self, **changes: Any) -> dict[str, Any]:
-        """A configuration of three models here; `changes` replace whole sections' fields, `a__b` names a field."""
+        """Return a configuration with three models; `changes` set sections' fields, `a__b` a nested one."""
         config: dict[str, Any] = {
             "data_collection": {
                 "storage_endpoint": f"{self.address}/collect",
@@ -92,7 +95,7 @@ class NotStartedError(Exception):
 
 
 class RunningGateway:
-    """A gateway process. Its log is in `log()`; leaving the block ends it and checks how it ended."""
+    """A gateway process. `log()` returns its log; leaving the block stops it and checks how it ended."""
 
     def __init__(
         self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None
@@ -143,7 +146,7 @@ class RunningGateway:
         return httpx.get(self.address + path, timeout=WAIT_SECONDS)
 
     def metric(self, name: str) -> float:
-        """The value of a metric, labels as on the page; 0 when it is not there."""
+        """Return the value of a metric, with labels as on the page; 0 if it is absent."""
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.M)
         return float(found[1]) if found else 0.0
 
@@ -174,7 +177,7 @@ class RunningGateway:
 
 
 def until(happened: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
-    """Wait until `happened` gives something true, and give that."""
+    """Wait until `happened` returns a true value, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := happened()):
         assert time.monotonic() < deadline, "it did not happen"

@@ -1,4 +1,4 @@
-"""The question bank: size, sides that stay apart, variety, and answers that can be checked."""
+"""The question bank: size, disjoint sets, variety, and answers that can be checked."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_both_sets_have_their_size() -> None:
 
 
 def test_sides_are_disjoint_after_folding() -> None:
-    """Neither a text nor its core is on both sides, also without case, white space and numbers."""
+    """Neither a text nor its core is in both sets, even without case, white space and numbers."""
     assert not {fold(q.text) for q in BANK.training} & {fold(q.text) for q in BANK.validation}
     assert not {fold(q.core) for q in BANK.training} & {fold(q.core) for q in BANK.validation}
 
@@ -36,7 +36,7 @@ def test_most_questions_differ_in_more_than_numbers() -> None:
 
 @pytest.mark.parametrize("side", ["training", "validation"])
 def test_each_side_has_every_domain_language_and_kind(side: str) -> None:
-    """Both sides hold all domains, both languages, all kinds, near-duplicates and hard and mixed questions."""
+    """Both sets have all domains, languages and kinds, near-duplicates, and hard and mixed questions."""
     questions: tuple[Question, ...] = getattr(BANK, side)
     domains = Counter(q.domain for q in questions)
     assert set(domains) == set(DOMAINS)
@@ -47,7 +47,7 @@ def test_each_side_has_every_domain_language_and_kind(side: str) -> None:
 
 
 def test_hard_questions_are_harder() -> None:
-    """Questions marked hard have the higher mean difficulty, and difficulty spreads to both sides of zero."""
+    """Questions marked hard have the higher mean difficulty, and difficulties lie on both sides of zero."""
     hard = [q.difficulty for q in BANK.all() if "hard" in q.tags]
     other = [q.difficulty for q in BANK.all() if "hard" not in q.tags]
     assert sum(hard) / len(hard) > sum(other) / len(other) + 0.5
@@ -74,7 +74,7 @@ def test_every_point_is_made_by_its_own_sentence() -> None:
 
 
 def test_bank_is_the_same_in_another_process() -> None:
-    """Neither hash randomisation nor anything else of the process decides a question."""
+    """Neither hash randomisation nor anything else in the process influences the questions."""
     code = "from simulation.bank import build; import hashlib; b = build(); print(hashlib.sha256(repr(b).encode()).hexdigest())"
     code = code.replace("repr(b)", "'|'.join(q.text + str(q.difficulty) for q in b.all())")
     seen = {
@@ -91,6 +91,6 @@ def test_bank_is_the_same_in_another_process() -> None:
 
 
 def test_another_seed_gives_other_questions() -> None:
-    """The seed decides: most questions of two seeds differ."""
+    """Most questions of two seeds differ."""
     other = {q.text for q in build(2).training}
     assert len(other & {q.text for q in BANK.training}) < TRAINING_SIZE / 2

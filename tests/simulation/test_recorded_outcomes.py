@@ -53,7 +53,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_recorded_answers_and_scores_are_served(file: Path) -> None:
-    """Over HTTP: each model's recorded answer, and for that answer its recorded score."""
+    """Over HTTP: each model's recorded answer, and the recorded score of that answer."""
     with running(Service(Recorded(file), speed=0)) as url, httpx.Client(base_url=url) as http:
         assert [model["id"] for model in http.get("/v1/models").json()["data"]] == ["alpha", "beta", "gamma"]
         sets = [http.get(f"/questions?set={name}").json()["questions"] for name in ("training", "validation")]
@@ -77,7 +77,7 @@ def test_recorded_answers_and_scores_are_served(file: Path) -> None:
 
 
 def test_answer_texts(file: Path) -> None:
-    """Texts are served as recorded; a missing one gets a stand-in, equal ones with different scores their model's name."""
+    """A missing text gets a stand-in, equal ones with unequal scores the model's name."""
     recorded = Recorded(file)
 
     def text(model: str, question: str) -> str:
@@ -92,7 +92,7 @@ def test_answer_texts(file: Path) -> None:
 
 
 def test_latency_is_the_recorded_one_where_there_is_one(file: Path) -> None:
-    """A recorded latency is kept; a missing one is made up, the same every time."""
+    """A recorded latency is kept; a missing one is simulated, always the same."""
     answers = [
         Recorded(file).answer(model, "Which planet is red?", None) for model in ("alpha", "beta", "beta")
     ]

@@ -27,7 +27,7 @@ def _content(name: str) -> bytes:
 
 
 def _points(name: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Points that the collector's decoder accepts, as JSON objects, and the codes of the lines that it refuses."""
+    """Return the points that the collector's decoder accepts, and the codes of the lines it rejects."""
     points, codes = [], []
     for line in _content(name).removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         if not line.strip():
@@ -42,9 +42,9 @@ def _points(name: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def test_regeneration_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Writing the sample again gives the files of the repository, and nothing else is there.
+    """Writing the sample again gives the repository's files and no others.
 
-    What is inside the gzip files is compared: compressed bytes may differ between versions of zlib.
+    The unpacked contents are compared: compressed bytes may differ between versions of zlib.
     """
     written = write_sample(tmp_path)
     assert sorted(path.name for path in written) == sorted(path.name for path in SAMPLE.iterdir())
@@ -75,7 +75,7 @@ def test_points_lie_in_their_day() -> None:
 
 
 def test_newest_part_is_clean_and_canonical() -> None:
-    """Every line is accepted, has the five models, an id of its own, and no field that the collector sets."""
+    """Every line is accepted, has the five models and a unique id, and no field that the collector sets."""
     points, codes = _points(NEWEST_NAME)
     assert codes == []
     assert len({point["id"] for point in points}) == len(points) > 300
@@ -85,7 +85,7 @@ def test_newest_part_is_clean_and_canonical() -> None:
 
 
 def test_questions_come_from_the_training_set() -> None:
-    """No validation question is in the sample, and both languages are."""
+    """The sample has no validation question, and has questions in both languages."""
     asked = {
         p["question" if "question" in p else "Question"]
         for name in [*DAYS, NEWEST_NAME]
@@ -99,7 +99,7 @@ def test_questions_come_from_the_training_set() -> None:
 
 
 def test_dirt_is_there() -> None:
-    """Each kind of dirt that data/README.md names is in its file."""
+    """Each kind of flaw that data/README.md names is in its file."""
     text = {name: _content(name) for name in DAYS}
     codes = {name: _points(name)[1] for name in DAYS}
     first, second, third, fourth, fifth, sixth = DAYS

@@ -1,4 +1,4 @@
-"""The commands, as processes of their own."""
+"""The simulation's commands, as processes of their own."""
 
 import json
 import math
@@ -42,12 +42,12 @@ def said_and_signalled(line):
 click.echo = said_and_signalled
 simulate.main(["--port", "0"], standalone_mode=False)
 """
-"""The simulation, started with a signal ignored, that gets this signal between its first line and whatever follows."""
+"""Starts the simulation with a signal ignored, and sends that signal right after its first line of output."""
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_serve_says_where_and_ends_on_a_signal(end: signal.Signals) -> None:
-    """It prints its address once it listens, serves with the faults of its options, and ends when told to."""
+    """It prints its address once it listens, serves with the faults in its options, and ends on a signal."""
     with _serve(
         "--speed", "0", "--questions", "validation", "--error-rate", "1", "--error-status", "503"
     ) as process:
@@ -67,7 +67,7 @@ def test_serve_says_where_and_ends_on_a_signal(end: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_a_signal_right_after_the_first_line_is_not_lost(number: str) -> None:
-    """Not even where whoever started it had it ignore that signal, as shells and Dagster do."""
+    """This holds even if the parent process had it ignore that signal, as shells and Dagster do."""
     done = subprocess.run(
         [sys.executable, "-c", AT_ONCE, number],
         cwd=ROOT,
@@ -81,7 +81,7 @@ def test_a_signal_right_after_the_first_line_is_not_lost(number: str) -> None:
 
 
 def test_recorded_file_by_option(tmp_path: Path) -> None:
-    """`--recorded` serves that file's models."""
+    """`--recorded` serves the models in that file."""
     path = tmp_path / "points.jsonl"
     path.write_text(
         json.dumps({"question": "q", "responses": {"m": {"answer": "a"}}, "scores": {"m": 1}}) + "\n"
@@ -101,7 +101,7 @@ def test_recorded_file_by_option(tmp_path: Path) -> None:
     ],
 )
 def test_bad_fault_option_is_a_message(options: list[str], told: str) -> None:
-    """No traceback: what is wrong, where, and the known fields; status 2."""
+    """There is no traceback but what is wrong, where, and the known fields; the status is 2."""
     with _serve(*options) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2

@@ -1,4 +1,4 @@
-"""Faults on demand, over real sockets."""
+"""Injected faults, over real sockets."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def _set(http: httpx.Client, **faults: object) -> None:
 
 
 def test_errors_with_a_status(http: httpx.Client) -> None:
-    """Every call fails with the chosen status until faults are ended, and the failures are counted."""
+    """Every call fails with the chosen status until the faults are ended, and the failures are counted."""
     before = http.get("/admin/faults").json()["injected"]["error"]
     _set(http, error_rate=1.0, error_status=503)
     assert [http.post("/v1/chat/completions", json=CHAT).status_code for _ in range(3)] == [503] * 3
@@ -61,7 +61,7 @@ def test_hang_keeps_silent(http: httpx.Client, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_cut_closes_the_connection_half_way(http: httpx.Client, stream: bool) -> None:
-    """Some of the answer comes, then the connection is gone."""
+    """Part of the answer arrives, then the connection is closed."""
     _set(http, cut_rate=1.0)
     received = b""
     with (
@@ -91,20 +91,20 @@ def test_malformed_bodies_come_in_four_varieties(http: httpx.Client) -> None:
 
 
 def test_empty_answers(http: httpx.Client) -> None:
-    """A proper completion without content."""
+    """A valid completion without content."""
     _set(http, empty_rate=1.0)
     assert http.post("/v1/chat/completions", json=CHAT).json()["choices"][0]["message"]["content"] == ""
 
 
 def test_only_chosen_models_fail(http: httpx.Client) -> None:
-    """`models` narrows the faults down."""
+    """`models` restricts the faults."""
     _set(http, error_rate=1.0, models=["qwen-code-7b"])
     assert http.post("/v1/chat/completions", json=CHAT).status_code == 200
     assert http.post("/v1/chat/completions", json={**CHAT, "model": "qwen-code-7b"}).status_code == 500
 
 
 def test_scorer_faults(http: httpx.Client) -> None:
-    """The scorer fails, gives unusable scores in five varieties, or -1; chat is not touched."""
+    """The scorer fails, returns unusable scores in five variants, or -1; chat is not affected."""
     _set(http, score_error_rate=1.0)
     assert http.post("/v1/evaluate", json=SCORE).status_code == 500
     assert http.post("/v1/chat/completions", json=CHAT).status_code == 200
@@ -117,7 +117,7 @@ def test_scorer_faults(http: httpx.Client) -> None:
 
 
 def test_slow_scoring(http: httpx.Client) -> None:
-    """The scorer waits as long as it is told to, and gives up when its client does."""
+    """The scorer waits as long as it is told to, and stops when its client leaves."""
     _set(http, score_delay_ms=600_000)
     with pytest.raises(httpx.ReadTimeout):
         http.post("/v1/evaluate", json=SCORE, timeout=0.3)

@@ -1,4 +1,4 @@
-"""Answers and scores: repeatable, sensible for anyone's text, and with something to learn in them."""
+"""Answers and scores: repeatable, sensible for any text, and with something to learn from."""
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +47,7 @@ def test_same_question_and_model_give_the_same_answer() -> None:
 
 @pytest.mark.parametrize("domain", ["math", "code", "medicine", "writing"])
 def test_specialists_win_at_home_and_lose_elsewhere(domain: str) -> None:
-    """32b beats qwen-max clearly in its domain, 7b on easier questions more than on hard ones; abroad qwen-max is better."""
+    """Specialists beat qwen-max in their domain, 7b mostly on easy questions; elsewhere qwen-max is better."""
     home = [q for q in BANK.all() if q.domain == domain]
     easy, hard = [q for q in home if q.difficulty < 0], [q for q in home if q.difficulty >= 0.8]
     abroad = [q for q in BANK.validation if q.domain != domain]
@@ -107,7 +107,7 @@ def test_equation_of_a_curious_user_is_checked(text: str, right: bool) -> None:
 
 
 def test_models_answer_the_equation() -> None:
-    """The simulated answers to it are scored too, and the 32b specialist of mathematics has it right."""
+    """The simulated answers to it are scored too, and the 32b mathematics specialist gets it right."""
     given = SERVICE.answer("qwen-math-32b", EQUATION, None)
     assert SERVICE.evaluate(EQUATION, given.text) > 0.8
     assert "-3" in given.text
@@ -124,7 +124,7 @@ def test_models_answer_the_equation() -> None:
     ],
 )
 def test_equations_and_sums_are_solved(text: str, accepted: tuple[str, ...]) -> None:
-    """What can be computed is checked by number."""
+    """Whatever can be computed is checked by number."""
     assert understand(1, text).accepted == accepted
 
 
@@ -132,7 +132,7 @@ def test_equations_and_sums_are_solved(text: str, accepted: tuple[str, ...]) -> 
     "text", ["x^3 = 8", "3x = 9y", "x^2 = 2", "12/0 = ?", "y' = 3y", "python 里 x = 5 是什么意思", "= = ="]
 )
 def test_what_cannot_be_solved_is_an_open_question(text: str) -> None:
-    """No guess at an answer: such a text is scored by what an answer says about it."""
+    """No answer is guessed: such a text is scored by what an answer says about it."""
     assert understand(1, text).kind == "points"
 
 
@@ -146,12 +146,12 @@ def test_what_cannot_be_solved_is_an_open_question(text: str) -> None:
     ],
 )
 def test_domain_of_unknown_questions(text: str, domain: str) -> None:
-    """The words of a question decide who is good at it."""
+    """The words of a question decide which model is good at it."""
     assert understand(1, text).domain == domain
 
 
 def test_an_open_answer_scores_by_what_it_says() -> None:
-    """More points made, higher score; saying nothing to the point scores near the floor."""
+    """More points made give a higher score; an answer off the subject scores near the floor."""
     question = next(q for q in BANK.validation if q.kind == "points" and len(q.points) == 4)
     said = [point.sentence for point in question.points]
     values = [SERVICE.evaluate(question.text, "。".join(said[:count]) or "...") for count in range(5)]
@@ -162,12 +162,12 @@ def test_an_open_answer_scores_by_what_it_says() -> None:
 
 @pytest.mark.parametrize(("question", "given"), [("", "x"), ("  ", "x"), ("1+1=?", ""), ("1+1=?", " \n")])
 def test_empty_question_or_answer_has_no_score(question: str, given: str) -> None:
-    """-1 is no score."""
+    """-1 means no score."""
     assert SERVICE.evaluate(question, given) == NO_SCORE
 
 
 def test_near_duplicates_of_a_question_are_recognised() -> None:
-    """Other case and spacing do not make another question."""
+    """Different case and spacing do not make a different question."""
     question = BANK.training[0].text
     assert (
         SERVICE.answer("qwen-max", f"  {question.upper()} \n", None).text
@@ -184,7 +184,7 @@ def test_a_rendered_conversation_is_scored_by_its_last_question(question: str) -
 
 
 def test_max_tokens_cuts_the_answer() -> None:
-    """A cut answer says so, has that many tokens, and begins like the whole one."""
+    """A cut answer is marked as such, has that many tokens, and starts like the complete one."""
     question = BANK.training[0].text
     whole, cut = SERVICE.answer("qwen-max", question, None), SERVICE.answer("qwen-max", question, 10)
     assert (whole.finish_reason, cut.finish_reason) == ("stop", "length")
@@ -209,14 +209,14 @@ def test_anything_is_answered_and_scored(question: str, given_answer: str, model
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(alphabet="0123456789x+-*/^=(). ²?y", max_size=120))
 def test_anything_like_an_equation_is_understood(text: str) -> None:
-    """Half an equation, a sum that ends nowhere, a division by zero: never an exception."""
+    """Half an equation, an unfinished sum, a division by zero: never an exception."""
     question = understand(1, text or "?")
     assert question.kind == "points" or not any(wrong in question.accepted for wrong in question.wrong)
 
 
 @pytest.mark.parametrize("filler", [" ", "\n", "1", "x1", "答案", "answer ", "-", "1,", "x+", "=", "("])
 def test_long_texts_are_no_trouble(filler: str) -> None:
-    """A megabyte of anything, as question or answer, is scored in one pass; a quadratic pattern would hang here."""
+    """A megabyte of anything is scored in one pass; a quadratic pattern would hang here."""
     long = filler * (1_000_000 // len(filler))
     assert 0 <= SERVICE.evaluate(EQUATION, f"answer{long}.") <= 1
     assert 0 <= SERVICE.evaluate(BANK.training[0].text, f"1{long}.") <= 1

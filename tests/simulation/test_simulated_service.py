@@ -1,4 +1,4 @@
-"""The services over real sockets."""
+"""The simulated services over real sockets."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def _body(model: str = "qwen-max", question: str = EQUATION, **more: object) -> 
 
 
 def test_whole_answer(client: httpx.Client) -> None:
-    """A chat completion with content, finish reason and usage that adds up; the same one the second time."""
+    """A chat completion with content, finish reason and consistent usage; the same one the second time."""
     first = client.post("/v1/chat/completions", json=_body()).json()
     assert first["object"] == "chat.completion"
     assert first["model"] == "qwen-max"
@@ -49,7 +49,7 @@ def test_whole_answer(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("with_usage", [True, False])
 def test_stream_carries_the_same_answer(client: httpx.Client, with_usage: bool) -> None:
-    """The pieces add up to the whole answer; a usage chunk comes when asked for; [DONE] is last."""
+    """The pieces add up to the complete answer; a usage chunk comes if asked for; [DONE] is last."""
     whole = client.post("/v1/chat/completions", json=_body()).json()
     options = {"include_usage": True} if with_usage else None
     response = client.post("/v1/chat/completions", json=_body(stream=True, stream_options=options))
@@ -65,7 +65,7 @@ def test_stream_carries_the_same_answer(client: httpx.Client, with_usage: bool) 
 
 
 def test_official_client_works(base: str) -> None:
-    """The `openai` package reads models, whole answers and streams."""
+    """The `openai` package reads models, complete answers and streams."""
     with openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0) as api:
         assert len(api.models.list().data) == 13
         messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": EQUATION}]
@@ -80,7 +80,7 @@ def test_official_client_works(base: str) -> None:
 
 
 def test_answers_are_scored(client: httpx.Client) -> None:
-    """Evaluate takes question and answer alone."""
+    """Evaluate takes only question and answer."""
     scores = {}
     for model in ("qwen-max", "qwen-math-32b"):
         text = client.post("/v1/chat/completions", json=_body(model)).json()["choices"][0]["message"][
@@ -126,19 +126,19 @@ def test_invalid_question_or_answer_is_minus_one(client: httpx.Client, body: dic
 def test_bad_requests_are_refused_with_a_message(
     client: httpx.Client, path: str, content: bytes, status: int
 ) -> None:
-    """An error object that says what is wrong."""
+    """The response is an error object that says what is wrong."""
     response = client.post(path, content=content)
     assert response.status_code == status
     assert response.json()["error"]["message"]
 
 
 def test_large_body_is_refused(client: httpx.Client) -> None:
-    """More than 8 MiB is not read."""
+    """A body of more than 8 MiB is not read."""
     assert client.post("/v1/evaluate", content=b"x" * (9 * 2**20)).status_code == 413
 
 
 def test_question_sets(client: httpx.Client) -> None:
-    """Both sets by name, the set of the start option without one, parts of a set, and other names refused."""
+    """Both sets by name, the start option's set without one, parts of a set; other names are refused."""
     training = client.get("/questions").json()["questions"]
     assert training == client.get("/questions?set=training").json()["questions"]
     assert [entry["question"] for entry in training] == [q.text for q in build().training]
@@ -167,13 +167,13 @@ def test_parts_of_the_last_user_message_are_the_question(client: httpx.Client) -
 
 
 def test_several_choices(client: httpx.Client) -> None:
-    """`n` choices, counted in usage."""
+    """There are `n` choices, all counted in the usage."""
     body = client.post("/v1/chat/completions", json=_body(n=3)).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
 
 
 def test_stats_count_per_model_and_repeated_questions() -> None:
-    """A fresh service counts each call, and calls of a model with a question it had before."""
+    """A new service counts each call, and calls of a model with a question that it had before."""
     with running(Service(speed=0)) as url, httpx.Client(base_url=url) as http:
         for model in ("qwen-max", "qwen-code-7b", "qwen-max"):
             http.post("/v1/chat/completions", json=_body(model))
@@ -191,7 +191,7 @@ def test_stats_count_per_model_and_repeated_questions() -> None:
 
 
 def _until(http: httpx.Client, reached: str, value: int) -> dict[str, int]:
-    """Waits until qwen-max's count `reached` has that value; the test's own time-out ends it otherwise."""
+    """Wait until qwen-max's count `reached` has that value, or the test's time-out."""
     while True:
         stats = http.get("/admin/stats").json()
         calls: dict[str, int] = stats["models"].get("qwen-max", {})
@@ -202,7 +202,7 @@ def _until(http: httpx.Client, reached: str, value: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_ends_the_call(stream: bool) -> None:
-    """A call of an hour is over as soon as its client is gone, streamed or not, and counted as left."""
+    """A call of an hour ends as soon as its client is gone, streamed or not, and is counted as left."""
     with running(Service(speed=0.0001)) as url, httpx.Client(base_url=url) as http:
         body = json.dumps(_body(stream=stream)).encode()
         host, port = url.removeprefix("http://").split(":")
@@ -216,7 +216,7 @@ def test_a_client_that_leaves_ends_the_call(stream: bool) -> None:
 
 
 def test_latency_is_simulated_and_calls_run_at_once() -> None:
-    """With a speed a call takes its time, so several calls are under way together."""
+    """With a speed, a call takes its time, so several calls are in progress together."""
     with running(Service(speed=1)) as url, httpx.Client(base_url=url) as http:
         threads = [
             threading.Thread(

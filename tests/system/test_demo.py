@@ -1,4 +1,4 @@
-"""`flywheel demo --exit`: the whole loop with real processes, and nothing left running."""
+"""`flywheel demo --exit`: the whole loop with real processes, which leaves none running."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""One question without a model, from the gateway to a line in a raw file, through real processes."""
+"""One question that names no model, from the gateway to a line in a raw file, through real processes."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ QUESTION = "求解方程 x^2 + 2x - 3 = 0"
 
 
 def wait_for_line(layout: Layout, seconds: float = 60.0) -> bytes:
-    """The one line of the raw files, as soon as it is there; fails when none is there after `seconds`."""
+    """Return the one line of the raw files as soon as it is there; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         lines = [
@@ -35,7 +35,7 @@ def wait_for_line(layout: Layout, seconds: float = 60.0) -> bytes:
 
 
 def ask(stage: Stage) -> httpx.Response:
-    """The gateway's answer to the question, which names no model."""
+    """Send the question without naming a model; return the gateway's response."""
     return httpx.post(
         f"{stage.gateway}/v1/chat/completions",
         headers={"Content-Type": "application/json"},
@@ -75,7 +75,7 @@ def test_a_question_becomes_a_scored_data_point_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_fault_25_the_check_reads_the_files_waits_for_the_flush_and_leaves_no_process(tmp_path: Path) -> None:
-    """With a flush a minute away nothing is stored, and the check says so; a stop flushes; whole process trees are ended."""
+    """With a flush a minute away the check finds nothing stored; a stop flushes and ends all processes."""
     stage = prepare(tmp_path / "stage", usual_ports=False)
     settings = stage.config_file.read_text(encoding="utf-8")
     stage.config_file.write_text(
@@ -90,7 +90,7 @@ def test_fault_25_the_check_reads_the_files_waits_for_the_flush_and_leaves_no_pr
         trees += [child for process in trees for child in process.children(recursive=True)]
         assert ask(stage).status_code == httpx.codes.OK
         with pytest.raises(AssertionError, match="no data point was stored"):
-            wait_for_line(layout, seconds=4.0)  # in which a flush of each second would be over
+            wait_for_line(layout, seconds=4.0)  # long enough for a flush every second
         started[-1].terminate()
         assert started[-1].wait(30) == 0
         assert decode_point(wait_for_line(layout)).question == QUESTION
