@@ -1,4 +1,4 @@
-"""Options of the whole test suite, and what every test leaves as it was."""
+"""Options of the whole test suite, and global state that every test must leave as it was."""
 
 import signal
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def sigterm_is_put_back() -> Iterator[None]:
-    """Dagster changes what SIGTERM does when it runs something in this process, and processes of later tests inherit that."""
+    """Restore SIGTERM's handler, which Dagster changes and child processes of later tests would inherit."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How often tests that kill processes do so, and how much tests of promises try."""
+    """Add the options for how often tests kill processes, and how much the tests of promises try."""
     parser.addoption(
         "--kill-rounds", type=int, default=20, help="kills of a collector under load (default: 20)"
     )

@@ -47,7 +47,7 @@ def test_same_question_and_model_give_the_same_answer() -> None:
 
 @pytest.mark.parametrize("domain", ["math", "code", "medicine", "writing"])
 def test_specialists_win_at_home_and_lose_elsewhere(domain: str) -> None:
-    """Specialists beat qwen-max in their domain, 7b mostly on easy questions; elsewhere qwen-max is better."""
+    """Specialists beat qwen-max in their domain, 7b mostly on easy questions; elsewhere they lose."""
     home = [q for q in BANK.all() if q.domain == domain]
     easy, hard = [q for q in home if q.difficulty < 0], [q for q in home if q.difficulty >= 0.8]
     abroad = [q for q in BANK.validation if q.domain != domain]

@@ -1,4 +1,4 @@
-"""How the tests of the fan-out ask: within an outside world, with a request body."""
+"""How the tests of the fan-out ask questions: within an outside world, with a request body."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

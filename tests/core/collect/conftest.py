@@ -7,6 +7,6 @@ from flywheel_core.collect import courier
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits after failures are short here, so that the tests are."""
+    """Shorten the waits after failures, to keep the tests short."""
     monkeypatch.setattr(courier, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(courier, "LONGEST_DELAY", 0.05)

@@ -1,4 +1,4 @@
-"""The outside world of these tests: one server on a real socket that plays models, scorer and collector."""
+"""The outside world of the tests: one server on a real socket as models, scorer and collector."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ CANDIDATES = ("general", "math", "code")
 
 @dataclass
 class Request:
-    """One request as it came."""
+    """One request as received."""
 
     path: str
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """What is written back. raw: exactly these bytes instead of a reply; hang: nothing, until the client goes."""
+    """What is sent back. raw: these exact bytes instead of a reply; hang: nothing until the client leaves."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -45,7 +45,7 @@ Handler = Callable[[Request], Reply | Awaitable[Reply]]
 
 
 def chat(text: str | None, finish_reason: str = "stop", tokens: tuple[int, int] | None = (10, 20)) -> Reply:
-    """A completion with one choice."""
+    """Return a completion with one choice."""
     value: dict[str, Any] = {
         "id": "c1",
         "choices": [
@@ -66,10 +66,10 @@ def as_json(value: Any, status: int = 200, **more: Any) -> Reply:
 
 
 class Outside:
-    """Answers `/<model>/v1/chat/completions`, `/v1/evaluate` and `/collect` by the handlers it is given.
+    """Answers `/<model>/v1/chat/completions`, `/v1/evaluate` and `/collect` with the given handlers.
 
-    under_way and most: requests being answered now, and at most, by path. gone: clients that left while their
-    reply was held back. open: connections now.
+    under_way, most: requests in progress now and at most, by path; gone: clients that left while their reply
+    was held back; open: connections now.
     """
 
     def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
@@ -118,7 +118,10 @@ class Outside:
         return [request for request in self.requests if request.path.endswith(path)]
 
     def config(self, models: Sequence[str] = CANDIDATES, **settings: Any) -> Config:
-        """A configuration that leads here. `settings` go into `data_collection`; `model` into every model."""
+        """Return a configuration that leads here.
+
+        `settings` go into `data_collection`; `model` into every model.
+        """
         model = {"input_price": 1.0, "output_price": 2.0, **settings.pop("model", {})}
         training = {
             "candidate_models": list(models),
@@ -187,9 +190,9 @@ class Outside:
 
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until something holds. Raises TimeoutError after `seconds`."""
+    """Wait until a condition holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is someone else's state, without an event
+        while not condition():  # noqa: ASYNC110 - the condition depends on state without an event
             await asyncio.sleep(0.005)
 
 

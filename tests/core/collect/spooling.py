@@ -1,4 +1,4 @@
-"""A process to kill: offers data points to an uploader without end, and says how many are on disk.
+"""A process to be killed: offers data points to an uploader endlessly, and prints how many are on disk.
 
 `python -m tests.core.collect.spooling SPOOL COLLECTOR`
 """

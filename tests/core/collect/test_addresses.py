@@ -1,4 +1,4 @@
-"""Addresses that are not connected to, in every spelling, when the configuration is read and when a connection is made."""
+"""Addresses that are refused in every spelling, both in the configuration and when a connection is made."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ METADATA = [
     "2002:a9fe:a9fe::1",
 ]
 SPELLINGS = ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[::ffff:a9fe:a9fe]"]
-"""One address as a name's place in an address may have it."""
+"""Spellings of one address that may stand in the place of a host name."""
 
 
 @pytest.mark.parametrize("address", METADATA)
@@ -61,7 +61,7 @@ def test_no_spelling_gets_past_the_configuration(spelling: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["169.254.169.254", "0xa9fea9fe", "[::ffff:a9fe:a9fe]", "[fe80::1]"])
 def test_no_spelling_gets_past_a_connection(spelling: str) -> None:
-    """The pool of fan-out, scorer and uploads says why; the other spellings are no hosts to it at all."""
+    """The pool of fan-out, scorer and uploads says why; other spellings are no hosts to it at all."""
 
     async def call() -> None:
         http = PooledHttp()

@@ -1,4 +1,4 @@
-"""What a reply or a stream says: whole answers, and each kind of failure by its own code."""
+"""Reading replies and streams: complete answers, and each kind of failure with its own code."""
 
 import json
 import tracemalloc
@@ -22,7 +22,7 @@ def completion(message: Any, finish_reason: Any = "stop", **more: Any) -> bytes:
 
 
 def test_a_whole_answer_is_taken_with_all_that_came() -> None:
-    """Text, finish reason, usage and the body itself."""
+    """Text, finish reason, usage and the body itself are kept."""
     body = completion({"content": "42"}, usage={"prompt_tokens": 1, "completion_tokens": 2})
     answer = read_answer(200, "application/json; charset=utf-8", body)
     assert (answer.text, answer.finish_reason, answer.error) == ("42", "stop", None)
@@ -31,7 +31,7 @@ def test_a_whole_answer_is_taken_with_all_that_came() -> None:
 
 
 def test_text_parts_are_joined() -> None:
-    """Some servers answer with parts, as questions may have them."""
+    """Some servers answer in parts, in the format that questions may have."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert read_answer(200, "application/json", completion({"content": parts})).text == "a\nb"
 
@@ -72,7 +72,7 @@ def test_text_parts_are_joined() -> None:
 def test_each_failure_has_its_own_error(
     status: int, content_type: str | None, body: bytes, error: str
 ) -> None:
-    """Failures are told apart; each begins with a documented code."""
+    """Failures are distinguished; each starts with a documented code."""
     answer = read_answer(status, content_type, body)
     assert answer.error is not None
     assert answer.error.startswith(error)
@@ -80,7 +80,7 @@ def test_each_failure_has_its_own_error(
 
 
 def test_a_truncated_answer_is_kept_but_not_whole() -> None:
-    """What came is recorded; the response counts as failed."""
+    """The received text is recorded; the response counts as failed."""
     answer = read_answer(200, "application/json", completion({"content": "The answer is 4"}, "length"))
     assert answer.text == "The answer is 4"
     assert Response("m", answer.text, error=answer.error).failed
@@ -97,7 +97,7 @@ def test_a_truncated_answer_is_kept_but_not_whole() -> None:
     ids=["pretty", "deep", "half surrogate", "odd usage"],
 )
 def test_what_is_stored_of_any_body_is_a_data_point(body: bytes) -> None:
-    """A model's odd body never costs the whole data point: the collector's decoder takes it, on one line."""
+    """However odd a model's body, the whole data point survives: the decoder accepts it, on one line."""
     answer = read_answer(200, "application/json", body)
     response = Response("m", answer.text, 1, usage=answer.usage, raw_response=answer.raw)
     line = encode_point(DataPoint("i", "q", {"m": response}, {"m": None}, 1))
@@ -124,7 +124,7 @@ def test_any_reply_is_an_answer_or_a_failure(status: int, content_type: str | No
     ],
 )
 def test_what_nobody_reads_of_a_reply_becomes_no_objects(status: int, before: bytes, after: bytes) -> None:
-    """A million lists would be made, and walked through, while everybody else waits."""
+    """Otherwise a million lists would be created and traversed while all other work waits."""
     body = before + b"[]," * 300_000 + after
     tracemalloc.start()
     try:
@@ -155,7 +155,7 @@ def read(stream: bytes, size: int = 10_000) -> Answer:
 
 
 def test_a_stream_is_put_together() -> None:
-    """Deltas are joined; a last chunk without choices has the usage."""
+    """Deltas are joined; a final chunk without choices carries the usage."""
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     stream = delta("求解") + delta(" x") + delta("", "stop") + event(choices=[], usage=usage) + DONE
     answer = read(stream)
@@ -165,7 +165,7 @@ def test_a_stream_is_put_together() -> None:
 
 @pytest.mark.parametrize("refusal", ["1e999", "[1e999]", '" "', "1e-999", "-0.0"])
 def test_a_field_of_any_json_value_raises_nothing(refusal: str) -> None:
-    """Numbers that no float holds are JSON too."""
+    """Numbers that do not fit a float are valid JSON too."""
     message = f'{{"content": "hi", "refusal": {refusal}}}'
     reply = f'{{"choices": [{{"message": {message}, "finish_reason": "stop"}}]}}'
     assert read_answer(200, "application/json", reply.encode()).text == "hi"
@@ -174,7 +174,7 @@ def test_a_field_of_any_json_value_raises_nothing(refusal: str) -> None:
 
 @given(st.integers(1, 40))
 def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
-    """Pieces end anywhere, also inside a character."""
+    """Pieces may end anywhere, even within a character."""
     stream = (
         b": comment\r\nevent: x\r\n" + delta("你好", None).replace(b"\n", b"\r\n") + delta("!", "stop") + DONE
     )
@@ -182,7 +182,7 @@ def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
 
 
 def test_a_line_that_comes_in_thousands_of_pieces_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looked at again with each piece, as much as a stream may hold would take a minute."""
+    """Scanning it again with each piece would take a minute for a stream of the permitted size."""
     looked_at = []
     line_end = stream_module._LINE_END
 
@@ -199,7 +199,7 @@ def test_a_line_that_comes_in_thousands_of_pieces_is_looked_at_once(monkeypatch:
 
 
 def test_blank_lines_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four megabytes of them are four kilobytes of gzip."""
+    """Four megabytes of blank lines fit into four kilobytes of gzip."""
     taken = []
     take = StreamReader._take
 
@@ -234,7 +234,7 @@ def test_a_stream_of_nothing_but_lines_is_not_read_to_its_end() -> None:
     ids=["empty", "cut", "cut chunk", "length", "nothing", "filter", "garbage", "error", "tool", "large"],
 )
 def test_streams_that_are_no_whole_answer(stream: bytes, error: str) -> None:
-    """A stream that was cut off is truncated, never whole."""
+    """A stream that was cut off is truncated, never complete."""
     answer = read(stream)
     assert answer.error is not None
     assert answer.error.startswith(error)
@@ -242,7 +242,7 @@ def test_streams_that_are_no_whole_answer(stream: bytes, error: str) -> None:
 
 
 def test_a_stream_without_done_but_with_a_finish_reason_is_whole() -> None:
-    """Some servers leave [DONE] out."""
+    """Some servers omit [DONE]."""
     assert read(delta("42", "stop")).error is None
 
 
@@ -253,7 +253,7 @@ def test_only_the_first_of_several_choices_is_read() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_answer_or_a_failure(stream: bytes) -> None:
-    """Nothing that comes down a stream makes reading fail."""
+    """Nothing that a stream contains makes reading fail."""
     answer = read(b"data:" + stream, 7)
     assert answer.error is not None or answer.text
     assert answer.usage == NULL or bytes(answer.usage).startswith(b"{")

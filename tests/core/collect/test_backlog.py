@@ -1,10 +1,10 @@
-"""The queue in memory: what is cut from it, what comes back, and since when the oldest waits."""
+"""The queue in memory: what is cut from it, what is put back, and how long the oldest point has waited."""
 
 from flywheel_core.collect.backlog import Backlog
 
 
 def filled(*lines: bytes) -> Backlog:
-    """A backlog to which a line came each second, from second 1 on."""
+    """Return a backlog to which one line was added per second, starting at second 1."""
     backlog = Backlog()
     for second, line in enumerate(lines, 1):
         backlog.add(line, float(second))

@@ -1,4 +1,4 @@
-"""Questions flow while models, scorer and collector fail in every way: bounds hold, and every point arrives once."""
+"""Models, scorer and collector fail in every way: limits hold, and every point arrives once."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ BOUND = 24
 
 
 def outcome(dice: random.Random) -> Reply | None:
-    """30 % 5xx, 20 % 429, 5 % hangs, 5 % cut bodies; None is an answer."""
+    """Draw 30 % 5xx, 20 % 429, 5 % hangs, 5 % cut bodies; None is a good answer."""
     drawn = dice.random()
     if drawn < 0.30:
         return Reply(dice.choice([500, 502, 503]))
@@ -35,7 +35,7 @@ def outcome(dice: random.Random) -> Reply | None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """The invariant holds all the while; calls stay within bounds and budget; right answers stay right."""
+    """The invariant holds throughout; calls stay within limits and retry budget; good answers stay good."""
     monkeypatch.setattr(courier, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(courier, "LONGEST_DELAY", 0.05)
     dice = random.Random(seed)
@@ -54,7 +54,7 @@ def test_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> No
         if failure is not None and failure.raw is None:
             return failure
         points = request.json["data_points"]
-        stored.update(point["id"] for point in points)  # stored also where the acknowledgement is cut
+        stored.update(point["id"] for point in points)  # stored even if the acknowledgement is cut off
         return failure or as_json({"status": "success", "count": len(points), "rejected": []})
 
     async def main() -> None:
@@ -111,7 +111,7 @@ def test_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> No
 
 
 async def watch(fanout: Fanout, uploader: Uploader) -> None:
-    """The invariant and the bound, at every turn of the loop."""
+    """Check the invariant and the limit in every turn of the event loop."""
     while True:
         stats = uploader.stats()
         parts = ("acknowledged", "rejected", "spooled", "in_memory", "dropped")
@@ -135,7 +135,7 @@ def check_answers(points: dict[str, Any]) -> None:
                 assert point.score_reasons[model]
             else:
                 assert score == (len(response.answer) % 10) / 10
-    assert failures[""] > QUESTIONS // 3  # of three times as many, four in ten of which are answered
+    assert failures[""] > QUESTIONS // 3  # of 3 x QUESTIONS calls, 40 % succeed
     assert {"http_status", "timeout", "connection_lost"} <= set(failures)
 
 

@@ -1,4 +1,4 @@
-"""docs/collect.md says what the code does: its example runs, its tables of codes are complete."""
+"""docs/collect.md agrees with the code: its example runs, its tables of codes are complete."""
 
 import asyncio
 import re
@@ -20,13 +20,13 @@ TEXT = (Path(__file__).parents[3] / "docs" / "collect.md").read_text(encoding="u
 
 @pytest.mark.parametrize("codes", [SKIP_CODES, ANSWER_ERRORS, SCORE_REASONS], ids=["skip", "answer", "score"])
 def test_every_code_is_documented_with_its_meaning(codes: dict[str, str]) -> None:
-    """Each code and its meaning stand in one row."""
+    """Each code and its meaning are in one row."""
     rows = set(re.findall(r"^\| `(\w+)` \| (.+) \|$", TEXT, re.MULTILINE))
     assert set(codes.items()) <= rows
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its five lines, as they stand, give a data point."""
+    """Its five lines, unchanged, produce a data point."""
     found = re.search(r"```python\n(.+?)```", TEXT, re.DOTALL)
     assert found is not None
     lines = found[1].strip().splitlines()

@@ -1,4 +1,4 @@
-"""A connection that was kept, and that the other side gave up with a reset: a new one is used, and nobody notices."""
+"""A kept connection that the peer has reset is replaced by a new one, without anyone noticing."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Scripted(ABC):
-    """Accepts connections and answers each on a thread of its own, as a subclass says; its fields are set before it listens."""
+    """Handles each connection in a thread, as a subclass says, whose fields must be set before it listens."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -47,8 +47,10 @@ class Scripted(ABC):
 
 
 class Resetting(Scripted):
-    """Answers the first request of each connection, and resets the connection when a second one begins to come, after
-    `parting`. requests: how many came, whole or not; together: what first requests wait at."""
+    """Answers a connection's first request, then resets it after `parting` when a second one arrives.
+
+    requests: number that arrived, even partly; together: barrier at which first requests wait.
+    """
 
     def __init__(self) -> None:
         self.parting = b""
@@ -135,8 +137,10 @@ def test_an_answer_that_has_begun_is_not_asked_for_again(server: Resetting) -> N
 
 
 class Talkative(Scripted):
-    """Answers the first request of each connection with `first`, and says `later` when told `go_on`. ended: the other side has
-    closed the connection."""
+    """Answers a connection's first request with `first`, and sends `later` once `go_on` is set.
+
+    ended: set when the peer has closed the connection.
+    """
 
     def __init__(self, first: bytes, later: bytes) -> None:
         self.go_on, self.ended = threading.Event(), threading.Event()
@@ -176,7 +180,7 @@ def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_request() -> N
 
 
 def test_interim_answers_without_end_end_the_call() -> None:
-    """However quickly they come: aiohttp passed them over as long as there were any."""
+    """However fast they come: aiohttp itself would skip them for as long as there were any."""
     interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
     server = Talkative(interim * 3_000, b"")
 

@@ -1,4 +1,4 @@
-"""Whether a request is collected and whom it goes to: by hash, the same everywhere, with known probabilities."""
+"""Whether a request is collected and whom it goes to: by hash, everywhere the same, at known odds."""
 
 from collections import Counter
 from typing import Any
@@ -28,18 +28,18 @@ def plan(settings: Config, request_id: str = "r1", **headers: str) -> Plan | str
 
 
 def test_training_asks_every_candidate() -> None:
-    """Rate 1: every request, every candidate, for certain; all of it recorded."""
+    """At rate 1 every request goes to every candidate with certainty, and all of that is recorded."""
     assert plan(config()) == Plan(ALL, "training", 1.0, dict.fromkeys(ALL, 1.0))
 
 
 def test_a_routed_model_beside_the_candidates_is_part_of_it() -> None:
-    """The model that answers the user is in the data point even when it is no candidate."""
+    """The model that answers the user is in the data point even if it is not a candidate."""
     found = plan_collection(config(), "r1", {}, "qwen-math-3b")
     assert found.models == (*ALL, "qwen-math-3b")
 
 
 def test_the_same_request_id_always_decides_the_same() -> None:
-    """On every gateway, in every process; another id may decide otherwise."""
+    """This holds on every gateway and in every process; another id may be decided differently."""
     half = config(sampling_rate=0.5)
     decided = [plan(half, f"r{number}") == "sampled_out" for number in range(200)]
     assert decided == [plan(half, f"r{number}") == "sampled_out" for number in range(200)]
@@ -47,7 +47,7 @@ def test_the_same_request_id_always_decides_the_same() -> None:
 
 
 def test_a_higher_rate_collects_what_a_lower_one_did_and_more() -> None:
-    """Raising the rate never loses a request that was collected before."""
+    """Raising the rate never drops a request that was collected before."""
     low, high = config(sampling_rate=0.2), config(sampling_rate=0.6)
     for number in range(300):
         if plan(low, f"r{number}") != "sampled_out":
@@ -62,14 +62,14 @@ def test_rate_0_collects_nothing_and_rate_1_everything() -> None:
 
 
 def test_production_has_a_rate_of_its_own() -> None:
-    """Default 0: training's rate never counts in production."""
+    """It is 0 by default; training's rate never applies in production."""
     assert plan(config(mode="production", sampling_rate=1.0)) == "sampled_out"
     found = plan(config(mode="production", sampling_rate=0.0, production={"sampling_rate": 1.0}))
     assert found == Plan(ALL, "production", 1.0, dict.fromkeys(ALL, 1.0))
 
 
 def test_predicted_and_one_random_baseline() -> None:
-    """Two models; every other one is the baseline equally often, and its probability says so."""
+    """Two models are asked; every other one is the baseline equally often, and its probability says so."""
     settings = config(mode="production", production={"sampling_rate": 0.5, "baseline": True})
     chosen: Counter[str] = Counter()
     for number in range(4_000):
@@ -84,7 +84,7 @@ def test_predicted_and_one_random_baseline() -> None:
 
 
 def test_a_request_can_ask_to_be_collected() -> None:
-    """X-Training-Mode: true, in any mode and at any rate, where configuration allows it."""
+    """X-Training-Mode: true works in any mode and at any rate, if the configuration allows it."""
     quiet = config(mode="production")
     assert plan(quiet, x_training_mode="true") == Plan(ALL, "header", 1.0, dict.fromkeys(ALL, 1.0))
     assert isinstance(plan(quiet, x_training_mode=" TRUE "), Plan)
@@ -94,7 +94,7 @@ def test_a_request_can_ask_to_be_collected() -> None:
 
 
 def test_our_own_calls_are_never_collected() -> None:
-    """The mark wins over everything: no recursion."""
+    """The mark overrides everything, which prevents loops."""
     assert plan(config(), **{MARK_HEADER: "1", "x-training-mode": "true"}) == "marked"
 
 
@@ -105,5 +105,5 @@ def test_collection_can_be_switched_off() -> None:
 
 @given(st.text(), st.text(max_size=5))
 def test_hash_shares_are_shares(request_id: str, purpose: str) -> None:
-    """0 included, 1 excluded, for any id."""
+    """They include 0 and exclude 1, for any id."""
     assert 0.0 <= hash_share(request_id, purpose) < 1.0

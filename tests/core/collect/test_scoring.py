@@ -1,4 +1,4 @@
-"""Scores: a number in 0..1, or none and the reason why; several at once, repeated, and again later."""
+"""Scores: a number in 0..1, or none and the reason why; several at once, repeated, and later."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def run(act: Callable[[Outside], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize("score", [0, 0.0, 0.25, 1, 1.0, 1e-9])
 def test_scores_in_range_are_taken(score: float) -> None:
-    """0 and 1 included, integers too."""
+    """0 and 1 are included, as floats and as integers."""
     assert read_score(
         HttpReply(200, {"content-type": "application/json"}, json.dumps({"score": score}).encode())
     ) == (Scored(float(score)))
@@ -56,7 +56,7 @@ def test_scores_in_range_are_taken(score: float) -> None:
     ],
 )
 def test_everything_else_is_no_score_with_a_reason(body: bytes, reason: str) -> None:
-    """Never 0 and never -1: no score, and why."""
+    """It is never 0 and never -1, but no score and a reason."""
     scored = read_score(HttpReply(200, {"content-type": "application/json"}, body))
     assert (scored.value, scored.reason) == (None, reason)
     assert code_of(reason) in SCORE_REASONS
@@ -76,7 +76,7 @@ def test_everything_else_is_no_score_with_a_reason(body: bytes, reason: str) -> 
     ids=["4xx", "5xx", "redirect", "html", "large", "slow", "cut"],
 )
 def test_a_scorer_that_fails_gives_no_score(reply: Reply, reason: str) -> None:
-    """The scorer's failure is a missing score, told apart from the model's."""
+    """The scorer's failure is a missing score, distinct from the model's failure."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda _: reply)
@@ -94,7 +94,7 @@ def test_a_scorer_that_fails_gives_no_score(reply: Reply, reason: str) -> None:
 
 
 def test_a_scorer_that_is_away_is_logged_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
-    """Days without scores have no labels, and no user waits for one: without this line nobody would know."""
+    """Days without scores have no labels, and without this log line nobody would notice."""
 
     async def act(world: Outside) -> None:
         async with Scorer(world.config(retry_budget=0.0)) as scorer:
@@ -118,7 +118,7 @@ def test_a_scorer_that_is_away_is_logged_once_and_so_is_its_return(caplog: pytes
 
 
 def test_what_is_scored_is_the_question_and_the_answer() -> None:
-    """The contract's two fields, in UTF-8, with the mark of our own calls."""
+    """The request has the contract's two fields, in UTF-8, with the mark of Flywheel's own calls."""
 
     async def act(world: Outside) -> None:
         async with Scorer(world.config()) as scorer:
@@ -130,7 +130,7 @@ def test_what_is_scored_is_the_question_and_the_answer() -> None:
 
 
 def test_many_answers_are_scored_at_once() -> None:
-    """All are under way together; each model gets its own score."""
+    """All are in progress together; each model gets its own score."""
 
     async def act(world: Outside) -> None:
         together = asyncio.Event()
@@ -150,7 +150,7 @@ def test_many_answers_are_scored_at_once() -> None:
 
 
 def test_repeated_scores_keep_mean_and_spread() -> None:
-    """k scorings of one answer: their mean, and their standard deviation; missing ones are left out."""
+    """Several scorings of one answer give their mean and standard deviation; missing ones are left out."""
 
     async def act(world: Outside) -> None:
         replies = iter([{"score": 0.2}, {"score": 0.6}, {"score": -1}])
@@ -165,7 +165,7 @@ def test_repeated_scores_keep_mean_and_spread() -> None:
 
 
 def test_repeated_scores_that_all_fail_are_one_missing_score() -> None:
-    """No score at all: none, with the reason."""
+    """If all scorings fail there is no score, with the reason."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda _: as_json({"score": 7}))
@@ -190,7 +190,7 @@ def test_a_scorer_that_recovers_is_asked_again() -> None:
 
 
 def test_cancelling_leaves_no_scoring_under_way() -> None:
-    """All repeated scorings end with their caller."""
+    """All repeated scorings end when their caller does."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda _: Reply(hang=True))
@@ -206,6 +206,6 @@ def test_cancelling_leaves_no_scoring_under_way() -> None:
 
 
 def test_without_an_address_the_setting_is_named() -> None:
-    """What the configuration leaves open is named."""
+    """The setting that the configuration lacks is named."""
     with pytest.raises(ConfigIncompleteError, match="evaluate_endpoint"):
         Scorer(Config())

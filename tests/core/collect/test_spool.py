@@ -1,4 +1,4 @@
-"""The spool on real files: order, bounds, crashes, two owners, disks that refuse."""
+"""The spool on real files: order, limits, crashes, two owners, disks that refuse."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def everything(spool: Spool) -> list[bytes]:
 
 
 def test_lines_come_out_in_order(tmp_path: Path) -> None:
-    """First in, first out; what was taken is gone, files included."""
+    """First in, first out; removed lines are gone, and so are their files."""
     spool = opened(tmp_path)
     assert spool.append([b"a", b"b"]) == 2
     assert spool.append([b"c"]) == 1
@@ -54,14 +54,14 @@ def test_lines_and_the_names_of_their_files_are_durable_when_append_returns(
 
 
 def test_a_batch_ends_at_its_size_but_has_one_line_at_least(tmp_path: Path) -> None:
-    """A line larger than the bound still comes out."""
+    """A line larger than the limit still comes out."""
     spool = opened(tmp_path)
     spool.append([b"a" * 500, b"b" * 500, b"c" * 500])
     assert [len(spool.peek(9, size)) for size in (10, 600, 1_002, 9_000)] == [1, 1, 2, 3]
 
 
 def test_a_restart_finds_what_is_left(tmp_path: Path) -> None:
-    """Taken lines do not come back, others do."""
+    """Removed lines do not come back, all others do."""
     spool = opened(tmp_path)
     spool.append([b"a", b"b", b"c"])
     spool.take(spool.peek(1, 1_000))
@@ -73,7 +73,7 @@ def test_a_restart_finds_what_is_left(tmp_path: Path) -> None:
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
-    """It was never acknowledged; what follows is not merged with it."""
+    """It was never acknowledged, and what follows is not joined to it."""
     spool = opened(tmp_path)
     spool.append([b"a", b"b"])
     spool.close()
@@ -85,7 +85,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_segments_are_finished_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full segment is followed by the next; an emptied one is removed at once."""
+    """A full segment is followed by the next one; an emptied one is deleted at once."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
     spool = opened(tmp_path)
     for number in range(5):
@@ -98,7 +98,7 @@ def test_segments_are_finished_one_by_one(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_bound_is_kept(tmp_path: Path) -> None:
-    """What does not fit is not taken, and said; room comes back when a segment is done."""
+    """Lines that do not fit are refused and reported; room comes back when a segment is finished."""
     spool = opened(tmp_path, 20)
     assert spool.append([b"a" * 9, b"b" * 9, b"c" * 9]) == 2
     assert spool.append([b"d"]) == 0
@@ -110,7 +110,7 @@ def test_the_bound_is_kept(tmp_path: Path) -> None:
 
 
 def test_one_spool_has_one_owner(tmp_path: Path) -> None:
-    """A second one is refused, until the first lets go."""
+    """A second one is refused until the first releases the spool."""
     first = opened(tmp_path)
     with pytest.raises(StorageError, match="another running process"):
         opened(tmp_path)
@@ -123,7 +123,7 @@ def test_one_spool_has_one_owner(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, written_before: int
 ) -> None:
-    """Nothing of a failed append is there, and what comes after it is whole."""
+    """Nothing of a failed append remains, and what comes after it is complete."""
     spool = opened(tmp_path)
     spool.append([b"old"] * written_before)
     real = os.write
@@ -146,7 +146,7 @@ def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
 
 
 def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An uploader tries five times a second: a file for each try would use up the inodes too."""
+    """An uploader tries five times a second: a file for each try would use up the inodes as well."""
     spool = opened(tmp_path)
     spool.append([b"old"])
 
@@ -165,7 +165,7 @@ def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_stands_where_the_spool_was_is_not_written_to(tmp_path: Path) -> None:
-    """A disk that is unmounted leaves an empty mount point: what is spooled there is hidden once the disk is back."""
+    """What is spooled in the mount point of an unmounted disk becomes invisible once the disk is back."""
     folder = tmp_path / "spool"
     spool = opened(folder)
     folder.rename(tmp_path / "unmounted")
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
-    """It is not guessed what was delivered. Once it is removed, the same process can take the spool up."""
+    """What was delivered is not guessed. Once the file is removed, the same process can open the spool."""
     spool = opened(tmp_path)
     spool.append([b"a", b"b"])
     spool.take(spool.peek(1, 9))
@@ -200,7 +200,7 @@ def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """A spool beside a list: the same lines, whatever is done in whatever order, restarts included."""
+    """A spool compared with a list: the same lines after any operations in any order, restarts included."""
 
     folder: Path
 
@@ -240,7 +240,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 def test_a_spool_is_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hypothesis: any sequence of appending, taking and restarting."""
+    """Hypothesis tries any sequence of appends, removals and restarts."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 100)
     machine: Any = type("Machine", (SpoolMachine,), {"folder": tmp_path})
     runner = machine.TestCase

@@ -1,4 +1,4 @@
-"""Uploads to a collector that takes, is slow or away: nothing is lost, and the counters say where it is."""
+"""Uploads to a collector that accepts, is slow or away: nothing is lost, and the counters say where it is."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def test_an_old_batch_goes_at_the_interval(tmp_path: Path) -> None:
 
 
 def test_while_the_collector_is_away_points_are_on_disk(tmp_path: Path) -> None:
-    """Refused connections: everything is spooled; once it is back, everything arrives, in order."""
+    """While connections are refused everything is spooled; afterwards everything arrives, in order."""
 
     async def act(world: Outside, collector: Collector) -> None:
         config = world.config(training={"batch_size": 2})
@@ -62,7 +62,7 @@ def test_while_the_collector_is_away_points_are_on_disk(tmp_path: Path) -> None:
 
 
 def test_close_drains_what_there_is(tmp_path: Path) -> None:
-    """Points in memory and on disk are sent before it returns; twice is fine."""
+    """Points in memory and on disk are sent before it returns; calling it twice is fine."""
 
     async def act(world: Outside, collector: Collector) -> None:
         uploader = Uploader(world.config(training={"batch_size": 100}), tmp_path)
@@ -77,7 +77,7 @@ def test_close_drains_what_there_is(tmp_path: Path) -> None:
 
 
 def test_close_spools_what_the_collector_does_not_take_in_time(tmp_path: Path) -> None:
-    """A collector that hangs: at the deadline everything is on disk, also what was under way."""
+    """The collector hangs: at the deadline everything is on disk, including what was being sent."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(hang=True)
@@ -100,7 +100,7 @@ def test_close_spools_what_the_collector_does_not_take_in_time(tmp_path: Path) -
 
 
 def test_close_does_not_wait_for_a_collector_that_is_away(tmp_path: Path) -> None:
-    """Everything is on disk already: there is nothing to wait for."""
+    """Everything is on disk already, so there is nothing to wait for."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(503)
@@ -114,7 +114,7 @@ def test_close_does_not_wait_for_a_collector_that_is_away(tmp_path: Path) -> Non
 
 
 def test_points_offered_outside_its_life_are_refused(tmp_path: Path) -> None:
-    """Before start and after close: an error, never a silent loss."""
+    """Before start and after close there is an error, never a silent loss."""
 
     async def act(world: Outside, collector: Collector) -> None:
         uploader = Uploader(world.config(), tmp_path)
@@ -131,7 +131,7 @@ def test_points_offered_outside_its_life_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_drops_counts_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The bound on disk holds; what is lost is counted and logged; what was kept arrives."""
+    """The limit on disk holds; lost points are counted and logged; all others arrive."""
 
     async def act(world: Outside, collector: Collector) -> None:
         away = True
@@ -153,7 +153,7 @@ def test_a_full_spool_drops_counts_and_says_so(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_a_slow_collector_is_relieved_by_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All uploads under way hang: what waits goes to disk before memory is full, and nobody waits long."""
+    """All uploads in progress hang: queued points go to disk before memory is full, and nobody waits long."""
     monkeypatch.setattr(upload, "SPILL_BYTES", 1_000)
     monkeypatch.setattr(upload, "MAX_MEMORY_BYTES", 4_000)
 
@@ -178,7 +178,7 @@ def test_a_slow_collector_is_relieved_by_the_disk(tmp_path: Path, monkeypatch: p
 def test_a_disk_that_refuses_keeps_points_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No collector and no disk: points wait, and arrive when the collector is back; nothing is dropped."""
+    """Without collector and disk, points wait in memory and arrive later; none is dropped."""
 
     async def act(world: Outside, collector: Collector) -> None:
         away = True
@@ -201,7 +201,7 @@ def test_a_disk_that_refuses_keeps_points_in_memory(
                 away = False
                 await until(lambda: check(uploader)["acknowledged"] == 6)
         assert sorted(collector.stored) == ids(range(6))
-        assert caplog.text.count("stay in memory") == 1  # not with every try
+        assert caplog.text.count("stay in memory") == 1  # logged once, not with every try
 
     run(act)
 
@@ -209,7 +209,7 @@ def test_a_disk_that_refuses_keeps_points_in_memory(
 def test_what_no_disk_takes_at_the_end_is_dropped_and_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only at close, with collector and disk both gone, is a point lost, and it is said."""
+    """Only at close, with both collector and disk gone, is a point lost, and that is logged."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(503)
@@ -231,7 +231,7 @@ def test_what_no_disk_takes_at_the_end_is_dropped_and_logged(
 
 
 def test_the_key_and_the_mark_are_sent(tmp_path: Path) -> None:
-    """Authorization as the collector wants it; without the variable the setting is named."""
+    """Authorization is sent as the collector expects it; if the variable is missing, the setting is named."""
 
     async def act(world: Outside, collector: Collector) -> None:
         config = world.config(api_key_env="COLLECTOR_KEY", training={"batch_size": 1})

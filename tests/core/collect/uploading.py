@@ -1,4 +1,4 @@
-"""A collector by the contract, and an uploader beside it whose counters always add up."""
+"""A collector that follows the contract, and an uploader whose counters always add up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ def point(number: int, answer: str = "a") -> DataPoint:
 
 
 class Collector:
-    """A collector by the contract: takes points unless `verdict` says otherwise for the batch."""
+    """A collector that follows the contract: it accepts points unless `verdict` answers differently."""
 
     def __init__(self, world: Outside) -> None:
         self.stored: list[str] = []
