@@ -1,4 +1,4 @@
-"""What the tests of the core share: the order in which things are made durable."""
+"""What the core's tests share: a record of the order in which things are made durable."""
 
 import os
 from collections.abc import Callable
@@ -11,8 +11,10 @@ import pytest
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """("sync", path) and ("rename", new path) of this process, in order, as they happen: no kill shows that a sync is
-    missing, only a power cut would."""
+    """Record this process's ("sync", path) and ("rename", new path) in order.
+
+    No kill can show that a sync is missing, only a power cut could.
+    """
     found: list[tuple[str, Path]] = []
     fsync = os.fsync
 

@@ -1,4 +1,4 @@
-"""The configuration: what loads, what is refused, and in which words."""
+"""The configuration: what loads, what is refused, and with which words."""
 
 import json
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_an_address_without_a_host_or_with_a_port_that_is_none_is_refused(
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    """What is wrong in the file also stands in a gateway's log, when it is changed while it runs."""
+    """Messages about a changed file also go to the gateway's log."""
     (found,) = refusal(tmp_path, "data_collection: {storage_endpoint: 'https://me:s3cret@h/c'}")
     assert "names a host without user or password" in found
     assert found.endswith("the file has 'https://***@h/c'")

@@ -1,4 +1,4 @@
-"""What is said of a configuration that is not valid: every bad setting with its place, its value and what is allowed."""
+"""Messages about an invalid configuration: every bad setting with place, value and what is allowed."""
 
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def test_a_misspelt_setting_is_not_taken_for_a_default_that_is_missing(tmp_path:
 
 
 def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) -> None:
-    """Whoever names models of their own left five candidates out by one omission, not by five mistakes."""
+    """Whoever names other models has left five candidates out by a single omission, not by five mistakes."""
     defaults = "'qwen-max', 'qwen-math-7b', 'qwen-code-7b', 'qwen-medicine-7b', 'qwen-writing-7b'"
     assert refusal(tmp_path, "models: {big: {category: general}, small: {}}") == [
         "flywheel.yaml:1: data_collection.training.candidate_models: "
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_configuration_says_why(tmp_path: Path, content: bytes
 
 
 def test_broken_yaml_is_one_line_with_its_place(tmp_path: Path) -> None:
-    """The parser's own words take five lines and call the file "<unicode string>"."""
+    """The parser's own message takes five lines and calls the file "<unicode string>"."""
     file = tmp_path / "flywheel.yaml"
     file.write_text("cache:\n  enabled: true\n ttl: 1\n")
     with pytest.raises(ConfigError) as caught:

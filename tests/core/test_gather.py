@@ -1,4 +1,4 @@
-"""Writes of one turn of the event loop leave together, in order, and never too late."""
+"""The writes of one turn of the event loop leave together, in order, and in time."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from flywheel_core.serve.gather import MAX_HELD_BYTES, GatheringTransport
 
 
 class Written(asyncio.Transport):
-    """Notes what reaches the system."""
+    """Records what reaches the system."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def test_what_is_held_is_dropped_quietly_once_the_connection_is_lost() -> None:
     async def main() -> None:
         below, transport = await made()
         transport.write(b"too late")
-        below.close()  # as a client does that resets the connection
+        below.close()  # as when a client resets the connection
         await asyncio.sleep(0)
         assert below.calls == []
 

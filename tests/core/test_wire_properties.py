@@ -1,4 +1,4 @@
-"""Whatever arrives, the decoder gives a canonical point or a coded refusal, and both of its ways agree."""
+"""Whatever arrives, the decoder returns a canonical point or a coded refusal, and its two paths agree."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ def named(snake: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def points(draw: st.DrawFn) -> dict[str, Any]:
-    """Points that are often good, in any spelling, with any field replaced by anything now and then."""
+    """Draw points that are often valid, in any spelling, sometimes with a field replaced by anything."""
     responses = {
         model: {
             draw(named("model")): model,
@@ -121,5 +121,5 @@ _MARKS = st.text(st.sampled_from('"\\[]{}a问'), max_size=8)
     st.integers(0, 6),
 )
 def test_depth_is_the_same_in_text_and_in_what_it_decodes_to(value: Any, most: int) -> None:
-    """Whatever brackets, quotes and backslashes stand in its strings."""
+    """It does not matter which brackets, quotes and backslashes are in strings."""
     assert is_deeper(msgspec.json.encode(value), most) == (depth_of(value) > most)

@@ -1,4 +1,4 @@
-"""Runs of the job `training_set`, and what they tell."""
+"""Run the job `training_set`, and read what the runs report."""
 
 from datetime import date
 from typing import Any
@@ -15,7 +15,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def run_days(
     config: Config, instance: dg.DagsterInstance, first: date, last: date | None = None
 ) -> dg.ExecuteInProcessResult:
-    """The job for one day, or for all days up to `last` in one run."""
+    """Run the job for one day, or for all days up to `last` in one run."""
     job = build_defs(config).resolve_job_def("training_set")
     where: dict[str, Any] = (
         {"partition_key": first.isoformat()} if last is None else {"tags": range_tags(first, last)}
@@ -24,13 +24,13 @@ def run_days(
 
 
 def metadata_of(ran: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    """What a run shows of an asset that it made once."""
+    """Return the metadata of an asset that a run made once."""
     (event,) = [one for one in ran.get_asset_materialization_events() if one.asset_key == dg.AssetKey(asset)]
     return {name: value.value for name, value in event.materialization.metadata.items()}
 
 
 def failed_checks(ran: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """Check -> severity, of the checks that did not pass."""
+    """Return check -> severity for the checks that did not pass."""
     return {
         event.check_name: event.severity.value
         for event in ran.get_asset_check_evaluations()

@@ -23,7 +23,7 @@ VARIABLE = "FLYWHEEL_TEST_WEBHOOK"
 
 
 class Hook(HTTPServer):
-    """Takes alarms; answers with `statuses` one after the other, the last one for good."""
+    """Receives alarms; answers with the `statuses` one after another, and keeps repeating the last."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taker)
@@ -32,7 +32,7 @@ class Hook(HTTPServer):
 
     @property
     def address(self) -> str:
-        """Where it listens; the path stands for a secret."""
+        """Its address; the path stands for a secret."""
         return f"http://127.0.0.1:{self.server_port}/s3cret"
 
 
@@ -48,12 +48,12 @@ class _Taker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""
 
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    """A webhook that listens, and no pause between attempts."""
+    """A webhook that listens, without pauses between attempts."""
     monkeypatch.setattr(alarms, "PAUSE", 0.0)
     server = Hook()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -66,7 +66,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 
 @pytest.fixture
 def trickle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Makes webhooks that answer with some bytes at once and with others one at a time; gives their addresses."""
+    """Makes webhooks that send some bytes at once and the rest one at a time; returns their addresses."""
     monkeypatch.setattr(alarms, "PAUSE", 0.0)
     monkeypatch.setattr(alarms, "TIMEOUT", 0.3)
     servers: list[TCPServer] = []
@@ -75,7 +75,7 @@ def trickle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
         class Slow(StreamRequestHandler):
             def handle(self) -> None:
                 self.connection.recv(65_536)
-                with suppress(OSError):  # nobody waits for the end
+                with suppress(OSError):  # the client has gone
                     self.wfile.write(at_once)
                     for one in slowly:
                         time.sleep(pause)
@@ -94,7 +94,7 @@ def trickle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance that forgets."""
+    """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
 
@@ -137,7 +137,7 @@ def _tick(instance: dg.DagsterInstance, config: Config, error: Exception = GONE)
 def test_a_failed_run_is_posted(
     hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which run, which day, and why, as JSON."""
+    """The alarm says as JSON which run failed, which day, and why."""
     monkeypatch.setenv(VARIABLE, hook.address)
     assert _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE))) is None
     (alarm,) = hook.taken
@@ -164,14 +164,14 @@ def test_a_failed_run_is_posted(
 def test_an_alarm_says_what_a_step_raised(
     hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    """Not that Dagster executed an op: our own error's words, of a foreign one, which may quote a prompt, its type."""
+    """Not just that an op failed: Flywheel's own message, or a foreign error's type, as it may quote prompts."""
     monkeypatch.setenv(VARIABLE, hook.address)
     _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)), error)
     assert [alarm["message"] for alarm in hook.taken] == [message]
 
 
 def test_without_a_webhook_nobody_is_told(hook: Hook, instance: dg.DagsterInstance) -> None:
-    """The tick says so instead of doing nothing silently."""
+    """The tick says so instead of silently doing nothing."""
     result = _tick(instance, Config())
     assert isinstance(result, dg.SkipReason)
     assert "failure_webhook_env is not set" in str(result.skip_message)
@@ -181,7 +181,7 @@ def test_without_a_webhook_nobody_is_told(hook: Hook, instance: dg.DagsterInstan
 def test_a_webhook_that_refuses_fails_the_tick(
     hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed tick is logged and counted by Dagster; the address, a secret, is not in the message."""
+    """Dagster logs and counts a failed tick; the message does not contain the address, which is a secret."""
     monkeypatch.setenv(VARIABLE, hook.address)
     hook.statuses = [403]
     with pytest.raises(UpstreamError, match="it answered 403") as caught:
@@ -193,21 +193,21 @@ def test_a_webhook_that_refuses_fails_the_tick(
 def test_an_unset_variable_fails_the_tick(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A webhook that is configured and has no address is a mistake, not a choice."""
+    """A configured webhook without an address is a mistake, not a choice."""
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(ConfigIncompleteError, match=VARIABLE):
         _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)))
 
 
 def test_a_server_error_is_tried_again(hook: Hook) -> None:
-    """500, then taken: one alarm is delivered."""
+    """After a 500 and then a success, one alarm is delivered."""
     hook.statuses = [500, 204]
     post_alarm(hook.address, {"run_id": "r"})
     assert len(hook.taken) == 2
 
 
 def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
-    """Nothing listens: the attempts end and the error names the run."""
+    """If nothing listens, the attempts end and the error names the run."""
     hook.statuses = [503]
     with pytest.raises(UpstreamError, match="alarm of run r: it answered 503"):
         post_alarm(hook.address, {"run_id": "r"})
@@ -218,7 +218,7 @@ def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
 
 
 def test_an_answer_that_trickles_is_none(trickle: Callable[..., str]) -> None:
-    """Byte by byte it would last for hours, and the sensor has 60 s."""
+    """Byte by byte it would take hours, and the sensor has 60 s."""
     address = trickle(b"HTTP/1.1 200", b" OK\r\nA: b\r\n\r\n")
     with pytest.raises(UpstreamError, match=r"there was no answer \(TimeoutError\)"):
         post_alarm(address, {"run_id": "r"})

@@ -1,4 +1,4 @@
-"""What the checks of a day and of its dataset tell, stop and show."""
+"""What the checks of a day and of its dataset report, stop and show."""
 
 import re
 from datetime import date, timedelta
@@ -20,7 +20,7 @@ DAY = date(2026, 1, 5)
 
 
 def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """One line in ten is broken: the day's examples would not stand for the day, so none are made."""
+    """One line in ten is broken: the day's examples would not represent the day, so none are made."""
     lines: list[object] = [point(DAY, number) for number in range(180)]
     write_raw(layout, DAY, [*lines, *(f"broken {number}" for number in range(20))])
     ran = run_days(config, instance, DAY)
@@ -38,7 +38,7 @@ def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance
 def test_one_torn_line_among_a_few_is_a_warning(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A large share of few lines is no evidence: the day goes on."""
+    """A large share of few lines is no evidence, so the day goes on."""
     write_raw(layout, DAY, [*(point(DAY, number) for number in range(10)), "torn"])
     ran = run_days(config, instance, DAY)
     assert ran.success
@@ -48,7 +48,7 @@ def test_one_torn_line_among_a_few_is_a_warning(
 def test_a_model_nobody_knows_is_reported(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """It wins no label silently: the check names it."""
+    """It wins no label, and the check says so."""
     stranger = point(DAY, 0)
     stranger["responses"] |= {"mystery": {"model": "mystery", "answer": "42"}}  # type: ignore[operator] # it is a dict
     write_raw(layout, DAY, [stranger, *(point(DAY, number) for number in range(1, 40))])
@@ -62,7 +62,7 @@ def test_a_model_nobody_knows_is_reported(
 def test_names_from_outside_show_no_picture_and_lead_nowhere(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """The UI shows descriptions as Markdown: a picture in a model's name would be fetched by whoever looks at it."""
+    """The UI renders descriptions as Markdown: whoever looks would fetch a picture in a model's name."""
     marks = "![seen](http://evil.example/?you) [here](http://evil.example) <img src='http://evil.example'> \\![a](b)"
     strange: list[Any] = [point(DAY, number) for number in range(30)]
     for number, one in enumerate(strange):
@@ -92,7 +92,7 @@ def test_a_flood_of_invented_models_does_not_fill_dagsters_storage(
 
 
 def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """A week of all kinds, then a day of nothing but mathematics."""
+    """A week of all kinds is followed by a day of nothing but mathematics."""
     for ahead in range(3):
         write_day(layout, DAY + timedelta(days=ahead))
     odd = DAY + timedelta(days=3)
@@ -109,7 +109,7 @@ def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance
 def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """The comparison leaves the damaged day out, says which it is, and the day's tables are made."""
+    """The comparison skips and names the damaged day, and the day's tables are made."""
     bad, good, day = (DAY + timedelta(days=ahead) for ahead in range(3))
     for one in (bad, good, day):
         write_day(layout, one)
@@ -126,7 +126,7 @@ def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(
 def test_too_few_examples_are_red_and_stop_nothing(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A young installation has small datasets: the check says so every night, the run goes through."""
+    """A young installation has small datasets: the check says so every night, and the run succeeds."""
     write_day(layout, DAY, count=5)
     ran = run_days(config, instance, DAY)
     assert ran.success
@@ -136,7 +136,7 @@ def test_too_few_examples_are_red_and_stop_nothing(
 def test_a_source_that_floods_a_label_is_capped_and_shown(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A warning with its name, and the figures on the dataset's page."""
+    """It is a warning that names the group, and the figures are on the dataset's page."""
     flood = [{**point(DAY, number, best=MODELS[1]), "source": "loud"} for number in range(1_000, 1_400)]
     write_raw(layout, DAY, [*(point(DAY, number) for number in range(40)), *flood])
     ran = run_days(config, instance, DAY)
@@ -150,7 +150,7 @@ def test_a_source_that_floods_a_label_is_capped_and_shown(
 def test_a_damaged_dataset_blocks_what_trains_on_it(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A version is immutable: a file that changed under it is found, not used."""
+    """A version is immutable: a file that has changed is detected, not used."""
     write_day(layout, DAY)
     assert run_days(config, instance, DAY).success
     (train,) = layout.datasets.glob("*/train.jsonl")

@@ -63,7 +63,7 @@ ASSETS = [asset for step in STEPS for asset in step.assets]
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance that forgets."""
+    """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
 
@@ -107,7 +107,7 @@ def _days_of(instance: dg.DagsterInstance, asset: str) -> set[int]:
 
 
 def test_a_bad_day_stops_itself_only(instance: dg.DagsterInstance) -> None:
-    """Six days, one that cannot be read and one whose points do not add up: the other four are whole."""
+    """Of six days, one is unreadable and the points of another do not add up: the other four are complete."""
     ran = _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 6)))
     assert not ran.success
     assert _days_of(instance, "responses") == {1, 2, 4, 5, 6}, "the doubtful day can be looked at"
@@ -116,7 +116,7 @@ def test_a_bad_day_stops_itself_only(instance: dg.DagsterInstance) -> None:
 
 
 def test_the_failure_names_each_bad_day_and_why(instance: dg.DagsterInstance) -> None:
-    """Whoever reads the failed run, or its alarm, knows which days to look at."""
+    """Whoever reads the failed run or its alarm knows which days to look at."""
     ran = _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 6)))
     (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None
@@ -135,7 +135,7 @@ def test_a_single_day_that_failed_names_no_others(instance: dg.DagsterInstance) 
 
 
 def test_metadata_and_versions_are_kept_per_day(instance: dg.DagsterInstance) -> None:
-    """In one run of many days each materialization has its own day's figures and the hash of its own file."""
+    """In a run of many days, each materialization has its day's figures and the hash of its own file."""
     _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 2)))
     for day in (1, 2):
         event = instance.fetch_materializations(
@@ -149,7 +149,7 @@ def test_metadata_and_versions_are_kept_per_day(instance: dg.DagsterInstance) ->
 
 @pytest.mark.parametrize("one_day", [True, False], ids=["a run of one day", "a run of a range"])
 def test_check_results_are_kept_per_day(instance: dg.DagsterInstance, one_day: bool) -> None:
-    """Each result has its day, whether it passed, and which materialization it speaks of."""
+    """Each result has its day, whether it passed, and which materialization it is about."""
     if one_day:
         for day in ("2026-01-04", "2026-01-05"):
             _run(instance, partition_key=day)
@@ -182,7 +182,7 @@ def test_a_warning_stops_nothing(instance: dg.DagsterInstance) -> None:
 
 
 def test_what_was_not_written_is_not_materialized(instance: dg.DagsterInstance) -> None:
-    """A step may have nothing to write: its checks are kept, its day stays missing."""
+    """A step may have nothing to write: its checks are kept, and its day stays missing."""
     for where in ({"partition_key": "2026-01-01"}, {"tags": range_tags(date(2026, 1, 1), date(2026, 1, 2))}):
         assert _run(instance, **where).success
     assert _days_of(instance, "training_dataset") == set()
@@ -190,14 +190,14 @@ def test_what_was_not_written_is_not_materialized(instance: dg.DagsterInstance) 
 
 
 def test_only_what_is_selected_is_made(instance: dg.DagsterInstance) -> None:
-    """Making one table again runs its step alone."""
+    """Making one table again runs only its step."""
     assert _run(instance, selection=["training_examples"], partition_key="2026-01-03").success
     assert _days_of(instance, "training_examples") == {3}
     assert _days_of(instance, "responses") == set()
 
 
 def test_a_command_line_hears_of_each_day_as_it_ends(instance: dg.DagsterInstance) -> None:
-    """In order, with the count of days and what failed."""
+    """The days are reported in order, with their count and what failed."""
     reports: list[DayReport] = []
     _run(instance, reports=reports, tags=range_tags(date(2026, 1, 2), date(2026, 1, 4)))
     assert [(one.day.day, one.done, one.total) for one in reports] == [(2, 1, 3), (3, 2, 3), (4, 3, 3)]

@@ -1,4 +1,4 @@
-"""The whole graph on a real lake: tables, a dataset, and what Dagster shows of them."""
+"""The whole graph on a real lake: tables, a dataset, and what Dagster shows about them."""
 
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +24,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def test_a_day_becomes_tables_and_a_dataset(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Everything is made, everything is checked, every check passes."""
+    """Everything is made and checked, and every check passes."""
     write_day(layout, DAY)
     ran = run_days(config, instance, DAY)
     assert ran.success
@@ -40,7 +40,7 @@ def test_a_day_becomes_tables_and_a_dataset(
 def test_figures_and_pictures_are_made_for_looking(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Shares are numbers that plot over days; the chart is an image in itself; the hash is that of the file."""
+    """Shares are numbers that plot over days, the chart is an embedded image, the hash is the file's."""
     write_day(layout, DAY)
     ran = run_days(config, instance, DAY)
     responses = metadata_of(ran, "responses")
@@ -65,7 +65,7 @@ def test_figures_and_pictures_are_made_for_looking(
 def test_every_column_says_what_it_means(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Of every table and of the dataset, where the UI lists columns."""
+    """This holds for every table and the dataset, in the place where the UI lists columns."""
     write_day(layout, DAY)
     ran = run_days(config, instance, DAY)
     for asset in (*DAILY_TABLES, TRAINING_DATASET):
@@ -77,7 +77,7 @@ def test_every_column_says_what_it_means(
 def test_what_a_killed_run_left_goes_with_the_next_dataset(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A table half-written two days ago is gone afterwards, and counted."""
+    """A table half-written two days ago is removed, and counted."""
     write_day(layout, DAY)
     left = layout.tables / "responses" / f".{DAY}.parquet.{'0123456789abcdef' * 2}.tmp"
     left.parent.mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_what_a_killed_run_left_goes_with_the_next_dataset(
 def test_a_preview_of_no_rows_keeps_questions_out_of_dagster(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """No event has a question in it."""
+    """No event contains a question."""
     write_day(layout, DAY)
     none = config.model_copy(update={"operations": Operations(preview_rows=0)})
     ran = run_days(none, instance, DAY)
@@ -104,7 +104,7 @@ def test_a_preview_of_no_rows_keeps_questions_out_of_dagster(
 def test_a_backfill_through_a_range_gives_what_single_days_give(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """One run of three days and three runs of a day: the same files, the same figures."""
+    """One run of three days and three runs of one day make the same files and figures."""
     days = [DAY + timedelta(days=ahead) for ahead in range(3)]
     for day in days:
         write_day(layout, day)
@@ -120,7 +120,7 @@ def test_a_backfill_through_a_range_gives_what_single_days_give(
 def test_an_empty_day_gives_empty_tables_and_a_warning(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Nothing arrived: that is worth a look and no failure."""
+    """No data arrived: that deserves a warning, but is not a failure."""
     ran = run_days(config, instance, DAY)
     assert ran.success
     assert failed_checks(ran)["day_has_points"] == "WARN"
@@ -133,7 +133,7 @@ def test_an_empty_day_gives_empty_tables_and_a_warning(
 def test_a_day_that_cannot_be_read_stops_itself_only(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Three days, the middle one a folder where a file should be: the others get tables and datasets."""
+    """The middle one of three days has a folder in place of a file: the others get tables and datasets."""
     days = [DAY + timedelta(days=ahead) for ahead in range(3)]
     write_day(layout, days[0])
     layout.raw_file(days[1]).mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_a_day_that_cannot_be_read_stops_itself_only(
 
 
 def test_the_open_day_is_marked(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """Today can be made and looked at, and says that it is not over."""
+    """Today can be made and inspected, and is marked as not over."""
     today = utc_now().date()
     write_day(layout, today)
     ran = run_days(config, instance, today)
@@ -160,7 +160,7 @@ def test_the_open_day_is_marked(config: Config, layout: Layout, instance: dg.Dag
 
 
 def test_the_age_of_the_newest_dataset(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """Yesterday's dataset made now is recent; an old day's made now is not what the night should have made."""
+    """Yesterday's dataset made now is recent; one of an old day is not what the night should have made."""
     job = build_defs(config).resolve_job_def("dataset_freshness")
 
     def passed() -> bool:
@@ -178,7 +178,7 @@ def test_the_age_of_the_newest_dataset(config: Config, layout: Layout, instance:
 
 
 def test_recent_means_26_hours() -> None:
-    """To the minute."""
+    """It is exact to the minute."""
     now = datetime(2026, 1, 7, 3, 30, tzinfo=UTC)
     assert newest_is_recent(now - timedelta(hours=26), "2026-01-05", now)[0]
     assert not newest_is_recent(now - timedelta(hours=26, minutes=1), "2026-01-05", now)[0]

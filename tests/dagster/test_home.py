@@ -1,4 +1,4 @@
-"""The folder behind DAGSTER_HOME, and whether Dagster takes what is in it."""
+"""The folder behind DAGSTER_HOME, and that Dagster accepts what is in it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def test_the_home_is_an_instance_without_telemetry_and_with_room_for_two_runs(tmp_path: Path) -> None:
-    """Dagster itself reads the settings and gives them back."""
+    """Dagster itself reads the settings and returns them."""
     home = prepare_home(tmp_path / "new" / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert instance.telemetry_enabled is False
@@ -28,7 +28,7 @@ def test_the_home_is_an_instance_without_telemetry_and_with_room_for_two_runs(tm
 
 
 def test_preparing_again_restores_settings_and_keeps_the_rest(tmp_path: Path) -> None:
-    """Only the settings are ours; runs and events in the folder stay."""
+    """Only the settings belong to Flywheel; runs and events in the folder stay."""
     home = prepare_home(tmp_path)
     (home / "history.txt").write_text("kept")
     (home / SETTINGS_FILE).write_text("telemetry: {enabled: true}")
@@ -38,7 +38,7 @@ def test_preparing_again_restores_settings_and_keeps_the_rest(tmp_path: Path) ->
 
 
 def test_processes_may_make_the_home_at_once(tmp_path: Path) -> None:
-    """Webserver, daemon and a backfill that start together on a new machine all come up."""
+    """Webserver, daemon and a backfill that start together on a new machine all succeed."""
     program = "import sys; from pathlib import Path; from flywheel_dagster.home import prepare_home; prepare_home(Path(sys.argv[1]))"
     home = tmp_path / "home"
     together = [
@@ -53,7 +53,7 @@ def test_processes_may_make_the_home_at_once(tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file stands in the way."""
+    """A file is in the way."""
     (tmp_path / "home").write_text("")
     with pytest.raises(StorageError, match="cannot make the Dagster home") as caught:
         prepare_home(tmp_path / "home")
@@ -61,7 +61,7 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_database_is_one_line_that_names_the_home(tmp_path: Path) -> None:
-    """The same as on a full disk, where SQLite's error used to come with four pages of its own calls."""
+    """The same goes for a full disk; SQLite's own error comes with four pages of traceback."""
     (tmp_path / "history").mkdir()
     (tmp_path / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
     with pytest.raises(StorageError, match=f"cannot use its databases in {tmp_path}: file is not a database"):
@@ -82,13 +82,13 @@ def test_dagster_takes_the_workspace_from_the_project_folder(tmp_path: Path) -> 
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    # under this name `flywheel dagster` loads it too: Dagster remembers by it what was switched off
+    # `flywheel dagster` must load it under the same name, by which Dagster remembers what was switched off.
     assert f"code location {CODE_LOCATION[1]}" in ran.stdout + ran.stderr
     assert "Validation successful" in ran.stdout + ran.stderr
 
 
 def test_a_wrong_configuration_is_named_when_dagster_loads(tmp_path: Path) -> None:
-    """The configuration is read when definitions are loaded, and what is wrong with it reaches the person."""
+    """The configuration is read when definitions are loaded, and the person sees what is wrong with it."""
     wrong = tmp_path / "flywheel.yaml"
     wrong.write_text("dataset:\n  window_days: 0\n")
     environment = {

@@ -1,4 +1,4 @@
-"""Days whose raw files are new, late or rewritten: real files, ticks on a real instance."""
+"""Days whose raw files are new, late or rewritten: real files, and ticks on a real instance."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def layout(config: Config) -> Layout:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """Where runs are."""
+    """The Dagster instance that stores the runs."""
     with dg.DagsterInstance.ephemeral() as found:
         yield found
 
@@ -45,7 +45,7 @@ Tick = Callable[..., dg.SensorResult]
 
 @pytest.fixture
 def tick(config: Config, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Tick:
-    """Ticks the sensor as Dagster's daemon does, each tick with the cursor that the one before left, and at a later time."""
+    """Ticks the sensor as Dagster's daemon does: with the previous tick's cursor, and at a later time."""
     defs = build_defs(config)
     sensor = defs.resolve_sensor_def("late_days")
     cursor: list[str | None] = [None]
@@ -85,7 +85,7 @@ def _asked_for(result: dg.SensorResult) -> list[tuple[str, str]]:
 
 
 def test_a_day_without_tables_is_asked_for_once(layout: Layout, tick: Tick) -> None:
-    """A day that was imported after its night is made by the next tick, and by that one only."""
+    """A day imported after its night is made by the next tick, and only by that one."""
     _raw(layout, DAY)
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
     again = tick()
@@ -94,7 +94,7 @@ def test_a_day_without_tables_is_asked_for_once(layout: Layout, tick: Tick) -> N
 
 
 def test_a_rewritten_day_is_asked_for_again(layout: Layout, tick: Tick) -> None:
-    """Same name, other content: a new run with a new run key."""
+    """The name is the same and the content different: there is a new run with a new run key."""
     _raw(layout, DAY)
     first = tick()
     _table(layout, DAY)
@@ -106,7 +106,7 @@ def test_a_rewritten_day_is_asked_for_again(layout: Layout, tick: Tick) -> None:
 
 
 def test_a_day_whose_run_failed_is_asked_for_again_and_then_named(layout: Layout, tick: Tick) -> None:
-    """A full disk at night must not leave a day unmade for good; what fails three times is left to a person, and said."""
+    """A full disk at night must not leave a day unmade; after three failures it is named for a person."""
     _raw(layout, DAY)
     day = ("2026-01-05", "2026-01-05")
     keys = [(tick().run_requests or [])[0].run_key]
@@ -125,7 +125,7 @@ def test_a_day_whose_run_failed_is_asked_for_again_and_then_named(layout: Layout
 
 
 def test_of_a_range_only_the_days_that_were_not_made_are_asked_for_again(layout: Layout, tick: Tick) -> None:
-    """One bad day of five fails the run of all of them; the others are done."""
+    """One bad day of five fails the run of all; the others are done."""
     for day in range(1, 6):
         _raw(layout, date(2026, 1, day))
     assert _asked_for(tick()) == [("2026-01-01", "2026-01-05")]
@@ -137,7 +137,7 @@ def test_of_a_range_only_the_days_that_were_not_made_are_asked_for_again(layout:
 def test_while_a_run_goes_on_nothing_is_asked_for_again(
     layout: Layout, tick: Tick, instance: dg.DagsterInstance
 ) -> None:
-    """A long range takes more than an hour: days that its run has not come to are no failed ones."""
+    """A long range takes over an hour: days that its run has not reached are not failed ones."""
     _raw(layout, DAY)
     tick()
     run = instance.create_run_for_job(
@@ -149,7 +149,7 @@ def test_while_a_run_goes_on_nothing_is_asked_for_again(
 
 
 def test_a_day_that_its_night_left_half_made_is_made(layout: Layout, tick: Tick) -> None:
-    """The nightly run broke off after `responses`: the day has no labels yet."""
+    """The nightly run broke off after `responses`, so the day has no labels yet."""
     _raw(layout, DAY)
     responses = layout.table("responses", DAY)
     responses.parent.mkdir(parents=True)
@@ -158,7 +158,7 @@ def test_a_day_that_its_night_left_half_made_is_made(layout: Layout, tick: Tick)
 
 
 def test_days_before_the_first_partition_are_named(layout: Layout, tick: Tick) -> None:
-    """Nobody makes them, and without a word nobody would know."""
+    """No run makes them, and nobody would notice without a message."""
     _raw(layout, date(2025, 12, 30))
     says = str(tick().skip_reason)
     assert "1 day before storage.first_day (2026-01-01)" in says
@@ -176,7 +176,7 @@ def test_a_late_second_writer_is_noticed(layout: Layout, tick: Tick) -> None:
 
 
 def test_days_already_made_are_taken_as_they_are(layout: Layout, tick: Tick) -> None:
-    """The first tick of a new installation does not make what is there already."""
+    """The first tick of a new installation does not make existing days again."""
     _raw(layout, DAY)
     _table(layout, DAY)
     assert _asked_for(tick()) == []
@@ -191,7 +191,7 @@ def test_unbroken_days_are_one_run(layout: Layout, tick: Tick) -> None:
 
 
 def test_a_file_that_is_still_written_is_left_alone(layout: Layout, tick: Tick) -> None:
-    """An import under way is not a finished day; once the file rests, its day is made."""
+    """An import in progress is not a finished day; once the file no longer changes, its day is made."""
     _raw(layout, DAY, age=timedelta(seconds=20))
     waiting = tick()
     assert _asked_for(waiting) == []
@@ -202,7 +202,7 @@ def test_a_file_that_is_still_written_is_left_alone(layout: Layout, tick: Tick) 
 
 
 def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> None:
-    """Raw files that were moved to an archive do not make their day's tables empty."""
+    """Moving raw files to an archive does not empty their day's tables."""
     path = _raw(layout, DAY)
     tick()
     path.unlink()
@@ -210,7 +210,7 @@ def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> Non
 
 
 def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> None:
-    """The external asset shows files and bytes of the day."""
+    """The external asset shows the day's files and bytes."""
     _raw(layout, DAY, "{}\n" * 10)
     (seen,) = tick().asset_events
     assert isinstance(seen, dg.AssetMaterialization)
@@ -221,7 +221,7 @@ def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> N
 
 
 def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: Layout) -> None:
-    """Yesterday is the nightly run's until 03:00; days before the first partition are nobody's."""
+    """Yesterday belongs to the nightly run until 03:00; days before the first partition belong to no run."""
     for day in (date(2025, 12, 31), DAY, DAY + timedelta(days=1)):
         _raw(layout, day)
         os.utime(layout.raw_file(day), (1_767_000_000, 1_767_000_000))
@@ -231,14 +231,14 @@ def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: L
 
 
 def test_days_to_come_are_named(layout: Layout, tick: Tick) -> None:
-    """A collector whose clock was ahead stored them; they are no run's before their day."""
+    """A collector whose clock was ahead stored them; no run makes them before their day."""
     _raw(layout, date(2099, 12, 31))
     assert _asked_for(tick()) == []
     assert "1 day after today" in str(tick().skip_reason)
 
 
 def test_the_cursor_comes_back_as_it_went() -> None:
-    """What a tick writes the next one reads; what somebody typed is refused with a way on."""
+    """The next tick reads what a tick writes; anything typed by a person is refused with a hint."""
     days = {date(2026, 1, 5): Asked("aa"), date(2026, 1, 4): Asked("bb", 2, 1_767_700_000)}
     assert read_cursor(write_cursor(days)) == days
     assert read_cursor('{"2026-01-05":"aa"}') == {date(2026, 1, 5): Asked("aa")}

@@ -1,4 +1,4 @@
-"""Days made through Dagster in this process and in real processes that are killed or run at once."""
+"""Days made through Dagster, in this process and in real processes that are killed or run concurrently."""
 
 import random
 import signal
@@ -61,7 +61,7 @@ def _process(folder: Path, home: Path) -> subprocess.Popen[str]:
 
 
 def _made(folder: Path) -> dict[str, str]:
-    """Every file that was made, with its hash; what a killed run has left half-made has a hidden name or folder."""
+    """Return every finished file with its hash; what a killed run leaves has a hidden name or folder."""
     data = folder / "data"
     return {
         str(path.relative_to(data)): sha256_of(path)
@@ -73,7 +73,7 @@ def _made(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with three raw days, and a home as the set-up leaves it."""
+    """A data folder with three raw days, and a Dagster home as the set-up leaves it."""
     for day in DAYS:
         write_day(Layout(tmp_path / "data"), day, count=60)
     prepare_home(tmp_path / "home")
@@ -82,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What an undisturbed run makes of the same days."""
+    """The result of an undisturbed run over the same days."""
     other = tmp_path_factory.mktemp("undisturbed")
     for day in DAYS:
         write_day(Layout(other / "data"), day, count=60)
@@ -94,7 +94,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 @pytest.mark.parametrize(("datasets", "made"), [("none", 0), ("last", 1), ("every", 3)])
 def test_days_and_datasets_show_up_in_the_instance(folder: Path, datasets: str, made: int) -> None:
-    """What was made in this process is what the UI will show: runs, days, checks."""
+    """Whatever was made in this process is what the UI will show: runs, days, checks."""
     done = materialize_days(DAYS, _config(folder), folder / "home", datasets=datasets)  # type: ignore[arg-type] # one of three
     assert (done.days, done.failed) == (3, {})
     with dg.DagsterInstance.from_config(str(prepare_home(folder / "home"))) as instance:
@@ -110,7 +110,7 @@ def test_days_and_datasets_show_up_in_the_instance(folder: Path, datasets: str, 
 
 
 def test_whoever_waits_hears_of_every_day(folder: Path) -> None:
-    """Each day as it ends, then the dataset; a bad day is told and stops nothing."""
+    """Each day is reported as it ends, then the dataset; a bad day is reported and stops nothing."""
     bad = Layout(folder / "data").raw_file(DAYS[1])
     bad.unlink()
     bad.mkdir()
@@ -127,7 +127,7 @@ def test_whoever_waits_hears_of_every_day(folder: Path) -> None:
 
 
 def test_a_router_goes_through_dagster_too(folder: Path) -> None:
-    """Trained, judged and in service as by night, with its figures in the UI; the daemon beside it starts nothing."""
+    """It is trained, judged and put into service as at night; the daemon alongside starts nothing."""
     last = toy.days(2)[-1]
     home = folder / "home"
     config = toy.config(folder / "toy").model_copy(
@@ -156,14 +156,14 @@ def test_a_day_that_no_router_can_be_trained_on_says_why(folder: Path) -> None:
 
 
 def test_a_gap_between_days_is_two_runs(folder: Path) -> None:
-    """Days that were not asked for are not made."""
+    """Days that were not requested are not made."""
     done = materialize_days([DAYS[0], DAYS[2], DAYS[0]], _config(folder), folder / "home", datasets="none")
     assert (done.days, len(done.runs)) == (2, 2)
     assert Layout(folder / "data").table_days("responses") == [DAYS[0], DAYS[2]]
 
 
 def test_days_without_a_partition_are_refused(folder: Path) -> None:
-    """Before the first day and after today: nothing is made, and the message says what to do."""
+    """Before the first day and after today nothing is made, and the message says what to do."""
     tomorrow = utc_now().date() + timedelta(days=1)
     for day, hint in ((date(2025, 12, 31), r"set storage\.first_day"), (tomorrow, "once it has begun")):
         with pytest.raises(UsageError, match=hint):
@@ -172,7 +172,7 @@ def test_days_without_a_partition_are_refused(folder: Path) -> None:
 
 
 def test_a_home_that_cannot_be_written_is_named(folder: Path) -> None:
-    """A full disk, in the middle of it all; here a database that something wrote over."""
+    """A full disk may cause this midway; here something has overwritten a database."""
     home = prepare_home(folder / "home")
     (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
     with pytest.raises(StorageError, match=r"cannot use its databases in .*home"):
@@ -180,7 +180,7 @@ def test_a_home_that_cannot_be_written_is_named(folder: Path) -> None:
 
 
 def test_sigterm_does_afterwards_what_it_did_before(folder: Path) -> None:
-    """Where SIGINT is ignored, as in what a shell put into the background, Dagster alone would leave SIGTERM ignored too."""
+    """Where SIGINT is ignored, as in background jobs, Dagster alone would leave SIGTERM ignored too."""
     code = PROGRAM.replace("sys.exit", "print(signal.getsignal(signal.SIGTERM))\nsys.exit")
     code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + code
     command = [sys.executable, "-c", code, str(folder / "data"), str(folder / "home"), DAYS[0].isoformat()]
@@ -189,7 +189,7 @@ def test_sigterm_does_afterwards_what_it_did_before(folder: Path) -> None:
 
 
 def test_killed_half_way_and_repeated_gives_the_same_bytes(folder: Path, expected: dict[str, str]) -> None:
-    """SIGKILL at random moments, three times, then once to the end."""
+    """SIGKILL comes at random moments, three times; the last run goes to the end."""
     moments = random.Random(7)
     for _ in range(3):
         process = _process(folder, folder / "home")
@@ -209,7 +209,7 @@ def test_killed_half_way_and_repeated_gives_the_same_bytes(folder: Path, expecte
 def test_two_runs_of_the_same_days_at_once_give_the_same_bytes(
     folder: Path, expected: dict[str, str]
 ) -> None:
-    """Both end well and leave one result."""
+    """Both succeed and leave one result."""
     both = [_process(folder, folder / "home"), _process(folder, folder / "home")]
     for process in both:
         _, errors = process.communicate(timeout=120)

@@ -1,4 +1,4 @@
-"""The router's assets on a real instance and real tables; the router itself is a small one that looks at one word."""
+"""The router's assets on a real instance and real tables, with a small router that looks at one word."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ PER_DAY = 600
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance that forgets."""
+    """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
 
@@ -41,7 +41,7 @@ def lake(tmp_path: Path) -> Lake:
 def retrain(
     instance: dg.DagsterInstance, lake: Lake, day: date, craft: Craft = toy.CRAFT, **options: Any
 ) -> dg.ExecuteInProcessResult:
-    """A run of `nightly_retrain` for a day."""
+    """Run `nightly_retrain` for a day."""
     partitions = daily_partitions(str(toy.FIRST))
     defs = dg.Definitions(
         assets=router_assets(partitions),
@@ -206,8 +206,10 @@ def test_a_training_set_that_was_made_starts_the_retraining_of_its_day() -> None
 def test_what_starts_no_retraining(
     instance: dg.DagsterInstance, examples: int, tags: dict[str, str], why_not: str | None
 ) -> None:
-    """Before the first data point arrives there is nothing to train on: no failed run, and nobody is woken. And whoever
-    retrains by itself is left alone."""
+    """Before the first data point there is nothing to train on: no run fails, and nobody is alerted.
+
+    An installation that retrains in its own way is left alone, too.
+    """
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             "training_dataset",

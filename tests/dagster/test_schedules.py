@@ -1,4 +1,4 @@
-"""What runs by the clock, ticked as Dagster's daemon would."""
+"""Schedules, ticked as Dagster's daemon would."""
 
 from datetime import UTC, datetime
 
@@ -29,14 +29,14 @@ def _tick(name: str, moment: datetime) -> dg.ScheduleEvaluationContext | object:
     ],
 )
 def test_the_night_makes_yesterday(moment: datetime, day: str) -> None:
-    """Yesterday by name: the newest partition is the open day."""
+    """It is named explicitly: the newest partition is the open day."""
     (request,) = _tick("nightly_training_set", moment).run_requests  # type: ignore[attr-defined] # tick data has them
     assert request.partition_key == day
     assert request.run_key == day, "a night is run once, however often the daemon asks"
 
 
 def test_before_the_first_day_the_night_is_skipped() -> None:
-    """Yesterday has no partition: the tick says so instead of failing."""
+    """Yesterday has no partition, and the tick says so instead of failing."""
     tick = _tick("nightly_training_set", datetime(2026, 1, 1, 1, 30, tzinfo=UTC))
     assert not tick.run_requests  # type: ignore[attr-defined] # tick data has them
     assert "before storage.first_day" in tick.skip_message  # type: ignore[attr-defined] # tick data has it

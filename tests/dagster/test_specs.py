@@ -1,4 +1,4 @@
-"""What the assets say of themselves, without a run: names, owners, documents, what they are made from."""
+"""What the assets declare, without a run: names, owners, documents, and what they are made from."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from flywheel_dagster.steps import DAILY_STEPS
 
 
 def test_what_is_asked_for_can_be_found() -> None:
-    """Every asset says what it is, whose, of which kind and group; the daily ones know their days."""
+    """Every asset says what it is, whose, of which kind and group; the daily ones have their partitions."""
     specs = {spec.key.to_user_string(): spec for spec in build_defs(Config()).resolve_all_asset_specs()}
     daily = {"raw_points", *DAILY_TABLES, TRAINING_DATASET}
     assert daily <= specs.keys()
@@ -28,7 +28,7 @@ def test_what_is_asked_for_can_be_found() -> None:
 
 
 def test_the_documentation_names_everything() -> None:
-    """Assets, jobs, schedules, sensors and the checks of the days stand in docs/dagster.md."""
+    """Assets, jobs, schedules, sensors and the day checks are in docs/dagster.md."""
     text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
     names = [*DAILY_TABLES, "raw_points", TRAINING_DATASET, "dataset_recent"]
     names += [check for checks in DESCRIPTIONS.values() for check in checks]
@@ -45,7 +45,7 @@ def test_the_documentation_names_everything() -> None:
 
 
 def test_tables_are_made_in_the_lakes_order() -> None:
-    """The assets are the tables of the lake, no more and no fewer."""
+    """The assets are exactly the tables of the lake."""
     assert TABLES == DAILY_TABLES
 
 

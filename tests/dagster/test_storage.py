@@ -1,4 +1,4 @@
-"""The event log that keeps its connections: the same content as Dagster's own, and no more files open than allowed."""
+"""The event log that keeps connections: the content of Dagster's own, and a bounded number of files."""
 
 from pathlib import Path
 

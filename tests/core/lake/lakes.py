@@ -1,4 +1,4 @@
-"""Raw days made for these tests."""
+"""Raw days and other content for the lake's tests."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ CONFIG = Config.model_validate(
 def point(
     name: str, scores: Mapping[str, float | None], question: str | None = None, **fields: Any
 ) -> dict[str, Any]:
-    """A canonical data point whose models all answered; `fields` replace or add top-level fields."""
+    """Return a canonical data point whose models all answered; `fields` replace or add top-level fields."""
     return {
         "id": name,
         "question": f"What is {name}?" if question is None else question,
@@ -51,17 +51,17 @@ def point(
 
 
 def response(model: str, **fields: Any) -> dict[str, Any]:
-    """A canonical response that is an answer."""
+    """Return a canonical response with an answer."""
     return {"model": model, "answer": f"an answer of {model}", "latency_ms": 100, "cost": 0.25, **fields}
 
 
 def line(value: Any) -> bytes:
-    """`value` as one raw line."""
+    """Return `value` as one raw line."""
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def write_raw(layout: Layout, values: Iterable[Any], day: date = DAY, writer: str | None = None) -> Path:
-    """Write a raw file of a day: bytes as they are, anything else as JSON lines."""
+    """Write a raw file of a day: bytes unchanged, anything else as JSON lines."""
     path = layout.raw_file(day, writer)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(value if isinstance(value, bytes) else line(value) for value in values))
@@ -69,14 +69,14 @@ def write_raw(layout: Layout, values: Iterable[Any], day: date = DAY, writer: st
 
 
 def build_day(layout: Layout, day: date = DAY, config: Config = CONFIG) -> None:
-    """Ingest a day that is over and build all its tables."""
+    """Ingest a day that is over, and build all its tables."""
     ingest_day(layout, day, config, today=LATER)
     for name in DAILY_TABLES[2:]:
         build_table(layout, name, day, config)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
+    """Return every file below a folder with its bytes."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -85,10 +85,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def examples_of(layout: Layout, version: str) -> list[dict[str, Any]]:
-    """The rows of a version's examples.parquet."""
+    """Return the rows of a version's examples.parquet."""
     return pl.read_parquet(layout.dataset(version) / "examples.parquet").to_dicts()
 
 
 def with_dataset(**settings_: Any) -> Config:
-    """The tests' configuration with other dataset settings."""
+    """Return the tests' configuration with other dataset settings."""
     return Config.model_validate({**CONFIG.model_dump(mode="json"), "dataset": settings_})

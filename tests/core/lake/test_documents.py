@@ -1,4 +1,4 @@
-"""docs/data.md says what there is: every column in its order, every rule, every figure."""
+"""docs/data.md is complete: every column in its order, every rule, every figure."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ KINDS = "text|date|integer|number|boolean|list"
 
 
 def section(heading: str) -> str:
-    """The text below a heading, up to the next one of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", TEXT, re.MULTILINE | re.DOTALL)
     assert found, f"docs/data.md has no section {heading}"
     return found[1]
@@ -46,7 +46,7 @@ def test_every_column_has_a_meaning_and_it_is_the_documented_one(name: str, sche
 
 @pytest.mark.parametrize("table", MEANINGS)
 def test_numbers_have_a_unit_or_a_range(table: str) -> None:
-    """A figure without either cannot be read; a count says what it counts."""
+    """A number without a unit or a range cannot be interpreted; a count says what it counts."""
     known = re.compile(
         r"0\.\.1|from [01]|bytes|unix seconds|\bms\b|currency|UTC|how (many|often)|examples with it|models within|"
         r"answers without|data points in which|contests in which"

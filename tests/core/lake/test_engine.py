@@ -1,4 +1,4 @@
-"""DuckDB with less memory than a query needs: it spills to disk, and cleans up."""
+"""DuckDB with less memory than a query needs: it spills to disk, and cleans up afterwards."""
 
 import tempfile
 from contextlib import closing

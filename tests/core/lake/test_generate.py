@@ -15,7 +15,7 @@ from tests.core.lake.lakes import CONFIG, build_day, line, point, write_raw
 
 
 def written(path: Path) -> list[dict[str, str]]:
-    """The lines of a training file."""
+    """Return the lines of a training file."""
     return [json.loads(text) for text in path.read_bytes().split(b"\n") if text]
 
 

@@ -1,4 +1,4 @@
-"""Recorded outcomes become raw days: by their timestamps, the same every time, nothing twice."""
+"""Recorded outcomes become raw days by their timestamps, the same every time, without duplicates."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ NEXT = date(2026, 1, 6)
 
 
 def recorded(name: str, timestamp: int | None) -> bytes:
-    """A recorded outcome as data sets have it: short responses, other fields beside."""
+    """Return a recorded outcome as published data sets have it: short responses, and other fields."""
     value = {
         "id": name,
         "question": f"Question {name}?",
@@ -104,7 +104,7 @@ def test_bad_lines_are_carried_over_for_ingest_to_keep(layout: Layout, tmp_path:
 def test_lines_before_the_first_point_wait_on_disk(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of gigabytes may begin with as much of something else."""
+    """A file may begin with gigabytes of something else."""
     monkeypatch.setattr(importing, "_EARLY_BYTES", 100_000)
     monkeypatch.setattr(importing, "_BUFFER_BYTES", 100_000)
     junk = [b"%06d " % number + b"x" * 9_000 for number in range(2_500)]
@@ -123,7 +123,7 @@ def test_lines_before_the_first_point_wait_on_disk(
 
 
 def test_what_import_rejects_for_its_time_takes_the_place_of_nothing(layout: Layout, tmp_path: Path) -> None:
-    """Neither without a time nor moved out of all times: both are rejects for ingest too, and a later line has the id."""
+    """Points without a time, or moved out of range, are rejects for ingest too; a later line gets the id."""
     source = tmp_path / "outcomes.jsonl"
     lines = [
         recorded("a", NOON),
@@ -210,7 +210,7 @@ def test_many_days_do_not_show(layout: Layout, tmp_path: Path, monkeypatch: pyte
 def test_a_day_gathered_long_ago_is_no_leftover(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On its way to its name it looks half-made: whoever cleans up in that moment must find it young."""
+    """A file about to be renamed looks half-made: a concurrent clean-up must see a recent time."""
     source = tmp_path / "outcomes.jsonl"
     source.write_bytes(recorded("a", NOON))
     monkeypatch.setattr(importing, "_BUFFER_BYTES", 1)

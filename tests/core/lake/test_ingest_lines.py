@@ -1,4 +1,4 @@
-"""The lines of raw files as ingest meets them: bad, repeated, torn, oversized, packed; none is lost."""
+"""Lines of raw files as ingest meets them: bad, repeated, torn, oversized, compressed; none is lost."""
 
 import gzip
 import json
@@ -49,7 +49,7 @@ def test_every_kind_of_bad_line_is_counted_and_kept(layout: Layout) -> None:
 
 
 def test_blank_lines_are_not_decoded(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day may have millions of them, and each would be tried in three ways."""
+    """A day may have millions of them, and each would be decoded in three ways."""
     tried = []
     read = PointReader.read
 

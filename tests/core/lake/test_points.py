@@ -1,4 +1,4 @@
-"""Ingest's own short way of reading points: it accepts exactly what the wire's decoder accepts, with the same values."""
+"""Ingest's fast path accepts exactly the points that the wire's decoder does, with the same values."""
 
 import json
 from typing import Any
@@ -59,12 +59,12 @@ points = st.fixed_dictionaries(
 
 
 def read_point(raw: bytes, answers: bool = True) -> Any:
-    """The point of a chunk that is one line."""
+    """Return the point of a chunk with one line."""
     return PointReader(raw, DAY, answers).read(raw)
 
 
 def seen(read: Any, raw: bytes) -> Any:
-    """What a decoder makes of a line, comparable: the refusal's code, or all values that tables keep."""
+    """Return a decoder's result in comparable form: the reject code, or all values that tables keep."""
     try:
         found = read(raw)
     except PointError as error:
@@ -80,7 +80,7 @@ def seen(read: Any, raw: bytes) -> Any:
 
 
 def agree(raw: bytes) -> None:
-    """Ingest and wire see the same in a line; without answers, the same but for their text."""
+    """Check that ingest and wire read a line alike; without answers, alike except for their text."""
     by_wire = seen(lambda text: decode_point(text, now=MIDNIGHT), raw)
     assert seen(read_point, raw) == by_wire
     without = seen(lambda text: read_point(text, answers=False), raw)

@@ -1,4 +1,4 @@
-"""Faults that scripts of this kind have had, one test each: none of them is here."""
+"""Faults that scripts of this kind have had, one test each: each is shown to be absent."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.core.lake.lakes import CONFIG, DAY, build_day, line, point, write_raw
 
 
 def labels(path: Path) -> list[str]:
-    """The labels of a training file."""
+    """Return the labels of a training file."""
     return [json.loads(text)["label"] for text in path.read_text(encoding="utf-8").splitlines()]
 
 

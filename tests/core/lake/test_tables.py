@@ -21,13 +21,15 @@ NEXT = date(2026, 1, 6)
 
 
 def figures(layout: Layout, day: date = DAY) -> dict[tuple[str, str], float | None]:
-    """The quality report as (metric, key) -> value."""
+    """Return the quality report as (metric, key) -> value."""
     rows = read_table(layout, "quality_report", [day]).to_dicts()
     return {(row["metric"], row["key"]): row["value"] for row in rows}
 
 
 def write_mixed_day(layout: Layout) -> None:
-    """Six points: three labelled (one tie), one below the least score, one with a stranger, one without responses."""
+    """Write six points: three labelled, a low score, an unknown model, no responses.
+
+    One of the labelled points is a tie."""
     failing = point("failing", {"big": 0.625, "algebra": 0.5, "coder": None})
     failing["responses"]["coder"] = response(
         "coder", answer=None, error="timeout", latency_ms=None, cost=None
@@ -115,7 +117,7 @@ def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
 
 
 def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: Layout) -> None:
-    """As `production.baseline` asks: the router's choice always, one of two others half of the time."""
+    """`production.baseline` asks the router's choice always, and each of two others half of the time."""
     values = []
     for number in range(40):
         kind = "math" if number % 4 == 0 else "story"
@@ -246,7 +248,7 @@ def test_a_damaged_file_is_named_with_what_to_do(layout: Layout) -> None:
     for at in (
         4,
         len(whole) - 8,
-    ):  # where the rows begin, which only a reader of them meets, and the footer's end
+    ):  # the start of the rows, which only reading them reveals, and the end of the footer
         damaged.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
         for use in uses:
             with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
@@ -335,7 +337,7 @@ def test_the_sql_keeps_to_what_gives_the_same_rows_on_every_engine(word: str) ->
 
 
 def test_the_data_folder_may_have_any_name(tmp_path: Path) -> None:
-    """Brackets, stars and quotes are no patterns and no SQL."""
+    """Brackets, asterisks and quotes are treated neither as patterns nor as SQL."""
     layout = Layout(tmp_path / """it's "data" [1] * {a,b} ?""")
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}), point("b", {"big": 0.25, "coder": 0.5})])
     build_day(layout)

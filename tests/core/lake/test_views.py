@@ -1,4 +1,4 @@
-"""SQL over the tables and datasets where they lie."""
+"""SQL over the tables and datasets in place."""
 
 from collections.abc import Iterator
 from contextlib import closing

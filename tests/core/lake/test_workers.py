@@ -1,4 +1,4 @@
-"""Several processes that read chunks: the same rows as one, and nothing left behind when something goes wrong."""
+"""Several processes read chunks: the rows are the same as from one, and failures leave nothing behind."""
 
 import contextlib
 import os
@@ -20,13 +20,13 @@ from tests.core.lake.lakes import CONFIG, DAY, LATER, contents, line, point, wri
 
 
 def workers() -> list[psutil.Process]:
-    """The reading processes of this one; it may have other children, which are not this test's."""
+    """Return this process's reading processes, without any other children."""
     return [child for child in psutil.Process().children() if _reads(child)]
 
 
 def _reads(child: psutil.Process) -> bool:
     try:
-        # empty for one that has ended and not been waited for
+        # empty for a zombie
         return "flywheel_core.lake.worker" in child.cmdline()
     except psutil.NoSuchProcess:
         return False
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     next(batches)
     (child,) = workers()
     child.kill()
-    while child.status() != psutil.STATUS_ZOMBIE:  # on a busy machine all could be read before it has died
+    while child.status() != psutil.STATUS_ZOMBIE:  # all may be read before it has died
         time.sleep(0.01)
     with pytest.raises(StorageError, match="ended with status -9"):
         list(batches)
@@ -87,7 +87,7 @@ def test_whoever_stops_early_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_process_with_many_open_files_reads_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers of files above 1,023 are no reason to fail."""
+    """File descriptors above 1,023 must not make it fail."""
     monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 20_000)
     path = tmp_path / "raw.jsonl"
     path.write_bytes(b"".join(line(point(f"p{number}", {"big": 0.5})) for number in range(500)))

@@ -1,4 +1,4 @@
-"""Versions on disk that are whole or not, for what moves routers about without looking inside them."""
+"""Complete and incomplete versions on disk, for tests of code that moves routers without looking inside."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from flywheel_core.learn.registry import Registry
 
 
 def publish(layout: Layout, version: str, content: bytes = b"parameters") -> Path:
-    """Publish a version with one file and a manifest that has its hash."""
+    """Publish a version with one file, and a manifest with its hash."""
 
     def fill(folder: Path) -> None:
         (folder / "parameters").write_bytes(content)
@@ -22,7 +22,7 @@ def publish(layout: Layout, version: str, content: bytes = b"parameters") -> Pat
 
 
 def load(folder: Path) -> str:
-    """The version of a folder that is whole. Raises RouterError otherwise."""
+    """Return the version of a complete folder. Raises RouterError otherwise."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except ValueError:
@@ -34,7 +34,7 @@ def load(folder: Path) -> str:
 
 
 def registry(root: Path, *versions: str) -> Registry:
-    """A registry with these versions on disk, none of them in service."""
+    """Return a registry with these versions on disk, none of them in service."""
     layout = Layout(root)
     for version in versions:
         publish(layout, version)

@@ -1,4 +1,4 @@
-"""Made-up questions about three subjects, and models that are each good at one of them."""
+"""Synthetic questions about three subjects, and models that are each good at one of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,20 +37,20 @@ def train(
     categories: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
 ) -> Trained:
-    """A router from the training rows of a frame."""
+    """Return a router trained on the training rows of a frame."""
     examples = read_examples(rows, settings, split="train")
     return train_examples(examples, settings, version=version, categories=categories, models=models)
 
 
 def chance(model: str, subject: str) -> float:
-    """How often a model is right."""
+    """Return how often a model is right."""
     if model == "m-general":
         return 0.6
     return 0.95 if CATEGORIES[model] == subject else 0.3
 
 
 def frame(count: int, seed: int = 0, *, missing: float = 0.0, shuffled: bool = False) -> pl.DataFrame:
-    """Examples with all columns that training reads. missing: share of scores that are not known."""
+    """Return examples with all columns that training reads. missing: share of scores that are unknown."""
     random = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for number in range(count):
@@ -77,5 +77,5 @@ def frame(count: int, seed: int = 0, *, missing: float = 0.0, shuffled: bool = F
 
 
 def _spelled(number: int) -> str:
-    """A word of its own for each number, so that no question is another's like."""
+    """Return a unique word for each number, so that no question resembles another."""
     return "".join("abcdefghij"[int(digit)] for digit in str(number))

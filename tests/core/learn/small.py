@@ -1,4 +1,4 @@
-"""Real routers that train in no time: they always ask the best single model."""
+"""Real routers that train in no time because they always ask the best single model."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ PROMPTS = ("What is 1 + 1?", "Write a poem about rain.", "水的沸点是多少�
 def publish_single(
     layout: Layout, version: str, best: str, models: Sequence[str], dataset: str = "made up"
 ) -> str:
-    """Publish a router that always asks `best`, one of `models`, and says that it comes from `dataset`."""
+    """Publish a router that always asks `best`, one of `models`, and names `dataset` as its source."""
     names = tuple(sorted(models))
     count = 40
     scores = np.tile([0.9 if name == best else 0.3 for name in names], (count, 1))

@@ -1,4 +1,4 @@
-"""Training learns what questions are about from their answers too; where there are none it goes without."""
+"""Training also learns from answers what questions are about, and does without where there are none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def examples_of(layout: Layout) -> pl.DataFrame:
-    """The examples of the day's dataset."""
+    """Return the examples of the day's dataset."""
     return pl.read_parquet(build_dataset(layout, DAY, CONFIG).path / "examples.parquet")
 
 
@@ -100,7 +100,7 @@ def test_questions_without_a_word_in_common_are_alike_if_their_answers_are() -> 
 
 
 def likeness(features: TextFeatures, texts: list[str]) -> float:
-    """How much more alike the first directions find texts of one third than texts of two."""
+    """Return how much more similar texts of the same third are than others, in the first directions."""
     rows = features.transform(texts)[0][:, :60]
     rows = rows - rows.mean(axis=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The numeric parts keep scikit-learn's contract, take missing targets, and predict alike for one row and for many."""
+"""The numeric parts follow scikit-learn's contract, and predict one row as they do many."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ APPROXIMATE: dict[type, dict[str, str]] = {
         _WEIGHTS: "weights count in splits and leaves, not in the number of rows that a leaf must hold"
     },
 }
-"""Checks of scikit-learn that an estimator does not pass, and why."""
+"""scikit-learn's checks that an estimator does not pass, and why."""
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda one: type(one).__name__)

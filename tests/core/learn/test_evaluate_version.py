@@ -1,4 +1,4 @@
-"""A published version's figures on a dataset: they are of every test question whose outcomes are known."""
+"""A published version's figures on a dataset cover every test question whose outcomes are known."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.core.learn.small import publish_single
 
 
 def test_questions_that_no_model_answers_well_enough_for_a_label_count(tmp_path: Path) -> None:
-    """Left out, they would flatter every policy: a label is known only afterwards."""
+    """Leaving them out would flatter every policy, because a label is only known afterwards."""
     layout = Layout(tmp_path / "data")
     easy = [
         point(f"easy {number}", {"big": 0.9, "coder": 0.7}, question=f"easy {'x' * number}")
@@ -43,7 +43,7 @@ def test_questions_that_no_model_answers_well_enough_for_a_label_count(tmp_path:
 
 
 def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_label(tmp_path: Path) -> None:
-    """With two models a question that one of them failed at has one score, and so no label."""
+    """With two models, a question that one of them failed has only one score, and so no label."""
     layout = Layout(tmp_path / "data")
     answered = [
         point(f"a{number}", {"big": 0.7, "coder": 0.9}, question="a" * number) for number in range(1, 41)
@@ -65,7 +65,7 @@ def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_la
 
 
 def test_how_many_questions_are_not_compared_and_since_when_is_said(tmp_path: Path) -> None:
-    """After a change from training mode to `production.baseline` the figures stay what they were, and have to say so."""
+    """After a switch from training mode to `production.baseline` the figures stand still, and must say so."""
     layout = Layout(tmp_path / "data")
     later = DAY + timedelta(days=1)
     both = [point(f"a{n}", {"big": 0.7, "coder": 0.9}, question="a" * n) for n in range(1, 41)]

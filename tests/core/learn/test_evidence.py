@@ -1,4 +1,4 @@
-"""The questions that a challenger is judged on, and what each router would have got on them."""
+"""The questions that a challenger is judged on, and what each router would have achieved on them."""
 
 from collections import Counter
 from datetime import date
@@ -26,7 +26,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def write_questions(layout: Layout, day: date, count: int) -> None:
-    """`count` test questions of a day, the same ones every day, as a table of training examples."""
+    """Write `count` test questions of a day, the same every day, as a table of training examples."""
     midnight = (day - date(1970, 1, 1)).days * 86_400.0
     rows = [
         {"text": f"question {'ab'[at % 2] * (at + 1)}", "split": "test", "received_at": midnight + at}
@@ -38,7 +38,7 @@ def write_questions(layout: Layout, day: date, count: int) -> None:
 
 
 def test_a_night_costs_no_more_the_longer_a_champion_serves(layout: Layout) -> None:
-    """Days of before the newest `max_questions` are not even read, and a busy day leaves room for the others."""
+    """Days before the newest `max_questions` are not even read, and a busy day leaves room for the others."""
     few = Promotion(max_questions=1_000, window_days=2)
     first, second, third, fourth = toy.days(4)
     for day, count in zip((second, third, fourth), (600, 600, 100), strict=True):
@@ -69,7 +69,7 @@ def test_alike_questions_are_drawn_together_from_whichever_part_of_a_day(layout:
 
 
 def row(text: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, object]:
-    """A question with the (model, score, failed) of those who were asked."""
+    """Return a question with (model, score, failed) for every model that was asked."""
     fields = ("model", "score", "failed", "cost", "latency_ms")
     return {
         "text": text,
@@ -78,7 +78,7 @@ def row(text: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, objec
 
 
 def test_questions_that_differ_in_case_white_space_and_digits_are_one_entry() -> None:
-    """The bound takes entries for independent; questions made from one template are not."""
+    """The bound assumes independent entries; questions made from one template are not independent."""
     texts = ["Solve x + 12 = 40", "solve  x + 70 = 99", "SOLVE X+10=21", "another"]
     gained = [0.3, 0.6, 0.0, 0.2]
     questions = pl.DataFrame(
@@ -111,7 +111,10 @@ def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(l
 
 
 def chosen_only(since: float = 0.0) -> pl.DataFrame:
-    """1,000 questions, `a` asked always, `b` only where the champion chose it: on the fifth about code, from `since` on."""
+    """Return 1,000 questions: `a` is always asked, `b` only where the champion chose it.
+
+    That is on the fifth of the questions that is about code, from question number `since` on.
+    """
     letters, rows = "abcdefghij", []
     for number in range(1_000):
         code, name = number % 5 == 0, "".join(letters[int(digit)] for digit in f"{number:04}")
@@ -126,7 +129,7 @@ def chosen_only(since: float = 0.0) -> pl.DataFrame:
 
 
 def test_a_model_that_was_asked_only_where_it_is_good_is_promoted_for_nothing_else() -> None:
-    """The few questions that are known would speak for asking it always; on the others nobody knows."""
+    """The few known questions would speak for always asking it; nobody knows about the others."""
     champion = toy.ToyRouter("now", "a", {"code": "b"})
     always = gains_of(chosen_only(), champion, toy.ToyRouter("all", "b", {}), Learning())
     assert always.gains.min() >= 0 and always.gains.mean() > 0.04
@@ -147,8 +150,11 @@ def test_questions_from_before_a_model_was_there_do_not_count_as_unknown() -> No
 
 
 def by_chance(loss: float) -> pl.DataFrame:
-    """4,000 questions as `production.baseline` collects them: `a` always, one of four others drawn, each a quarter of the
-    time. On a fifth of them, those about code, `b` scores `loss` less than `a`."""
+    """Return 4,000 questions as `production.baseline` asks them: `a` always, and one of four others.
+
+    Each of the four is asked a quarter of the time. On the fifth of the questions that is about code, `b`
+    scores `loss` less than `a`.
+    """
     rows = []
     letters = "abcdefghij"
     for number in range(4_000):
@@ -164,7 +170,7 @@ def by_chance(loss: float) -> pl.DataFrame:
 
 
 def test_a_question_of_which_chance_told_stands_for_those_of_which_it_did_not() -> None:
-    """Else a loss would seem a quarter of what it is, and pass for no loss once the champion is old."""
+    """Otherwise a loss would seem a quarter of its size, and pass for none once the champion is old."""
     champion, challenger = toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "a", {"code": "b"})
     found = gains_of(by_chance(0.1), champion, challenger, Learning())
     assert len(found.gains) == 3_400

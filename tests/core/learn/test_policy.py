@@ -1,4 +1,4 @@
-"""The policy: best utility, cheaper of equals, best single model in doubt, and a confidence that comes true."""
+"""The policy: best utility, the cheaper of equals, best single model in doubt, calibrated confidence."""
 
 import json
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_confidence_comes_true() -> None:
 
 @pytest.mark.parametrize("models", [4, 6])
 def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int) -> None:
-    """The fewer of the other models are known, the seldomer one of them is seen to be better."""
+    """The fewer of the other models are known, the more rarely one of them is seen to be better."""
     random = np.random.default_rng(0)
     scores = random.random((6_000, models))
     truth = (random.random(scores.shape) < scores).astype(float)
@@ -111,7 +111,7 @@ def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int
 
 
 def test_a_score_of_just_the_tolerance_less_is_one_that_came_true() -> None:
-    """As floats, 0.15 is less than 0.2 - 0.05."""
+    """In floating point, 0.15 is less than 0.2 - 0.05."""
     first = np.zeros(90, dtype=np.intp)
     found = [
         fit_confidence(np.full((90, 2), 0.5), np.tile(truth, (90, 1)), first, np.ones(90), 0.05)

@@ -1,4 +1,4 @@
-"""Who takes the champion's place: the rule itself, and how often it errs over many nights."""
+"""Who replaces the champion: the rule itself, and how often it errs over many nights."""
 
 import numpy as np
 import pytest
@@ -13,18 +13,18 @@ SETTINGS = Promotion()
 
 
 def gains(values: NDArray[np.float64], slices: list[str] | None = None, per_day: int | None = None) -> Gains:
-    """per_day: how many of them came on a day; not said unless given."""
+    """Return gains. per_day: how many of them were received per day; unknown by default."""
     received = None if per_day is None else np.arange(len(values), dtype=np.float64) * 86_400 / per_day
     return Gains(values, slices or ["general"] * len(values), received=received)
 
 
 def drawn(random: np.random.Generator, count: int, better: float, worse: float) -> NDArray[np.float64]:
-    """`count` gains of 1, -1 or 0 with the chances given."""
+    """Draw `count` gains of 1, -1 or 0 with the given probabilities."""
     return random.choice([1.0, -1.0, 0.0], count, p=[better, worse, 1 - better - worse])
 
 
 def promoted_within(values: NDArray[np.float64], per_night: int, settings: Promotion = SETTINGS) -> bool:
-    """Whether nightly looks at a growing sample ever promote."""
+    """Return whether nightly looks at a growing sample ever promote."""
     looks = Looks()
     for night in range(1, len(values) // per_night + 1):
         verdict = judge(gains(values[: night * per_night]), looks, settings)
@@ -68,7 +68,7 @@ def test_a_twin_of_the_champion_is_rejected_without_a_look() -> None:
 
 
 def test_the_next_look_waits_for_more_questions() -> None:
-    """A look at nearly the same questions would spend error level for nothing."""
+    """A look at almost the same questions would spend error level for nothing."""
     verdict = judge(gains(np.ones(1_100)), Looks(taken=3, last_questions=1_000), SETTINGS)
     assert (verdict.outcome, verdict.next_look) == ("not_yet", 1_200)
     assert judge(gains(np.ones(1_200)), Looks(taken=3, last_questions=1_000), SETTINGS).look == 4
@@ -125,7 +125,7 @@ def test_nothing_is_decided_on_fewer_of_the_newest_questions_than_the_least() ->
 
 
 def test_a_rare_category_is_looked_at_on_its_newest_questions() -> None:
-    """2 % of the questions: among those of the last 14 days too few to count, since the promotion enough."""
+    """It has 2 % of the questions: too few in the last 14 days to count, but enough since the promotion."""
     random = np.random.default_rng(3)
     names = ["rare" if number % 50 == 0 else "general" for number in range(6_000)]
     rare = np.array([name == "rare" for name in names])
@@ -149,7 +149,7 @@ def test_gains_and_slices_belong_together() -> None:
 
 
 def equal_routers(random: np.random.Generator, count: int, differing: float) -> NDArray[np.float64]:
-    """The gains between two routers that choose different models for a share of the questions, all equally good."""
+    """Return the gains between two equally good routers that differ on a share of the questions."""
     scores = (random.random((count, 3)) < random.uniform(0.3, 0.9)).astype(float)
     champion = random.integers(0, 3, count)
     elsewhere = (champion + random.integers(1, 3, count)) % 3
@@ -169,7 +169,7 @@ def test_of_a_thousand_pairs_of_equal_routers_at_most_one_in_twenty_is_promoted_
 
 
 def test_routers_that_learned_from_shuffled_labels_are_not_promoted() -> None:
-    """They fit chance in 30 small cells as well as it can be fitted, without any guard of their own."""
+    """They fit chance in 30 small cells as well as possible, without any safeguard of their own."""
     random = np.random.default_rng(2030)
     promoted = 0
     for _ in range(200):
@@ -184,7 +184,7 @@ def test_routers_that_learned_from_shuffled_labels_are_not_promoted() -> None:
 
 
 def test_equal_routers_stay_unpromoted_when_every_night_has_a_new_challenger() -> None:
-    """Nothing is shared between the nights' challengers: each is one more chance to err."""
+    """The nights' challengers share nothing, so each one is another chance to err."""
     random = np.random.default_rng(2027)
     promoted = 0
     for _ in range(300):
@@ -209,7 +209,10 @@ def test_a_router_with_rare_total_losses_is_promoted_no_more_often_than_others()
 
 
 def test_a_gain_of_five_points_is_found_within_fifteen_hundred_questions() -> None:
-    """Scores right or wrong; the routers get a different score on 15 questions of 100. Also when looked at every night."""
+    """Scores are right or wrong, and the routers' differ on 15 questions of 100.
+
+    This holds for nightly looks, too.
+    """
     random = np.random.default_rng(2029)
     at_once = nightly = 0
     for _ in range(200):
@@ -221,12 +224,16 @@ def test_a_gain_of_five_points_is_found_within_fifteen_hundred_questions() -> No
 
 
 def days_until_replaced(since_promotion: int, per_day: int, seed: int) -> int:
-    """How long a champion stays that was ten points better than what is learned of the models of now, until these changed
-    `since_promotion` days after its promotion, and is ten points worse from then on; looked at every night."""
+    """Return after how many days a champion is replaced once the models have changed.
+
+    They change `since_promotion` days after its promotion. Until then the challengers are as good as the
+    champion. Those trained later are ten points worse on the earlier questions and ten points better on new
+    ones. There is a look every night.
+    """
     random = np.random.default_rng(seed)
     same = drawn(
         random, since_promotion * per_day, 0.02, 0.02
-    )  # challengers that learned of the models of then
+    )  # challengers trained on the models before the change
     looks = Looks()
     for day in range(1, since_promotion + 1):
         found = gains(same[: day * per_day], per_day=per_day)
@@ -242,7 +249,7 @@ def days_until_replaced(since_promotion: int, per_day: int, seed: int) -> int:
 
 
 def after(verdict: Judgement, looks: Looks, found: Gains) -> Looks:
-    """The looks as the log has them after a verdict."""
+    """Return the looks as the log has them after a verdict."""
     if verdict.look is None or verdict.recent_questions is None or found.received is None:
         return looks
     return Looks(verdict.look, verdict.recent_questions, float(found.received.max()))
@@ -252,7 +259,7 @@ def after(verdict: Judgement, looks: Looks, found: Gains) -> Looks:
 def test_a_champion_of_long_standing_is_replaced_as_soon_as_one_of_short_when_models_change(
     tenure: int,
 ) -> None:
-    """What it was worth before does not have to be outweighed first."""
+    """Its earlier advantage need not be outweighed first."""
     assert max(days_until_replaced(tenure, 80, seed) for seed in range(3)) <= 21
 
 
@@ -266,7 +273,7 @@ def test_what_gained_once_and_loses_of_late_is_not_promoted() -> None:
 
 
 def test_the_error_level_is_shared_only_where_there_are_two_bounds() -> None:
-    """While all questions came within the window the newest of them are all of them."""
+    """While all questions are within the window, the newest questions are all of them."""
     random = np.random.default_rng(2033)
     values = drawn(random, 1_500, 0.15, 0.05)
     verdict = judge(gains(values, per_day=500), Looks(), SETTINGS)
@@ -280,7 +287,7 @@ def test_days_with_few_questions_are_looked_at_with_those_before() -> None:
 
 
 def test_looks_go_on_when_the_newest_questions_grow_no_more() -> None:
-    """A look is due when a fifth of the newest questions are newer than the last one's newest."""
+    """A look is due when a fifth of the newest questions is newer than the newest of the last look."""
     found = gains(np.ones(20_000), per_day=100)
     assert found.received is not None
     last = judge(found, Looks(4, 1_400, float(found.received[-300])), SETTINGS)
@@ -290,11 +297,14 @@ def test_looks_go_on_when_the_newest_questions_grow_no_more() -> None:
 
 
 def test_two_bounds_promote_equal_routers_no_more_often_than_one() -> None:
-    """150 nights of 40 test questions, each with a new challenger. At a rate of 5 % more than 18 of 200 are one in 200."""
+    """150 nights of 40 questions, each with a new challenger.
+
+    At a rate of 5 %, more than 18 promotions of 200 happen once in 200 times.
+    """
     random, promoted = np.random.default_rng(2032), 0
     looks, due = Looks(), []
     for night in range(1, 151):
-        found = gains(np.tile([1.0, -1.0], night * 20), per_day=40)  # when looks are taken depends on no gain
+        found = gains(np.tile([1.0, -1.0], night * 20), per_day=40)  # look times do not depend on gains
         verdict = judge(found, looks, SETTINGS)
         if verdict.look is not None:
             due.append((night, looks))

@@ -1,4 +1,4 @@
-"""Damaged artefacts never come into service, and no question of the test split ever reaches a training."""
+"""Damaged artefacts never come into service, and no question of the test split is ever used for training."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ from tests.core.learn.small import publish_single
 
 
 def test_a_thousand_single_bit_flips_are_all_refused(tmp_path: Path) -> None:
-    """Bits all over all files, each file's first and last among them."""
+    """The bits are spread over all files, including each file's first and last."""
     layout = Layout(tmp_path)
     folder = layout.router(publish_single(layout, "a", "big", ("big", "math")))
     Registry(layout, load_router).promote("a", kind="manual", by="tests", reason="", since=None)
@@ -73,7 +73,7 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
 def test_of_more_than_the_most_examples_those_with_the_lowest_hashes_are_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same ones whenever it is trained, from all days of the window alike."""
+    """They are the same at every training, drawn equally from all days of the window."""
     layout, config = Layout(tmp_path), toy.config(tmp_path)
     dataset = toy.make_day(layout, config, toy.FIRST, 1_600)
     seen: list[list[str]] = []
@@ -93,7 +93,7 @@ def test_of_more_than_the_most_examples_those_with_the_lowest_hashes_are_learned
 
 
 def test_another_order_of_the_models_is_another_router_of_labels(tmp_path: Path) -> None:
-    """Of models of one category the first stands for it: the same version must not be found with another model in it."""
+    """The first model of a category stands for it: one version must not exist with different models in it."""
     layout, config = Layout(tmp_path), toy.config(tmp_path)
     dataset = toy.make_day(layout, config, toy.FIRST, 60)
     code = config.models["coder"]
@@ -109,7 +109,7 @@ def test_another_order_of_the_models_is_another_router_of_labels(tmp_path: Path)
 
 
 def _best_single_of(tmp_path: Path, questions: Sequence[tuple[str, int]]) -> str:
-    """The best single model of a day of questions, each with the number of the one model that answers it well."""
+    """Return the best single model for a day's questions, each with the number of its good model."""
     layout, config = Layout(tmp_path), toy.config(tmp_path)
     lines = []
     for number, (text, winner) in enumerate(questions):
@@ -132,13 +132,13 @@ def _best_single_of(tmp_path: Path, questions: Sequence[tuple[str, int]]) -> str
 
 
 def _texts() -> Iterator[str]:
-    """Questions without end, no two of them alike."""
+    """Yield endless questions, no two of them alike."""
     for number in itertools.count(1):
         yield " ".join("abcdefghijklmnop"[digit] for digit in map(int, str(number)))
 
 
 def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Path) -> None:
-    """The coder leads in training and validation together; in training alone and in all three splits the other model does."""
+    """The coder leads in training and validation together, the other in training alone and in all three."""
     wins = {"train": [6, 5], "validation": [0, 3], "test": [9, 0]}
     questions, texts = [], _texts()
     while any(map(any, wins.values())):
@@ -153,7 +153,7 @@ def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Pat
 
 
 def test_one_question_asked_a_thousand_times_decides_no_model(tmp_path: Path) -> None:
-    """A client that repeats itself, by mistake or on purpose, outweighs twelve other questions no more than ten of them would."""
+    """A client that repeats a question counts at most ten times against twelve other questions."""
     texts = [text for text in itertools.islice(_texts(), 40) if split_of(text) == "train"][:13]
     assert (
         _best_single_of(tmp_path, [*((text, 0) for text in texts[1:]), *[(texts[0], 1)] * 1_000])
@@ -191,7 +191,7 @@ def test_no_question_of_the_test_split_reaches_a_training_on_any_day(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither the question nor one that differs in digits, case or white space; the recorded canary included."""
+    """That includes questions that differ only in digits, case or white space, and the recorded canary."""
     root = tmp_path_factory.mktemp("days")
     layout, config = Layout(root), toy.config(root)
     seen: list[str] = []
@@ -215,7 +215,7 @@ def test_no_question_of_the_test_split_reaches_a_training_on_any_day(
         try:
             version = train_version(layout, dataset.version, config)
         except NoDataError:
-            continue  # no question of the training split yet
+            continue  # no training question yet
         assert seen
         assert {split_of(text) for text in seen} == {"train"}
         canary = (layout.router(version) / "canary.json").read_text(encoding="utf-8")

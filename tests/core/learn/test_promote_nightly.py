@@ -1,4 +1,4 @@
-"""Nights on real tables: the first champion, challengers judged on test questions that came later, re-runs."""
+"""Nights on real tables: first champion, challengers judged on later test questions, and re-runs."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def night(layout: Layout, settings: Config, number: int, challenger: str | None = None) -> Night:
-    """The `number`-th night, from 0 on: its data arrive, a challenger is trained unless given, and judged."""
+    """Run night `number` (from 0): its data arrives, a challenger is trained unless given, and judged."""
     day = toy.days(number + 1)[-1]
     dataset = toy.make_day(layout, settings, day, PER_DAY)
     version = challenger or toy.train(layout, dataset, settings)
@@ -48,7 +48,7 @@ def test_the_first_champion_is_the_best_single_model_and_rests_on_no_test_questi
 def test_until_something_learned_is_promoted_the_model_that_is_best_so_far_serves(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What few questions said first does not stay; a promoted router does, whatever single model is best."""
+    """A choice made on few questions is revised; a promoted router stays, whichever single model is best."""
     registry = Registry(layout, toy.verify)
 
     def kinds() -> list[str]:
@@ -68,7 +68,7 @@ def test_until_something_learned_is_promoted_the_model_that_is_best_so_far_serve
     assert toy.load(layout.router(second.champion.version)).default == "all-round"
     assert (second.champion.since, second.verdict, kinds()) == (None, "not_yet", ["first", "renewed"])
     again = best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests")
-    assert again is None  # a day that runs again, after later ones
+    assert again is None  # an earlier day, run again
     third = night(layout, settings, 2)
     assert (third.verdict, kinds()) == ("promoted", ["first", "renewed", "promoted"])
     monkeypatch.setattr(toy, "SKILL", {**usual, ("coder", "story"): 1.0})
@@ -106,7 +106,7 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
 def test_questions_that_say_nothing_of_their_receipt_judge_one_champion_only(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raw files of the reference service have no time of receipt, but their name has the day of it."""
+    """Raw files of the reference service have no time of receipt, but the day is in their name."""
     told = toy.points
     monkeypatch.setattr(
         toy,
@@ -144,7 +144,7 @@ def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
     found = fresh_questions(layout, None, second, Promotion())
     moments = found["received_at"].to_list()
     assert {day_of(moment) for moment in moments} == {first, second}
-    for since in moments:  # what came later on the same day is as fresh as what came the day after
+    for since in moments:  # later points of the same day are as fresh as the next day's
         fresh = fresh_questions(layout, since, second, Promotion())["received_at"].to_list()
         assert fresh == [moment for moment in moments if moment > since]
 
@@ -152,11 +152,11 @@ def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
 def test_a_champion_grows_old_with_the_questions_since_those_that_it_rests_on(
     layout: Layout, settings: Config
 ) -> None:
-    """With a margin of 1 anybody replaces it from then on, and nobody before."""
+    """With a margin of 1, any challenger replaces it from then on, and none before."""
     short = Promotion(max_age_days=3, age_margin=1.0, max_slice_loss=1.0, min_questions=20)
     aging = settings.model_copy(update={"promotion": short})
     champion = night(layout, aging, 0).champion
-    assert champion.since is not None  # 20 test questions were enough for the first challenger
+    assert champion.since is not None  # 20 test questions suffice for the first challenger
     worse = toy.publish(layout, "worse", "coder", {})
     young = night(layout, aging, 2, challenger=worse)
     assert (young.verdict, young.figures["aged"]) == ("rejected", False)
@@ -224,7 +224,10 @@ def test_without_automatic_promotion_a_challenger_is_only_judged(layout: Layout,
 def test_a_champion_that_asks_a_model_that_is_gone_is_judged_by_the_default_model_in_its_place(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gateways answer so. Without it no question that the champion gave to that model would ever count again."""
+    """Gateways answer that way.
+
+    Otherwise no question that the champion gave to that model would ever count again.
+    """
     night(layout, settings, 0)
     champion = night(layout, settings, 1).champion
     assert toy.load(layout.router(champion.version)).rules["code"] == "coder"

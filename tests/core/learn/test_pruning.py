@@ -1,4 +1,4 @@
-"""What may go from the data folder, and that what is needed stays."""
+"""What may be removed from the data folder, and that everything needed stays."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ def dataset_name(number: int) -> str:
 
 
 def make_router(layout: Layout, registry: Registry, number: int, *, promoted: bool) -> str:
-    """A router of a dataset of its own, made in the `number`-th minute: all of one day, so that names do not tell their order."""
+    """Make a router and dataset in minute `number` of one day, so that names do not reveal their order."""
     dataset = dataset_name(number)
     write_atomically(layout.dataset(dataset) / "dataset.json", b"{}")
     version = publish_single(layout, f"{dataset}-router", "big", ["big", "math"], dataset)

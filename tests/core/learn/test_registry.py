@@ -1,4 +1,4 @@
-"""Which router is in service: swapped at once, written down before, gone back from, whole whatever is killed."""
+"""Which router is in service: logged first, swapped atomically, reversible, and intact whatever is killed."""
 
 import fcntl
 import json
@@ -108,7 +108,7 @@ def test_rollback_after_a_promotion_that_followed_a_rollback(tmp_path: Path) -> 
 
 
 def test_rollback_of_a_version_that_was_promoted_again_leaves_it(tmp_path: Path) -> None:
-    """Whoever promotes the present champion once more still gets rid of it with one command."""
+    """Whoever promotes the current champion once more can still replace it with one command."""
     found = registry(tmp_path, "a", "b", "c")
     for version in ("a", "b", "c", "c", "c"):
         promote(found, version)
@@ -182,7 +182,7 @@ def test_not_yet_spends_no_look(tmp_path: Path) -> None:
 
 
 def test_an_entry_without_its_swap_never_took_effect(tmp_path: Path) -> None:
-    """What a process leaves that dies between the log and the pointer."""
+    """A process that dies between the log and the pointer leaves this."""
     found = registry(tmp_path, "a", "b", "c")
     promote(found, "a")
     before = found.pointer.read_bytes()

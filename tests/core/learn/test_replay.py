@@ -1,4 +1,4 @@
-"""Recorded outcomes played day by day: the router of a day serves the next, and a broken-off replay goes on."""
+"""Recorded outcomes played day by day: a day's router serves the next; interrupted replays continue."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ PER_DAY = 600
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One compressed file with the outcomes of some days, out of order."""
+    """One compressed file with the outcomes of several days, out of order."""
     path = tmp_path_factory.mktemp("recorded") / "outcomes.jsonl.gz"
     lines = [line for day in reversed(toy.days(DAYS)) for line in toy.points(day, PER_DAY)]
     path.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines)))
@@ -52,7 +52,7 @@ def test_each_day_is_served_by_the_router_of_the_day_before(played: tuple[Path, 
 
 
 def test_the_promoted_router_brings_what_it_can(played: tuple[Path, Replay]) -> None:
-    """0.8 on stories and 0.9 on code, where always asking the best single model brings 0.65 on average."""
+    """0.8 on stories and 0.9 on code, where always asking the best single model achieves 0.65 on average."""
     _, result = played
     routed, single, oracle = (
         [getattr(day, name) for day in result.days[2:]] for name in ("routed", "best_single", "oracle")
@@ -98,7 +98,7 @@ def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> No
 
 
 def test_what_import_rejected_for_its_time_is_not_played(tmp_path: Path) -> None:
-    """It was handed out with the time of the replay itself, so that no two replays were alike."""
+    """It would get the time of the replay itself, so that no two replays would be alike."""
     lines = toy.points(toy.FIRST, 3)
     untimed = re.sub(rb'"timestamp":\d+', b'"timestamp":null', lines[1])
     untimed = re.sub(rb'"received_at":[^,]+', b'"received_at":null', untimed)
@@ -114,7 +114,7 @@ def test_what_import_rejected_for_its_time_is_not_played(tmp_path: Path) -> None
 
 
 class Stop(Exception):  # noqa: N818  # stands for a kill, it is no error
-    """Breaks a replay off."""
+    """Interrupts a replay."""
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])
@@ -133,7 +133,7 @@ def test_a_replay_that_is_broken_off_goes_on_and_ends_the_same(
 def test_a_replay_that_was_stopped_between_serving_and_learning_is_served_by_the_old_router(
     recorded: Path, tmp_path: Path, played: tuple[Path, Replay]
 ) -> None:
-    """The day's challenger was promoted, but the replay did not note it any more."""
+    """The day's challenger was promoted, but the replay had not recorded that yet."""
     trained = 0
 
     def train(layout: Layout, dataset: str, config: Config) -> str:

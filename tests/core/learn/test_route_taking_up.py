@@ -1,4 +1,4 @@
-"""A running process follows the champion: it takes a whole version up, refuses a damaged one, and the old one serves on."""
+"""A running process follows the champion: it loads complete versions and refuses damaged ones."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from tests.core.learn.folders import load, publish, registry
 
 
 class Clock:
-    """A clock that stands until it is moved on."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -79,7 +79,7 @@ def test_a_damaged_version_is_refused_while_the_old_one_serves(
 def test_a_manifest_that_is_not_the_promoted_one_is_refused(
     found: Registry, watch: RouterWatch[str], tmp_path: Path
 ) -> None:
-    """Although the folder is whole in itself: somebody put another router under the name."""
+    """The folder is complete, but someone put another router under the name."""
     promote(found, "a")
     manifest = tmp_path / "routers" / "a" / "router.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "more": 1}))

@@ -1,4 +1,4 @@
-"""A router learns what there is to learn, keeps to the best single model when there is nothing, and refuses no data."""
+"""A router learns what there is to learn, falls back on the best single model, and refuses no data."""
 
 from dataclasses import replace
 from datetime import date
@@ -37,7 +37,7 @@ def test_a_classifier_of_labels_that_wins_forecasts_scores_and_how_sure_it_is() 
     expected = trained.router.forecast(examples.texts).scores
     assert expected.mean(axis=0) == pytest.approx(examples.scores.mean(axis=0), abs=0.05)
     right = np.array(examples.labels) == "code"
-    assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # 0.95 against 0.3 is the truth
+    assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # the true values are 0.95 and 0.3
 
 
 def test_missing_scores_are_learned_around() -> None:
@@ -127,7 +127,7 @@ def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
 
 
 def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None:
-    """Its first answers may all be good ones; everything would go there."""
+    """Its first answers may all be good by luck, and then every question would go there."""
     examples = read_examples(frame(600), QUICK)
     for lead, best in ((0.05, "m-general"), (0.5, "m-code")):
         scores = np.full_like(examples.scores, np.nan)
@@ -139,7 +139,7 @@ def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None
 
 
 def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_everything() -> None:
-    """In production a specialist answers the questions of its domain, and now and then any other as the baseline."""
+    """In production a specialist gets the questions of its domain, and rarely any other as the baseline."""
     random = np.random.default_rng(3)
     count = 3_000
     domains = random.integers(0, 3, count)
@@ -175,7 +175,7 @@ def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_eve
 
 
 def test_a_model_that_is_asked_only_where_it_was_chosen_is_not_the_best_for_everything() -> None:
-    """It was taken from the candidates, or clients name it: of what it was never asked nothing is known."""
+    """It may have left the candidates, or clients may name it: nothing is known about other questions."""
     examples = read_examples(frame(600), QUICK)
     scores = examples.scores.copy()
     chosen = scores[:, 2] > scores[:, 1]
@@ -216,7 +216,7 @@ def test_labels_alone_make_a_classifier() -> None:
 
 
 def test_confidence_of_a_classifier_of_labels_comes_true_on_new_texts() -> None:
-    """Labels drawn by lot: a classifier that is asked about its own training texts remembers some of them."""
+    """The labels are random: a classifier remembers some of its own training texts."""
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdefghij"), 6)) for _ in range(1_000)]
     texts = [" ".join(random.choice(words, 12)) for _ in range(1_200)]

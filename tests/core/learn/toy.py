@@ -1,4 +1,4 @@
-"""A router that looks at one word only, and questions it can learn from: real files and tables, training in no time."""
+"""A router that looks at one word only, and questions it can learn from, on real files and tables."""
 
 import json
 from collections import defaultdict
@@ -31,7 +31,7 @@ SKILL = {
     ("coder", "story"): 0.1,
     ("coder", "code"): 0.9,
 }
-"""Chance that a model's answer to a kind of question is right."""
+"""Probability that a model's answer to a kind of question is right."""
 
 
 class Choice(NamedTuple):
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 
 
 class ToyRouter(NamedTuple):
-    """Asks `rules[word]` for a prompt that begins with a word, `default` for any other."""
+    """Asks `rules[word]` for a prompt that starts with a known word, `default` for any other."""
 
     version: str
     default: str
@@ -73,7 +73,7 @@ def publish(layout: Layout, version: str, default: str, rules: dict[str, str]) -
 
 
 def _means(layout: Layout, dataset: str) -> dict[str, dict[str, float]]:
-    """First word -> model -> mean score over the training split; under "" over all questions."""
+    """Return first word -> model -> mean score over the training split; under "" over all questions."""
     rows = pl.read_parquet(layout.dataset(dataset) / "examples.parquet").filter(pl.col("split") == "train")
     sums: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for text, outcomes in rows.select("text", "outcomes").rows():
@@ -133,7 +133,7 @@ def config(root: Path) -> Config:
 
 
 def points(day: date, count: int, seed: int = 0) -> list[bytes]:
-    """Lines of `count` different questions of a day, half of each kind, answered right or wrong."""
+    """Return lines of `count` different questions of a day, half of each kind, answered right or wrong."""
     random = np.random.default_rng([day.toordinal(), seed])
     midnight = (day - date(1970, 1, 1)).days * 86_400
     letters = np.array(list("abcdefghijklmnop"))
@@ -167,7 +167,7 @@ def days(count: int) -> list[date]:
 
 
 def make_day(layout: Layout, settings: Config, day: date, count: int) -> str:
-    """Raw file -> tables -> dataset of a day; gives the dataset's version."""
+    """Make a day from raw file to tables and dataset; return the dataset's version."""
     write_atomically(layout.raw_file(day), b"".join(line + b"\n" for line in points(day, count)))
     ingest_day(layout, day, settings)
     for name in DAILY_TABLES[2:]:

@@ -1,10 +1,10 @@
-"""Reads a page as a browser would have to."""
+"""Read a page as a browser does."""
 
 from html.parser import HTMLParser
 
 
 class Reader(HTMLParser):
-    """Collects tags, addresses and text, and fails where tags do not match."""
+    """Collects tags, addresses and text, and fails on tags that do not match."""
 
     void = frozenset({"meta"})
 

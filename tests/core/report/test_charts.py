@@ -1,4 +1,4 @@
-"""Charts: what they show, that they stand alone, and that everyone can read them."""
+"""Charts: what they show, that they are self-contained, and that everyone can read them."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ names = st.text(max_size=60)
 
 
 def shapes(chart: str, kind: str = "rect") -> list[ElementTree.Element]:
-    """The shapes that stand for data: those with a title of their own."""
+    """Return the shapes that stand for data: those with a title of their own."""
     found = ElementTree.fromstring(chart).iter(f"{SVG}{kind}")
     return [shape for shape in found if shape.find(f"{SVG}title") is not None]
 
@@ -235,11 +235,11 @@ SIGHT: dict[str, tuple[Colour, Colour, Colour]] = {
     "without green cones": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
     "without red cones": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
 }
-"""How people see colours: the matrices of Machado, Oliveira and Fernandes (2009) at severity 1."""
+"""Colour vision: the matrices of Machado, Oliveira and Fernandes (2009) at severity 1."""
 
 
 def perceived(colour: str, sight: str) -> Colour:
-    """A colour in OKLab, where distance is difference as people see it, through one kind of sight."""
+    """Return a colour in OKLab, where distance is perceived difference, as seen with one kind of vision."""
     rgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     seen = [min(1.0, max(0.0, sum(map(math.prod, zip(row, rgb, strict=True))))) for row in SIGHT[sight]]
     red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in seen]

@@ -1,4 +1,4 @@
-"""The page of a router's evaluation: what it shows, and that it needs nothing but itself."""
+"""The page of a router's evaluation: what it shows, and that it is self-contained."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ SPLIT = "the test split of dataset D"
 
 
 def figures_of(models: list[str]) -> dict[str, Any]:
-    """Figures of a real router that chooses between some of the made-up models."""
+    """Return figures of a real router that chooses between some of the synthetic models."""
     known = read_examples(frame(600), QUICK)
     router = train_examples(
         known.pick(range(len(known)), models),  # type: ignore[arg-type]  # rows are taken one by one
@@ -47,9 +47,7 @@ def test_the_page_needs_nothing_but_itself(three: dict[str, Any]) -> None:
     assert reader.addresses == []
     assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}
     assert "prefers-color-scheme: dark" in text
-    assert (
-        "default-src 'none'" in text
-    )  # also what might slip through the escaping of a question loads nothing
+    assert "default-src 'none'" in text  # loads nothing even if escaping failed
     assert text == evaluation_page(three, questions=SPLIT)
 
 

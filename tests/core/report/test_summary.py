@@ -1,4 +1,4 @@
-"""The report of days: its figures, and the page they make."""
+"""The report of days: its figures, and its page."""
 
 import re
 from dataclasses import replace
@@ -94,7 +94,7 @@ def test_a_model_that_never_scored_is_below_one_whose_mean_is_nothing(tmp_path: 
 def test_a_model_asked_by_chance_has_the_mean_of_the_questions_that_its_answers_stand_for(
     tmp_path: Path,
 ) -> None:
-    """Over several days as on one: a day on which it was seldom asked says as much as one on which it always was."""
+    """A day on which it was rarely asked counts as much as one on which it always was."""
     layout, config = Layout(tmp_path), Config()
     for day, score, asked in ((DAY_ONE, 0.9, 1.0), (DAY_TWO, 0.5, 0.25)):
         told = point(f"{day}", "求解 x^2 = 4", day, qwen_max=score, qwen_math_7b=0.1) | {

@@ -1,4 +1,4 @@
-"""What an evaluation says first: differences that the bounds tell from chance, and no others."""
+"""The first statements about an evaluation: only differences that the bounds distinguish from chance."""
 
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +11,7 @@ from tests.core.report.test_charts import SVG, texts, tips
 
 
 def figures(gain: list[float], **overall: list[float]) -> dict[str, Any]:
-    """An evaluation of 400 questions with these figures."""
+    """Return an evaluation of 400 questions with these figures."""
     return {
         "best_single": "big",
         "questions": 400,
