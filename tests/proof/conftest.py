@@ -1,4 +1,4 @@
-"""Tests of promises: small here and in CI, at full size with --prove, which writes their figures to docs/proof.md."""
+"""Tests of promises: short in CI, at full size with --prove, which writes figures to docs/proof.md."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,18 +19,21 @@ _PROVEN: list[Proven] = []
 
 
 class Proof:
-    """What one test of a promise asks for its size, and tells of its figures."""
+    """Passed to every test of a promise: tells it how much to try, and takes its figures."""
 
     def __init__(self, full: bool) -> None:
         self.full = full
         self.figures: dict[str, Any] = {}
 
     def size(self, short: _T, full: _T) -> _T:
-        """`short` in CI, `full` with --prove."""
+        """Return `short` in CI, `full` with --prove."""
         return full if self.full else short
 
     def note(self, **figures: Any) -> None:
-        """Figures for the document; a name is shown with its underscores as spaces, so end it with the unit."""
+        """Record figures for the document.
+
+        Names are shown with spaces for underscores, so they should end with the unit.
+        """
         self.figures |= figures
 
 
@@ -45,7 +48,7 @@ def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Gather what the tests noted; with xdist this is the process that gathers all reports."""
+    """Gather what the tests recorded; with xdist this runs in the process that gathers all reports."""
     if report.when == "teardown":
         for name, value in report.user_properties:
             if name == "proof":
@@ -53,7 +56,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show the figures, and write those of the tests that passed to the document."""
+    """Print the figures, and write those of the passed tests to the document."""
     if not config.getoption("--prove"):
         return
     failed = {

@@ -1,4 +1,4 @@
-"""What a data folder's raw files become in the end: the ids in its dataset."""
+"""What becomes of a data folder's raw files: the ids in its dataset."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from tests.core.lake.lakes import CONFIG
 
 @dataclass(frozen=True)
 class Found:
-    """days: what each ingest counted. ids: how often each data point is in the dataset."""
+    """days: what each ingest counted; ids: how often each data point is in the dataset."""
 
     days: list[IngestResult]
     ids: Counter[str]
 
     @property
     def twice(self) -> list[str]:
-        """Ids that are there more than once."""
+        """Ids that occur more than once."""
         return [name for name, times in self.ids.items() if times > 1]
 
     @property
     def rejected(self) -> int:
-        """Lines that ingest could not read, and kept with their reason."""
+        """Number of lines that ingest could not read, and kept with the reason."""
         return sum(day.rejected for day in self.days)
 
 
 def dataset_of(layout: Layout) -> Found:
-    """Ingest every raw day as a day that is over, and build the dataset of all of them."""
+    """Ingest every raw day as one that is over, and build the dataset of all of them."""
     days = layout.raw_days()
     after = days[-1].replace(year=days[-1].year + 2)
     window = {**CONFIG.model_dump(mode="json"), "dataset": {"window_days": (days[-1] - days[0]).days + 1}}

@@ -1,4 +1,4 @@
-"""docs/proof.md, made from what the tests of promises measured."""
+"""docs/proof.md, generated from what the tests of promises measured."""
 
 import os
 import platform
@@ -33,12 +33,12 @@ class Proven:
     figures: dict[str, Any]
 
     def figures_text(self) -> str:
-        """The figures in one line."""
+        """Return the figures in one line."""
         return "; ".join(f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in self.figures.items())
 
 
 def write_document(path: Path, proven: list[Proven]) -> None:
-    """Renew the rows of `proven` in the document; others stay while their test file is there. Raises StorageError."""
+    """Update the rows of `proven`; others stay as long as their test file exists. Raises StorageError."""
     memory = round(psutil.virtual_memory().total / 2**30)
     machine = f"{os.cpu_count()} cores, {memory} GiB of memory, Python {platform.python_version()}"
     rows = _rows(path)
@@ -52,7 +52,7 @@ def write_document(path: Path, proven: list[Proven]) -> None:
 
 
 def _rows(path: Path) -> dict[str, tuple[str, str]]:
-    """Test -> section and row, of the document as it is."""
+    """Return test -> section and row, as they are in the document."""
     rows: dict[str, tuple[str, str]] = {}
     section = ""
     for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else []:

@@ -7,9 +7,9 @@ from collector_api.disk import BLOCK, Disk
 
 
 class FailingDisk(Disk):
-    """The real disk, whose `nth` call (from 0) fails with `error`; of a write half has happened then.
+    """The real disk, whose `nth` call (from 0) fails with `error`; a failing write is half done.
 
-    calls: names of the calls so far. failed: the name of the one that failed.
+    calls: names of the calls so far; failed: the name of the one that failed.
     """
 
     def __init__(self, nth: int | None = None, error: int = 0) -> None:

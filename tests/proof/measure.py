@@ -9,12 +9,12 @@ from pathlib import Path
 
 MIB = 2**20
 MOST_GROWTH = 64 * MIB
-"""How much a server's memory may grow while it is abused."""
+"""Most that a server's memory may grow while it is abused."""
 
 
 @dataclass
 class Growth:
-    """Bytes that a process's resident memory grew by, from `before`: `peak` at any moment of the block, `kept` at its end."""
+    """Growth of a process's resident memory in bytes: `peak` within the block, `kept` at its end."""
 
     pid: int
     before: int
@@ -32,8 +32,8 @@ class Growth:
 
 @contextlib.contextmanager
 def memory_of(pid: int) -> Iterator[Growth]:
-    """Measures what happens in the block; its figures are there at its end."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from now on
+    """Measure the memory during the block; the figures are available at its end."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
     growth = Growth(pid, _kib(pid, "VmRSS") * 1024)
     yield growth
     growth.peak = _kib(pid, "VmHWM") * 1024 - growth.before
@@ -41,15 +41,18 @@ def memory_of(pid: int) -> Iterator[Growth]:
 
 
 def open_files(pid: int) -> int:
-    """How many files and sockets a process has open."""
+    """Return the number of files and sockets that a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def exchange(port: int, *packets: bytes, seconds: float = 20.0) -> bytes:
-    """Send bytes, in one packet or in several, and give all that comes until the server closes; TimeoutError when it never does."""
+    """Send bytes in one or more packets; return all that arrives until the server closes.
+
+    Raises TimeoutError.
+    """
     received = b""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
-        with contextlib.suppress(OSError):  # refused while this was still sending
+        with contextlib.suppress(OSError):  # refused while the request is still being sent
             for packet in packets:
                 connection.sendall(packet)
                 time.sleep(0.02)

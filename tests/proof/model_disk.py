@@ -1,7 +1,7 @@
-"""A model file system: it knows what is synced, and at a power cut it forgets what is not, in any combination.
+"""A model file system: it knows what is synced, and in a power cut forgets any combination of what is not.
 
-Files lie in a real folder, which shows what processes see while the power is on. Beside it stands what would survive:
-for every folder the names that were synced, for every file the synced content and the changes since then.
+The files are in a real folder, which shows what processes see while the power is on. Next to it is what would
+survive: for every folder the synced names, for every file the synced content and the changes since then.
 """
 
 import errno
@@ -23,12 +23,12 @@ class _File:
     pending: list[tuple[int, bytes] | int] = field(default_factory=list)
 
     def sync(self) -> None:
-        """Every change is durable now."""
+        """Make every change durable."""
         self.content = self.versions()[-1]
         self.pending.clear()
 
     def versions(self) -> list[bytes]:
-        """The synced content, and the content after each change since."""
+        """Return the synced content, and the content after each change since."""
         found = [self.content]
         for change in self.pending:
             now = bytearray(found[-1])
@@ -42,7 +42,7 @@ class _File:
         return found
 
     def survivor(self, choose: random.Random) -> bytes:
-        """What a power cut leaves: any of the sizes, and each block as any change left it, or torn between two."""
+        """Return what a power cut leaves: any of the sizes, each block as any change left it or torn."""
         versions = self.versions()
         size = len(choose.choice(versions))
         return b"".join(self._block(versions, at, choose) for at in range(0, size, BLOCK))[:size]
@@ -64,7 +64,7 @@ class _File:
 
 
 class Machine:
-    """A computer whose power can fail: `root` is what its processes see, and is another folder after each failure."""
+    """A computer whose power can fail: `root` is what its processes see, a new folder after each failure."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -86,19 +86,19 @@ class Machine:
             self.names[folder] = self.seen(folder)
 
     def key(self, path: Path) -> str:
-        """The name of a path below the root, the same after each power cut; "" for the root itself."""
+        """Return the name of a path below the root, the same after each power cut; "" for the root itself."""
         name = path.relative_to(self.root).as_posix()
         return "" if name == "." else name
 
     def seen(self, folder: str) -> dict[str, _File | None]:
-        """The names in a folder as processes see them, each with its file; None stands for a folder."""
+        """Return the names in a folder as processes see them, each with its file, None for a folder."""
         found: dict[str, _File | None] = {}
         for path in (self.root / folder).iterdir():
             found[path.name] = None if path.is_dir() else self.files[self.key(path)]
         return found
 
     def cut_power(self, choose: random.Random) -> None:
-        """Everything that is not synced is kept or lost as `choose` has it; `root` then holds what is left."""
+        """Keep or lose everything unsynced as `choose` decides; `root` then holds what is left."""
         files: dict[str, bytes] = {}
         folders: dict[str, None] = {}
         waiting = [""]
@@ -124,10 +124,10 @@ class Machine:
 
 
 class ModelDisk(Disk):
-    """One process's view of a machine. After `die_after` more changes it is gone: nothing that it does has an effect.
+    """One process's view of a machine.
 
-    fail: calls, each with the number of times that it is still to be refused; what a refused write or sync had begun
-    is done in part. died: whether the process is gone.
+    After `die_after` more changes it is dead, and nothing that it does has an effect. fail: call -> how many
+    more times it is refused; a refused write or sync is done in part. died: whether the process is dead.
     """
 
     def __init__(self, machine: Machine, choose: random.Random, die_after: int | None = None) -> None:
@@ -139,7 +139,7 @@ class ModelDisk(Disk):
         self.fail: dict[str, int] = {}
 
     def _step(self, call: str) -> None:
-        """One change begins. Raises OSError when the process is gone, or where a refusal was asked for."""
+        """Begin one change. Raises OSError when the process is dead or a refusal is due."""
         if self.die_after is not None:
             self.died = self.died or self.die_after <= 0
             self.die_after -= 1
@@ -163,14 +163,14 @@ class ModelDisk(Disk):
         try:
             self._step("write")
         except OSError:
-            if not before:  # a part of it may have come through all the same
+            if not before:  # part of it may still have been written
                 blocks = self._choose.randint(0, len(data) // BLOCK)
                 self._write(file, state, data[: blocks * BLOCK], offset)
             raise
         self._write(file, state, data, offset)
 
     def _write(self, file: int, state: _File, data: memoryview, offset: int) -> None:
-        for at in range(0, len(data), BLOCK):  # each block may survive without the others
+        for at in range(0, len(data), BLOCK):  # blocks survive independently
             state.pending.append((offset + at, bytes(data[at : at + BLOCK])))
         super().write(file, data, offset)
 
@@ -180,7 +180,7 @@ class ModelDisk(Disk):
         try:
             self._step("sync")
         except OSError:
-            if not before and not self.died:  # after a refusal the system takes everything for written
+            if not before and not self.died:  # after a failed sync the system considers everything written
                 state.content = state.survivor(self._choose)
                 state.pending.clear()
             raise
@@ -210,14 +210,14 @@ class ModelDisk(Disk):
 
 
 class DiskWithoutSync(ModelDisk):
-    """Its files are never durable, though it says so."""
+    """Its files are never durable, although it says so."""
 
     def sync(self, file: int) -> None:
         self._step("sync")
 
 
 class DiskWithoutFolderSync(ModelDisk):
-    """Its names are never durable, though it says so."""
+    """Its names are never durable, although it says so."""
 
     def sync_folder(self, folder: Path) -> None:
         self._step("sync_folder")

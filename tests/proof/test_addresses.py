@@ -45,11 +45,11 @@ async def resolve(self, host, port=0, family=0):
 socket.getaddrinfo = lambda host, *arguments, **options: at_once(named(host), *arguments, **options)
 ThreadedResolver.resolve = resolve
 """
-"""A name server of the gateway's process: every name below .example is the address in a file, which may change."""
+"""Name resolution for the gateway's process: names below .example have the address in a file."""
 
 
 def refusal(folder: Path, config: dict[str, Any]) -> str:
-    """The log of a gateway that does not start."""
+    """Return the log of a gateway that does not start."""
     own = folder / f"refused-{len(list(folder.iterdir()))}"
     own.mkdir()
     with pytest.raises(NotStartedError) as caught:
@@ -71,7 +71,7 @@ def test_blocked_in_the_configuration(proof: Proof, outside: Outside, tmp_path: 
 
 
 def blocked_everywhere(gateway: RunningGateway) -> bool:
-    """Whether the fan-out's two models, the scorer and the collector of one data point were all refused."""
+    """Return whether the two models, the scorer and the collector of a data point were all refused."""
     return (
         gateway.metric('flywheel_gateway_collection_failures_total{reason="address_blocked"}') == 2
         and gateway.metric('flywheel_gateway_missing_scores_total{reason="address_blocked"}') == 1

@@ -21,11 +21,11 @@ from tests.proof.measure import MOST_GROWTH, exchange, memory_of, port_of
 Start = Callable[..., RunningGateway]
 
 HIDDEN = "smuggled-question"
-"""What the request behind the lying one carries."""
+"""Content of the request hidden behind the lying one."""
 
 
 def lies(path: bytes, hidden: bytes) -> dict[str, bytes]:
-    """Requests whose end two readers would see at different places; `hidden` is a whole request behind that place."""
+    """Return requests whose end two readers would see in different places, with `hidden` after it."""
     head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % path
     short = b"0\r\n\r\n" + hidden
     return {
@@ -76,9 +76,10 @@ def hidden_request(path: bytes, content: bytes) -> bytes:
 
 
 def tell_lies(port: int, path: bytes, content: bytes) -> int:
-    """Each lie on a connection of its own: one answer at most, a refusal, and the end of the connection.
+    """Send each lie on its own connection, which must end after at most one response, a refusal.
 
-    What is hidden comes in a packet of its own, as it does behind a proxy: what comes at once may be dropped at once.
+    The hidden request is in a separate packet, as behind a proxy: data in the same packet may be dropped at
+    once.
     """
     hidden = hidden_request(path, content)
     told = lies(path, hidden)
@@ -134,7 +135,7 @@ def test_header_floods(proof: Proof, launch: StartCollector, outside: Outside, s
         with memory_of(pid) as growth:
             for flood in floods * proof.size(1, 20):
                 answer = exchange(port, flood)
-                # behind a whole head its answer may be out already; then there is no second one
+                # after a complete head the response may be out already; there is no second one
                 expected = (b"200", b"431") if flood.startswith(chunk) else (b"400", b"431")
                 assert answer == b"" or answer.split(b" ")[1] in expected, answer[:200]
                 assert len(re.findall(rb"HTTP/1\.1 \d", answer)) <= 1
@@ -150,7 +151,7 @@ PATHS = [
     "/%c0%ae%c0%ae/etc/passwd", "/docs/....//....//etc/passwd", "/\\..\\..\\etc\\passwd", "/health%0d%0aX-Forged:%20y",
 ]  # fmt: skip
 FORGED = 'x"} 1\nflywheel_forged_total 7\r\n{"event": "forged", "level": "ERROR"}\n\x1b[2J\u2028'
-"""A new line of a log, a sample of a metric and a command to a terminal, where they are not kept apart."""
+"""A new log line, a metric sample and a terminal command, wherever text is not kept apart from them."""
 
 
 @pytest.mark.proof(
@@ -180,7 +181,7 @@ def test_injection(
 
 
 def _in_the_collectors_fields(collector: Process, name: str) -> int:
-    """The text in every field of a point, good or not, and in headers as far as headers can have it."""
+    """Put the text into every field of a point, valid or not, and into headers as far as they can hold it."""
     bodies: list[Any] = [
         point(1, **{field: name})
         for field in ("id", "tenant", "user", "decision_id", "served_model", "mode", "prompt_rule", "source")
@@ -201,7 +202,7 @@ def _in_the_collectors_fields(collector: Process, name: str) -> int:
 
 
 def _in_the_gateways_fields(gateway: RunningGateway, name: str) -> int:
-    """The text as model, id, user, tool and text of a question."""
+    """Put the text into a model, an id, a user, a tool and a question."""
     bodies: list[tuple[str, dict[str, Any]]] = [
         ("/v1/chat/completions", {"model": name, "messages": [{"role": "user", "content": "q"}]}),
         ("/v1/chat/completions", {"user": name, "messages": [{"role": "user", "content": name}]}),

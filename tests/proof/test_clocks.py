@@ -73,7 +73,7 @@ def test_a_clock_that_jumps(tmp_path: Path, proof: Proof) -> None:
     first = day_of(MIDNIGHT) - timedelta(days=2)
     days = set(layout.raw_days())
     assert days <= {first + timedelta(days=number) for number in range(4)}
-    assert len(days) > 1  # which of them a batch hits is chance
+    assert len(days) > 1  # it is random which of them a batch hits
     assert found.ids.keys() == sent
     assert not found.twice
     assert found.rejected == 0
@@ -85,7 +85,7 @@ def test_a_clock_that_jumps(tmp_path: Path, proof: Proof) -> None:
 
 @pytest.fixture
 def collectors(tmp_path: Path) -> Iterator[list[str]]:
-    """Two collectors at once on `tmp_path`/data; their addresses."""
+    """Two collectors at once on `tmp_path`/data; yields their addresses."""
     command = ["-m", "collector_api", "--port", "0", "--data-dir", str(tmp_path / "data")]
     victims = [Victim([*command, *more], tmp_path / "log") for more in ([], ["--writer", "east"])]
     yield [json.loads(victim.first)["address"] for victim in victims]
@@ -94,7 +94,7 @@ def collectors(tmp_path: Path) -> Iterator[list[str]]:
 
 @pytest.fixture
 def senders(collectors: list[str]) -> Iterator[list[Sender]]:
-    """One for each collector, both with the same points, as a balancer's retries would bring them."""
+    """One for each collector, both with the same points, as a load balancer's retries would deliver them."""
     made = [Sender("same", int(address.rpartition(":")[2])) for address in collectors]
     yield made
     for sender in made:

@@ -25,12 +25,12 @@ from tests.proof.measure import MOST_GROWTH, memory_of, open_files, port_of
 Start = Callable[..., RunningGateway]
 
 PATIENT = {"header_timeout": 300.0, "body_timeout": 300.0, "idle_timeout": 300.0}
-"""Deadlines that no connection of these tests meets, so that all stay slow for as long as is measured."""
+"""Deadlines longer than any of these tests, so that all connections stay slow throughout the measurement."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server under test, and one good request to it."""
+    """A server under test, and one valid request to it."""
 
     name: str
     pid: int
@@ -45,7 +45,7 @@ class Server:
         ).encode()
 
     def connections(self) -> float:
-        """How many are open, by the server's own count; the one that asks is among them."""
+        """Return how many connections are open by the server's own count, including the one that asks."""
         page = httpx.get(f"{self.address}/metrics", timeout=30).text
         (line,) = [one for one in page.splitlines() if one.startswith(f"flywheel_{self.name}_connections ")]
         return float(line.split()[1])
@@ -65,15 +65,13 @@ def servers(launch: StartCollector, outside: Outside, start: Start) -> list[Serv
 
 @contextlib.contextmanager
 def slow_clients(server: Server, count: int) -> Iterator[None]:
-    """`count` connections that send a byte a second each: half of them of their headers, half of their bodies."""
+    """Open `count` connections that send a byte a second each: half of them headers, half of them bodies."""
     done = threading.Event()
     head = server.head(100_000)
     connections = [socket.create_connection(("127.0.0.1", port_of(server.address))) for _ in range(count)]
 
     def drip() -> None:
-        for (
-            turn
-        ) in itertools.count():  # a twentieth of them each time: bytes come all the while, not once a second
+        for turn in itertools.count():  # a twentieth each time: bytes keep coming
             if done.wait(1 / 20):
                 return
             for connection in connections[turn % 20 :: 20]:
@@ -97,7 +95,7 @@ def slow_clients(server: Server, count: int) -> Iterator[None]:
 
 
 def p99(server: Server, requests: int) -> float:
-    """The 99th percentile of a good client's waits, in ms."""
+    """Return the 99th percentile of a well-behaved client's latencies in ms."""
     waits = []
     with httpx.Client(base_url=server.address, timeout=60) as client:
         for _ in range(requests):
@@ -144,7 +142,7 @@ def test_slow_connections(proof: Proof, servers: list[Server], which: int) -> No
 
 
 def come_and_go(server: Server, number: int) -> None:
-    """One connection that is opened, used in one of six ways and dropped."""
+    """Open a connection, use it in one of six ways, and drop it."""
     with socket.create_connection(("127.0.0.1", port_of(server.address)), 30) as connection:
         head = server.head(len(server.body))
         with contextlib.suppress(ConnectionError):
@@ -153,7 +151,7 @@ def come_and_go(server: Server, number: int) -> None:
                     number % 6
                 ]
             )
-        if number % 4 == 3:  # a reset instead of an end
+        if number % 4 == 3:  # a reset instead of an orderly close
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

@@ -1,7 +1,7 @@
 """Storage: a power cut.
 
-The collector's Committer on a model file system (`model_disk.py`). SIGKILL cannot show what is shown here: the page cache
-outlives a process.
+The collector's Committer runs on a model file system (`model_disk.py`). SIGKILL could not show these faults,
+because the page cache outlives a process.
 """
 
 import asyncio
@@ -37,17 +37,17 @@ CHOICES = st.randoms(use_true_random=True)
 
 
 class LostError(AssertionError):
-    """An acknowledged line is not there, or not once."""
+    """An acknowledged line is missing or duplicated."""
 
 
 def line(number: int, length: int) -> bytes:
-    """A raw line of a data point, of `length` bytes with its newline, or of as few as it takes."""
+    """Return a data point's raw line of `length` bytes with its newline, or as few as possible."""
     head = b'{"id":"p-%d","responses":{"big":{"model":"big","answer":"yes"}},"question":"q' % number
     return head.ljust(length - 3, b"x") + b'"}\n'
 
 
 class Crashes(RuleBasedStateMachine):
-    """A collector that stores, tidies, stops, is killed and loses its power, beside a list of what it acknowledged."""
+    """A collector that stores, stops, is killed or loses power, compared with the acknowledged lines."""
 
     disk_type: type[ModelDisk] = ModelDisk
     folder: Path
@@ -86,12 +86,12 @@ class Crashes(RuleBasedStateMachine):
         again=st.booleans(),
     )
     def store(self, sizes: list[int], fit: int | None, day: date, rejects: bool, again: bool) -> None:
-        """Requests at once; `fit` ends the first line at the end of a block, or a byte beside it."""
+        """Send requests at once; `fit` makes the first line end at the end of a block or one byte off."""
         numbers = [self._next() for _ in sizes]
         if fit is not None:
             sizes[0] = self._to_block_end(day) + fit
         requests = [(number, line(number, size)) for number, size in zip(numbers, sizes, strict=True)]
-        if again:  # senders repeat what was refused
+        if again:  # senders retry what was refused
             requests += [(number, line(number, 0)) for number, at in self.refused.items() if at == day]
         self.runner.run(self._store(day, requests, rejects))
         if self.disk.died:
@@ -132,12 +132,12 @@ class Crashes(RuleBasedStateMachine):
 
     @rule(after=st.integers(0, 12), power_cut=st.booleans(), choose=CHOICES)
     def die_soon(self, after: int, power_cut: bool, choose: random.Random) -> None:
-        """Killed, or without power, after some more changes."""
+        """Let it be killed, or lose power, after some more changes."""
         self.disk.die_after, self.power_cut, self.choose = after, power_cut, choose
 
     @rule(power_cut=st.booleans(), choose=CHOICES, while_mending=st.lists(st.integers(0, 6), max_size=2))
     def die(self, power_cut: bool, choose: random.Random, while_mending: list[int]) -> None:
-        """Now, and again while the next start mends."""
+        """Die now, and again while the next start repairs the files."""
         self.power_cut, self.choose = power_cut, choose
         self.disk.died = True
         self._begin_again(while_mending)
@@ -161,7 +161,7 @@ class Crashes(RuleBasedStateMachine):
     # below
 
     def _begin_again(self, while_mending: Sequence[int] = ()) -> None:
-        """Start on what is left of the machine, in the end without dying at it."""
+        """Start on what is left of the machine, the last time without dying."""
         for die_after in [*while_mending, None]:
             died = self.disk.died
             self._stop()
@@ -200,13 +200,13 @@ class Crashes(RuleBasedStateMachine):
         return self.number
 
     def _to_block_end(self, day: date) -> int:
-        """The length of a line that would fill up the last block of the day's last file."""
+        """Return the length of a line that would fill the last block of the day's last file."""
         files = Layout(self.machine.root).raw_files(day)
         size = len(files[-1].read_bytes().rstrip(b"\n")) + 1 if files else 0
         return 2 * BLOCK - size % BLOCK
 
     def _check(self) -> None:
-        """Every acknowledged point is in the tables, once; every line that was set aside is still there."""
+        """Check that every acknowledged point is in the tables once, and every rejected line is kept."""
         layout = Layout(self.machine.root)
         found: Counter[str] = Counter()
         for day in DAYS:
@@ -228,7 +228,10 @@ class Crashes(RuleBasedStateMachine):
 
 @pytest.fixture
 def crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Crashes]]:
-    """The machine, tidied only when a rule says so; in memory where there is some, for what is durable the model knows."""
+    """The state machine, which tidies only when a rule says so.
+
+    It runs on a memory file system if there is one, because the model decides what is durable.
+    """
     monkeypatch.setattr(commits, "_TIDY_SECONDS", 1e6)
     yield type("CrashesHere", (Crashes,), {"folder": tmp_path, "tally": Counter()})
 

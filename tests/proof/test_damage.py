@@ -1,6 +1,7 @@
 """Storage: damaged raw files.
 
-Bytes go missing or change in a file that the collector wrote; ingest is to lose the damaged record alone, and to keep it.
+Bytes go missing or change in a file that the collector wrote; ingest may reject only the damaged record, and
+must keep it.
 """
 
 import random
@@ -28,7 +29,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def records(count: int) -> list[bytes]:
-    """Raw lines with ids that one changed byte never turns into one another, some of their texts beyond ASCII."""
+    """Return raw lines whose ids no single changed byte can confuse, some of them not ASCII."""
     made = random.Random(count)
     names = [str(uuid.UUID(int=made.getrandbits(128))) for _ in range(count)]
     questions = [f"问题 {name}: what is {name} good for?" for name in names]
@@ -37,7 +38,7 @@ def records(count: int) -> list[bytes]:
 
 
 def stored(layout: Layout) -> tuple[IngestResult, Counter[str], list[bytes]]:
-    """What an ingest counted, how often it kept each question, and the texts that it rejected."""
+    """Return what an ingest counted, how often it kept each question, and the texts that it rejected."""
     result = ingest_day(layout, DAY, CONFIG, today=LATER)
     assert result.lines == result.accepted + result.duplicates + result.rejected
     questions = read_table(layout, "responses").filter(model="big")["question"].to_list()

@@ -36,11 +36,11 @@ CHECKS = [
 
 
 MEDIA = st.sampled_from([None] * 7 + ["text/plain", "application/json; charset=latin-1", "nonsense"])
-"""Content types in place of the described one, None to keep that."""
+"""Content types that replace the described one; None keeps it."""
 
 
 def explore(address: str, proof: Proof) -> Counter[int]:
-    """Every operation of a server, each with as many good and as many bad requests as the size says; gives the statuses."""
+    """Send every operation of a server valid and invalid requests; return the statuses."""
     description = httpx.get(f"{address}/openapi.json").json()
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     operations = [
@@ -50,7 +50,7 @@ def explore(address: str, proof: Proof) -> Counter[int]:
     ]
     statuses: Counter[int] = Counter()
     for path, method, takes_a_body in operations:
-        # without a body there is nothing that could be wrong: a model's name may be any text
+        # without a body nothing can be invalid: a model's name may be any text
         for mode in GenerationMode if takes_a_body else [GenerationMode.POSITIVE]:
 
             @given(case=schema[path][method.upper()].as_strategy(generation_mode=mode), media=MEDIA)
@@ -77,7 +77,7 @@ def explore(address: str, proof: Proof) -> Counter[int]:
 def test_the_collector(proof: Proof, launch: StartCollector) -> None:
     collector = launch()
     statuses = set(explore(collector.address, proof))
-    # which statuses a few requests come to changes with each word of the description
+    # Which statuses occur in a few requests changes with any word of the description.
     assert statuses >= ({200, 400, 415, 422} if proof.full else {200, 400})
     assert "Traceback" not in collector.log.read_text()
     assert collector.stop() == 0

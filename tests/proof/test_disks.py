@@ -35,7 +35,10 @@ ERRORS = (errno.EIO, errno.ENOSPC)
 
 
 class Life:
-    """Some days of a committer on a disk; acknowledged: ids of the lines that it has taken, refused: how many not."""
+    """Some days of a committer on a disk.
+
+    acknowledged: ids of the stored lines; refused: number of the others.
+    """
 
     def __init__(self, layout: Layout, disk: FailingDisk) -> None:
         self.acknowledged: set[str] = set()
@@ -46,7 +49,7 @@ class Life:
         self._numbers = itertools.count()
 
     async def run(self) -> None:
-        """Mending, appending, large lines, tidying, a new day, an end, and all that again."""
+        """Repair, append, append large lines, tidy, start a new day, stop, and do it all again."""
         for _ in range(2):
             committer = await self._started()
             for day, size in ((DAY, 10), (DAY, 9_000), (DAY + timedelta(days=1), 10), (DAY, 10)):
@@ -121,7 +124,7 @@ def test_every_call_to_the_disk_fails_once(tmp_path: Path, proof: Proof) -> None
 
 
 class Server:
-    """A collector process and what it acknowledged."""
+    """A collector process and what it has acknowledged."""
 
     def __init__(self, data: Path, folder: Path, before: list[str] | None = None, floor: int = 0) -> None:
         self.layout = Layout(data)
@@ -143,7 +146,7 @@ class Server:
         return (self._folder / "log").read_text()
 
     def collect(self, size: int = 10) -> bool:
-        """Send a batch of three points and say whether it was acknowledged; nothing but 200 and 503 may come."""
+        """Send a batch of three points; return whether it was acknowledged. Only 200 and 503 are allowed."""
         names = [f"p-{next(self._numbers)}" for _ in range(3)]
         points = [point(name, question=name + "q" * size) for name in names]
         answer = httpx.post(f"{self.address}/collect", json={"data_points": points}, timeout=60)
@@ -159,7 +162,7 @@ class Server:
         return httpx.get(f"{self.address}/ready", timeout=60).status_code == 200
 
     def check(self) -> None:
-        """After its end: what was acknowledged is in the dataset once."""
+        """Check, after its end, that everything acknowledged is in the dataset once."""
         assert self.victim.stop() == 0, self.log()
         copy = Layout(self._folder / "copy")  # where there is room for tables
         shutil.copytree(self.layout.raw, copy.raw)
@@ -170,7 +173,7 @@ class Server:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts collectors; what a failed test leaves of them is killed."""
+    """Starts collectors; kills those that a failed test leaves running."""
     made: list[Server] = []
 
     def start(*arguments: Any, **more: Any) -> Server:
@@ -203,7 +206,7 @@ def test_system_calls_fail(tmp_path: Path, proof: Proof, serve: Callable[..., Se
         folder = tmp_path / str(number)
         folder.mkdir()
         server = serve(folder / "data", folder, under_strace(call, f"{nth}..{nth + 3}", f"error={error}"))
-        if not server.victim.first:  # its folders could not be made durable: it says so and does not start
+        if not server.victim.first:  # it refused to start: folders not durable
             assert server.victim.dies_by_itself(30)
             assert "cannot" in server.log() and "Traceback" not in server.log()
             seen["refused_starts"] += 1
@@ -231,7 +234,7 @@ def test_system_calls_fail(tmp_path: Path, proof: Proof, serve: Callable[..., Se
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB. To be asked for before `serve`, which ends who uses it."""
+    """A file system of 2 MB. Request it before `serve`, which ends the processes that use it."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -257,7 +260,7 @@ def test_a_full_disk(
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1_000_000))
     server = serve(small_disk / "data", tmp_path, floor=floor)
-    for size in (10_000, 10):  # until there is no room for a small batch either
+    for size in (10_000, 10):  # until not even a small batch fits
         for _ in range(400):
             if not server.collect(size):
                 break

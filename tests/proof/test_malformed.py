@@ -1,6 +1,7 @@
 """Servers: malformed bodies and bombs
 
-What is no data point or no question is refused with a code; nothing is stored, no model is asked, memory stays.
+Anything that is not a data point or a question is refused with a code; nothing is stored, no model is asked,
+and memory does not grow.
 """
 
 import functools
@@ -51,7 +52,10 @@ Sent = tuple[bytes, dict[str, str]]
 
 
 def broken(good: bytes) -> st.SearchStrategy[bytes]:
-    """What is no JSON any more. Hypothesis draws constants of the program too: whole points among them are not meant."""
+    """Return bytes that are no longer JSON.
+
+    Hypothesis also draws the program's constants; whole points are excluded.
+    """
     places = st.integers(0, len(good) - 1)
     spoilt = st.tuples(places, SPOILERS).map(lambda at: good[: at[0]] + at[1] + good[at[0] :])
     return (
@@ -75,13 +79,13 @@ def _is_no_json(text: bytes) -> bool:
 
 
 def _folded(key: str) -> str:
-    """A name in the one spelling that all of CamelCase, camelCase and snake_case share."""
+    """Return a name in the one spelling shared by CamelCase, camelCase and snake_case."""
     return key.replace("_", "").lower()
 
 
 @st.composite
 def wrong_points(draw: st.DrawFn) -> bytes:
-    """A batch of one point that has one field of a wrong kind."""
+    """Draw a batch of one point that has one field of a wrong type."""
     name = draw(st.sampled_from(sorted(WRONG_FIELDS)))
     return body_of(point(1, **{name: draw(st.sampled_from(WRONG_FIELDS[name]))}))
 
@@ -104,7 +108,7 @@ batches = (
 
 @st.composite
 def sent(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> Sent:
-    """A malformed body as it is, packed, cut while packed, or said to be packed."""
+    """Draw a malformed body: plain, compressed, cut while compressed, or only claimed to be compressed."""
     body = draw(bodies)
     how = draw(st.sampled_from(["plain"] * 6 + ["packed", "cut", "not packed", "unknown"]))
     headers = {"content-type": "application/json"}
@@ -120,7 +124,7 @@ def sent(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> Sent:
 def run(
     proof: Proof, most: int, bodies: st.SearchStrategy[bytes], check: Callable[[bytes, dict[str, str]], None]
 ) -> int:
-    """Try at most so many bodies, fewer in the short form; gives their number."""
+    """Try at most so many bodies, fewer in the short form; return their number."""
     tried = 0
 
     @given(sent(bodies))
@@ -200,7 +204,7 @@ def test_malformed_questions(proof: Proof, outside: Outside, start: Callable[...
 
 
 def packed(pieces: int, piece: bytes, head: bytes = b"", tail: bytes = b"") -> bytes:
-    """gzip of `head`, `pieces` times `piece`, `tail`, made without holding it."""
+    """Return gzip of `head`, `pieces` times `piece`, and `tail`, made without holding it in memory."""
     packer = zlib.compressobj(9, wbits=31)
     parts = [packer.compress(head), *(packer.compress(piece) for _ in range(pieces)), packer.compress(tail)]
     return b"".join(parts) + packer.flush()
@@ -211,12 +215,12 @@ A_MILLION_KEYS = b"{" + b",".join(b'"k%d":%d' % (number, number) for number in r
 
 @functools.cache
 def spaces() -> bytes:
-    """1 GiB of them, packed."""
+    """Return 1 GiB of spaces, compressed."""
     return packed(1_024, b" " * 2**20)
 
 
 def bombs(head: bytes, tail: bytes) -> dict[str, tuple[bytes, bool]]:
-    """Name -> body and whether it is packed; head and tail lead to a place where any JSON value may stand."""
+    """Return name -> body and whether it is compressed; head and tail lead to where any JSON value may be."""
     return {
         "1 GiB of spaces": (spaces(), True),
         "gzip within gzip": (gzip.compress(spaces()), True),
@@ -267,7 +271,7 @@ def test_bombs(
                         assert refused or answer.json().get("collected") is False, (
                             f"{address}: {name}: {answer.text[:300]}"
                         )
-                        if "members" in name:  # by their number: to unpack all of them costs time, not memory
+                        if "members" in name:  # refused by number: they cost time
                             assert '"encoding_invalid"' in answer.text
                 most = max(most, growth.peak_mib)
     assert collector.raw() == []

@@ -1,6 +1,7 @@
 """Pipeline
 
-Runs that are killed, doubled or long: what lies on disk afterwards depends on the raw files and the settings alone.
+Runs that are killed, duplicated or long: the files on disk afterwards depend only on the raw files and the
+settings.
 """
 
 import os
@@ -49,11 +50,11 @@ config = Config(storage=Storage(data_dir=Path(folder, "data"), first_day="2025-0
 done = materialize_days(map(date.fromisoformat, days), config, Path(folder, "home"), datasets="every")
 sys.exit(1 if done.failed else 0)
 """
-"""Makes days, and is killed or stopped at the n-th system call of a kind whose path fits a pattern."""
+"""Makes days, and is killed or stopped at the n-th system call of a kind whose path matches a pattern."""
 
 
 def moments(asset: str, day: date) -> list[tuple[str, str, int]]:
-    """Audit event, pattern and count of: begun, written, about to be put in place, in place but not reported."""
+    """Return audit event, path pattern and count of: begun, written, before and after the rename."""
     if asset == "training_dataset":
         temporary = rf"/datasets/\.{day:%Y%m%d}-[^/]+\.tmp"
         return [
@@ -95,7 +96,7 @@ def start(
 
 
 def made(folder: Path) -> dict[str, str]:
-    """Every table and dataset file with its hash; what a killed run left half-made has a name that begins with a dot."""
+    """Return every table and dataset file with its hash, without the dot files that a killed run left."""
     data = folder / "data"
     found = {}
     for part in ("tables", "datasets"):
@@ -107,7 +108,7 @@ def made(folder: Path) -> dict[str, str]:
 
 
 def undisturbed(folder: Path, days: list[date], count: int) -> dict[str, str]:
-    """What one run makes of the same raw files."""
+    """Return what one run makes of the same raw files."""
     write_days(folder, days, count)
     assert not materialize_days(days, config_of(folder), folder / "home", datasets="every").failed
     return made(folder)
@@ -214,11 +215,11 @@ def test_a_backfill_of_a_year(proof: Proof, tmp_path: Path) -> None:
 
 
 def processor_seconds() -> float:
-    """What this process and the processes that it has waited for have used."""
+    """Return the CPU seconds of this process and the child processes that it has waited for."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
 def last_over_first(seconds: list[float]) -> float:
-    """The median of the last 30 over that of the first 30."""
+    """Return the median of the last 30 over that of the first 30."""
     return statistics.median(seconds[-30:]) / statistics.median(seconds[:30])

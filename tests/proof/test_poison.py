@@ -1,6 +1,6 @@
 """Pipeline: poisoned input
 
-Scores that are none, and sources that give too much: neither decides what a router learns.
+Scores that are not scores, and sources that send too much: neither decides what a router learns.
 """
 
 from collections import Counter
@@ -41,12 +41,12 @@ POISON = [
     "[1]",
     "{}",
 ]
-"""What stands where the score of the model that would win belongs, as it is written."""
+"""What replaces the score of the model that would win, as it is written in JSON."""
 DAY = date(2026, 1, 5)
 
 
 def poisoned(number: int, poison: str) -> bytes:
-    """A batch of one point: `qwen-max` would win by its poisoned score, else `qwen-math-7b` does."""
+    """Return a batch of one point: `qwen-max` would win by its poisoned score, else `qwen-math-7b`."""
     models = ("qwen-max", "qwen-math-7b", "qwen-code-7b")
     good = point(
         number,
@@ -81,7 +81,7 @@ def test_poisoned_scores_make_no_label(
     raw.write_raw(layout, DAY, [one.decode() for one in points])
     config = Config(
         storage=Storage(data_dir=layout.root, first_day="2026-01-01"),
-        operations=Operations(max_rejected_share=1.0),  # else a day like this one goes no further at all
+        operations=Operations(max_rejected_share=1.0),  # otherwise a day like this one would stop here
     )
     assert not materialize_days({DAY, received}, config, tmp_path / "home").failed
     examples = read_table(layout, "training_examples")

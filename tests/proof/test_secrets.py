@@ -1,6 +1,6 @@
 """Servers: keys and prompts
 
-What a run of the whole system wrote, searched for every key and for every word of a prompt.
+Everything that a run of the whole system wrote is searched for every key and for every word of a prompt.
 """
 
 import base64
@@ -28,9 +28,9 @@ from tests.gateway.world import Outside, RunningGateway, until
 from tests.proof.conftest import Proof
 
 PROMPT = "xylophonquestion"
-"""A word in every prompt and in no program."""
+"""A word that occurs in every prompt and in no program."""
 HOLDS_PROMPTS = ("raw", "rejected", "tables", "datasets", "routers", "spool")
-"""Folders of the data folder that are made of prompts."""
+"""Subfolders of the data folder that legitimately hold prompts."""
 PROJECT = Path(__file__).parents[2]
 
 
@@ -97,7 +97,8 @@ def test_nothing_that_was_written_has_a_key_or_a_prompt(
         for one in _spellings(hidden):
             assert one not in content, f"{path} has the key {one!r}"
         by_nature = path.is_relative_to(data) and path.relative_to(data).parts[0] in HOLDS_PROMPTS
-        # Dagster's databases hold what the dataset's page shows; their events are searched one by one instead
+        # Dagster's databases hold what the dataset's page shows, so their events are searched one by one
+        # instead.
         if not by_nature and ".db" not in path.suffixes:
             assert PROMPT.encode() not in content, f"{path} has a prompt"
     for page in pages:
@@ -111,7 +112,7 @@ def test_nothing_that_was_written_has_a_key_or_a_prompt(
 
 
 def _unreliable_model() -> Callable[[Arrived], Script]:
-    """Echoes the question in answers, in errors and in what is no completion, one after the other."""
+    """Return a model that echoes the question in answers, errors and malformed bodies, in turn."""
     calls = iter(range(10**6))
 
     def chat(asked: Arrived) -> Script:
@@ -142,7 +143,7 @@ def _unreliable_scorer() -> Callable[[Arrived], Script]:
 
 
 def _use(gateway: RunningGateway, key: str, wrong: str, rounds: int) -> list[str]:
-    """Chat, routing, observation and proxying, right and wrong; gives the bodies of our own refusals."""
+    """Use and misuse chat, routing, observation and proxying; return the gateway's refusals."""
     own = {"authorization": f"Bearer {key}"}
     until(lambda: gateway.chat(PROMPT).status_code == 401)
     refusals = []
@@ -167,7 +168,7 @@ def _use(gateway: RunningGateway, key: str, wrong: str, rounds: int) -> list[str
 
 
 def _misuse(address: str, key: str, wrong: str) -> list[str]:
-    """Batches that the collector refuses; gives its answers."""
+    """Send batches that the collector refuses; return its responses."""
     bad = body_of(point(1, question=PROMPT, scores={"qwen-max": 2.0}))
     bodies = [
         bad,
@@ -187,7 +188,7 @@ def _misuse(address: str, key: str, wrong: str) -> list[str]:
 
 
 def _run_dagster(config: Path, data: Path, home: Path, logs: Path) -> None:
-    """Today's assets by Dagster's own command, which captures the output of its steps, and their log."""
+    """Make today's assets with Dagster's own command, which captures the output and the log of its steps."""
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(prepare_home(home)),
@@ -220,7 +221,7 @@ def _run_dagster(config: Path, data: Path, home: Path, logs: Path) -> None:
 
 
 def _dagster_events(home: Path) -> list[str]:
-    """Everything that Dagster keeps of its runs, but for the preview that the dataset's page is there to show."""
+    """Return everything that Dagster stores about its runs, except for the dataset page's preview."""
     pages = []
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for run in instance.get_runs():
@@ -232,7 +233,7 @@ def _dagster_events(home: Path) -> list[str]:
 
 
 def _without_preview(entry: dg.EventLogEntry) -> str:
-    """An event in full, or where it has the preview: its words and all other metadata."""
+    """Return an event in full, or for the one with the preview its message and all other metadata."""
     data = entry.dagster_event.event_specific_data if entry.dagster_event is not None else None
     for holder in (data, getattr(data, "materialization", None)):
         metadata = getattr(holder, "metadata", None) or {}
@@ -243,6 +244,6 @@ def _without_preview(entry: dg.EventLogEntry) -> str:
 
 
 def _spellings(keys: Iterable[str]) -> list[bytes]:
-    """Each key as it is, and as Basic authorization would have it."""
+    """Return each key as it is, and as in Basic authorization."""
     plain = [key.encode() for key in keys]
     return plain + [base64.b64encode(key)[:-4] for key in plain]

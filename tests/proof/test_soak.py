@@ -1,6 +1,7 @@
 """Servers: an hour under load
 
-The whole loop of gateway, collector, models and scorer at a steady rate, its memory looked at every few seconds.
+The whole loop of gateway, collector, models and scorer runs at a steady rate, with its memory sampled every
+few seconds.
 """
 
 import itertools
@@ -26,16 +27,16 @@ from tests.proof.measure import MIB, open_files
 
 SECONDS = 3_600
 WARM_UP = 0.25
-"""Share of the time after which caches are full and allocators have what they keep."""
+"""Share of the time after which caches are full and allocators have reached their size."""
 USERS = 4
 QUESTIONS = 20_000
-"""More than the cache of decisions holds."""
+"""More than the decision cache holds."""
 MOST_GROWTH_MIB = 32
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[str]:
-    """The simulated models and scorer, as a process that waits for nothing."""
+    """The simulated models and scorer, as a process without any simulated latency."""
     output = tmp_path / "models.log"
     command = [sys.executable, "-m", "simulation", "serve", "--port", "0", "--speed", "0"]
     with (

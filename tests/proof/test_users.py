@@ -14,7 +14,7 @@ from tests.proof.conftest import Proof
 
 IN_FLIGHT = 8
 HANG_SECONDS = 300.0
-"""Longer than all questions take, so that nothing that was begun ends meanwhile."""
+"""Longer than all questions take, so that no call that has started ends before."""
 
 
 def by_user(asked: Arrived) -> bool:

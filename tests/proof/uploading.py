@@ -1,6 +1,6 @@
-"""A process to kill: offers data points to an uploader without end, and names those that its spool has on disk.
+"""A process to be killed: offers data points to an uploader endlessly, and names the spooled ones.
 
-`python -m tests.proof.uploading SPOOL COLLECTOR NAME`: one line on standard output for every addition to the spool, with
+`python -m tests.proof.uploading SPOOL COLLECTOR NAME` prints one line for every addition to the spool, with
 the ids of its data points.
 """
 
@@ -17,11 +17,11 @@ from flywheel_core.config import Config
 from flywheel_core.records import DataPoint, Response
 
 PAUSE = 0.03
-"""Between ten data points and the next ten, in s."""
+"""Seconds between groups of ten data points."""
 
 
 class TellingSpool(Spool):
-    """The spool, which tells what it has on disk once it is there."""
+    """A spool that reports what it has on disk once it is there."""
 
     def append(self, lines: Sequence[bytes]) -> int:
         count = super().append(lines)

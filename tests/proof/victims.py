@@ -1,4 +1,4 @@
-"""Collector and uploader as processes that are killed again and again, and senders that remember what was acknowledged."""
+"""Processes that are killed repeatedly, and senders that remember what was acknowledged."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ STRACE = shutil.which("strace")
 
 
 def free_port(choose: random.Random) -> int:
-    """A port that no outgoing connection is given by chance while its owner is down."""
+    """Return a port that outgoing connections do not use, so that it stays free while its owner is down."""
     for _ in range(100):
         port = choose.randint(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -30,7 +30,7 @@ def free_port(choose: random.Random) -> int:
 
 
 def under_strace(call: str, when: int | str, what: str, paths: tuple[Path, ...] = ()) -> list[str]:
-    """Words that run a command so that the `when`-th system call `call` of a thread meets `what`, on `paths` alone if given."""
+    """Return a prefix for a command: a thread's `when`-th system call `call` (on `paths`) meets `what`."""
     assert STRACE is not None
     only = [word for path in paths for word in ("-P", str(path))]
     inject = f"inject={call}:{what}:when={when}"
@@ -38,8 +38,10 @@ def under_strace(call: str, when: int | str, what: str, paths: tuple[Path, ...] 
 
 
 class Victim:
-    """A process to kill, perhaps under strace. first: its first line on standard output, b"" if it died before; the
-    others go to `told`."""
+    """A process to be killed, possibly under strace.
+
+    first: its first line on standard output, b"" if it died before; `told` gets the others.
+    """
 
     def __init__(
         self,
@@ -66,25 +68,25 @@ class Victim:
         self._output.close()
 
     def dies_by_itself(self, seconds: float) -> bool:
-        """Whether it is dead within `seconds`."""
+        """Return whether it dies within `seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         return self.process.returncode is not None
 
     def kill(self) -> None:
-        """SIGKILL, and wait for the end."""
+        """Send SIGKILL and wait for the end."""
         for own in self._own():
             own.kill()
         self._gone()
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM and return the exit status."""
         for own in self._own():
             own.terminate()
         return self._gone()
 
     def _own(self) -> list[psutil.Process]:
-        """The process itself, not what traces it; none once it is dead."""
+        """Return the process itself, not its tracer; nothing once it is dead."""
         if self.process.poll() is not None:
             return []
         started = psutil.Process(self.process.pid)
@@ -97,7 +99,7 @@ class Victim:
 
 
 class Sender:
-    """Posts batches until told to end, each until it is answered with 200. acknowledged: ids of those that were."""
+    """Posts batches until told to stop, each until it gets a 200. acknowledged: ids of their points."""
 
     def __init__(self, name: str, port: int) -> None:
         self.acknowledged: list[str] = []
@@ -108,7 +110,7 @@ class Sender:
         self._thread.start()
 
     def end(self) -> None:
-        """After the answer to the batch under way."""
+        """Stop after the response to the batch in progress."""
         self._ending.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
@@ -141,7 +143,7 @@ class Sender:
 
 
 def point(name: str, **changes: Any) -> dict[str, Any]:
-    """A data point on the wire that becomes an example."""
+    """Return a data point on the wire that becomes an example."""
     models = {"big": 0.9, "coder": 0.25}
     return {
         "id": name,
