@@ -46,7 +46,8 @@ class Collect:
 
         The status is 200, or 422 when points were sent but none was acceptable. Raises RequestError when the
         request is refused, with the code of the refusal; ClientGoneError when the client disconnects before
-        its body is complete.
+        its body is complete. If a later part of a large body cannot be stored, the earlier ones stay stored:
+        a retry repeats their ids, and the dataset counts each id once.
         """
         source = self.admit(headers)
         with self.hold() as hold:

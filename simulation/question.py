@@ -71,7 +71,7 @@ def numbers(*values: float | int) -> tuple[str, ...]:
 
 
 def off_by(rng: Random, value: float | int) -> tuple[str, ...]:
-    """Return up to three wrong numbers that someone might plausibly give instead of `value`."""
+    """Return three wrong numbers that someone might plausibly give instead of `value`."""
     step = max(1, round(abs(value) * 0.1))
     near = [value + step, value - step, value * 2 if value else 3, -value if value else 5, value + 10]
     chosen = [candidate for candidate in rng.sample(near, len(near)) if candidate != value]
