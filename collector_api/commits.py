@@ -127,7 +127,7 @@ class Committer:
         return entry.done
 
     def check_room(self) -> None:
-        """Raise RequestError `disk_full` below the disk floor, `storage_unavailable` if it cannot be read."""
+        """Raise RequestError `disk_full` below the floor, `storage_unavailable` if free space is unknown."""
         self._room.check()
 
     async def check_ready(self) -> None:

@@ -1,6 +1,6 @@
 """The interface to the file system: every call by which the collector touches files, without any decisions.
 
-Tests can replace `Disk` by a model file system that forgets whatever was not synced.
+Tests can replace `Disk` with a model file system that forgets whatever was not synced.
 """
 
 import errno

@@ -7,7 +7,7 @@ from collector_api.disk import Disk
 
 
 class Home:
-    """Remember which folder was at a path on entry, so that a different one can be told apart later.
+    """Remembers which folder was at a path on entry, and detects when another one is there.
 
     A disk that is unmounted under a running collector leaves an empty mount point: whatever is written there
     becomes invisible once the disk is mounted again. Besides, the writer's lock file is in the folder that

@@ -107,7 +107,7 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
 def observed_answer(
     text: str | None, finish_reason: str | None, error: str | None, usage: msgspec.Raw = NULL
 ) -> Answer:
-    """Return an answer that was read elsewhere; cut off, empty or refused it is a failure like any other.
+    """Return an answer that was read elsewhere; if cut off, empty or refused, it is a failure.
 
     error: why there is no answer, in any words; an empty string, the zero value of a Go client, is no error.
     An error that does not start with a code of `ANSWER_ERRORS` becomes `reported`: the code is a metric

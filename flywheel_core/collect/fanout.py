@@ -36,9 +36,10 @@ log = logging.getLogger(__name__)
 class Fanout:
     """Asks models, has their answers scored, and makes data points.
 
-    One per process; an async context manager. client: an `httpx.AsyncClient` to use instead of Flywheel's own
-    connections; environment: holds the models' keys, os.environ by default; spend: the count of what
-    collection costs, kept in memory by default.
+    One for the life of a process; an async context manager.
+
+    client: an `httpx.AsyncClient` to use instead of Flywheel's own connections; environment: holds the
+    models' keys, os.environ by default; spend: the count of what collection costs, kept in memory by default.
 
     Raises ConfigIncompleteError when a candidate's `base_url`, the scorer's address or a named key is
     missing.

@@ -68,8 +68,9 @@ class Http(Protocol):
     ) -> Reply:
         """Return the reply, whatever its status.
 
-        Redirects are not followed. Cancellation closes the connection. timeout: for the whole call, in
-        seconds; max_bytes: largest body, both as sent and decompressed.
+        Redirects are not followed. Cancellation closes the connection.
+
+        timeout: for the whole call, in seconds; max_bytes: largest body, both as sent and decompressed.
 
         Raises httpx.ConnectTimeout or httpx.ConnectError when there is no connection, httpx.ReadTimeout when
         the time is up, httpx.RemoteProtocolError or httpx.ReadError when the connection breaks or does not

@@ -37,8 +37,7 @@ class RescoreResult:
 
     file: where the rescored points are, from this run and earlier ones; points: data points with a missing
     score that may still be given; improved: those that got at least one; scores: scores obtained; missing:
-    scores still missing. come; improved: those that got one or more; scores: scores that came; missing:
-    scores that still did not.
+    scores still missing.
     """
 
     file: Path

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Uploader:
-    """Sends data points to the configured collector. One per process.
+    """Sends data points to the configured collector. One for the life of a process.
 
         async with Uploader(config, Path("data/spool")) as uploader:
             await uploader.offer(point)

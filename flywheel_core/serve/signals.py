@@ -10,13 +10,14 @@ import uvicorn
 
 @contextlib.contextmanager
 def signals_end_the_server_only(server: uvicorn.Server) -> Iterator[None]:
-    """Make SIGTERM, SIGINT and SIGHUP stop the server, never kill the process, from before it listens.
+    """Make SIGTERM, SIGINT and SIGHUP stop the server instead of killing the process.
 
-    While it serves, uvicorn has its own handlers, and afterwards it raises the signal that stopped it once
-    more. A signal that arrives before then must be remembered, because whoever reads that the server listens
-    may stop it at that moment. SIGINT is handled even if the process was started with it ignored, as shells
-    do for background jobs. SIGHUP, which a closing terminal sends, stays ignored if it was: that is how
-    `nohup` asks for the server to go on. Main thread only: raises ValueError in any other.
+    This holds from before the server listens until its work is done. While it serves, uvicorn has its own
+    handlers, and afterwards it raises the signal that stopped it once more. A signal that arrives before then
+    must be remembered, because whoever reads that the server listens may stop it at that moment. SIGINT is
+    handled even if the process was started with it ignored, as shells do for background jobs. SIGHUP, which a
+    closing terminal sends, stays ignored if it was: that is how `nohup` asks for the server to go on. Main
+    thread only: raises ValueError in any other.
     """
 
     def end(_number: int, _frame: FrameType | None) -> None:
