@@ -124,40 +124,41 @@ class DecisionLog:
     async def _flush(self) -> None:
         async with self._writing:  # one at a time: `close` may be called during a write
             records, self._waiting = self._waiting, []
-            if not records:
-                return
-            try:
-                written = await asyncio.to_thread(self._append, records)
-            except OSError as error:
-                written = 0
-                self._refused.met(
-                    "decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)}
-                )
-            else:
-                self._refused.gone("decisions_written_again", extra={"dropped": self.dropped})
-            self.written += written
-            self.dropped += len(records) - written
+            days: dict[date, list[DecisionRecord]] = {}
+            for record in records:
+                days.setdefault(day_of(record.at), []).append(record)
+            for day, of_day in days.items():
+                try:
+                    written = await asyncio.to_thread(self._append, day, of_day)
+                except OSError as error:
+                    written = 0
+                    self._refused.met(
+                        "decisions_not_written", extra={"folder": str(self._folder), "reason": str(error)}
+                    )
+                else:
+                    self._refused.gone("decisions_written_again", extra={"dropped": self.dropped})
+                self.written += written
+                self.dropped += len(of_day) - written
 
-    def _append(self, records: list[DecisionRecord]) -> int:
-        """Append the records to the files of their days; return how many were written."""
-        days: dict[date, list[bytes]] = {}
-        for record in records:
-            days.setdefault(day_of(record.at), []).append(msgspec.json.encode(record) + b"\n")
+    def _append(self, day: date, records: list[DecisionRecord]) -> int:
+        """Append records to the file of their day; return how many were written."""
+        if day != self._day:
+            own_folder(self._folder)
+            self._remove_before(day - timedelta(days=self._keep_days))
+            self._day = day
         written = 0
-        for day, lines in days.items():
-            if day != self._day:
-                own_folder(self._folder)
-                self._remove_before(day - timedelta(days=self._keep_days))
-                self._day = day
-            with decision_file(self._folder, day).open("a+b") as file:
-                size = file.tell()
-                if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-                    file.write(b"\n")  # a killed process left a torn line: start a new one
-                room = self._max_bytes - file.tell()
-                while lines and len(lines[0]) <= room:
-                    room -= len(lines[0])
-                    file.write(lines.pop(0))
-                    written += 1
+        with decision_file(self._folder, day).open("a+b") as file:
+            size = file.tell()
+            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+                file.write(b"\n")  # a killed process left a torn line: start a new one
+            room = self._max_bytes - file.tell()
+            for record in records:
+                line = msgspec.json.encode(record) + b"\n"
+                if len(line) > room:
+                    break
+                room -= len(line)
+                file.write(line)
+                written += 1
         return written
 
     def _remove_before(self, first: date) -> None:

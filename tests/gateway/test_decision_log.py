@@ -91,11 +91,11 @@ def test_a_close_waits_for_the_write_that_is_under_way(
     log = DecisionLog(tmp_path, 1_000_000, 30)
     append, entered, gate = log._append, threading.Event(), threading.Event()
 
-    def slow(records: list[DecisionRecord]) -> int:
+    def slow(day: date, records: list[DecisionRecord]) -> int:
         if not entered.is_set():
             entered.set()
             gate.wait(30)
-        return append(records)
+        return append(day, records)
 
     monkeypatch.setattr(log, "_append", slow)
     first, second = record("one"), record("two")
@@ -148,6 +148,17 @@ def test_a_folder_that_cannot_be_written_loses_the_log_and_nothing_else(tmp_path
     log = DecisionLog(tmp_path / "decisions", 1_000_000, 30)
     write(log, record())
     assert (log.written, log.dropped) == (0, 1)
+
+
+def test_a_day_that_cannot_be_written_does_not_count_the_days_that_were(tmp_path: Path) -> None:
+    """Around midnight, one flush writes the files of two days."""
+    midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    decision_file(tmp_path, date(2026, 3, 1)).mkdir()
+    log = DecisionLog(tmp_path, 1_000_000, 30)
+    before, after = record(at=midnight - 1), record(at=midnight + 1)
+    write(log, before, after)
+    assert (log.written, log.dropped) == (1, 1)
+    assert find_decision(tmp_path, before.decision_id) == before
 
 
 def test_ids_tell_their_time_and_do_not_repeat() -> None:
