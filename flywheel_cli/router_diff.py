@@ -23,7 +23,8 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     texts = questions["text"].to_list()
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
     counts = [Counter(models) for models in chosen]
-    gains = gains_of(questions, routers[0], routers[1], craft.settings(settings.config))
+    asked = {*counts[0], *counts[1], *settings.config.models}
+    gains = gains_of(questions, routers[0], routers[1], craft.settings(settings.config), asked)
     names = dict.fromkeys([*manifests[0], *manifests[1]])
     return {
         "old": old,

@@ -116,7 +116,8 @@ def _figures(layout: Layout, version: str, rows: pl.DataFrame, config: Config) -
     from flywheel_core.learn.examples import read_examples
 
     router = _loaded(version_folder(layout, version))
-    return evaluate(router, read_examples(rows, config.learning, split="test"), config.learning)
+    examples = read_examples(rows, config.learning, split="test", models=router.models)
+    return evaluate(router, examples, config.learning)
 
 
 def _verified(folder: Path) -> object:
@@ -184,7 +185,7 @@ def _from_outcomes(frame: pl.DataFrame, config: Config, version: str, *, single:
     from flywheel_core.learn.train import train_examples
 
     return train_examples(
-        read_examples(frame, config.learning),
+        read_examples(frame, config.learning, models=config.declared_order()),
         config.learning,
         version=version,
         categories=config.categories(),

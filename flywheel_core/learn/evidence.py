@@ -128,7 +128,13 @@ class _Entry:
     received: float = 0.0
 
 
-def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, settings: Learning) -> Gains:
+def gains_of(
+    questions: pl.DataFrame,
+    champion: Chooser,
+    challenger: Chooser,
+    settings: Learning,
+    models: Collection[str] | None = None,
+) -> Gains:
     """Return what the challenger gains over the champion on each question, in utility.
 
     A question counts where both chosen models were asked and each has a score or a failure of its own; a
@@ -139,8 +145,10 @@ def gains_of(questions: pl.DataFrame, champion: Chooser, challenger: Chooser, se
     Where models were asked at random, as with `production.baseline`, a question on which the routers differ
     is known less often than one on which they agree. It therefore stands for 1 / probability questions;
     otherwise gains, and losses too, would be underestimated.
+
+    models: the models that the two routers may choose, all by default. Outcomes of other models are ignored.
     """
-    examples = read_examples(questions, settings)
+    examples = read_examples(questions, settings, models=models)
     utilities = examples.utilities(settings)
     old, new = champion.decide_all(examples.texts), challenger.decide_all(examples.texts)
     gains = chosen_values(utilities, examples.models, new) - chosen_values(utilities, examples.models, old)

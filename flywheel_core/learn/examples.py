@@ -1,6 +1,6 @@
 """Training examples as arrays: texts, each model's scores, costs and waits, and each example's weight."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Self
@@ -92,15 +92,21 @@ class Examples:
         )
 
 
-def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None = None) -> Examples:
+def read_examples(
+    frame: pl.DataFrame,
+    settings: Learning,
+    *,
+    split: str | None = None,
+    models: Collection[str] | None = None,
+) -> Examples:
     """Read examples from a frame with a row per question.
 
     The frame has `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms, optionally
     failures, scored, asked), and optionally `label`, `split`, `weight`, `day`, `left_out` and `answers`
     (text). With `split`, only rows of that split are read. Outcomes with neither a score nor a failure are
     skipped. So are rows that the dataset left out, except those left out for want of a label: without them, a
-    model's failures would not count where too few other models have a score.
-
+    model's failures would not count where too few other models have a score. With `models`, outcomes of other
+    models are skipped: each model is a column, so names that a source invents would cost memory without bound.
     Raises DatasetError when a needed column is missing.
     """
     missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
@@ -111,15 +117,18 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     if "left_out" in frame.columns:
         frame = frame.filter(IN_USE)
     flat = _outcomes(frame, settings)
-    models = tuple(sorted(flat["model"].unique().to_list()))
-    number = {model: at for at, model in enumerate(models)}
+    by_chance = bool((flat["asked"] < 1).any())
+    if models is not None:
+        flat = flat.filter(pl.col("model").is_in(list(models)))
+    names = tuple(sorted(flat["model"].unique().to_list()))
+    number = {model: at for at, model in enumerate(names)}
     rows, columns = (
         flat["row"].to_numpy(),
         np.array([number[model] for model in flat["model"]], dtype=np.intp),
     )
     tables: dict[str, Doubles] = {}
     for name in ("score", "cost", "wait", "asked"):
-        table = np.full((frame.height, len(models)), np.nan)
+        table = np.full((frame.height, len(names)), np.nan)
         table[rows, columns] = flat[name].to_numpy()
         tables[name] = table
     texts = frame["text"].to_list()
@@ -134,7 +143,7 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
     answers = frame["answers"].to_list() if "answers" in frame.columns else None
     return Examples(
         texts,
-        models,
+        names,
         tables["score"],
         tables["cost"],
         tables["wait"],
@@ -143,7 +152,7 @@ def read_examples(frame: pl.DataFrame, settings: Learning, *, split: str | None 
         labels,
         days,
         answers,
-        np.nan_to_num(tables["asked"], nan=1.0) if (tables["asked"] < 1).any() else None,
+        np.nan_to_num(tables["asked"], nan=1.0) if by_chance else None,
     )
 
 

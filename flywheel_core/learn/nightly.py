@@ -190,7 +190,7 @@ def _judged(
         )
         for version in (champion.version, challenger)
     )
-    gains = gains_of(questions, old, new, craft.settings(config))
+    gains = gains_of(questions, old, new, craft.settings(config), config.models)
     newest: float | None = questions["received_at"].max()  # type: ignore[assignment]  # a column of floats
     born = champion.at if champion.since is None else champion.since
     age = 0.0 if newest is None else max(0.0, newest - born) / 86_400

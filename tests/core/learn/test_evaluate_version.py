@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -9,8 +10,16 @@ import pytest
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
+from flywheel_core.learn import evidence, examples
 from flywheel_core.learn.artefact import load_router
-from flywheel_core.learn.craft import best_single_version, figures_on_dataset, figures_on_days
+from flywheel_core.learn.craft import (
+    best_single_version,
+    figures_on_dataset,
+    figures_on_days,
+    trained_craft,
+)
+from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.nightly import run_night
 from flywheel_core.report.evaluation import evaluation_page
 from flywheel_core.report.verdict import not_compared
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, response, write_raw
@@ -87,3 +96,32 @@ def test_how_many_questions_are_not_compared_and_since_when_is_said(tmp_path: Pa
     assert said in evaluation_page(found, questions="the test split")
     alone = figures_on_days(layout, version, [DAY], CONFIG)
     assert (alone["left_out"], not_compared(alone)) == (0, "")
+
+
+def test_models_that_a_source_invents_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model is a column of every example: with a new name for each answer, memory would grow with the square of a day."""
+    layout = Layout(tmp_path / "data")
+    write_raw(
+        layout,
+        [
+            point(f"{number}", {"big": 0.9, "coder": 0.5, f"invented {number}": 0.1}, question="x" * number)
+            for number in range(1, 201)
+        ],
+    )
+    build_day(layout)
+    dataset = build_dataset(layout, DAY, CONFIG).version
+    columns: list[tuple[str, ...]] = []
+
+    def noting(*given: Any, **named: Any) -> Examples:
+        found = read_examples(*given, **named)
+        columns.append(found.models)
+        return found
+
+    monkeypatch.setattr(examples, "read_examples", noting)
+    monkeypatch.setattr(evidence, "read_examples", noting)
+    craft = trained_craft()
+    challenger = craft.train(layout, dataset, CONFIG)
+    assert craft.evaluate(layout, challenger, dataset, CONFIG)["questions"] > 20
+    run_night(layout, challenger, dataset, DAY, CONFIG, craft, by="tests")
+    assert len(columns) == 4, "trained, evaluated, the best single model, judged"
+    assert set(columns) == {("big", "coder")}
