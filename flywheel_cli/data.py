@@ -15,7 +15,7 @@ from flywheel_cli.options import (
     pass_settings,
     settings_options,
 )
-from flywheel_cli.output import print_json, print_table, progress, say_empty, say_rejects, size, some
+from flywheel_cli.output import plain, print_json, print_table, progress, say_empty, say_rejects, size, some
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.first_day import days_before_first, days_to_come
@@ -182,7 +182,7 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
     for result in results:
         for cap in result.manifest["group_caps"]:
             click.echo(
-                f"{result.version}: {cap['group']} {cap['name']} gave {cap['examples']} training examples of "
+                f"{result.version}: {cap['group']} {plain(cap['name'])} gave {cap['examples']} training examples of "
                 f"{cap['label'] or 'no label'}; {cap['kept']} were kept (dataset.max_group_share)"
             )
         capped = result.manifest["counts"]["weight_capped"]

@@ -5,9 +5,12 @@ from pathlib import Path
 import click
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, progress, say_rejects
+from flywheel_cli.output import plain, print_json, print_table, progress, say_rejects
 from flywheel_core.lake.generate import Analysis
 from flywheel_core.lake.generate import generate as generate_file
+
+MAX_UNKNOWN = 20
+"""Models without a category that are listed: a source may invent a name for each answer."""
 
 
 @click.command()
@@ -62,11 +65,14 @@ def _print_analysis(analysis: Analysis) -> None:
             ("reason", "data points"), list(analysis.unlabelled_by_rule.items()), title="Without a label"
         )
     if analysis.unknown_models:
+        unknown = sorted(analysis.unknown_models.items(), key=lambda found: (-found[1], found[0]))
         print_table(
             ("model", "data points"),
-            list(analysis.unknown_models.items()),
+            [(plain(model), count) for model, count in unknown[:MAX_UNKNOWN]],
             title="Models without a category in the configuration",
         )
+        if len(unknown) > MAX_UNKNOWN:
+            click.echo(f"the {MAX_UNKNOWN} with the most data points of {len(unknown):,}; --json shows all\n")
     click.echo(
         f"{analysis.examples:,} training examples of score {analysis.min_score:g} and above: {analysis.output}"
     )

@@ -240,7 +240,7 @@ def print_summary(summary: Summary) -> None:
     print_table(("rule", "data points"), list(summary.rules.items()), title="Labelling rules")
     models = [
         (
-            row.model,
+            _short(row.model),
             row.responses,
             row.mean_score,
             row.win_share,

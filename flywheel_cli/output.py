@@ -141,7 +141,12 @@ def say_empty(days: Sequence[date]) -> None:
 def some(names: Sequence[object]) -> str:
     """List days or models in a sentence, at most five by name: `a, b, c, d, e and 3 more`."""
     further = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(str(name) for name in names[:NAMED]) + further
+    return ", ".join(plain(str(name)) for name in names[:NAMED]) + further
+
+
+def plain(name: str) -> str:
+    """A name that came from outside for a sentence: short, on one line, with nothing that a terminal would obey."""
+    return fitted(name.translate(_COMMANDS), PLAIN_WIDTH)
 
 
 def _cell(value: Any) -> Any:

@@ -28,6 +28,8 @@ TITLE_HEIGHT = 40
 AXIS_HEIGHT = 44
 ROW_HEIGHT = 26
 PLANE_HEIGHT = 180
+TIP_WIDTH = 1_200
+"""Px of a name in the text that shows when the pointer rests on a bar: more than a screen is no help."""
 CROWDED = 8
 """Pixels between neighbouring names below which dots of the usual size would hide their line."""
 
@@ -82,7 +84,7 @@ def grouped_bar_chart(
             value, figure = numbers[row], shown[index * len(names) + row]
             y = top + row_height * row + 4 + thickness * index
             start, end = sorted((x(0), x(value)))
-            tip = f"{name}{f', {of}' if of else ''}: {figure} {unit}"
+            tip = f"{fitted(name, TIP_WIDTH)}{f', {of}' if of else ''}: {figure} {unit}"
             parts.append(bar(start, y, end - start, thickness - (len(series) > 1), index, tip))
             parts.append(text(end + 6, y + thickness / 2 + 4, figure, "ink"))
     parts.append(line(x(0), top, x(0), bottom, "axis"))

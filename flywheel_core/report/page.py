@@ -15,6 +15,7 @@ from flywheel_core.report.svg import number
 CHART_WIDTH = 460
 WIDE_CHART = 940
 NOTHING = "–"
+MAX_NAME_CHARS = 200
 
 
 def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
@@ -35,9 +36,19 @@ def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
         "score": _score,
         "signed": _signed,
         "change": change,
+        "brief": _brief,
     }
     drawn = {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704  # charts escape their texts
     return environment.get_template(template).render(charts=drawn, **values)
+
+
+def _brief(name: str) -> str:
+    """A name that came from outside, cut in its middle where it would fill the page by itself."""
+    return (
+        name
+        if len(name) <= MAX_NAME_CHARS
+        else f"{name[: MAX_NAME_CHARS // 2]}…{name[-MAX_NAME_CHARS // 2 :]}"
+    )
 
 
 def _number(value: float | None) -> str:

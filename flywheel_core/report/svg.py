@@ -54,7 +54,10 @@ def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
     line = " ".join(text.split())
     if text_width(line, size) <= width:
         return line
-    head, tail = line[: len(line) // 2], line[len(line) // 2 :]
+    most = max(
+        1, int(width / (0.6 * size)) + 1
+    )  # more letters never fit: names may have a million, and each step measures all
+    head, tail = line[: len(line) // 2][:most], line[len(line) // 2 :][-most:]
     while (head or tail) and text_width(f"{head}…{tail}", size) > width:
         head, tail = (head, tail[1:]) if len(tail) > len(head) else (head[:-1], tail)
     return f"{head.rstrip()}…{tail.lstrip()}"

@@ -214,3 +214,11 @@ def test_invented_models_fill_no_page(both: Summary) -> None:
     assert len(set(re.findall(r"invented-\d+", text))) < MAX_MODELS + 10
     assert f"The {MAX_MODELS} with the most responses of {len(flooded.models):,}" in text
     assert "invented-9 and 2,990 more." in text
+
+
+def test_a_name_of_64_kib_fills_no_page(both: Summary) -> None:
+    long = "a" * 32_768 + "z" * 32_768
+    models = tuple(replace(model, model=f"{model.model}{long}") for model in both.models)
+    text = page(replace(both, models=models, unknown_models=(long,)), made_at=MADE)
+    assert len(text) < 2 * len(page(both, made_at=MADE))
+    assert "a" * 90 + "…" + "z" * 90 in text
