@@ -86,9 +86,15 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
         "days_missing": metadata.spans([date.fromisoformat(day) for day in manifest["days_missing"]]),
         **metadata.shares(labels),
         "dagster/column_schema": metadata.columns(result.path / EXAMPLES_FILE, MEANINGS["training_dataset"]),
-        "manifest": dg.MetadataValue.json(manifest),
+        "manifest": dg.MetadataValue.json(_short_manifest(manifest)),
         **metadata.open_mark(result.last_day),
     }
+
+
+def _short_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the most frequent unknown models alone: as many as there are examples may have been invented."""
+    unknown = sorted(manifest["unknown_models"].items(), key=lambda found: (-found[1], found[0]))
+    return {**manifest, "unknown_models": dict(unknown[: metadata.MAX_NAMED])}
 
 
 def _split_verdict(examples: pl.LazyFrame) -> checks.Verdict:

@@ -54,7 +54,7 @@ def columns(path: Path, meanings: Mapping[str, str]) -> dg.TableSchema:
 
     Raises KeyError for one without a meaning.
     """
-    schema = pl.read_parquet_schema(path)
+    schema = pl.scan_parquet(path, glob=False).collect_schema()
     return dg.TableSchema(
         columns=[dg.TableColumn(name, _kind(kind), meanings[name]) for name, kind in schema.items()]
     )

@@ -23,7 +23,7 @@ from flywheel_dagster.late import (
     read_cursor,
     write_cursor,
 )
-from flywheel_dagster.metadata import spans
+from flywheel_dagster.metadata import named, spans
 from flywheel_dagster.partitions import (
     PARTITION_TAG,
     RANGE_END_TAG,
@@ -122,7 +122,7 @@ def _seen(raw: RawDay) -> dg.AssetMaterialization:
             "files": len(raw.files),
             "bytes": raw.size,
             "newest_change": dg.MetadataValue.timestamp(raw.newest),
-            "names": ", ".join(raw.files),
+            "names": named(raw.files),
         },
         tags={"dagster/data_version": raw.mark},
     )

@@ -12,6 +12,7 @@ import polars as pl
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.tables import DRIFT_DAYS, build_table, read_table
+from flywheel_core.report.summary import MAX_MODELS
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.dataset_step import make_dataset
 from flywheel_dagster.days import Outcome, Step
@@ -49,7 +50,7 @@ def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
                 "data_points": result.accepted,
                 "duplicates": result.duplicates,
                 "raw_bytes": result.bytes_read,
-                "raw_files": ", ".join(result.files) or "none",
+                "raw_files": metadata.named(result.files) or "none",
             },
             verdicts,
         ),
@@ -151,8 +152,9 @@ def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
     """Make `model_leaderboard` from `responses` and `training_examples`."""
     table = build_table(lake.layout, "model_leaderboard", day, lake.config)
     board = read_table(lake.layout, table.name, [day])
-    scores = board.select("model", "mean_score").drop_nulls().rows()
-    wins = board.select("model", "win_rate").drop_nulls().rows()
+    shown = _shown_models(board)
+    scores = shown.select("model", "mean_score").drop_nulls().rows()
+    wins = shown.select("model", "win_rate").drop_nulls().rows()
     rows = [(model, score, metadata.bar(score, 1.0)) for model, score in scores]
     return (
         Outcome(
@@ -162,12 +164,32 @@ def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
                 "scores": metadata.rows_of(("model", "mean score", ""), rows),
                 "chart": metadata.chart(scores, title=f"Mean score, {day}", unit="score, 0 to 1"),
                 "table": metadata.frame(board.drop("day")),
-                **{f"mean_score_{model}": metadata.short(score) for model, score in scores},
-                **{f"win_rate_{model}": metadata.short(share) for model, share in wins},
+                **_series("mean_score", scores),
+                **_series("win_rate", wins),
+                "models": board.height,
+                "models_shown": shown.height,
                 **metadata.of_table(table),
             },
         ),
     )
+
+
+def _shown_models(board: pl.DataFrame) -> pl.DataFrame:
+    """The `MAX_MODELS` rows that have a chart and plot over days: configured models, then those with the most responses.
+
+    A source that invents a name for each response would else make every night's event as large as its tables.
+    """
+    first = board.sort(pl.col("category").is_null(), -pl.col("responses"), "model").head(MAX_MODELS)
+    return first.sort("place")
+
+
+def _series(what: str, values: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """`<what>_<model>` for each model: a series of its own that plots over days. Names too long for a page have none."""
+    return {
+        f"{what}_{model}": metadata.short(value)
+        for model, value in values
+        if len(model) <= metadata.MAX_CELL_CHARS
+    }
 
 
 def make_quality(lake: Lake, day: date) -> Sequence[Outcome]:

@@ -1,5 +1,6 @@
 """What the checks of a day and of its dataset report, stop and show."""
 
+import json
 import re
 from datetime import date, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from markdown_it import MarkdownIt
 from flywheel_core.config import Config
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
-from flywheel_dagster import metadata
+from flywheel_dagster import metadata, steps
 from flywheel_dagster.assets import TRAINING_DATASET
 from tests.dagster.graphs import failed_checks, metadata_of, run_days
 from tests.dagster.points import MODELS, point, write_day, write_raw
@@ -89,6 +90,49 @@ def test_a_flood_of_invented_models_does_not_fill_dagsters_storage(
     shown = metadata_of(run_days(config, instance, DAY), "model_leaderboard")["table"]
     assert shown.count("\n| ") == 21
     assert shown.endswith(f"and {30 + len(MODELS) - 20} more")
+
+
+def test_a_flood_of_invented_models_has_no_chart_and_no_series(
+    config: Config, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Configured models come first, whatever is invented; a dataset's manifest names few of the invented ones."""
+    monkeypatch.setattr(steps, "MAX_MODELS", 8)
+    strange: list[Any] = [point(DAY, number) for number in range(60)]
+    for number, one in enumerate(strange):
+        for name in (f"invented-{number}", "busy", "x" * 100_000):
+            one["responses"] |= {name: {"model": name, "answer": "42"}}
+            one["scores"] |= {name: 1.0 if "-" in name else 0.9}
+    write_raw(layout, DAY, strange)
+    ran = run_days(config, instance, DAY)
+    shown = metadata_of(ran, "model_leaderboard")
+    series = {name for name in shown if name.startswith("mean_score_")}
+    assert len(series) == 7, "the name that no page has room for has none"
+    assert series > {f"mean_score_{model}" for model in (*MODELS, "busy")}
+    assert (shown["models"], shown["models_shown"]) == (60 + 2 + len(MODELS), 8)
+    assert sum(len(name) + len(str(value)) for name, value in shown.items()) < 50_000
+    dataset = metadata_of(ran, "training_dataset")
+    assert len(dataset["manifest"]["unknown_models"]) == metadata.MAX_NAMED
+
+
+def test_a_day_of_many_raw_files_names_a_few(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    for number in range(30):
+        path = layout.raw_file(DAY, f"writer-{number:02}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(point(DAY, number)) + "\n")
+    shown = metadata_of(run_days(config, instance, DAY), "responses")["raw_files"]
+    assert shown.startswith("training_data_20260105.writer-00.jsonl, ")
+    assert shown.endswith("training_data_20260105.writer-09.jsonl and 20 more")
+
+
+def test_a_data_folder_whose_name_is_a_pattern_works(config: Config, instance: dg.DagsterInstance) -> None:
+    folder = config.storage.data_dir.parent / "it's [1]* {a} 100% 数据;"
+    storage = config.storage.model_copy(update={"data_dir": folder})
+    write_day(Layout(folder), DAY)
+    ran = run_days(config.model_copy(update={"storage": storage}), instance, DAY)
+    assert ran.success
+    assert metadata_of(ran, "training_dataset")["examples"] == 40
 
 
 def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:

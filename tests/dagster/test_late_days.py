@@ -246,3 +246,16 @@ def test_the_cursor_comes_back_as_it_went() -> None:
     for wrong in ("7", "[]", '{"monday": "x"}', "{", '{"2026-01-05": 7}', '{"2026-01-05": ["aa"]}'):
         with pytest.raises(UsageError, match="reset the cursor"):
             read_cursor(wrong)
+
+
+def test_a_day_of_many_files_names_a_few(layout: Layout, tick: Tick) -> None:
+    """What is recorded stays in Dagster's storage, each time that a file changes again."""
+    for number in range(30):
+        path = layout.raw_file(DAY, f"writer-{number:02}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+        os.utime(path, (1_767_000_000, 1_767_000_000))
+    (seen,) = tick().asset_events
+    assert isinstance(seen, dg.AssetMaterialization)
+    assert seen.metadata["files"].value == 30
+    assert str(seen.metadata["names"].value).endswith("training_data_20260105.writer-09.jsonl and 20 more")
