@@ -11,12 +11,17 @@ from flywheel_core.config import Config
 from flywheel_core.lake.chunks import Batch, Wanted
 from flywheel_core.lake.columns import POINTS
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.parquet import parquet_file
+from flywheel_core.lake.parquet import Writer, parquet_file
+from flywheel_core.lake.raw_lines import CHUNK_BYTES
 from flywheel_core.lake.reading import Progress, Tally, read_files
 from flywheel_core.lake.schemas import REJECTS, RESPONSES
 from flywheel_core.lake.tables import TableFile, table_file
 
 _CHUNKS_A_ROW_GROUP = 4
+_MOST_CHUNKS = 256
+"""Chunks that a row group is made of at most, however little they hold: each takes some memory of its own."""
+_ROW_GROUP_BYTES = _CHUNKS_A_ROW_GROUP * CHUNK_BYTES // 2
+"""Below so many bytes chunks are put together: a day may be thousands of small files."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,16 @@ def ingest_day(
         parquet_file(rejects_path, REJECTS, long=("text",)) as rejects,
         parquet_file(responses_path, _STORED, long=("answer",)) as responses,
     ):
-        waiting: list[pa.Table] = []
+        grouped, refused = _RowGroups(responses, _CHUNKS_A_ROW_GROUP), _RowGroups(rejects)
         for batch in read_files(files, Wanted(day, open=is_open), tally, progress):
             points_before = tally.accepted - batch.points.num_rows
-            waiting.append(_response_rows(batch, day, points_before))
-            models.update(waiting[-1].column("model").unique().drop_null().to_pylist())
-            if len(waiting) == _CHUNKS_A_ROW_GROUP:
-                responses.write(pa.concat_tables(waiting))
-                waiting.clear()
-            rejects.write(_reject_rows(batch, day))
-        if waiting:
-            responses.write(pa.concat_tables(waiting))
+            rows = _response_rows(batch, day, points_before)
+            models.update(rows.column("model").unique().drop_null().to_pylist())
+            grouped.add(rows, batch.bytes_read)
+            rejected = _reject_rows(batch, day)
+            refused.add(rejected, rejected.nbytes)
+        grouped.flush()
+        refused.flush()
         responses.note({"files": [path.name for path in files], "rejected": tally.rejected, **asdict(tally)})
     known = config.categories()
     return IngestResult(
@@ -92,6 +96,30 @@ def ingest_day(
         responses=table_file("responses", day, responses_path),
         rejects=table_file("rejects", day, rejects_path),
     )
+
+
+class _RowGroups:
+    """Gathers what chunks gave into row groups: thousands of small ones take longer to read than what is in them."""
+
+    def __init__(self, file: Writer, least_chunks: int = 1) -> None:
+        self._file, self._least = file, least_chunks
+        self._waiting: list[pa.Table] = []
+        self._size = 0
+
+    def add(self, rows: pa.Table, size: int) -> None:
+        """Take the rows of a chunk, of so many bytes."""
+        self._waiting.append(rows)
+        self._size += size
+        chunks = len(self._waiting)
+        if chunks >= self._least and (chunks == _MOST_CHUNKS or self._size >= _ROW_GROUP_BYTES):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left."""
+        if self._waiting:
+            self._file.write(pa.concat_tables(self._waiting))
+        self._waiting.clear()
+        self._size = 0
 
 
 def _response_rows(batch: Batch, day: date, points_before: int) -> pa.Table:

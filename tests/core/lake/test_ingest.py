@@ -5,6 +5,7 @@ import json
 from datetime import date
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from flywheel_core.lake.ingest import ingest_day
@@ -212,3 +213,17 @@ def test_reading_again_leaves_the_same_bytes(layout: Layout) -> None:
     first = contents(layout.tables)
     ingest_day(layout, DAY, CONFIG, today=date(2027, 1, 1))
     assert contents(layout.tables) == first
+
+
+def test_a_day_of_many_small_files_has_few_row_groups(layout: Layout) -> None:
+    """A row group a file took longer to read than what is in it, and more memory."""
+    for number in range(40):
+        write_raw(layout, [point(f"p{number}", {"big": 0.5}), b"broken\n"], writer=f"w{number:02}")
+    result = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert (result.accepted, result.rejected, len(result.files)) == (40, 40, 40)
+    for table in (result.responses, result.rejects):
+        assert pq.read_metadata(table.path).num_row_groups == 1
+        assert table.rows == 40
+    points = read_table(layout, "responses", [DAY])
+    assert points["point"].to_list() == list(range(40))
+    assert points["data_point_id"].to_list() == [f"p{number}" for number in range(40)]
