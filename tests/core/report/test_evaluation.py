@@ -4,6 +4,7 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 
 from flywheel_core.learn.evaluate import evaluate
@@ -217,3 +218,15 @@ def test_names_of_points_that_lie_together_never_cover_one_another() -> None:
 
 def test_a_curve_of_nothing_says_so() -> None:
     assert texts(curve_chart({}, title="t", x_unit="x", y_unit="y")) == ["t", "nothing to show"]
+
+
+def test_a_category_without_any_labelled_question_has_no_accuracy() -> None:
+    """As when every model fails at all of its questions: that stopped each night's retraining."""
+    known = read_examples(frame(600), QUICK)
+    router = train_examples(known, QUICK, version="the-router", categories=CATEGORIES).router
+    rows = frame(300, seed=2).with_columns(label=pl.lit(None, pl.String))
+    figures = evaluate(router, read_examples(rows, QUICK), QUICK)
+    assert figures["categories"]
+    words = " ".join(Reader(evaluation_page(figures, questions=SPLIT)).words)
+    assert "category accuracy" in words
+    assert summary_of(figures)
