@@ -15,7 +15,7 @@ import pyarrow as pa
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
 from flywheel_core.lake.dataset_files import write_files
-from flywheel_core.lake.engine import engine, sql
+from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
 from flywheel_core.lake.selection import select_examples
@@ -150,7 +150,7 @@ def _fill(
 ) -> None:
     """Write all files of a dataset into `folder`. Raises StorageError when DuckDB fails."""
     try:
-        connection.read_parquet([str(path) for path in inputs]).create_view("window_examples")
+        connection.read_parquet([one_file(path) for path in inputs]).create_view("window_examples")
         connection.execute(f"create temp table members as {sql('dataset_members')}")
         connection.execute(f"create temp table outcomes as {sql('dataset_outcomes')}")
         create_labels(connection)

@@ -4,7 +4,9 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from importlib.resources import files
+from pathlib import Path
 
 import duckdb
 
@@ -60,6 +62,14 @@ def sql(name: str) -> str:
 def quoted(text: str) -> str:
     """Return `text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def one_file(path: Path) -> str:
+    """A file's path for DuckDB, which reads it as a pattern: that of a folder `a[1]` would be those of its neighbour `a1`."""
+    text = str(path)
+    return (
+        text if "\\" in text else escape(text)
+    )  # at a backslash it would split the pattern, and find nothing
 
 
 def _settings(config: Config) -> dict[str, float | str | None]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, StorageError, UsageError
-from flywheel_core.lake.engine import engine, sql
+from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout, sha256_of
 from flywheel_core.lake.parquet import read_note, write_rows
@@ -191,7 +191,7 @@ def _view_of_day(connection: duckdb.DuckDBPyConnection, layout: Layout, name: st
             f"there is no table {name} for {day}", hint=f"build it first: flywheel ingest {day}, then label"
         )
     check_table(path, name, day)  # DuckDB would say neither what is wrong nor what to do
-    connection.read_parquet(str(path)).create_view(name)
+    connection.read_parquet(one_file(path)).create_view(name)
 
 
 def _ingest_counts(connection: duckdb.DuckDBPyConnection, counts: dict[str, Any]) -> None:

@@ -102,11 +102,19 @@ def _view(
     options: str = "",
 ) -> str:
     if present:
-        source = f"select {columns}\nfrom read_parquet({quoted(f'{escape(str(folder.resolve()))}/{pattern}')}{options})"
+        source = f"select {columns}\nfrom read_parquet({_files(folder.resolve(), pattern)}{options})"
     else:
         empty = ",\n    ".join(f'cast(null as {_type(field.type)}) as "{field.name}"' for field in schema)
         source = f"select\n    {empty}\nwhere false"
     return f"create or replace view {name} as\n{source};\n"
+
+
+def _files(folder: Path, pattern: str) -> str:
+    """The files of a folder for DuckDB: a pattern that also takes later ones, or their names where it would split the folder's
+    own name, as at every backslash."""
+    if "\\" not in str(folder):
+        return quoted(f"{escape(str(folder))}/{pattern}")
+    return f"[{', '.join(quoted(str(path)) for path in sorted(folder.glob(pattern)))}]"
 
 
 def _type(kind: pa.DataType) -> str:

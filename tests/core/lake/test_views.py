@@ -10,6 +10,7 @@ import pytest
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
+from flywheel_core.lake.tables import read_table
 from flywheel_core.lake.views import connect, write_views_file
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
 
@@ -84,10 +85,29 @@ def test_the_views_file_works_in_any_client(filled: Layout) -> None:
         assert connection.execute("select count(*) from training_dataset").fetchall() == [(2,)]
 
 
-def test_a_data_folder_with_odd_characters_works(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "it's [1]*")
+@pytest.mark.parametrize("name", ["it's [1]*", "back\\slash", "a\\*[1] {b,c}\\"])
+def test_a_data_folder_with_odd_characters_works(tmp_path: Path, name: str) -> None:
+    layout = Layout(tmp_path / name)
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})])
     build_day(layout)
     build_dataset(layout, DAY, CONFIG)
     with closing(connect(layout, CONFIG)) as connection:
         assert connection.execute("select count(*) from training_dataset").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(("name", "neighbour"), [("fly*", "flywheel"), ("fly[1]", "fly1"), ("fly?", "fly2")])
+def test_a_data_folder_whose_name_is_a_pattern_holds_nothing_of_its_neighbour(
+    tmp_path: Path, name: str, neighbour: str
+) -> None:
+    for folder, points in ((neighbour, "abc"), (name, "xy")):
+        layout = Layout(tmp_path / folder)
+        write_raw(layout, [point(one, {"big": 0.9, "coder": 0.5}) for one in points])
+        build_day(layout)
+        dataset = build_dataset(layout, DAY, CONFIG)
+    assert read_table(layout, "training_examples", [DAY])["data_point_id"].to_list() == ["x", "y"]
+    assert dataset.manifest["counts"]["points"] == 2
+    with closing(connect(layout, CONFIG)) as connection:
+        assert connection.execute("select id from training_dataset order by id").fetchall() == [
+            ("x",),
+            ("y",),
+        ]
