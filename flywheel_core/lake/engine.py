@@ -65,11 +65,12 @@ def quoted(text: str) -> str:
 
 
 def one_file(path: Path) -> str:
-    """A file's path for DuckDB, which reads it as a pattern: that of a folder `a[1]` would be those of its neighbour `a1`."""
+    """A file's path for DuckDB, which reads it as a pattern: that of a folder `a[1]` would be those of its neighbour `a1`.
+
+    Not where a backslash is in it, at which DuckDB would split the pattern and find nothing.
+    """
     text = str(path)
-    return (
-        text if "\\" in text else escape(text)
-    )  # at a backslash it would split the pattern, and find nothing
+    return text if "\\" in text else escape(text)
 
 
 def _settings(config: Config) -> dict[str, float | str | None]:
