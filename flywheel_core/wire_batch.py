@@ -103,9 +103,10 @@ def split_batch(body: bytes, max_points: int) -> list[memoryview]:
             raise RequestError("body_unreadable", "the body has too many values; send it in parts")
         if mark in _OPEN:
             depth += 1
-            if depth == 2 and mark == _LIST and first < 0 and key is not None:
+            if depth == 2 and mark == _LIST and key is not None:
                 if _is_list_name(body, key):
-                    first = piece_start = end
+                    # of the same name twice the last counts, as for every JSON reader
+                    first, last, pieces, piece_start = end, -1, [], end
                 key = _SEEN  # check a name once, however many lists follow it
         elif mark in _CLOSE:
             if depth == 2 and first >= 0 > last:
@@ -127,8 +128,8 @@ def split_batch(body: bytes, max_points: int) -> list[memoryview]:
     around = len(body) if first < 0 else len(body) - (last - first) if last >= 0 else first + 1
     if around > MAX_ENVELOPE_BYTES:
         raise RequestError("body_unreadable", "beside its data points the body is too large")
-    _check_envelope(body if first < 0 else body[:first] + body[last:], found=first >= 0)
-    return [] if pieces == [b""] else pieces
+    listed = _has_list(body if first < 0 else body[:first] + body[last:])
+    return [] if pieces == [b""] or not listed else pieces
 
 
 def _in_parts(pieces: Iterable[memoryview], max_points: int) -> Iterator[Batch]:
@@ -190,10 +191,10 @@ def _stripped(body: bytes, start: int, end: int) -> memoryview:
     return memoryview(body)[start:end]
 
 
-def _check_envelope(text: bytes, *, found: bool) -> None:
-    """Raise RequestError unless `text`, a batch without its points, is a JSON object with one list of data points.
+def _has_list(text: bytes) -> bool:
+    """Return whether `text`, a batch without its points, names a list of data points that is not null.
 
-    found: whether the batch has that list; if not, the value under its name must be null.
+    Raises RequestError unless it is a JSON object with exactly one such name.
     """
     try:
         envelope: Any = json.loads(text)
@@ -201,11 +202,12 @@ def _check_envelope(text: bytes, *, found: bool) -> None:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise RequestError("body_unreadable", f"the body is not JSON: {reason}") from None
     names = [name for name in envelope if _is_name(name)] if isinstance(envelope, dict) else []
-    if len(names) != 1 or (not found and envelope[names[0]] is not None):
+    if len(names) != 1 or envelope[names[0]] not in ([], None):
         raise RequestError(
             "body_unreadable",
             'the body is not an object with one list of data points: {"data_points": [...]}',
         )
+    return envelope[names[0]] is not None
 
 
 def _is_list_name(body: bytes, key: slice) -> bool:

@@ -1,6 +1,7 @@
 """Batches from the wire: each data point is judged alone; only an unreadable envelope rejects them all."""
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,6 +110,31 @@ def test_line_breaks_between_tokens_do_not_reach_the_stored_line() -> None:
     points = decode_batch(body, 10).points
     assert len(points) == 2
     assert all(b"\n" not in encode_point(point) for point in points)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [lambda p: p, lambda p: {key: p[key] for key in ("question", "responses")}],
+    ids=["short", "long"],
+)
+@pytest.mark.parametrize("before", [0, 1, 40])
+def test_of_two_lists_of_the_same_name_the_last_counts_on_both_ways(
+    shape: Callable[[dict[str, Any]], dict[str, Any]], before: int
+) -> None:
+    early, late = (
+        ", ".join(json.dumps(shape(canonical(number))) for number in numbers)
+        for numbers in (range(before), (90, 91))
+    )
+    batch = decode_batch(f'{{"data_points": [{early}], "count": 3, "data_points": [{late}]}}'.encode(), 100)
+    assert [point.question for point in batch.points] == [canonical(n)["question"] for n in (90, 91)]
+    assert batch.rejected == []
+
+
+def test_of_a_list_and_null_of_the_same_name_the_last_counts() -> None:
+    assert decode_batch(b'{"data_points": [' + GOOD + b'], "data_points": null}', 10) == Batch([], [])
+    assert len(decode_batch(b'{"data_points": null, "data_points": [' + GOOD + b"]}", 10).points) == 1
+    with pytest.raises(RequestError, match="not an object with one list"):
+        decode_batch(b'{"data_points": [' + GOOD + b'], "data_points": {}}', 10)
 
 
 @pytest.mark.parametrize("body", [b'{"data_points": []}\n', b'{"data_points": null}', b'{"DataPoints": [ ]}'])
