@@ -72,7 +72,7 @@ class Routing(Section):
         5.0, gt=0, le=60, description="Time for one routing decision; then the default model answers."
     )
     fallback_models: list[Name] = Field(
-        default_factory=list,
+        [],
         max_length=64,
         description="Models tried in this order when the chosen one fails; empty: the default model.",
     )
@@ -106,7 +106,7 @@ class Labelling(Section):
     min_score: Share = Field(0.5, description="A best score below this gives no label.")
     tie_tolerance: Share = Field(0.02, description="Scores this close to the best are ties.")
     tie_preference: list[TieRule] = Field(
-        default_factory=lambda: list[TieRule](("cheaper", "faster", "declared")),
+        ["cheaper", "faster", "declared"],
         min_length=1,
         description="What decides ties, in order; declared is the order of training.candidate_models.",
     )
@@ -176,7 +176,7 @@ class Config(Section):
     cache: Cache = Field(default_factory=Cache, description="The gateway's cache of decisions.")
     routing: Routing = Field(default_factory=Routing, description="How a question finds its model.")
     models: dict[Name, Model] = Field(
-        default_factory=_default_models,
+        _default_models(),
         min_length=1,
         max_length=64,
         description="The candidate models; when given, it replaces the default table.",

@@ -20,7 +20,7 @@ class Training(Section):
     """How questions are asked, scored and uploaded in training mode."""
 
     candidate_models: list[Name] = Field(
-        default_factory=lambda: list(DEFAULT_CANDIDATES),
+        list(DEFAULT_CANDIDATES),
         min_length=1,
         max_length=64,
         description="Models that each collected question goes to, in declared order; each must be in `models`.",

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -174,6 +175,19 @@ def test_the_json_schema_has_units_ranges_and_sentences() -> None:
     timeout = json_schema()["$defs"]["Training"]["properties"]["evaluate_timeout"]
     assert (timeout["unit"], timeout["minimum"], timeout["maximum"]) == ("ms", 1, 600000)
     assert timeout["description"] == "Time for one scoring."
+
+
+def test_the_json_schema_has_the_default_of_every_setting() -> None:
+    def without(name: str, node: dict[str, Any]) -> list[str]:
+        inner = node.get("$ref", "").rpartition("/")[2]
+        if not inner:
+            return [] if "default" in node else [name]
+        properties = schema["$defs"][inner]["properties"]
+        return [found for key in properties for found in without(f"{name}.{key}", properties[key])]
+
+    schema = json_schema()
+    assert [found for name, node in schema["properties"].items() for found in without(name, node)] == []
+    assert schema["$defs"]["Labelling"]["properties"]["tie_preference"]["default"][0] == "cheaper"
 
 
 @given(
