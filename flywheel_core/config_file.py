@@ -157,10 +157,13 @@ def _note_places(node: yaml.Node, at: Place, file: Path, places: dict[Place, str
 
 
 def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables: Mapping[str, str]) -> None:
-    for variable in sorted(variables):
-        if not variable.startswith(VARIABLE_PREFIX):
-            continue
-        parts = variable.removeprefix(VARIABLE_PREFIX).split("__")
+    named = {name: name.removeprefix(VARIABLE_PREFIX).split("__") for name in sorted(variables)}
+    named = {name: parts for name, parts in named.items() if name.startswith(VARIABLE_PREFIX)}
+    if "models" not in values:
+        defaults = {name: model.model_dump(mode="json") for name, model in Config().models.items()}
+        if any(p[0].lower() == "models" and p[1].lower() in defaults for p in named.values() if len(p) > 2):
+            values["models"] = defaults  # one value of a default model: the others stay
+    for variable, parts in named.items():
         try:
             value = yaml.load(variables[variable], Loader=_Loader)  # noqa: S506  # the loader is a safe one
         except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -152,6 +152,28 @@ def test_a_variable_sets_the_model_that_the_file_has_whatever_its_capitals(
     assert {name: model.timeout for name, model in config.models.items()} == {"GPT-4o": 3.0}
 
 
+def test_a_variable_sets_one_value_of_a_default_model_and_leaves_the_others(tmp_path: Path) -> None:
+    address = {"FLYWHEEL__MODELS__QWEN-MAX__BASE_URL": "http://h:1"}
+    for file in (None, write(tmp_path, "dataset: {window_days: 7}")):
+        models = load_config(file, address).models
+        assert models["qwen-max"] == Config().models["qwen-max"].model_copy(update={"base_url": "http://h:1"})
+        assert list(models) == list(Config().models)
+    more = {"FLYWHEEL__MODELS__BIG__CATEGORY": "general", **address}
+    assert list(load_config(None, more).models) == [*Config().models, "big"]
+
+
+def test_variables_that_name_other_models_make_a_table_of_their_own() -> None:
+    config = load_config(
+        None,
+        {
+            "FLYWHEEL__MODELS__BIG__CATEGORY": "general",
+            "FLYWHEEL__ROUTING__DEFAULT_MODEL": "big",
+            "FLYWHEEL__DATA_COLLECTION__TRAINING__CANDIDATE_MODELS": "[big]",
+        },
+    )
+    assert list(config.models) == ["big"]
+
+
 def test_a_child_process_gets_this_environment_with_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLYWHEEL_TEST_KEPT", "kept")
     assert environment_with({"NEW": "1"})["FLYWHEEL_TEST_KEPT"] == "kept"
