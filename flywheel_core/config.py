@@ -25,6 +25,7 @@ from flywheel_core.config_fields import (
     Seconds,
     Section,
     Share,
+    VariableName,
 )
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.config_servers import Collector, Gateway, Network, Operations, Server
@@ -90,7 +91,7 @@ class Model(Section):
     upstream_name: Name | None = Field(
         None, description="The model's name at that address; none: the same name."
     )
-    api_key_env: Name | None = Field(
+    api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the model's key."
     )
     input_price: Money = Field(0.0, description="Price per million prompt tokens.")

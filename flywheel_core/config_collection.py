@@ -4,7 +4,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from flywheel_core.config_fields import Bytes, Milliseconds, Money, Name, Seconds, Section, Share, Url
+from flywheel_core.config_fields import (
+    Bytes,
+    Milliseconds,
+    Money,
+    Name,
+    Seconds,
+    Section,
+    Share,
+    Url,
+    VariableName,
+)
 
 DEFAULT_CANDIDATES: tuple[str, ...] = (
     "qwen-max",
@@ -83,7 +93,7 @@ class DataCollection(Section):
         description="Collection stops for the UTC day once models and scorer have cost this much; none: no limit.",
     )
     score_cost: Money = Field(0.0, description="What one scoring costs.")
-    api_key_env: Name | None = Field(
+    api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the collector's key (key_id.secret)."
     )
     spool_max_bytes: Bytes = Field(

@@ -18,6 +18,9 @@ Place = tuple[str | int, ...]
 
 _USER = re.compile(r"//[^/?#]*@")
 
+SECRETS_VARIABLE = "_env"
+"""What a setting that names the environment variable of a secret ends with."""
+
 VARIABLE_PLACE = "environment variable "
 """Prefix of a value's location when the value comes from an environment variable."""
 
@@ -138,6 +141,10 @@ def _problem(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> 
     allowed = find(at)
     message = f"must be {allowed}" if allowed else detail["msg"]
     source = "the variable" if where.startswith(VARIABLE_PLACE) else "the file"
+    if str(at[-1]).endswith(SECRETS_VARIABLE):
+        return Problem(
+            path, where, f"{message}; what {source} has is not repeated, it may be the secret itself"
+        )
     return Problem(path, where, f"{message}; {source} has {_shown(detail['input'])}")
 
 

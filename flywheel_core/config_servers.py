@@ -2,7 +2,17 @@
 
 from pydantic import Field
 
-from flywheel_core.config_fields import Bytes, Days, Name, Port, Seconds, Section, Share, WholeSeconds
+from flywheel_core.config_fields import (
+    Bytes,
+    Days,
+    Name,
+    Port,
+    Seconds,
+    Section,
+    Share,
+    VariableName,
+    WholeSeconds,
+)
 
 
 class Server(Section):
@@ -54,7 +64,7 @@ class Gateway(Server):
     allow_private_upstreams: bool = Field(
         True, description="Whether models may have private and loopback addresses."
     )
-    user_secret_env: Name | None = Field(
+    user_secret_env: VariableName | None = Field(
         None,
         description="Name of the environment variable with the secret that users are hashed with; none: users are not recorded.",
     )
@@ -78,7 +88,7 @@ class Network(Section):
 class Operations(Section):
     """Schedules, checks and alarms of the Dagster project."""
 
-    failure_webhook_env: Name | None = Field(
+    failure_webhook_env: VariableName | None = Field(
         None, description="Name of the environment variable with the address that run failures are posted to."
     )
     max_rejected_share: Share = Field(

@@ -126,6 +126,32 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) ->
     assert found.endswith("the file has 'https://***@h/c'")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "models.big.api_key_env",
+        "data_collection.api_key_env",
+        "gateway.user_secret_env",
+        "operations.failure_webhook_env",
+    ],
+)
+def test_a_secret_where_its_variables_name_belongs_is_refused_and_not_repeated(
+    tmp_path: Path, path: str
+) -> None:
+    *sections, name = path.split(".")
+    for secret_itself in ("sk-s3cret", "cc4cef4cae0e.pu72YL", "https://h/hook", "a b", ""):
+        text = (
+            "".join(f"{section}: {{" for section in sections)
+            + f"{name}: '{secret_itself}'"
+            + "}" * len(sections)
+        )
+        found = next(line for line in refusal(tmp_path, text) if path in line)
+        assert found == (
+            f"flywheel.yaml:1: {path}: must be the name of an environment variable, of letters, digits and _ or null; "
+            "what the file has is not repeated, it may be the secret itself"
+        )
+
+
 def test_a_secret_that_is_not_set_names_who_needs_it() -> None:
     assert secret("KEY", "models.big.api_key_env", {"KEY": "s"}) == "s"
     with pytest.raises(
