@@ -76,7 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the request and the deadline for its body, now that the headers are complete."""
         if self.parser.should_upgrade():
             return  # the parser does not expect a body now: see `_decline_upgrade`
-        if len(self.headers) > MAX_HEADERS:
+        if len(self.headers) > MAX_HEADERS or (
+            self._framing_bytes > MAX_HEADER_BYTES and self._head_bytes() > MAX_HEADER_BYTES
+        ):
             self._refuse("headers_too_large")
         if len(self.pipeline) >= MAX_AHEAD:
             self.transport.close()
@@ -88,6 +90,10 @@ class BoundedProtocol(HttpToolsProtocol):
         # Trailers go into this new list: as headers of the request they could say what no proxy in front has
         # checked.
         self.headers = []
+
+    def _head_bytes(self) -> int:
+        """How long the head of this request was; some of what has come may be its body."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _begin_request(self) -> None:
         """Pass the request to the application once its headers are complete."""

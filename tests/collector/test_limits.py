@@ -146,6 +146,26 @@ def test_endless_headers_are_refused(collector: Process, flood: bytes) -> None:
     assert collector.metric('flywheel_collector_requests_total{code="headers_too_large"}') >= 1
 
 
+@pytest.mark.parametrize(
+    "large", [b"/health HTTP/1.1\r\nX-A: " + b"a" * 66_000, b"/" + b"a" * 66_000 + b" HTTP/1.1"]
+)
+def test_a_whole_head_that_is_too_large_is_refused_however_it_arrives(
+    collector: Process, large: bytes
+) -> None:
+    with collector.connect() as connection:
+        connection.sendall(b"GET " + large + b"\r\nHost: 127.0.0.1\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 431")
+
+
+def test_a_large_body_behind_a_small_head_is_no_large_head(collector: Process) -> None:
+    content = body_of(point(1)) + b" " * 100_000
+    with collector.connect() as connection:
+        connection.sendall(
+            HEAD + b"X-A: %b\r\nContent-Length: %d\r\n\r\n" % (b"a" * 60_000, len(content)) + content
+        )
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
 def test_a_body_without_length_is_refused_once_it_is_too_large(launch: Start) -> None:
     small = launch(max_body_bytes=100_000)
     chunk = b"%x\r\n" % 50_000 + b" " * 50_000 + b"\r\n"
