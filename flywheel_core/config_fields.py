@@ -79,7 +79,7 @@ DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 VariableName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$"),
-    Kind("the name of an environment variable, of letters, digits and _"),
+    Kind("the name of an environment variable (letters, digits and _)"),
 ]
 """Names where a secret is. Most secrets are no such name, so one that was put here by mistake is refused."""
 Seconds = Annotated[float, Unit("s")]

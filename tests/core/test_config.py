@@ -147,7 +147,7 @@ def test_a_secret_where_its_variables_name_belongs_is_refused_and_not_repeated(
         )
         found = next(line for line in refusal(tmp_path, text) if path in line)
         assert found == (
-            f"flywheel.yaml:1: {path}: must be the name of an environment variable, of letters, digits and _ or null; "
+            f"flywheel.yaml:1: {path}: must be the name of an environment variable (letters, digits and _) or null; "
             "what the file has is not repeated, it may be the secret itself"
         )
 
