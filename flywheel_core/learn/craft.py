@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it
 
 CANARY_PROMPTS = 24
-RECIPE = 12
+RECIPE = 13
 """Increased whenever the same dataset and settings would give a different router."""
 
 

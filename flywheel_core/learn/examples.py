@@ -107,6 +107,9 @@ def read_examples(
     skipped. So are rows that the dataset left out, except those left out for want of a label: without them, a
     model's failures would not count where too few other models have a score. With `models`, outcomes of other
     models are skipped: each model is a column, so names that a source invents would cost memory without bound.
+    A question's failures are skipped too where its answers lack every score that the scorer should have given,
+    as while the scorer was down: with nothing to compare them with, a model that rarely fails would look as if
+    it always did. If no answer of any question has a score, all failures are skipped: no model is the best then.
     Raises DatasetError when a needed column is missing.
     """
     missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
@@ -175,8 +178,8 @@ def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | N
     rows = np.flatnonzero((~np.isnan(kept.scores)).any(axis=1) & (kept.weights > 0))
     if not names or not len(rows):
         raise NoDataError(
-            f"there is nothing to train on: {len(examples)} examples, none with an answer of a model that may be chosen",
-            hint="collect and score answers first, or look at which models the configuration has",
+            f"there is nothing to train on: {len(examples)} examples, none with a scored answer of a model that may be chosen",
+            hint="collect and score answers first (flywheel rescore DAY gets scores that are missing), or look at which models the configuration has",
         )
     return kept.pick(rows)
 
@@ -212,15 +215,22 @@ def _outcomes(frame: pl.DataFrame, settings: Learning) -> pl.DataFrame:
     else:
         known = pl.col("score").is_not_null().cast(pl.Float64)
         failed = pl.col("failed").fill_null(False).cast(pl.Float64)
+    times = pl.col("times").cast(pl.Float64) if "times" in flat.columns else pl.lit(1.0)
     gained = pl.col("score").fill_null(0.0) * known + settings.failure_score * failed
-    return flat.select(
-        "row",
-        "model",
-        pl.when(known + failed > 0).then(gained / (known + failed)).cast(pl.Float64).alias("score"),
-        pl.col("cost").cast(pl.Float64).alias("cost"),
-        (pl.col("latency_ms").cast(pl.Float64) / 1_000).alias("wait"),
-        (pl.col("asked").cast(pl.Float64) if "asked" in flat.columns else pl.lit(1.0)).alias("asked"),
-    ).filter(pl.col("score").is_not_null() & pl.col("model").is_not_null())
+    scored = (known > 0).any()
+    compared = scored & (scored.over("row") | (times <= known + failed).all().over("row"))
+    return (
+        flat.filter(compared)
+        .select(
+            "row",
+            "model",
+            pl.when(known + failed > 0).then(gained / (known + failed)).cast(pl.Float64).alias("score"),
+            pl.col("cost").cast(pl.Float64).alias("cost"),
+            (pl.col("latency_ms").cast(pl.Float64) / 1_000).alias("wait"),
+            (pl.col("asked").cast(pl.Float64) if "asked" in flat.columns else pl.lit(1.0)).alias("asked"),
+        )
+        .filter(pl.col("score").is_not_null() & pl.col("model").is_not_null())
+    )
 
 
 def _days(frame: pl.DataFrame) -> NDArray[np.int64]:

@@ -114,6 +114,30 @@ def test_a_models_own_failure_counts_and_a_scorers_does_not() -> None:
     assert examples.scores.tolist() == [[0.4, 0.1]]
 
 
+def test_failures_while_the_scorer_was_down_do_not_make_the_model_that_fails_the_best() -> None:
+    def outcome(model: str, *, failed: bool) -> dict[str, object]:
+        return {"model": model, "score": None, "failed": failed, "cost": None, "latency_ms": None}
+
+    schema = {"text": pl.String, "outcomes": pl.List(OUTCOME)}
+    down = pl.DataFrame(
+        {
+            "text": [f"question {number}" for number in range(60)],
+            "outcomes": [
+                [outcome("shaky", failed=number % 5 == 0), outcome("steady", failed=number % 30 == 0)]
+                for number in range(60)
+            ],
+        },
+        schema=schema,
+    )
+    with pytest.raises(NoDataError, match="none with a scored answer"):
+        train_examples(read_examples(down, QUICK), QUICK, version="v", single=True)
+    again = frame(40)
+    examples = read_examples(pl.concat([again.select("text", "outcomes"), down]), QUICK)
+    known = (~np.isnan(examples.scores)).any(axis=1)
+    both_failed = [40, 70]
+    assert np.flatnonzero(known).tolist() == [*range(40), *both_failed]
+
+
 def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
     rows = frame(300).with_columns(
         day=pl.Series([date(2026, 1, 1)] * 150 + [date(2026, 2, 1)] * 150),
