@@ -8,8 +8,8 @@ from typing import Any
 from flywheel_core.report.charts import bar_chart
 from flywheel_core.report.curves import curve_chart
 from flywheel_core.report.intervals import interval_chart
-from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, render
-from flywheel_core.report.svg import number
+from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, column, render
+from flywheel_core.report.svg import number, numbers_alike
 from flywheel_core.report.verdict import PER, not_compared, sentence, tiles
 
 COST_UNIT = f"cost per {PER:,} questions, in the currency of the prices"
@@ -61,6 +61,13 @@ def evaluation_page(figures: Mapping[str, Any], *, questions: str) -> str:
         summary=summary_of(figures),
         trades=trades_of(figures),
         models=_models(figures),
+        costs=column({model: _cost(one.get("cost")) for model, one in figures["singles"].items()}),
+        category_costs=column(
+            {
+                name: _cost(row["cost"][0] if "cost" in row else None)
+                for name, row in figures["categories"].items()
+            }
+        ),
         guesses=sorted({guess for row in confusion.values() for guess in row}),
         per=PER,
     )
@@ -71,7 +78,12 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
     overall, best = figures["overall"], figures["best_single"]
     told = {
         "routed": ("routed", 1, "", "mean score, 0 to 1, of the answers the router chose"),
-        "best_single": ("best single model", 1, "", f"the same if every question went to {best}"),
+        "best_single": (
+            "best single model",
+            1,
+            "",
+            f"the same if every question went to {best}, the best one on the training questions",
+        ),
         "random": ("random", 1, "", "the same if a model were drawn at random"),
         "oracle": (
             "oracle",
@@ -138,13 +150,14 @@ def trades_of(figures: Mapping[str, Any]) -> list[Trade]:
     """
     best = figures["overall"]["best_single"][0]
     alone = figures["singles"].get(figures["best_single"], {}).get("cost")
+    groups = [list(points) for _, points in groupby(figures["curve"], key=_shown)]
+    costs = numbers_alike(alike[0][0] * PER for alike in groups)
     shown = []
-    for (score, cost), points in groupby(figures["curve"], key=_shown):
-        alike = list(points)
+    for alike, cost in zip(groups, costs, strict=True):
         paid, reached, first = alike[0]
         weight = float(f"{alike[len(alike) // 2][2]:.2g}") if first else 0.0
-        saved = f"{1 - paid / alone:.0%}" if alone else "-"
-        shown.append(Trade(number(weight), score, f"{reached - best:+.3f}", cost, saved))
+        saved = f"{round(1 - paid / alone, 2) + 0.0:.0%}" if alone else "-"  # a sum with 0.0 is never -0.0
+        shown.append(Trade(number(weight), f"{reached:.3f}", f"{reached - best:+.3f}", cost, saved))
     return shown
 
 
@@ -167,7 +180,7 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
             width=CHART_WIDTH,
         ),
         "shares": bar_chart(
-            [(model, 100 * share[0]) for model, share in overall["share"].items()],
+            [(one["model"], round(100 * one["share"][0], 1)) for one in _models(figures)],
             title="Questions by chosen model",
             unit="% of the questions",
             width=CHART_WIDTH,
@@ -216,14 +229,18 @@ def _models(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(name: str, bounds: Sequence[float], scale: float, unit: str, meaning: str) -> Figure:
-    value, lower, upper = (_text(one, scale, unit) for one in bounds)
+    scaled = [one * scale for one in bounds]
+    plain = not unit and scale != 1
+    value, lower, upper = numbers_alike(scaled) if plain else [_text(one, unit) for one in scaled]
     return Figure(name, value, lower, upper, meaning)
 
 
-def _text(value: float, scale: float, unit: str) -> str:
+def _text(value: float, unit: str) -> str:
     """Return a figure as text; the unit `+` stands for a figure shown with its sign."""
     if unit == "+":
-        return f"{value * scale:+.3f}"
-    if unit or scale != 1:
-        return f"{value * scale:,.1f}{unit}" if unit else number(value * scale)
-    return f"{value * scale:.3f}"
+        return f"{value:+.3f}"
+    return f"{value:,.1f}{unit}" if unit else f"{value:.3f}"
+
+
+def _cost(paid: float | None) -> float | None:
+    return None if paid is None else paid * PER

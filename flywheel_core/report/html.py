@@ -9,13 +9,14 @@ from flywheel_core.report.charts import (
     line_chart,
     stacked_chart,
 )
-from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, render
+from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, column, render
 from flywheel_core.report.summary import Summary
 
 
 def page(summary: Summary, *, made_at: datetime) -> str:
     """Return the report of `summary` as HTML: light and dark, for screens of any width, without script."""
-    return render("report.html", _charts(summary), report=summary, made_at=made_at)
+    costs = column({model.model: model.cost for model in summary.shown_models})
+    return render("report.html", _charts(summary), report=summary, costs=costs, made_at=made_at)
 
 
 def _charts(summary: Summary) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from flywheel_core.report.svg import number
+from flywheel_core.report.svg import number, numbers_alike
 
 CHART_WIDTH = 460
 WIDE_CHART = 940
@@ -49,6 +49,12 @@ def _brief(name: str) -> str:
         if len(name) <= MAX_NAME_CHARS
         else f"{name[: MAX_NAME_CHARS // 2]}…{name[-MAX_NAME_CHARS // 2 :]}"
     )
+
+
+def column(values: Mapping[str, float | None]) -> dict[str, str]:
+    """Name -> figure of a table's column, with as many decimals in each row; what is not known is a dash."""
+    known = {name: value for name, value in values.items() if value is not None}
+    return dict.fromkeys(values, NOTHING) | dict(zip(known, numbers_alike(known.values()), strict=True))
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,7 @@ from flywheel_core.learn.examples import read_examples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples
 from flywheel_core.report.curves import curve_chart
-from flywheel_core.report.evaluation import evaluation_page, summary_of, trades_of
+from flywheel_core.report.evaluation import evaluation_charts, evaluation_page, summary_of, trades_of
 from flywheel_core.report.svg import number, text_width
 from flywheel_core.report.verdict import sentence, tiles
 from tests.core.learn.questions import CATEGORIES, frame
@@ -63,7 +63,8 @@ def test_the_page_shows_summary_shares_curve_calibration_confusion_categories_an
     for value in (*overall["gain"], three["categories"]["code"]["gain"][1]):
         assert f"{value:+.3f}" in words
     assert f"{three['overall']['share']['m-math'][0]:.1%}" in words
-    assert f"{three['categories']['math']['calibration_error'][0]:.1%}" in words
+    assert f"{100 * three['categories']['math']['calibration_error'][0]:.1f}" in words
+    assert "calibration error, points" in words
     for row in three["worst"]:
         assert row["question"] in words
     right, of_label = three["confusion"]["code"]["code"], sum(three["confusion"]["code"].values())
@@ -131,7 +132,7 @@ def test_what_each_weight_of_cost_would_bring_is_told_by_the_setting_that_brings
     ), "the more cost weighs the further down"
     assert shown[0].weight == "0"
     ends = (three["curve"][0], three["curve"][-1])
-    assert [(trade.score, trade.cost) for trade in (shown[0], shown[-1])] == [
+    assert [(trade.score, number(float(trade.cost))) for trade in (shown[0], shown[-1])] == [
         (f"{score:.3f}", number(cost * 1_000)) for cost, score, _ in ends
     ]
     alone = three["singles"][three["best_single"]]
@@ -156,6 +157,48 @@ def test_weights_of_cost_that_change_nothing_stand_in_one_row(three: dict[str, A
         ("20", "0.790", "1"),
     ]
     assert trades_of({**three, "curve": []}) == []
+
+
+def test_costs_below_each_other_have_as_many_decimals_and_nothing_saved_has_no_sign(
+    three: dict[str, Any],
+) -> None:
+    alone = three["singles"][three["best_single"]]["cost"]
+    curve = [[0.00036, 0.8, 0.0], [0.000358, 0.81, 1.0], [alone * 1.001, 0.7, 10.0]]
+    shown = trades_of({**three, "curve": curve})
+    assert [trade.cost for trade in shown[:2]] == ["0.360", "0.358"]
+    assert shown[2].saved == "0%"
+    overall = {**three["overall"], "cost": [0.00009, 0.000081, 0.000101]}
+    row = next(row for row in summary_of({**three, "overall": overall}) if row.name == "cost of 1,000")
+    assert (row.value, row.lower, row.upper) == ("0.090", "0.081", "0.101")
+    singles = {
+        name: {**one, "cost": cost}
+        for (name, one), cost in zip(three["singles"].items(), (0.00003, 0.000029, 0.00111), strict=True)
+    }
+    words = Reader(evaluation_page({**three, "singles": singles}, questions=SPLIT)).words
+    assert {"0.030", "0.029", "1.110"} <= {word.strip() for word in words}
+
+
+def test_the_bars_of_chosen_models_are_those_of_the_table_in_its_order(three: dict[str, Any]) -> None:
+    shares = {"m-code": [0.17684, 0.1, 0.2], "m-general": [0.3026, 0.2, 0.4], "m-math": [0.52056, 0.4, 0.6]}
+    drawn = texts(evaluation_charts({**three, "overall": {**three["overall"], "share": shares}})["shares"])
+    assert [text for text in drawn if text.startswith("m-")] == ["m-math", "m-general", "m-code"]
+    assert {"52.1", "30.3", "17.7"} <= set(drawn)
+
+
+def test_why_a_model_is_the_best_single_one_is_said(three: dict[str, Any]) -> None:
+    """On the questions of the page another one may be better."""
+    row = next(row for row in summary_of(three) if row.name == "best single model")
+    assert f"{three['best_single']}, the best one on the training questions" in row.meaning
+
+
+def test_on_paper_nothing_lies_beyond_an_edge(three: dict[str, Any]) -> None:
+    """Where a screen scrolls, paper would cut the newest days of a chart and the last columns of a table."""
+    text = evaluation_page(three, questions=SPLIT)
+    assert re.findall(r"\.(\w+) \{[^}]*overflow-x: auto", text) == ["wide", "panel"]
+    paper = text.partition("@media print {")[2].partition("</style>")[0]
+    assert ".wide, .panel { overflow: visible; }" in paper
+    assert ".wide > svg { min-width: 0; }" in paper
+    assert "th, td { white-space: normal;" in paper
 
 
 def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None:
