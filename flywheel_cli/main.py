@@ -32,7 +32,9 @@ COMMANDS: dict[str, Entry] = {
     "collector": Entry("flywheel_cli.collector:collector", "Serve the collector: POST /collect."),
     "gateway": Entry("flywheel_cli.gateway:gateway", "Serve the gateway: the OpenAI API, routed."),
     "import": Entry("flywheel_cli.data:import_", "Take recorded outcomes into the raw days."),
-    "rescore": Entry("flywheel_cli.rescore:rescore", "Score stored answers again that have no score."),
+    "rescore": Entry(
+        "flywheel_cli.rescore:rescore", "Score stored answers again, after an outage or with a new scorer."
+    ),
     "ingest": Entry("flywheel_cli.data:ingest", "Raw days to the tables responses and rejects."),
     "label": Entry("flywheel_cli.data:label", "Responses to labelled examples and daily aggregates."),
     "dataset": Entry("flywheel_cli.data:dataset", "A window of days to a versioned training dataset."),

@@ -1,4 +1,4 @@
-"""`flywheel rescore`: ask again for scores that are missing after an outage of the scorer."""
+"""`flywheel rescore`: score stored answers again, after an outage of the scorer or with a new one."""
 
 from dataclasses import asdict
 
@@ -18,10 +18,15 @@ from flywheel_core.collect.rescore import RescoreResult, rescore_day
 
 @click.command()
 @click.argument("days", metavar="DAY...", nargs=-1, required=True)
+@click.option(
+    "--all-answers",
+    is_flag=True,
+    help="Score every stored answer, also those that have a score: for a new scorer.",
+)
 @settings_options
 @json_option
 @pass_settings
-def rescore(settings: Settings, days: tuple[str, ...]) -> None:
+def rescore(settings: Settings, days: tuple[str, ...], all_answers: bool) -> None:
     """Score stored answers that have no score, for use after an outage of the scorer.
 
     DAY is 2026-01-05, today, yesterday, a range FIRST..LAST, or all. The models are not asked again, and what was
@@ -31,12 +36,13 @@ def rescore(settings: Settings, days: tuple[str, ...]) -> None:
     layout = settings.layout
     for day in expand_days(days, layout.raw_days(), where=layout.raw, before=GET_RAW_DAYS):
         click.echo(f"rescore {day}", err=True)
-        done[day.isoformat()] = rescore_day(layout, day, settings.config)
+        done[day.isoformat()] = rescore_day(layout, day, settings.config, every=all_answers)
     if settings.as_json:
         print_json({day: asdict(result) for day, result in done.items()})
         return
     rows = [(day, found.points, found.improved, found.scores, found.missing) for day, found in done.items()]
-    print_table(("day", "points without a score", "improved", "scores", "still missing"), rows)
+    what = ("points", "scored again") if all_answers else ("points without a score", "improved")
+    print_table(("day", *what, "scores", "without a new score" if all_answers else "still missing"), rows)
     improved = " ".join(day for day, found in done.items() if found.improved)
     if improved:
         click.echo(f"take the new scores in: flywheel ingest {improved}, then flywheel label {improved}")

@@ -1,4 +1,4 @@
-"""Ask again for missing scores: the answers are stored, so an outage of the scorer loses nothing.
+"""Score stored answers again: those without a score, so that an outage loses nothing, or all, for a new scorer.
 
 Points that get scores later go into an additional raw file of their day. Its name sorts before the day's
 other files, and of several lines with one id the first counts. So the next ingest of the day takes the
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +26,8 @@ from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 RESCORED_WRITER = "-rescored"
 """Writer name of the raw file with rescored points; `-` sorts before every other writer's name."""
 
+V = TypeVar("V")
+
 WINDOW = 32
 """Number of data points whose answers are scored at once."""
 
@@ -35,9 +38,9 @@ _SETTLED = frozenset({"no_answer", "invalid"})  # asking again would give the sa
 class RescoreResult:
     """The result of rescoring a day.
 
-    file: where the rescored points are, from this run and earlier ones; points: data points with a missing
-    score that may still be given; improved: those that got at least one; scores: scores obtained; missing:
-    scores still missing.
+    file: where the rescored points are, from this run and earlier ones; points: data points with an answer to
+    score; improved: those that got at least one score; scores: scores obtained; missing: scores that are still
+    missing.
     """
 
     file: Path
@@ -71,11 +74,13 @@ async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[Da
     return [task.result() for task in tasks]
 
 
-def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
+def rescore_day(layout: Layout, day: date, config: Config, *, every: bool = False) -> RescoreResult:
     """Score a day's stored answers without a score, and write the points that got a final result.
 
-    That is a score, or the verdict that there will be none. Runs its own event loop. A repeated run asks only
-    for what is still missing; if the scorer gives no result at all, the file is not touched.
+    That is a score, or the verdict that there will be none. With `every`, all stored answers are scored, as for a
+    new scorer; an answer that gets no score keeps the one it has. Runs its own event loop. A repeated run asks only
+    for what is still missing, or with `every` for everything again; if the scorer gives no result at all, the file
+    is not touched.
 
     Raises NoDataError when the day has no raw file, StorageError when the file cannot be written,
     ConfigIncompleteError when no scorer is configured.
@@ -93,7 +98,7 @@ def rescore_day(layout: Layout, day: date, config: Config) -> RescoreResult:
         try:
             with replacing(target) as temporary:
                 with temporary.open("wb") as file:
-                    for window in _windows(layout, day, target):
+                    for window in _windows(layout, day, target, every):
                         lacking = [stored.point for stored in window if missing_scores(stored.point)]
                         scored = runner.run(rescore_points(lacking, scorer))
                         content, new = _kept(window, {point.id: point for point in scored}, result)
@@ -115,14 +120,19 @@ class _NothingNewError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A stored data point. kept: it is already in the file of rescored points."""
+    """A stored data point.
 
+    before: the point as stored; point: the same without the scores that are being asked for; kept: it is already in
+    the file of rescored points.
+    """
+
+    before: DataPoint
     point: DataPoint
     kept: bool
 
 
-def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]:
-    """Yield the day's points that are in the rescored file or lack a score; only the first of each id."""
+def _windows(layout: Layout, day: date, target: Path, every: bool) -> Iterator[list[_Stored]]:
+    """Yield the day's points that are in the rescored file or are to be scored; only the first of each id."""
     window: list[_Stored] = []
     seen: set[str] = set()
     midnight = int(datetime.combine(day, time(), UTC).timestamp())
@@ -137,8 +147,8 @@ def _windows(layout: Layout, day: date, target: Path) -> Iterator[list[_Stored]]
                     check_imported(point.timestamp, midnight)
             except PointError:
                 continue  # ingest reports it
-            stored = _Stored(point, path == target)
-            if point.id not in seen and (stored.kept or missing_scores(point)):
+            stored = _Stored(point, _unscored(point) if every else point, path == target)
+            if point.id not in seen and (stored.kept or missing_scores(stored.point)):
                 window.append(stored)
             seen.add(point.id)
             if len(window) == WINDOW:
@@ -166,8 +176,33 @@ def _kept(
         result.improved += came > 0
         answers += len(asked) - len(missing)
         if stored.kept or len(missing) < len(asked):
-            lines.append(encode_point(point) + b"\n")
+            lines.append(encode_point(_restored(point, stored.before, missing)) + b"\n")
     return b"".join(lines), answers
+
+
+def _unscored(point: DataPoint) -> DataPoint:
+    """The point as if none of its answers had been scored yet."""
+    answered = {model for model, response in point.responses.items() if not response.failed}
+    return msgspec.structs.replace(
+        point,
+        scores={model: None if model in answered else score for model, score in point.scores.items()},
+        score_reasons=_only({*point.responses} - answered, point.score_reasons),
+        score_spreads=_only({*point.responses} - answered, point.score_spreads),
+    )
+
+
+def _restored(point: DataPoint, before: DataPoint, missing: Sequence[str]) -> DataPoint:
+    """The point with the scores from before for those models whose score did not come now."""
+    known = {
+        model: Scored(before.scores[model], None, (before.score_spreads or {}).get(model))
+        for model in missing
+        if before.scores.get(model) is not None
+    }
+    return _with_scores(point, known) if known else point
+
+
+def _only(models: set[str], named: dict[str, V] | None) -> dict[str, V] | None:
+    return {model: value for model, value in (named or {}).items() if model in models} or None
 
 
 def _with_scores(point: DataPoint, found: dict[str, Scored]) -> DataPoint:

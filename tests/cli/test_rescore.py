@@ -68,3 +68,14 @@ def test_without_a_scorer_the_field_is_named(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["--data-dir", str(layout.root), "rescore", "2026-01-05"])
     assert answer.exit_code == 2
     assert "data_collection.training.evaluate_endpoint" in answer.stderr
+
+
+def test_all_answers_are_scored_again_with_a_new_scorer(tmp_path: Path) -> None:
+    layout, file = stored(tmp_path), tmp_path / "flywheel.yaml"
+    some, every = rescored(layout, file, ["--json"], ["--all-answers", "--json"])
+    assert json.loads(some.stdout)["2026-01-05"]["scores"] == 1
+    assert every.exit_code == 0, every.output
+    assert json.loads(every.stdout)["2026-01-05"]["scores"] == 2
+    (table,) = rescored(layout, file, ["--all-answers"])
+    assert "scored again" in table.stdout
+    assert "without a score" not in table.stdout

@@ -46,12 +46,14 @@ def store(layout: Layout, *lines: bytes, writer: str | None = None, packed: bool
     return path
 
 
-def rescore(layout: Layout, scorer: Any, **settings: Any) -> tuple[RescoreResult, Outside, Config]:
+def rescore(
+    layout: Layout, scorer: Any, *, every: bool = False, **settings: Any
+) -> tuple[RescoreResult, Outside, Config]:
     async def main() -> tuple[RescoreResult, Outside, Config]:
         async with Outside() as world:
             world.scorer(scorer)
             config = world.config(retry_budget=0.0, **settings)
-            return await asyncio.to_thread(rescore_day, layout, DAY, config), world, config
+            return await asyncio.to_thread(rescore_day, layout, DAY, config, every=every), world, config
 
     return asyncio.run(main())
 
@@ -148,6 +150,59 @@ def test_what_the_scorer_calls_invalid_by_now_is_no_score_and_not_asked_for_agai
     assert kept["p2"].score_reasons == {"general": "invalid", "math": "no_answer"}
     again, world, _ = rescore(layout, score_by_answer)
     assert (again.points, world.requests) == (0, [])
+
+
+def ingested_scores(layout: Layout, config: Config) -> dict[tuple[str, str], float]:
+    """(data point, model) -> score, as the next ingest of the day has them."""
+    ingest_day(layout, DAY, config, today=date(2026, 1, 9))
+    rows = pl.read_parquet(layout.table("responses", DAY)).drop_nulls("score")
+    return {(row["data_point_id"], row["model"]): row["score"] for row in rows.iter_rows(named=True)}
+
+
+def test_a_new_scorer_scores_every_answer_and_ingest_takes_its_scores(tmp_path: Path) -> None:
+    """Failed responses have nothing to score, and the spread of a score that is gone goes with it."""
+    layout = Layout(tmp_path)
+    scored = point(1, scores={"general": 0.9, "math": None}, score_spreads={"general": 0.2})
+    received = store(layout, encode_point(scored), encode_point(point(2)))
+    before = received.read_bytes()
+    result, world, config = rescore(layout, score_by_answer, every=True)
+    assert (result.points, result.improved, result.scores, result.missing) == (2, 2, 2, 0)
+    assert sorted(request.json["answer"] for request in world.requests) == ["answer 1", "answer 2"]
+    assert received.read_bytes() == before
+    assert ingested_scores(layout, config) == {("p1", "general"): 0.01, ("p2", "general"): 0.02}
+    assert all(decode_point(line).score_spreads is None for line in result.file.read_bytes().splitlines())
+    again, _, config = rescore(layout, lambda _: as_json({"score": 0.5}), every=True)
+    assert again.scores == 2
+    assert ingested_scores(layout, config) == {("p1", "general"): 0.5, ("p2", "general"): 0.5}
+
+
+def test_an_answer_for_which_a_new_scorer_has_no_score_keeps_the_old_one(tmp_path: Path) -> None:
+    """An outage in the middle takes nothing away."""
+    layout = Layout(tmp_path)
+    both = {"general": Response("general", "answer 1"), "math": Response("math", "answer 2")}
+    scored = {
+        "scores": {"general": 0.9, "math": 0.8},
+        "score_reasons": None,
+        "score_spreads": {"general": 0.2},
+    }
+    store(layout, encode_point(point(1, responses=both, **scored)))
+    result, _, config = rescore(
+        layout,
+        lambda request: Reply(500) if "1" in request.json["answer"] else score_by_answer(request),
+        every=True,
+    )
+    assert (result.scores, result.missing) == (1, 1)
+    assert ingested_scores(layout, config) == {("p1", "general"): 0.9, ("p1", "math"): 0.02}
+    kept = decode_point(result.file.read_bytes())
+    assert (kept.score_reasons, kept.score_spreads) == (None, {"general": 0.2})
+
+
+def test_without_every_what_has_a_score_keeps_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    store(layout, encode_point(point(1, scores={"general": 0.9, "math": None})))
+    _, world, config = rescore(layout, score_by_answer)
+    assert world.requests == []
+    assert ingested_scores(layout, config) == {("p1", "general"): 0.9}
 
 
 def test_what_cannot_get_a_score_is_not_asked_for(tmp_path: Path) -> None:
