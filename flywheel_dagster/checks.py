@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from flywheel_dagster.metadata import MAX_NAMED, named
+from flywheel_dagster.metadata import MAX_NAMED, named, short
 from flywheel_dagster.partitions import utc_now
 
 MIN_LINES_FOR_SHARE = 100
@@ -90,8 +90,8 @@ def points_reconciled(
     return Verdict(
         "points_reconciled",
         passed,
-        f"{lines} lines: {accepted} accepted, {duplicates} duplicates, {rejected} rejected; "
-        f"the tables hold {stored_points} data points and {stored_rejects} rejects",
+        f"{lines:,} lines: {accepted:,} accepted, {duplicates:,} duplicates, {rejected:,} rejected; "
+        f"the tables hold {stored_points:,} data points and {stored_rejects:,} rejects",
         figures={"lines": lines, "unaccounted": missing},
     )
 
@@ -100,7 +100,7 @@ def rejected_share(*, lines: int, rejected: int, limit: float) -> Verdict:
     """Check that at most `limit` (0..1) of the lines were rejected."""
     share = rejected / lines if lines else 0.0
     enough = lines >= MIN_LINES_FOR_SHARE
-    says = f"{rejected} of {lines} lines rejected ({share:.2%}); at most {limit:.2%} is allowed"
+    says = f"{rejected:,} of {lines:,} lines rejected ({share:.2%}); at most {limit:.2%} is allowed"
     if share > limit:
         says += "; see the day's rejects, then mend its raw files or raise operations.max_rejected_share"
     return Verdict(
@@ -108,13 +108,13 @@ def rejected_share(*, lines: int, rejected: int, limit: float) -> Verdict:
         share <= limit,
         says,
         dg.AssetCheckSeverity.ERROR if enough else dg.AssetCheckSeverity.WARN,
-        {"share": share, "limit": limit},
+        {"share": short(share), "limit": limit},
     )
 
 
 def day_has_points(*, accepted: int) -> Verdict:
     """Check that the day has at least one data point."""
-    says = f"{accepted} data points" if accepted else "no data point arrived: the day's tables are empty"
+    says = f"{accepted:,} data points" if accepted else "no data point arrived: the day's tables are empty"
     return Verdict("day_has_points", accepted > 0, says, dg.AssetCheckSeverity.WARN, {"points": accepted})
 
 
@@ -157,7 +157,7 @@ def label_drift(
         distance <= limit and not unread,
         f"total variation distance to the week before is {distance:.3f}; the limit is {limit:.3f}{left_out}",
         dg.AssetCheckSeverity.WARN,
-        {"distance": distance, "limit": limit},
+        {"distance": short(distance), "limit": limit},
     )
 
 
@@ -177,7 +177,7 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
     return Verdict(
         "enough_examples",
         examples >= min_examples and kinds >= min_labels,
-        f"{examples} labelled examples with {kinds} labels; at least {min_examples} with {min_labels} are needed",
+        f"{examples:,} labelled examples with {kinds} labels; at least {min_examples:,} with {min_labels} are needed",
         figures={"examples": examples, "labels": kinds},
     )
 
@@ -188,7 +188,7 @@ def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> V
     caps: group, name, label, examples and kept of each that was.
     """
     says = "; ".join(
-        f"{cap['group']} {named([cap['name']])} gave {cap['examples']} examples of {cap['label'] or 'no label'}, {cap['kept']} were kept"
+        f"{cap['group']} {named([cap['name']])} gave {cap['examples']:,} examples of {cap['label'] or 'no label'}, {cap['kept']:,} were kept"
         for cap in caps[:MAX_NAMED]
     )
     left_out = sum(cap["examples"] - cap["kept"] for cap in caps)
@@ -209,7 +209,7 @@ def split_disjoint(*, questions: int, shared: int) -> Verdict:
     return Verdict(
         "split_disjoint",
         shared == 0,
-        f"{shared} of {questions} different questions are on more than one side of the split",
+        f"{shared:,} of {questions:,} different questions are on more than one side of the split",
         figures={"questions": questions, "shared": shared},
     )
 

@@ -14,6 +14,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
 from flywheel_dagster import metadata, steps
 from flywheel_dagster.assets import TRAINING_DATASET
+from flywheel_dagster.checks import points_reconciled, rejected_share
 from tests.dagster.graphs import failed_checks, metadata_of, run_days
 from tests.dagster.points import MODELS, point, write_day, write_raw
 
@@ -34,6 +35,17 @@ def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance
     )
     assert not layout.table("training_examples", DAY).exists()
     assert read_table(layout, "rejects", [DAY]).height == 20, "what was rejected can be looked at"
+
+
+def test_figures_of_checks_are_written_as_on_the_other_pages() -> None:
+    """Thousands are separated, and a share has as many digits as a person reads."""
+    share = rejected_share(lines=3_320, rejected=20, limit=0.05)
+    assert share.says.startswith("20 of 3,320 lines rejected (0.60%)")
+    assert share.figures["share"] == 0.006024
+    counted = points_reconciled(
+        lines=3_320, accepted=3_300, duplicates=0, rejected=20, stored_points=3_300, stored_rejects=20
+    )
+    assert counted.says.startswith("3,320 lines: 3,300 accepted")
 
 
 def test_one_torn_line_among_a_few_is_a_warning(
