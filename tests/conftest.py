@@ -1,4 +1,4 @@
-"""Options of the whole test suite, and global state that every test must leave as it was."""
+"""Command-line options of the test suite, and the process state that every test restores."""
 
 import signal
 from collections.abc import Iterator
@@ -8,14 +8,17 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def sigterm_is_put_back() -> Iterator[None]:
-    """Restore SIGTERM's handler, which Dagster changes and child processes of later tests would inherit."""
+    """Restore the SIGTERM handler after the test.
+
+    Dagster changes it when it runs something in this process, and child processes of later tests would inherit it.
+    """
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options for how often tests kill processes, and how much the tests of promises try."""
+    """Add the options that say how often the kill tests kill, and how much the tests of promises try."""
     parser.addoption(
         "--kill-rounds", type=int, default=20, help="kills of a collector under load (default: 20)"
     )

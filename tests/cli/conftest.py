@@ -1,4 +1,4 @@
-"""Fixture that runs the command line in this process, in an empty folder."""
+"""Helpers that run the command line in this process, in an empty folder."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `flywheel` with arguments in an empty folder; the data folder is `data` in it."""
+    """A function that runs `flywheel` with arguments in an empty folder, whose `data` is the data folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLYWHEEL_CONFIG", raising=False)
 
@@ -26,6 +26,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def parsed(result: Result) -> Any:
-    """Return the JSON value that a successful command printed."""
+    """Check that the command succeeded, and return the one JSON value on its standard output."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)

@@ -9,7 +9,10 @@ DAY_ONE, DAY_TWO = date(2026, 1, 5), date(2026, 1, 6)
 
 
 def point(identity: str, question: str, day: date, **scores: float | None) -> dict[str, Any]:
-    """Return a data point of `day` at noon; models' latencies start at 100 ms and grow along the list."""
+    """Return a data point at noon UTC of `day`; underscores in model names become hyphens.
+
+    The first model answers in 100 ms, and each further one takes 100 ms longer.
+    """
     models = {name.replace("_", "-"): score for name, score in scores.items()}
     return {
         "id": identity,
@@ -29,7 +32,7 @@ def point(identity: str, question: str, day: date, **scores: float | None) -> di
 
 
 def write_lines(path: Path, *lines: dict[str, Any] | str) -> Path:
-    """Write one line each: points as JSON, strings unchanged."""
+    """Write one line for each item: data points as JSON, texts as they are. Returns `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
     path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
@@ -37,10 +40,10 @@ def write_lines(path: Path, *lines: dict[str, Any] | str) -> Path:
 
 
 def record(data: Path) -> None:
-    """Write two days into the data folder `data`.
+    """Write two days of raw files under the data folder `data`.
 
-    The first has two math labels, one code label, one point below the least score, one torn line and one
-    score out of range. The second has one general label, one tie and one repeated point.
+    The first: two math labels, one code label, one point below the minimum score, one torn line and one score out of
+    range. The second: one general label, one near tie that also becomes general, one repeated point.
     """
     write_lines(
         data / "raw" / f"training_data_{DAY_ONE:%Y%m%d}.jsonl",

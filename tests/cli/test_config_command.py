@@ -33,7 +33,7 @@ def test_check_names_every_mistake_and_exits_with_2(run: Run, tmp_path: Path) ->
 
 
 def test_try_fails_where_something_needed_is_open(run: Run, tmp_path: Path) -> None:
-    """The services' own results are tested in `tests/core/collect/test_trial.py`."""
+    """What each service reports when it is tried is tested in `tests/core/collect/test_trial.py`."""
     result = run("config", "try")
     assert result.exit_code == 1
     assert "models.qwen-max.base_url open" in " ".join(result.stdout.split())

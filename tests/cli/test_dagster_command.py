@@ -1,6 +1,6 @@
-"""`flywheel dagster dev|webserver` on a taken address, and `backfill`.
+"""`flywheel dagster dev|webserver` on an address that is taken, and `flywheel dagster backfill`.
 
-What the commands start is tested in `tests/system/`.
+What these commands start is tested in `tests/system/`.
 """
 
 import socket
@@ -17,7 +17,7 @@ from tests.cli.recorded import DAY_ONE, point, write_lines
 def test_a_taken_port_is_said_before_anything_starts(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """A second UI started by mistake creates no home, and starts no second daemon even for a moment."""
+    """A second UI started by mistake must not create a home, or run a second daemon for half a minute."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     started: list[object] = []
     monkeypatch.setattr("os.execve", lambda *program: started.append(program))
@@ -47,7 +47,7 @@ def test_a_host_that_is_not_this_machines_is_not_taken_for_a_taken_port(
 def test_a_backfill_names_the_days_without_a_raw_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise six successful days of a mistyped month would look like six days of data."""
+    """Six successful days of a mistyped month would look like six days of data."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     write_lines(
         tmp_path / "data" / "raw" / "training_data_20260105.jsonl", point("x", "q", DAY_ONE, qwen_max=0.1)
@@ -55,7 +55,7 @@ def test_a_backfill_names_the_days_without_a_raw_file(
     result = run("dagster", "backfill", "--datasets", "none", "2026-01-05", "2026-02-01..2026-02-06")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("7 of 7 days made in ")
-    assert result.stderr.endswith(  # progress lines may come first on a slow machine
+    assert result.stderr.endswith(  # on a slow machine, progress lines come before it
         "days without a raw file: 2026-02-01, 2026-02-02, 2026-02-03, 2026-02-04, 2026-02-05 and 1 more\n"
     )
 
@@ -63,7 +63,7 @@ def test_a_backfill_names_the_days_without_a_raw_file(
 def test_a_backfill_of_all_days_leaves_those_to_come_out(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One raw file from a clock that ran ahead must not keep all other days from being made."""
+    """One raw file from a clock that ran ahead must not keep all other days from being materialised."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     today = datetime.now(UTC).date()
     ahead = today + timedelta(days=40)

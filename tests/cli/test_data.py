@@ -1,4 +1,4 @@
-"""`flywheel import|ingest|label|dataset|generate` on real files, in the order of use."""
+"""`flywheel import|ingest|label|dataset|generate` on real files."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the cells of a printed table, without its rule."""
+    """Return the cells of a printed table, without its horizontal rule."""
     return [line.split() for line in text.splitlines() if line.strip() and "──" not in line]
 
 
@@ -77,7 +77,7 @@ def test_a_day_without_raw_files_is_ingested_empty_and_said_to_be(run: Run, data
 
 
 def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path) -> None:
-    """A mistyped year must leave no empty tables; files from a clock that runs ahead are still read."""
+    """A mistyped year must leave no empty tables behind, but the file of a collector with a fast clock is read."""
     today = datetime.now(UTC).date()
     ahead, further = today + timedelta(days=3), today + timedelta(days=400)
     write_lines(
@@ -95,7 +95,7 @@ def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path)
 
 
 def test_an_import_of_days_to_come_says_so(run: Run, tmp_path: Path) -> None:
-    """After a clock that runs ahead or a mistyped year, Dagster would silently not make these days."""
+    """With a fast clock or a mistyped year, Dagster would never materialise these days and nothing would say why."""
     today = datetime.now(UTC).date()
     ahead = today + timedelta(days=40)
     lines = [point("a", "one", ahead, qwen_max=0.1), point("b", "two", DAY_ONE, qwen_max=0.1)]
@@ -140,7 +140,7 @@ def test_label_before_ingest_says_what_to_do(run: Run, data: Path) -> None:
 def test_import_and_ingest_name_days_that_dagster_never_makes(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Last year's outcomes go into raw days that no schedule covers; the import must say so."""
+    """Last year's outcomes go into raw days that no schedule reads, so the user is told when they arrive."""
     monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-01-06")
     said = "1 day before storage.first_day (2026-01-06), which Dagster never makes: set storage.first_day to 2026-01-05"
     assert said in run("ingest", BOTH).stderr
@@ -197,7 +197,7 @@ def test_a_dataset_of_nothing_is_no_data(run: Run, data: Path) -> None:
 
 
 def generate(run: Run, tmp_path: Path, *more: str) -> tuple[str, list[dict[str, str]]]:
-    """Return what was printed and written for the first recorded day."""
+    """Run `flywheel generate` on the first recorded day; return what it printed and the lines it wrote."""
     raw, output = tmp_path / "data" / "raw" / "training_data_20260105.jsonl", tmp_path / "new.jsonl"
     result = run("generate", "--input", str(raw), "--output", str(output), *more)
     assert result.exit_code == 0, result.output

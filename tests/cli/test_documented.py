@@ -1,4 +1,4 @@
-"""The page on the command line documents every command and option, and none that do not exist."""
+"""The command-line page names every command and every option, and none that does not exist."""
 
 import re
 import shlex
@@ -36,7 +36,7 @@ def options(command: click.Command) -> list[str]:
 
 
 def section(path: str) -> str:
-    """Return what the page says about one command: from its heading to the next."""
+    """Return what the page says about one command: the text from its heading to the next."""
     _, found, rest = PAGE.partition(f"### `{path}`\n")
     assert found, f"docs/cli.md has no heading for {path}"
     return re.split(r"^#{2,3} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
@@ -45,7 +45,7 @@ def section(path: str) -> str:
 @pytest.mark.parametrize("path", COMMANDS)
 def test_a_command_and_all_its_options_are_on_the_page(path: str) -> None:
     about = section(path)
-    group = PAGE[: PAGE.index(f"### `{path}`")].rpartition("\n## ")[2]  # shared by a group's commands
+    group = PAGE[: PAGE.index(f"### `{path}`")].rpartition("\n## ")[2]  # has what a group's commands share
     for option in options(COMMANDS[path]):
         known = any(re.search(rf"`{option}\b", text) for text in (about, group.partition("### ")[0], SHARED))
         assert known, f"docs/cli.md does not name {option} of {path}"

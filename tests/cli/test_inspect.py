@@ -16,7 +16,7 @@ from tests.cli.recorded import DAY_TWO, record
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with two labelled days and a dataset; tests get copies of it."""
+    """A data folder with two labelled days and a dataset. Tests use copies of it."""
     data = tmp_path_factory.mktemp("built") / "data"
     record(data)
     for command, day in (("ingest", "all"), ("label", "all"), ("dataset", str(DAY_TWO))):
@@ -27,7 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def labelled(built: Path, run: Run, tmp_path: Path) -> Path:
-    """A copy of the built data folder, in the folder that commands run in."""
+    """A copy of the built data folder, in the folder where commands run."""
     return shutil.copytree(built, tmp_path / "data")
 
 
@@ -74,7 +74,7 @@ def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> No
 
 
 def test_status_names_raw_days_to_come(run: Run, labelled: Path) -> None:
-    """Files from a clock that ran ahead wait for their day without a run, and nothing else reports them."""
+    """A collector with a fast clock stored them: no run reads them before their day, and nothing else says so."""
     assert "after today" not in run("status").stdout
     (labelled / "raw" / "training_data_20991231.jsonl").write_text("{}\n", "utf-8")
     assert "1 day after today (" in run("status").stdout
@@ -84,7 +84,7 @@ def test_status_names_raw_days_to_come(run: Run, labelled: Path) -> None:
 def test_status_names_raw_days_that_dagster_never_makes(
     run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No run covers days before the first partition; nothing else says which setting to change."""
+    """No run covers days before the first partition, and nothing else names the setting that would include them."""
     assert "storage.first_day" not in run("status").stdout
     monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-01-06")
     assert "1 day before storage.first_day (2026-01-06)" in run("status").stdout
@@ -138,7 +138,7 @@ def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_pat
 
 
 def test_status_shows_the_data_though_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:
-    """Dagster's databases cannot be read on a full disk, just when it matters what fills the disk."""
+    """A full disk makes Dagster's databases unreadable, and then the user most needs to see what fills the disk."""
     home = prepare_home(tmp_path / ".dagster")
     (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
     result = run("status")
@@ -149,7 +149,7 @@ def test_status_shows_the_data_though_runs_cannot_be_read(run: Run, labelled: Pa
 
 
 def test_status_of_nothing_is_no_failure(run: Run, tmp_path: Path) -> None:
-    """It is usually the wrong folder."""
+    """Usually the user is in the wrong folder."""
     result = run("status")
     assert result.exit_code == 0
     assert (

@@ -151,7 +151,7 @@ def test_a_full_disk_behind_standard_output_is_an_error_not_a_traceback(
 
 @pytest.mark.parametrize("group", [[], ["config"], ["dagster"], ["keys"], ["router"]])
 def test_no_sentence_of_a_list_of_commands_is_cut_off(run: Run, group: list[str]) -> None:
-    """Click cuts sentences that do not fit on a line of 80 columns."""
+    """Click truncates a sentence that does not fit on one line of 80 columns."""
     _, found, listed = run(*group, "--help").stdout.partition("Commands:\n")
     assert found
     assert all(line.endswith(".") and not line.endswith("...") for line in listed.splitlines())
@@ -171,7 +171,7 @@ def test_no_sentence_of_a_list_of_commands_is_cut_off(run: Run, group: list[str]
 def test_all_days_of_an_empty_folder_is_no_data(
     run: Run, tmp_path: Path, command: list[str], looked_in: str, first: str
 ) -> None:
-    """The message names the folder, in case it is the wrong one, and the step that is missing."""
+    """A user in the wrong folder reads which folder that was; one who left out a step reads which step."""
     result = run(*command, "all")
     assert result.exit_code == NoDataError.exit_status
     assert result.stderr == (

@@ -1,4 +1,4 @@
-"""Tables, JSON and progress as a person and a program see them."""
+"""Tables, JSON and progress, as people and programs see them."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
 
 
 def test_what_strangers_wrote_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Questions and model names may contain codes that clear the screen or fill the clipboard."""
+    """A question or a model's name may contain sequences that clear the screen, set its title or fill the clipboard."""
     print_table(("question",), [("a\x1b[2Jb\x1b]0;title\x07c\x9b2Jd\x7f\x00",), ("two\nlines",)])
     out = capsys.readouterr().out
     assert [char for char in out if not char.isprintable() and char != "\n"] == []
@@ -86,5 +86,5 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     ],
 )
 def test_a_text_is_cut_to_columns_and_not_to_characters(text: str, shown: str) -> None:
-    """Twelve columns hold six Chinese characters, or five and an ellipsis."""
+    """Twelve columns hold six Chinese characters, or five and the ellipsis."""
     assert fitted(text, 12) == shown

@@ -1,4 +1,4 @@
-"""The demo's child processes: awaited until they answer, and ended with everything that they started."""
+"""The demo waits until its child processes answer, and at its end stops them with all that they started."""
 
 import socket
 import sys
@@ -93,7 +93,7 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
 
 
 def test_a_call_that_is_not_answered_is_an_error_of_ours(tmp_path: Path) -> None:
-    """Otherwise the demo would end in 200 lines of the HTTP client's traceback."""
+    """Otherwise the demo would print 200 lines of traceback from inside its HTTP client."""
     with pytest.raises(ServiceError, match="no longer answers: ConnectError") as raised, Services(tmp_path):
         httpx.get(f"http://127.0.0.1:{free_port(0)}")
     assert str(tmp_path) in (raised.value.hint or "")

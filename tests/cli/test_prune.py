@@ -1,4 +1,4 @@
-"""`flywheel prune`: only shows what it would remove until told to remove it."""
+"""`flywheel prune` first shows what would go, and removes it only with --yes."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.cli.recorded import record
 
 @pytest.fixture(autouse=True)
 def recorded(tmp_path: Path, run: Run) -> Path:
-    """Record two days of 2026-01, long ago."""
+    """A data folder with two ingested days of January 2026, long past."""
     record(tmp_path / "data")
     assert run("ingest", "all").exit_code == 0
     return tmp_path / "data"

@@ -1,4 +1,4 @@
-"""`flywheel rescore` with a scorer that is back after an outage."""
+"""`flywheel rescore` with a scorer that was down and is back."""
 
 import json
 from datetime import date
@@ -29,7 +29,7 @@ POINT = {
 
 
 def stored(tmp_path: Path) -> Layout:
-    """A data folder with the point in its raw day."""
+    """Write the point into its raw day, and return the data folder."""
     layout = Layout(tmp_path / "data")
     layout.raw.mkdir(parents=True)
     layout.raw_file(DAY).write_text(json.dumps(POINT, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -37,7 +37,7 @@ def stored(tmp_path: Path) -> Layout:
 
 
 def rescored(layout: Layout, file: Path, *calls: list[str]) -> list[Result]:
-    """Run `flywheel rescore` for the day once per set of further options, with a scorer that is back."""
+    """Run `flywheel rescore` for the day once per list of further options, with a scorer that is back."""
     with running(Service(speed=0)) as address:
         file.write_text(f"data_collection: {{training: {{evaluate_endpoint: '{address}/v1/evaluate'}}}}\n")
         arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]

@@ -37,7 +37,7 @@ learning: {trees: 10, dimensions: 8, min_examples: 100}
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """The data folder of `run`, with two router versions that always ask one model."""
+    """The data folder of `run`, with two router versions that each always ask one model."""
     found = Layout(tmp_path / "data")
     publish_single(found, "to-big", "big", MODELS)
     publish_single(found, "to-math", "math", MODELS)
@@ -126,7 +126,7 @@ def test_a_manifest_that_is_no_utf8_is_named(run: Run, layout: Layout) -> None:
 
 
 def publish_learned(layout: Layout) -> str:
-    """Publish a router that learned from synthetic questions; return its version."""
+    """Train a router on synthetic questions, publish it and return its version."""
     quick = Learning(trees=10, dimensions=16, folds=2, jobs=1)
     router = train(frame(400), quick, version="learned", categories=CATEGORIES).router
     publish_router(layout, router, {"dataset": "made up"}, ["What is 1 + 1?"])
@@ -134,7 +134,7 @@ def publish_learned(layout: Layout) -> str:
 
 
 def decided(layout: Layout, prompt: str, **changes: Any) -> str:
-    """Log a decision as a gateway does; return its id."""
+    """Log a decision as a gateway does, and return its id."""
     decision_id = new_decision_id()
     record = DecisionRecord(
         decision_id,
@@ -199,7 +199,7 @@ def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> N
 
 
 def test_why_names_a_packed_raw_file_that_is_damaged(run: Run, layout: Layout) -> None:
-    """The raw line may be in that file: this is an error with a code, not a traceback from zlib."""
+    """The raw line may be in that file, so this is an error with a code, and not a traceback from zlib."""
     decision_id = decided(layout, "hello you", router_version=None, reason="no_router")
     raw = layout.raw_file(day_of(time.time()))
     packed = bytearray(gzip.compress(b'{"question": "one"}\n' * 500 + os.urandom(1_000)))

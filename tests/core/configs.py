@@ -1,4 +1,4 @@
-"""Configurations written for these tests, and the messages about bad ones."""
+"""Configuration files written for tests, and the problems reported for invalid ones."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def refusal(folder: Path, text: str, **variables: str) -> list[str]:
-    """Return the problems reported for a file, one per line, without the folder's name."""
+    """Return the problems reported for an invalid file, one per line, without the folder's name."""
     with pytest.raises(ConfigError) as caught:
         load_config(write(folder, text), variables)
     heading, *problems = str(caught.value).replace(f"{folder}/", "").splitlines()

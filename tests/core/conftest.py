@@ -1,4 +1,4 @@
-"""What the core's tests share: a record of the order in which things are made durable."""
+"""Fixtures shared by the tests of the core."""
 
 import os
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import pytest
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """Record this process's ("sync", path) and ("rename", new path) in order.
+    """The calls of this process that make files durable, as ("sync", path) and ("rename", new path), in order.
 
-    No kill can show that a sync is missing, only a power cut could.
+    Killing a process does not reveal a missing sync; only a power cut would. So tests check the calls themselves.
     """
     found: list[tuple[str, Path]] = []
     fsync = os.fsync

@@ -120,7 +120,7 @@ def test_an_address_without_a_host_or_with_a_port_that_is_none_is_refused(
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    """Messages about a changed file also go to the gateway's log."""
+    """When the file changes while a gateway runs, this message also goes to the gateway's log."""
     (found,) = refusal(tmp_path, "data_collection: {storage_endpoint: 'https://me:s3cret@h/c'}")
     assert "names a host without user or password" in found
     assert found.endswith("the file has 'https://***@h/c'")

@@ -1,4 +1,4 @@
-"""Messages about an invalid configuration: every bad setting with place, value and what is allowed."""
+"""Errors of an invalid configuration name every bad setting, its place, its value and what is allowed."""
 
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def test_a_misspelt_setting_is_not_taken_for_a_default_that_is_missing(tmp_path:
 
 
 def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) -> None:
-    """Whoever names other models has left five candidates out by a single omission, not by five mistakes."""
+    """Replacing the default models omits five default candidates at once: that is one mistake, not five."""
     defaults = "'qwen-max', 'qwen-math-7b', 'qwen-code-7b', 'qwen-medicine-7b', 'qwen-writing-7b'"
     assert refusal(tmp_path, "models: {big: {category: general}, small: {}}") == [
         "flywheel.yaml:1: data_collection.training.candidate_models: "

@@ -1,4 +1,4 @@
-"""The writes of one turn of the event loop leave together, in order, and in time."""
+"""Writes of one event-loop turn leave together, in order, and before the connection closes."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from flywheel_core.serve.gather import MAX_HELD_BYTES, GatheringTransport
 
 
 class Written(asyncio.Transport):
-    """Records what reaches the system."""
+    """A transport that records what would reach the operating system."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where everything is stored, and that a reader never sees half a file."""
+"""Where everything lies in the data folder, and that a reader never sees half a file."""
 
 import os
 import stat
@@ -82,7 +82,7 @@ def test_an_empty_lake_has_no_days(tmp_path: Path) -> None:
 
 
 def test_folders_are_closed_to_other_users(tmp_path: Path) -> None:
-    """They hold questions and answers, and not every program that writes there can protect its files."""
+    """They hold questions and answers, and not every program that writes files there can be told to restrict them."""
     before = os.umask(0)
     try:
         own_folder(tmp_path / "one" / "two")
@@ -116,7 +116,7 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path: Path) 
 
 
 def test_what_is_there_and_no_file_is_never_replaced(tmp_path: Path) -> None:
-    """Otherwise someone with write access could replace /dev/null."""
+    """Otherwise a user who may write to /dev would replace /dev/null."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     linked = tmp_path / "linked"
@@ -214,7 +214,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def test_a_folder_is_made_durable_with_all_above_it_also_when_it_is_there(tmp_path: Path) -> None:
-    """An earlier process may have created it and died before its name was synced."""
+    """An earlier process may have created it and died before it synced the folder's name."""
     folder = tmp_path / "data" / "raw"
     for _ in range(2):
         synced: list[Path] = []
@@ -225,7 +225,7 @@ def test_a_folder_is_made_durable_with_all_above_it_also_when_it_is_there(tmp_pa
 
 
 def test_what_is_not_ours_above_a_folder_need_not_be_synced(tmp_path: Path) -> None:
-    """An unreadable folder ends the chain; any other failure to sync is reported."""
+    """Syncing stops at a parent folder that may not be read; any other failure to sync is raised."""
     synced: list[Path] = []
 
     def refusing(error: OSError) -> Callable[[Path], None]:

@@ -1,4 +1,4 @@
-"""The prompt rule on every format that gateways send, and on formats that nobody should send."""
+"""The prompt rule on every shape that gateways send, and on malformed ones."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ def text(*parts: str) -> list[dict[str, str]]:
     ],
 )
 def test_the_prompt_of_each_shape(body: Any, expected: str) -> None:
-    """One rule for all formats: the text of the last user turn, its text parts joined by newlines."""
+    """One rule covers all shapes: the text of the last user turn, with its text parts joined by newlines."""
     assert extract_prompt(body).text == expected
 
 
@@ -74,14 +74,14 @@ CONVERSATION = [
 
 
 def test_a_conversation_is_rendered_when_asked_for() -> None:
-    """Every turn is rendered as `role: text`, without instructions; other parts are named by their type."""
+    """Each turn becomes `role: text`: instructions are left out, and parts that are not text appear as their type."""
     prompt = extract_prompt({"messages": CONVERSATION}, conversation=True)
     assert prompt.text == "user: Name a prime.\n\nassistant: 7\n\nuser: And a larger one?\n[image_url]"
     assert extract_prompt({"messages": CONVERSATION}).text == "And a larger one?"
 
 
 def test_a_lone_question_is_the_same_with_and_without_conversation() -> None:
-    """A question has only one text, so that router and scorer never see two."""
+    """A question has one text, so the router and the scorer always see the same."""
     body = {"messages": [SYSTEM, USER]}
     assert extract_prompt(body, conversation=True) == extract_prompt(body)
 
@@ -117,12 +117,12 @@ def test_a_lone_question_is_the_same_with_and_without_conversation() -> None:
     ],
 )
 def test_what_else_a_request_has(body: Any, features: tuple[str, ...]) -> None:
-    """Whatever makes a request more than a lone question is named."""
+    """Everything that makes a request more than a lone question is named."""
     assert extract_prompt(body).features == features
 
 
 def test_half_surrogate_pairs_become_replacement_characters() -> None:
-    """JSON can hold what UTF-8 cannot, but a prompt is always UTF-8."""
+    """JSON can hold text that UTF-8 cannot encode; a prompt is always valid UTF-8."""
     body = json.loads('{"messages": [{"role": "user", "content": "a\\ud83d b \\ud83d\\ude00"}]}')
     assert extract_prompt(body).text == "a� b \U0001f600"
 
@@ -168,7 +168,7 @@ BODIES = st.one_of(
 
 @given(BODIES, st.booleans())
 def test_any_json_gives_a_prompt_that_is_utf8(body: Any, conversation: bool) -> None:
-    """Nothing that a client sends makes the rule fail, or return text that cannot be stored."""
+    """Nothing that a client sends can make the rule fail or produce text that cannot be stored."""
     prompt = extract_prompt(body, conversation=conversation)
     assert isinstance(prompt, Prompt)
     prompt.text.encode()
@@ -180,7 +180,7 @@ def test_any_json_gives_a_prompt_that_is_utf8(body: Any, conversation: bool) -> 
 
 @given(st.text().filter(lambda asked: asked and not asked.isspace()))
 def test_a_question_comes_out_as_it_went_in(asked: str) -> None:
-    """A plain question is not changed, whatever format it comes in."""
+    """A plain question is unchanged, in whichever shape it comes."""
     for body in (
         {"messages": [{"role": "user", "content": asked}]},
         {"messages": [SYSTEM, {"role": "user", "content": text(asked)}]},
@@ -192,7 +192,7 @@ def test_a_question_comes_out_as_it_went_in(asked: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_cleaning_is_done_once(raw: str) -> None:
-    """Cleaned text is UTF-8, and cleaning it again changes nothing."""
+    """Cleaned text is valid UTF-8, and cleaning it again does not change it."""
     cleaned = clean(raw)
     assert clean(cleaned) == cleaned
     cleaned.encode()

@@ -1,4 +1,4 @@
-"""One data point from the wire: every spelling is accepted, every fault has its code."""
+"""One data point from the wire: every spelling is accepted, and every fault has its code."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Batches from the wire: each data point is judged alone; only an unreadable envelope rejects them all."""
+"""Batches from the wire: each data point is judged alone; only an unreadable envelope fails the whole batch."""
 
 import json
 from collections.abc import Callable
@@ -180,7 +180,7 @@ def test_too_many_points_are_refused(point: bytes) -> None:
 
 
 def large(answer: str, *more: bytes, count: int = 12) -> bytes:
-    """Return a body of several parts: points with an answer of 1 MiB each, and `more` in the list."""
+    """Return a batch of `count` points with an answer of 1 MiB each, followed by `more` in the same list."""
     points = [
         canonical(number, responses={"m": {"model": "m", "answer": answer * (2**20 // len(answer.encode()))}})
         for number in range(count)
@@ -191,7 +191,7 @@ def large(answer: str, *more: bytes, count: int = 12) -> bytes:
 
 @pytest.mark.parametrize("answer", ["a", "\u00e9", "a, [b] {c}"])
 def test_a_large_body_is_decoded_in_parts(answer: str) -> None:
-    """Together they give what decoding each point alone would; no part exceeds the permitted text."""
+    """All parts together equal what decoding each point alone gives, and no part exceeds PART_BYTES by much."""
     parts = list(decode_parts(large(answer), 1_000))
     lines = [encode_point(point) for part in parts for point in part.points]
     assert len(parts) == 12 // (PART_BYTES // (2**20 + 1_024))
@@ -217,9 +217,9 @@ def test_what_is_bad_in_a_large_body_is_named_by_its_place(bad: bytes) -> None:
 @pytest.mark.parametrize("more", [0, 1])
 @pytest.mark.parametrize("others", [(), (b"{}",)])
 def test_a_point_that_is_too_large_is_refused_in_every_batch(more: int, others: tuple[bytes, ...]) -> None:
-    """Even if it could be decoded fast, ingest would refuse it.
+    """This holds even where it could be decoded, because ingest would refuse it.
 
-    One of exactly the limit is still read as a raw line.
+    A point of exactly the limit grows when it is stored, and can still be read back as a raw line.
     """
     text = json.dumps(canonical(1, question="q", responses={"m": {"model": "m", "answer": "@"}})).encode()
     text = text.replace(b"@", b"a" * (MAX_POINT_BYTES - len(text) + 1 + more))

@@ -1,4 +1,4 @@
-"""Whatever arrives, the decoder returns a canonical point or a coded refusal, and its two paths agree."""
+"""Whatever arrives, the decoder gives a canonical point or a coded refusal, and its two paths agree."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ def named(snake: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def points(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw points that are often valid, in any spelling, sometimes with a field replaced by anything."""
+    """Draw points that are often valid, in any spelling; now and then one field is replaced by an arbitrary value."""
     responses = {
         model: {
             draw(named("model")): model,
@@ -121,5 +121,5 @@ _MARKS = st.text(st.sampled_from('"\\[]{}a问'), max_size=8)
     st.integers(0, 6),
 )
 def test_depth_is_the_same_in_text_and_in_what_it_decodes_to(value: Any, most: int) -> None:
-    """It does not matter which brackets, quotes and backslashes are in strings."""
+    """This holds whatever brackets, quotes and backslashes the strings contain."""
     assert is_deeper(msgspec.json.encode(value), most) == (depth_of(value) > most)

@@ -23,11 +23,11 @@ ALLOWED = {
     "flywheel_cli": PACKAGES - {"flywheel_cli"},
 }
 SERVERS = {"dagster", "uvicorn", "starlette", "click", "rich"}
-"""Libraries of the layers above: the domain does without them, except where both servers share code."""
+"""Libraries of the layers above. The domain must not import them, except in `serve/`, which both servers share."""
 
 
 def imported_packages(file: Path) -> set[str]:
-    """Top-level names that a module imports anywhere, functions included."""
+    """Return the top-level names that a module imports anywhere, inside functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

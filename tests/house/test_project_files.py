@@ -1,4 +1,4 @@
-"""The files that set the project up say the same as the code."""
+"""The files that set up the project agree with the code and with each other."""
 
 import re
 import subprocess
@@ -88,7 +88,7 @@ def test_compose_runs_commands_that_exist() -> None:
 
 
 def test_all_services_of_the_composition_read_one_configuration() -> None:
-    """Labels need the models' categories, so Dagster has to know what the gateway knows."""
+    """Labels need the models' categories, so Dagster must read the same configuration as the gateway."""
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     named = {service.get("environment", {}).get("FLYWHEEL_CONFIG") for service in services.values()}
     assert named == {None}

@@ -1,4 +1,4 @@
-"""What the documents tell a reader to type is what the programs take."""
+"""The programs accept what the documents tell a reader to type."""
 
 import json
 import re
@@ -16,7 +16,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands() -> list[str]:
-    """Every call of `flywheel` in the shell blocks of the documents, without comment and line breaks."""
+    """Return every `flywheel` command in the shell blocks of the documents, with its continuation lines joined."""
     found = []
     for document in DOCUMENTS:
         for block in re.findall(

@@ -1,4 +1,4 @@
-"""Fixtures of the lake's tests."""
+"""Fixtures of the lake tests, and a hypothesis profile without deadlines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Raw days and other content for the lake's tests."""
+"""Raw days for the lake tests, and helpers that build and read their tables."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from flywheel_core.lake.tables import DAILY_TABLES, build_table
 
 DAY = date(2026, 1, 5)
 LATER = date(2026, 2, 1)
-"""A day on which `DAY` is long over."""
+"""A day by which `DAY` is long over."""
 
 CONFIG = Config.model_validate(
     {
@@ -51,7 +51,7 @@ def point(
 
 
 def response(model: str, **fields: Any) -> dict[str, Any]:
-    """Return a canonical response with an answer."""
+    """Return a canonical response with an answer; `fields` replace or add fields."""
     return {"model": model, "answer": f"an answer of {model}", "latency_ms": 100, "cost": 0.25, **fields}
 
 
@@ -61,7 +61,7 @@ def line(value: Any) -> bytes:
 
 
 def write_raw(layout: Layout, values: Iterable[Any], day: date = DAY, writer: str | None = None) -> Path:
-    """Write a raw file of a day: bytes unchanged, anything else as JSON lines."""
+    """Write a raw file of a day, bytes as they are and anything else as JSON lines; return its path."""
     path = layout.raw_file(day, writer)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(value if isinstance(value, bytes) else line(value) for value in values))
@@ -76,7 +76,7 @@ def build_day(layout: Layout, day: date = DAY, config: Config = CONFIG) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder with its bytes."""
+    """Return the bytes of every file below a folder, by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Versioned datasets: the window, merging, and what the manifest says."""
+"""Versioned datasets: the window, what makes another version, and what the manifest says."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def lines_of(layout: Layout, version: str, split: str) -> list[dict[str, str]]:
 
 
 def write_questions(layout: Layout, count: int, day: date = DAY, **fields: Any) -> None:
-    """Write points whose labels alternate."""
+    """Write and build a day of points whose labels alternate between general, math and code."""
     models = ["big", "algebra", "coder"]
     write_raw(
         layout,
@@ -200,7 +200,7 @@ def test_more_examples_than_one_row_group_holds(layout: Layout, monkeypatch: pyt
 def test_examples_put_together_in_many_parts_are_the_same_bytes(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A question's repeats come days after its first point, and so in a different part."""
+    """A question's repeats come a day after its first point, and so lie outside the part that holds it."""
     write_questions(layout, 60)
     write_questions(layout, 45, NEXT)
     whole = build_dataset(layout, NEXT, CONFIG)
@@ -242,7 +242,7 @@ def test_a_window_of_empty_days_is_an_empty_dataset(layout: Layout) -> None:
 
 
 def test_cost_does_not_grow_with_days_before_the_window(layout: Layout) -> None:
-    """Days before the window are not opened, so it does not matter that they are unreadable."""
+    """Files before the window are not opened, so unreadable ones do not matter."""
     for back in range(1, 4):
         path = layout.table("training_examples", DAY - timedelta(days=back + 1))
         path.parent.mkdir(parents=True, exist_ok=True)

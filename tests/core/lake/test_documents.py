@@ -1,4 +1,4 @@
-"""docs/data.md is complete: every column in its order, every rule, every figure."""
+"""docs/data.md documents every column in its order, every label rule and every figure."""
 
 import re
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_every_column_has_a_meaning_and_it_is_the_documented_one(name: str, sche
 
 @pytest.mark.parametrize("table", MEANINGS)
 def test_numbers_have_a_unit_or_a_range(table: str) -> None:
-    """A number without a unit or a range cannot be interpreted; a count says what it counts."""
+    """A figure without either cannot be interpreted; a count says what it counts."""
     known = re.compile(
         r"0\.\.1|from [01]|bytes|unix seconds|\bms\b|currency|UTC|how (many|often)|examples with it|models within|"
         r"answers without|data points in which|contests in which"

@@ -1,4 +1,4 @@
-"""One raw file straight to training lines."""
+"""`generate` turns one raw file straight into training lines."""
 
 import gzip
 import json

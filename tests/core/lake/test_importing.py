@@ -1,4 +1,4 @@
-"""Recorded outcomes become raw days by their timestamps, the same every time, without duplicates."""
+"""Recorded outcomes become raw days: placed by timestamp, the same bytes every time, nothing twice."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ NEXT = date(2026, 1, 6)
 
 
 def recorded(name: str, timestamp: int | None) -> bytes:
-    """Return a recorded outcome as published data sets have it: short responses, and other fields."""
+    """Return a recorded outcome as public data sets have it: short responses, and fields that are not ours."""
     value = {
         "id": name,
         "question": f"Question {name}?",
@@ -119,11 +119,14 @@ def test_lines_before_the_first_point_wait_on_disk(
     assert (result.imported, result.rejected) == (1, len(junk))
     [raw] = layout.raw.iterdir()
     assert raw.read_bytes().split(b"\n")[: len(junk)] == junk
-    assert most < 21_000_000  # a chunk and its lines are 16 MiB
+    assert most < 21_000_000  # a chunk and its lines take 16 MiB
 
 
 def test_what_import_rejects_for_its_time_takes_the_place_of_nothing(layout: Layout, tmp_path: Path) -> None:
-    """Points without a time, or moved out of range, are rejects for ingest too; a later line gets the id."""
+    """Such lines have no time, or are moved out of the valid range.
+
+    Ingest rejects them too, and a later line may use their id.
+    """
     source = tmp_path / "outcomes.jsonl"
     lines = [
         recorded("a", NOON),
@@ -210,7 +213,7 @@ def test_many_days_do_not_show(layout: Layout, tmp_path: Path, monkeypatch: pyte
 def test_a_day_gathered_long_ago_is_no_leftover(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file about to be renamed looks half-made: a concurrent clean-up must see a recent time."""
+    """While it is being renamed it looks half-made, so a clean-up at that moment must see a recent time on it."""
     source = tmp_path / "outcomes.jsonl"
     source.write_bytes(recorded("a", NOON))
     monkeypatch.setattr(importing, "_BUFFER_BYTES", 1)

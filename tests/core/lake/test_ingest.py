@@ -1,4 +1,4 @@
-"""A day's raw files become `responses` and `rejects`: nothing is lost, everything is counted."""
+"""A day's raw files become `responses` and `rejects`: nothing is lost and everything is counted."""
 
 import gzip
 import json

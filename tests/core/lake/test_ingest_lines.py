@@ -1,4 +1,4 @@
-"""Lines of raw files as ingest meets them: bad, repeated, torn, oversized, compressed; none is lost."""
+"""Ingest of bad, repeated, torn, oversized and compressed lines: none is lost."""
 
 import gzip
 import json
@@ -49,7 +49,7 @@ def test_every_kind_of_bad_line_is_counted_and_kept(layout: Layout) -> None:
 
 
 def test_blank_lines_are_not_decoded(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day may have millions of them, and each would be decoded in three ways."""
+    """A day may have millions of them, and the decoder would try each in three ways."""
     tried = []
     read = PointReader.read
 
@@ -66,7 +66,7 @@ def test_blank_lines_are_not_decoded(layout: Layout, monkeypatch: pytest.MonkeyP
 def test_rejects_of_a_chunk_are_not_all_held_as_objects(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eight megabytes of one-byte lines would take two gigabytes."""
+    """As Python objects, the rejects of eight megabytes of one-byte lines would take two gigabytes."""
     count = 12_000
     monkeypatch.setattr(chunks, "_ROWS_AT_ONCE", 1_000)
     write_raw(layout, [b"x\n" * count])

@@ -1,4 +1,4 @@
-"""The label rules: one at a time, and compared with a plain second implementation."""
+"""The label rules: one at a time, and compared with a plain implementation in Python."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Outcome:
-    """One model's outcome."""
+    """One model's response to an example: its score, failure, cost and latency."""
 
     model: str
     score: float | None
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def label_all(config: Config, examples: Sequence[Sequence[Outcome]]) -> list[dict[str, Any]]:
-    """Return the labels of examples, in order."""
+    """Return the label rows of examples, in order."""
     rows = [
         {"example": number, **vars(outcome)} for number, found in enumerate(examples) for outcome in found
     ]
@@ -61,12 +61,12 @@ def label_all(config: Config, examples: Sequence[Sequence[Outcome]]) -> list[dic
 
 
 def label(*outcomes: Outcome, config: Config = CONFIG) -> dict[str, Any]:
-    """Return the label of one example."""
+    """Return the label row of one example."""
     return label_all(config, [outcomes])[0]
 
 
 def with_labelling(**settings_: Any) -> Config:
-    """Return the tests' configuration with other label settings."""
+    """Return the tests' configuration with other labelling settings."""
     return Config.model_validate({**CONFIG.model_dump(mode="json"), "labelling": settings_})
 
 
@@ -184,7 +184,7 @@ preferences = st.permutations(["cheaper", "faster", "declared"]).flatmap(
 
 
 def told_plainly(config: Config, found: Sequence[Outcome]) -> tuple[str, str | None, str | None]:
-    """Return rule, label and best model, implemented literally from docs/data.md."""
+    """Return the rule, label and best model, by the rules as docs/data.md states them."""
     labelling = config.labelling
     scored = [
         (outcome.score, outcome) for outcome in found if outcome.score is not None and not outcome.failed

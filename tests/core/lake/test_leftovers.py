@@ -1,4 +1,4 @@
-"""What killed runs left half-made is removed after a day, and nothing else is."""
+"""Half-made files of killed runs are removed after a day, and nothing else is."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def killed(folder):
 layout = Layout(Path(sys.argv[1]))
 publish_folder(layout.routers / "20260105-v1", killed)
 """
-"""A process that dies with a router, a table and a spilled block half-written."""
+"""A script that kills itself while a router, a table and a spilled block are half-written."""
 
 
 def test_a_killed_process_leaves_nothing_for_ever(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_there_need_be_no_data_folder(tmp_path: Path) -> None:
 
 
 def _age(folder: Path) -> None:
-    """Make everything under `folder` look as if it was last written more than a day ago."""
+    """Set the times of everything under `folder` to more than a day ago."""
     then = time.time() - OLD
     for path in folder.rglob("*"):
         os.utime(path, (then, then), follow_symlinks=False)

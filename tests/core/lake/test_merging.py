@@ -1,4 +1,7 @@
-"""Repeats in a dataset: points count once; questions are merged with their scores, costs and odds."""
+"""Repeats in a dataset: the same point counts once, and repeats of a question are merged into one example.
+
+Merging covers their scores, costs and probabilities of being asked.
+"""
 
 from datetime import timedelta
 
@@ -36,7 +39,10 @@ def test_the_same_point_on_two_days_counts_once(layout: Layout) -> None:
 
 
 def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layout) -> None:
-    """The group cap counts questions, so repeating one could otherwise outweigh all others in training."""
+    """Without this cap, one client could outweigh all others in training by repeating a question.
+
+    The cap on groups does not prevent that, because it counts questions.
+    """
     lines = [point(f"r{number}", {"big": 0.9, "coder": 0.25}, question="again?") for number in range(25)]
     lines += [point(f"o{number}", {"big": 0.9, "coder": 0.25}, question="often?") for number in range(10)]
     write_raw(layout, [*lines, point("once", {"big": 0.9, "coder": 0.25}, question="once?")])
@@ -54,7 +60,7 @@ def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layo
 
 
 def test_a_mean_that_is_exactly_the_least_score_gives_its_label(layout: Layout) -> None:
-    """In floating point, 2.4 / 3 is slightly less than 0.8."""
+    """In floating point, 2.4 / 3 is a little less than 0.8."""
     scores = (0.7, 0.8, 0.9)
     write_raw(
         layout, [point(f"p{score}", {"big": score, "coder": 0.1}, question="What?") for score in scores]
@@ -67,7 +73,7 @@ def test_a_mean_that_is_exactly_the_least_score_gives_its_label(layout: Layout) 
 
 
 def test_equal_mean_costs_are_a_tie_that_the_declared_order_decides(layout: Layout) -> None:
-    """In floating point, 0.3 / 3 is slightly less than 0.1."""
+    """In floating point, 0.3 / 3 is a little less than 0.1."""
     points = [point(f"p{cost}", {"big": 0.9, "coder": 0.9}, question="What?") for cost in (0.0, 0.1, 0.2)]
     for made, cost in zip(points, (0.0, 0.1, 0.2), strict=True):
         made["responses"] = {"big": response("big", cost=0.1), "coder": response("coder", cost=cost)}
@@ -120,7 +126,7 @@ def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layo
 def test_how_likely_a_model_was_asked_is_kept_so_that_its_answers_stand_for_as_many_questions(
     layout: Layout,
 ) -> None:
-    """One of four questions and one of two: together two answers for six questions."""
+    """One answer stands for four questions and one for two: two answers for six questions, a probability of 1/3."""
     scores = {"big": 0.75, "coder": 0.5}
     for name, chance in (("a", 0.25), ("b", 0.5)):
         write_raw(

@@ -1,4 +1,4 @@
-"""Ingest's fast path accepts exactly the points that the wire's decoder does, with the same values."""
+"""Ingest's own fast reader of points accepts exactly what the wire decoder accepts, with the same values."""
 
 import json
 from typing import Any
@@ -59,12 +59,12 @@ points = st.fixed_dictionaries(
 
 
 def read_point(raw: bytes, answers: bool = True) -> Any:
-    """Return the point of a chunk with one line."""
+    """Return the point of a chunk that consists of one line."""
     return PointReader(raw, DAY, answers).read(raw)
 
 
 def seen(read: Any, raw: bytes) -> Any:
-    """Return a decoder's result in comparable form: the reject code, or all values that tables keep."""
+    """Return, in comparable form, what a decoder makes of a line: its error code, or all values that tables keep."""
     try:
         found = read(raw)
     except PointError as error:
@@ -80,7 +80,7 @@ def seen(read: Any, raw: bytes) -> Any:
 
 
 def agree(raw: bytes) -> None:
-    """Check that ingest and wire read a line alike; without answers, alike except for their text."""
+    """Check that ingest and the wire decoder read a line alike; read without answers, only their text may differ."""
     by_wire = seen(lambda text: decode_point(text, now=MIDNIGHT), raw)
     assert seen(read_point, raw) == by_wire
     without = seen(lambda text: read_point(text, answers=False), raw)

@@ -18,7 +18,7 @@ from flywheel_core.lake.reading import Tally, read_files
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make chunks of 100 bytes, so that small files have several."""
+    """Cut chunks at 100 bytes, so that small files have several."""
     monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 100)
     monkeypatch.setattr(raw_lines, "_BLOCK", 16)
 
@@ -52,7 +52,7 @@ def test_a_file_that_packs_well_is_unpacked_a_little_at_a_time(tmp_path: Path) -
     assert b"".join(text.data for text in texts) == content
     assert (
         max(len(text.data) for text in texts) <= 200
-    )  # the rest of the previous piece plus one decompressed piece
+    )  # what was left over from the last chunk, plus what is unpacked at once
 
 
 def test_a_line_longer_than_a_chunk_is_set_apart_and_not_held(tmp_path: Path) -> None:

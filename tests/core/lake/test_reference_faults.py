@@ -1,4 +1,4 @@
-"""Faults that scripts of this kind have had, one test each: each is shown to be absent."""
+"""Faults that other scripts of this kind have had, with one test each that Flywheel does not have them."""
 
 import json
 import os

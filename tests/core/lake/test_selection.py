@@ -1,4 +1,4 @@
-"""Group caps and label balance: only the training split is affected, always by the same draw."""
+"""Caps on groups and balance between labels: they apply to the training split alone and draw the same every time."""
 
 from collections import Counter
 from typing import Any
@@ -20,14 +20,14 @@ WINNERS = {"general": "big", "math": "algebra", "code": "coder"}
 
 
 def build(layout: Layout, **dataset: Any) -> DatasetResult:
-    """Build the day's dataset with these settings."""
+    """Build the dataset of the day with these dataset settings."""
     return build_dataset(
         layout, DAY, Config.model_validate({**CONFIG.model_dump(mode="json"), "dataset": dataset})
     )
 
 
 def kept(result: DatasetResult, *columns: str, split: str = "train") -> Counter[Any]:
-    """Count the copies of examples in a split, by columns."""
+    """Count the copies of examples in a split, grouped by the values of `columns`."""
     rows = pl.read_parquet(result.path / "examples.parquet").filter(pl.col("split") == split).to_dicts()
     counts: Counter[Any] = Counter()
     for row in rows:
@@ -37,7 +37,7 @@ def kept(result: DatasetResult, *columns: str, split: str = "train") -> Counter[
 
 
 def write_labelled(layout: Layout, groups: dict[tuple[str, str | None, str | None], int]) -> None:
-    """Write points by (label, source, tenant) -> number, with all questions different."""
+    """Write and build a day of points from (label, source, tenant) -> number; no two questions are alike."""
     values: list[dict[str, Any]] = []
     for (label, source, tenant), count in groups.items():
         for _ in range(count):
@@ -117,7 +117,7 @@ def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, grou
 
 
 def test_a_flood_of_questions_without_a_label_is_capped_too(layout: Layout) -> None:
-    """They train the scores: a source could talk a model down with questions that no model answers well."""
+    """Routers learn from their scores: a source could talk a model down with questions that nobody answers well."""
     values = [
         point(
             f"p{number}",
@@ -153,7 +153,7 @@ def test_a_label_that_one_group_gives_alone_is_left_as_it_is(layout: Layout) -> 
 
 
 def test_the_floor_is_free_to_every_group(layout: Layout) -> None:
-    """A large gateway loses nothing below the floor when a small one joins."""
+    """Below the floor, a large gateway loses nothing when a small one joins."""
     write_labelled(layout, {("math", "large", None): 150, ("math", "small", None): 10})
     before = kept(build(layout, max_group_share=1.0), "label", "source")
     assert kept(build(layout, group_floor=0), "label", "source") != before
@@ -164,7 +164,7 @@ def test_the_floor_is_free_to_every_group(layout: Layout) -> None:
 
 
 def test_what_was_imported_is_not_capped_and_counts(layout: Layout) -> None:
-    """After a gateway's history is imported, neither the history nor its first days are left out."""
+    """After an import of its history, a gateway's first days and the imported points are all kept."""
     groups: dict[tuple[str, str | None, str | None], int] = {
         ("math", "import", None): 150,
         ("math", "gateway", None): 10,

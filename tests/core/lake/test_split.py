@@ -1,4 +1,4 @@
-"""The split that a question belongs to: by its hash, the same in every dataset."""
+"""The split that a question belongs to: decided by its hash, the same in every dataset."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from flywheel_core.lake.dataset_files import SPLITS
         ("求解方程 x^2 + 2x - 3 = 0", "test"),
         ("explain d", "validation"),
         ("b", "test"),
-        ("bs", "train"),  # these four lie next to the borders between splits
+        ("bs", "train"),  # the hashes of these four lie next to the borders between splits
         ("ao", "validation"),
         ("ip", "validation"),
         ("cc", "test"),

@@ -27,9 +27,10 @@ def figures(layout: Layout, day: date = DAY) -> dict[tuple[str, str], float | No
 
 
 def write_mixed_day(layout: Layout) -> None:
-    """Write six points: three labelled, a low score, an unknown model, no responses.
+    """Write six points: three labelled (one by a tie) and three not, and after them a reject and a duplicate.
 
-    One of the labelled points is a tie."""
+    Of the unlabelled, one is below the minimum score, one has an unknown best model and one has no responses.
+    """
     failing = point("failing", {"big": 0.625, "algebra": 0.5, "coder": None})
     failing["responses"]["coder"] = response(
         "coder", answer=None, error="timeout", latency_ms=None, cost=None
@@ -117,7 +118,7 @@ def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
 
 
 def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: Layout) -> None:
-    """`production.baseline` asks the router's choice always, and each of two others half of the time."""
+    """Models are asked as with `production.baseline`: the router's choice always, one of two others half the time."""
     values = []
     for number in range(40):
         kind = "math" if number % 4 == 0 else "story"
@@ -248,7 +249,7 @@ def test_a_damaged_file_is_named_with_what_to_do(layout: Layout) -> None:
     for at in (
         4,
         len(whole) - 8,
-    ):  # the start of the rows, which only reading them reveals, and the end of the footer
+    ):  # the first rows, which only reading them can find damaged, and the end of the footer
         damaged.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
         for use in uses:
             with pytest.raises(StorageError, match=re.escape(str(damaged))) as told:
@@ -337,7 +338,7 @@ def test_the_sql_keeps_to_what_gives_the_same_rows_on_every_engine(word: str) ->
 
 
 def test_the_data_folder_may_have_any_name(tmp_path: Path) -> None:
-    """Brackets, asterisks and quotes are treated neither as patterns nor as SQL."""
+    """Brackets, stars and quotes in it must not act as patterns or as SQL."""
     layout = Layout(tmp_path / """it's "data" [1] * {a,b} ?""")
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}), point("b", {"big": 0.25, "coder": 0.5})])
     build_day(layout)

@@ -17,7 +17,7 @@ from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
 
 @pytest.fixture
 def filled(layout: Layout) -> Iterator[Layout]:
-    """A day with two points, all tables and a dataset."""
+    """A data folder with one day of two points, all its tables and a dataset."""
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5}), point("b", {"big": 0.25, "coder": 0.5})])
     build_day(layout)
     build_dataset(layout, DAY, CONFIG)

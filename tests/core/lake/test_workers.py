@@ -1,4 +1,4 @@
-"""Several processes read chunks: the rows are the same as from one, and failures leave nothing behind."""
+"""Several processes that read chunks give the same rows as one, and leave nothing behind when something fails."""
 
 import contextlib
 import os
@@ -20,13 +20,13 @@ from tests.core.lake.lakes import CONFIG, DAY, LATER, contents, line, point, wri
 
 
 def workers() -> list[psutil.Process]:
-    """Return this process's reading processes, without any other children."""
+    """Return the reader processes of this process, without children that other tests may have."""
     return [child for child in psutil.Process().children() if _reads(child)]
 
 
 def _reads(child: psutil.Process) -> bool:
     try:
-        # empty for a zombie
+        # the command line is empty once a process has ended and has not been waited for
         return "flywheel_core.lake.worker" in child.cmdline()
     except psutil.NoSuchProcess:
         return False
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     next(batches)
     (child,) = workers()
     child.kill()
-    while child.status() != psutil.STATUS_ZOMBIE:  # all may be read before it has died
+    while child.status() != psutil.STATUS_ZOMBIE:  # else a busy machine may read everything before it dies
         time.sleep(0.01)
     with pytest.raises(StorageError, match="ended with status -9"):
         list(batches)
@@ -87,7 +87,7 @@ def test_whoever_stops_early_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_process_with_many_open_files_reads_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """File descriptors above 1,023 must not make it fail."""
+    """Reading must not fail when file descriptors have numbers above 1,023."""
     monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 20_000)
     path = tmp_path / "raw.jsonl"
     path.write_bytes(b"".join(line(point(f"p{number}", {"big": 0.5})) for number in range(500)))
