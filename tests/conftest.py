@@ -10,7 +10,7 @@ import pytest
 def sigterm_is_put_back() -> Iterator[None]:
     """Restore the SIGTERM handler after the test.
 
-    Dagster changes it when it runs something in this process, and child processes of later tests would inherit it.
+    Dagster changes it when it runs something in this process, and child processes would inherit the change.
     """
     before = signal.getsignal(signal.SIGTERM)
     yield

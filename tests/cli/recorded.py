@@ -42,8 +42,8 @@ def write_lines(path: Path, *lines: dict[str, Any] | str) -> Path:
 def record(data: Path) -> None:
     """Write two days of raw files under the data folder `data`.
 
-    The first: two math labels, one code label, one point below the minimum score, one torn line and one score out of
-    range. The second: one general label, one near tie that also becomes general, one repeated point.
+    The first: two math labels, one code label, one point below the minimum score, one torn line and one score
+    out of range. The second: one general label, one near tie that also becomes general, one repeated point.
     """
     write_lines(
         data / "raw" / f"training_data_{DAY_ONE:%Y%m%d}.jsonl",

@@ -77,7 +77,7 @@ def test_a_day_without_raw_files_is_ingested_empty_and_said_to_be(run: Run, data
 
 
 def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path) -> None:
-    """A mistyped year must leave no empty tables behind, but the file of a collector with a fast clock is read."""
+    """A mistyped year must leave no empty tables; the file of a collector with a fast clock is read."""
     today = datetime.now(UTC).date()
     ahead, further = today + timedelta(days=3), today + timedelta(days=400)
     write_lines(
@@ -95,7 +95,7 @@ def test_a_day_to_come_is_refused_unless_it_has_a_raw_file(run: Run, data: Path)
 
 
 def test_an_import_of_days_to_come_says_so(run: Run, tmp_path: Path) -> None:
-    """With a fast clock or a mistyped year, Dagster would never materialise these days and nothing would say why."""
+    """After a fast clock or a mistyped year Dagster skips these days, and nothing else says why."""
     today = datetime.now(UTC).date()
     ahead = today + timedelta(days=40)
     lines = [point("a", "one", ahead, qwen_max=0.1), point("b", "two", DAY_ONE, qwen_max=0.1)]

@@ -13,7 +13,7 @@ from tests.core.learn.small import publish_single
 
 
 def test_a_router_without_a_page_has_no_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first champion always asks one model. It is never evaluated, and it may serve until the demo ends."""
+    """The first champion always asks one model. It is never evaluated, and may serve until the demo ends."""
     stage = prepare(tmp_path / "demo", usual_ports=False)
     layout = Layout(stage.config.storage.data_dir)
     version = publish_single(layout, "single", "big", ["big", "math"])

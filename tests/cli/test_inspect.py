@@ -74,7 +74,7 @@ def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> No
 
 
 def test_status_names_raw_days_to_come(run: Run, labelled: Path) -> None:
-    """A collector with a fast clock stored them: no run reads them before their day, and nothing else says so."""
+    """A collector with a fast clock stored them: no run reads them yet, and nothing else says so."""
     assert "after today" not in run("status").stdout
     (labelled / "raw" / "training_data_20991231.jsonl").write_text("{}\n", "utf-8")
     assert "1 day after today (" in run("status").stdout
@@ -84,7 +84,7 @@ def test_status_names_raw_days_to_come(run: Run, labelled: Path) -> None:
 def test_status_names_raw_days_that_dagster_never_makes(
     run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No run covers days before the first partition, and nothing else names the setting that would include them."""
+    """No run covers days before the first partition, and nothing else names the setting to change."""
     assert "storage.first_day" not in run("status").stdout
     monkeypatch.setenv("FLYWHEEL__STORAGE__FIRST_DAY", "2026-01-06")
     assert "1 day before storage.first_day (2026-01-06)" in run("status").stdout
@@ -138,7 +138,7 @@ def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_pat
 
 
 def test_status_shows_the_data_though_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:
-    """A full disk makes Dagster's databases unreadable, and then the user most needs to see what fills the disk."""
+    """A full disk makes Dagster's databases unreadable, and that is when one must see what fills the disk."""
     home = prepare_home(tmp_path / ".dagster")
     (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
     result = run("status")

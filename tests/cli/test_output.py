@@ -29,7 +29,7 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
 
 
 def test_what_strangers_wrote_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """A question or a model's name may contain sequences that clear the screen, set its title or fill the clipboard."""
+    """A question or a model's name may hold sequences that clear the screen or fill the clipboard."""
     print_table(("question",), [("a\x1b[2Jb\x1b]0;title\x07c\x9b2Jd\x7f\x00",), ("two\nlines",)])
     out = capsys.readouterr().out
     assert [char for char in out if not char.isprintable() and char != "\n"] == []

@@ -11,9 +11,9 @@ import pytest
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """The calls of this process that make files durable, as ("sync", path) and ("rename", new path), in order.
+    """Calls of this process that make files durable, as ("sync", path) and ("rename", new path), in order.
 
-    Killing a process does not reveal a missing sync; only a power cut would. So tests check the calls themselves.
+    Only a power cut would reveal a missing sync, a killed process does not, so tests check the calls.
     """
     found: list[tuple[str, Path]] = []
     fsync = os.fsync

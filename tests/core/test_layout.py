@@ -82,7 +82,7 @@ def test_an_empty_lake_has_no_days(tmp_path: Path) -> None:
 
 
 def test_folders_are_closed_to_other_users(tmp_path: Path) -> None:
-    """They hold questions and answers, and not every program that writes files there can be told to restrict them."""
+    """They hold questions and answers, and not every program that writes there can restrict its own files."""
     before = os.umask(0)
     try:
         own_folder(tmp_path / "one" / "two")

@@ -74,7 +74,7 @@ CONVERSATION = [
 
 
 def test_a_conversation_is_rendered_when_asked_for() -> None:
-    """Each turn becomes `role: text`: instructions are left out, and parts that are not text appear as their type."""
+    """Each turn becomes `role: text`, without instructions; parts that are not text appear as their type."""
     prompt = extract_prompt({"messages": CONVERSATION}, conversation=True)
     assert prompt.text == "user: Name a prime.\n\nassistant: 7\n\nuser: And a larger one?\n[image_url]"
     assert extract_prompt({"messages": CONVERSATION}).text == "And a larger one?"

@@ -1,4 +1,4 @@
-"""Batches from the wire: each data point is judged alone; only an unreadable envelope fails the whole batch."""
+"""Batches from the wire: each data point is judged alone; only an unreadable envelope fails all of them."""
 
 import json
 from collections.abc import Callable
@@ -191,7 +191,7 @@ def large(answer: str, *more: bytes, count: int = 12) -> bytes:
 
 @pytest.mark.parametrize("answer", ["a", "\u00e9", "a, [b] {c}"])
 def test_a_large_body_is_decoded_in_parts(answer: str) -> None:
-    """All parts together equal what decoding each point alone gives, and no part exceeds PART_BYTES by much."""
+    """All parts together equal what decoding each point alone gives; no part exceeds PART_BYTES by much."""
     parts = list(decode_parts(large(answer), 1_000))
     lines = [encode_point(point) for part in parts for point in part.points]
     assert len(parts) == 12 // (PART_BYTES // (2**20 + 1_024))

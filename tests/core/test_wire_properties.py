@@ -32,7 +32,7 @@ def named(snake: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def points(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw points that are often valid, in any spelling; now and then one field is replaced by an arbitrary value."""
+    """Draw points that are often valid, in any spelling; now and then a field has an arbitrary value."""
     responses = {
         model: {
             draw(named("model")): model,

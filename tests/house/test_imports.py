@@ -23,7 +23,7 @@ ALLOWED = {
     "flywheel_cli": PACKAGES - {"flywheel_cli"},
 }
 SERVERS = {"dagster", "uvicorn", "starlette", "click", "rich"}
-"""Libraries of the layers above. The domain must not import them, except in `serve/`, which both servers share."""
+"""Libraries of the layers above: the domain must not import them, except in the servers' shared `serve/`."""
 
 
 def imported_packages(file: Path) -> set[str]:

@@ -16,7 +16,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands() -> list[str]:
-    """Return every `flywheel` command in the shell blocks of the documents, with its continuation lines joined."""
+    """Return every `flywheel` command in the documents' shell blocks, with its continuation lines joined."""
     found = []
     for document in DOCUMENTS:
         for block in re.findall(

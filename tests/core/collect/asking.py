@@ -1,4 +1,4 @@
-"""How the tests of the fan-out ask questions: within an outside world, with a request body."""
+"""Helpers of the fan-out tests: run a test within an outside world, and a request body to send."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -16,7 +16,7 @@ CANDIDATES = ("general", "math", "code")
 
 @dataclass
 class Request:
-    """One request as received."""
+    """One request as it arrived."""
 
     path: str
     headers: dict[str, str]
@@ -29,7 +29,11 @@ class Request:
 
 @dataclass
 class Reply:
-    """What is sent back. raw: these exact bytes instead of a reply; hang: nothing until the client leaves."""
+    """What the server writes back.
+
+    delay: seconds to wait before the reply. raw: exactly these bytes instead of a reply. hang: write nothing
+    until the client leaves. close: close the connection after the reply.
+    """
 
     status: int = 200
     body: bytes = b"{}"
@@ -66,10 +70,10 @@ def as_json(value: Any, status: int = 200, **more: Any) -> Reply:
 
 
 class Outside:
-    """Answers `/<model>/v1/chat/completions`, `/v1/evaluate` and `/collect` with the given handlers.
+    """Answers `/<model>/v1/chat/completions`, `/v1/evaluate` and `/collect` with the handlers it is given.
 
-    under_way, most: requests in progress now and at most, by path; gone: clients that left while their reply
-    was held back; open: connections now.
+    under_way: number of requests being answered now, by path; most: the highest such number so far. gone: how
+    many clients left while their reply was held back. open: one task for each open connection.
     """
 
     def __init__(self, certificates: ssl.SSLContext | None = None) -> None:
@@ -118,9 +122,9 @@ class Outside:
         return [request for request in self.requests if request.path.endswith(path)]
 
     def config(self, models: Sequence[str] = CANDIDATES, **settings: Any) -> Config:
-        """Return a configuration that leads here.
+        """Return a configuration whose addresses all lead here.
 
-        `settings` go into `data_collection`; `model` into every model.
+        `settings` go into `data_collection`, apart from `model`, which goes into every model.
         """
         model = {"input_price": 1.0, "output_price": 2.0, **settings.pop("model", {})}
         training = {
@@ -190,7 +194,7 @@ class Outside:
 
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until a condition holds. Raises TimeoutError after `seconds`."""
+    """Wait until `condition` holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition depends on state without an event
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""A process to be killed: offers data points to an uploader endlessly, and prints how many are on disk.
+"""A process to kill: it offers data points to an uploader endlessly, and prints how many are on disk.
 
 `python -m tests.core.collect.spooling SPOOL COLLECTOR`
 """

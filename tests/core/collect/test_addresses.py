@@ -1,4 +1,4 @@
-"""Addresses that are refused in every spelling, both in the configuration and when a connection is made."""
+"""Blocked addresses are refused in every spelling, in the configuration and when a connection is made."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ METADATA = [
     "2002:a9fe:a9fe::1",
 ]
 SPELLINGS = ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[::ffff:a9fe:a9fe]"]
-"""Spellings of one address that may stand in the place of a host name."""
+"""Spellings of one link-local address that may stand as the host of a URL."""
 
 
 @pytest.mark.parametrize("address", METADATA)
@@ -61,7 +61,7 @@ def test_no_spelling_gets_past_the_configuration(spelling: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["169.254.169.254", "0xa9fea9fe", "[::ffff:a9fe:a9fe]", "[fe80::1]"])
 def test_no_spelling_gets_past_a_connection(spelling: str) -> None:
-    """The pool of fan-out, scorer and uploads says why; other spellings are no hosts to it at all."""
+    """The pool of fan-out, scorer and uploads says why; it does not take the other spellings for hosts."""
 
     async def call() -> None:
         http = PooledHttp()

@@ -1,4 +1,4 @@
-"""Reading replies and streams: complete answers, and each kind of failure with its own code."""
+"""What a reply or a stream says: a whole answer, or a failure with its own code."""
 
 import json
 import tracemalloc
@@ -22,7 +22,7 @@ def completion(message: Any, finish_reason: Any = "stop", **more: Any) -> bytes:
 
 
 def test_a_whole_answer_is_taken_with_all_that_came() -> None:
-    """Text, finish reason, usage and the body itself are kept."""
+    """It has the text, the finish reason, the usage and the body itself."""
     body = completion({"content": "42"}, usage={"prompt_tokens": 1, "completion_tokens": 2})
     answer = read_answer(200, "application/json; charset=utf-8", body)
     assert (answer.text, answer.finish_reason, answer.error) == ("42", "stop", None)
@@ -31,7 +31,7 @@ def test_a_whole_answer_is_taken_with_all_that_came() -> None:
 
 
 def test_text_parts_are_joined() -> None:
-    """Some servers answer in parts, in the format that questions may have."""
+    """Some servers answer in parts, as questions may come in parts."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert read_answer(200, "application/json", completion({"content": parts})).text == "a\nb"
 
@@ -72,7 +72,7 @@ def test_text_parts_are_joined() -> None:
 def test_each_failure_has_its_own_error(
     status: int, content_type: str | None, body: bytes, error: str
 ) -> None:
-    """Failures are distinguished; each starts with a documented code."""
+    """Failures can be told apart, and each begins with a documented code."""
     answer = read_answer(status, content_type, body)
     assert answer.error is not None
     assert answer.error.startswith(error)
@@ -97,7 +97,7 @@ def test_a_truncated_answer_is_kept_but_not_whole() -> None:
     ids=["pretty", "deep", "half surrogate", "odd usage"],
 )
 def test_what_is_stored_of_any_body_is_a_data_point(body: bytes) -> None:
-    """However odd a model's body, the whole data point survives: the decoder accepts it, on one line."""
+    """A model's odd body never costs the whole point: the collector's decoder accepts it, on one line."""
     answer = read_answer(200, "application/json", body)
     response = Response("m", answer.text, 1, usage=answer.usage, raw_response=answer.raw)
     line = encode_point(DataPoint("i", "q", {"m": response}, {"m": None}, 1))
@@ -124,7 +124,7 @@ def test_any_reply_is_an_answer_or_a_failure(status: int, content_type: str | No
     ],
 )
 def test_what_nobody_reads_of_a_reply_becomes_no_objects(status: int, before: bytes, after: bytes) -> None:
-    """Otherwise a million lists would be created and traversed while all other work waits."""
+    """Decoding would make hundreds of thousands of lists, and everybody else would wait meanwhile."""
     body = before + b"[]," * 300_000 + after
     tracemalloc.start()
     try:
@@ -155,7 +155,7 @@ def read(stream: bytes, size: int = 10_000) -> Answer:
 
 
 def test_a_stream_is_put_together() -> None:
-    """Deltas are joined; a final chunk without choices carries the usage."""
+    """Deltas are joined; a last chunk without choices holds the usage."""
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     stream = delta("求解") + delta(" x") + delta("", "stop") + event(choices=[], usage=usage) + DONE
     answer = read(stream)
@@ -165,7 +165,7 @@ def test_a_stream_is_put_together() -> None:
 
 @pytest.mark.parametrize("refusal", ["1e999", "[1e999]", '" "', "1e-999", "-0.0"])
 def test_a_field_of_any_json_value_raises_nothing(refusal: str) -> None:
-    """Numbers that do not fit a float are valid JSON too."""
+    """Numbers that no float can hold are JSON too."""
     message = f'{{"content": "hi", "refusal": {refusal}}}'
     reply = f'{{"choices": [{{"message": {message}, "finish_reason": "stop"}}]}}'
     assert read_answer(200, "application/json", reply.encode()).text == "hi"
@@ -174,7 +174,7 @@ def test_a_field_of_any_json_value_raises_nothing(refusal: str) -> None:
 
 @given(st.integers(1, 40))
 def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
-    """Pieces may end anywhere, even within a character."""
+    """Pieces may end anywhere, even inside a character."""
     stream = (
         b": comment\r\nevent: x\r\n" + delta("你好", None).replace(b"\n", b"\r\n") + delta("!", "stop") + DONE
     )
@@ -182,7 +182,7 @@ def test_where_a_stream_is_cut_into_pieces_does_not_matter(size: int) -> None:
 
 
 def test_a_line_that_comes_in_thousands_of_pieces_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scanning it again with each piece would take a minute for a stream of the permitted size."""
+    """If it were scanned again with each piece, the largest stream allowed would take a minute."""
     looked_at = []
     line_end = stream_module._LINE_END
 
@@ -199,7 +199,7 @@ def test_a_line_that_comes_in_thousands_of_pieces_is_looked_at_once(monkeypatch:
 
 
 def test_blank_lines_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four megabytes of blank lines fit into four kilobytes of gzip."""
+    """Four megabytes of them are only four kilobytes of gzip."""
     taken = []
     take = StreamReader._take
 

@@ -1,10 +1,10 @@
-"""The queue in memory: what is cut from it, what is put back, and how long the oldest point has waited."""
+"""The queue in memory: what is cut from it, what comes back, and since when the oldest point waits."""
 
 from flywheel_core.collect.backlog import Backlog
 
 
 def filled(*lines: bytes) -> Backlog:
-    """Return a backlog to which one line was added per second, starting at second 1."""
+    """Return a backlog that received one line each second, from second 1 on."""
     backlog = Backlog()
     for second, line in enumerate(lines, 1):
         backlog.add(line, float(second))

@@ -1,4 +1,4 @@
-"""Models, scorer and collector fail in every way: limits hold, and every point arrives once."""
+"""Questions flow while models, scorer and collector fail in every way: bounds hold, and no point is lost."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ BOUND = 24
 
 
 def outcome(dice: random.Random) -> Reply | None:
-    """Draw 30 % 5xx, 20 % 429, 5 % hangs, 5 % cut bodies; None is a good answer."""
+    """Draw 30 % 5xx, 20 % 429, 5 % hanging replies and 5 % cut bodies; None stands for an answer."""
     drawn = dice.random()
     if drawn < 0.30:
         return Reply(dice.choice([500, 502, 503]))
@@ -35,7 +35,7 @@ def outcome(dice: random.Random) -> Reply | None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """The invariant holds throughout; calls stay within limits and retry budget; good answers stay good."""
+    """The counters always add up; calls stay within bounds and the retry budget; right answers stay right."""
     monkeypatch.setattr(courier, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(courier, "LONGEST_DELAY", 0.05)
     dice = random.Random(seed)
@@ -54,7 +54,7 @@ def test_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> No
         if failure is not None and failure.raw is None:
             return failure
         points = request.json["data_points"]
-        stored.update(point["id"] for point in points)  # stored even if the acknowledgement is cut off
+        stored.update(point["id"] for point in points)  # even where the acknowledgement is cut
         return failure or as_json({"status": "success", "count": len(points), "rejected": []})
 
     async def main() -> None:
@@ -111,7 +111,7 @@ def test_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> No
 
 
 async def watch(fanout: Fanout, uploader: Uploader) -> None:
-    """Check the invariant and the limit in every turn of the event loop."""
+    """Check the counters and the bounds at every turn of the event loop."""
     while True:
         stats = uploader.stats()
         parts = ("acknowledged", "rejected", "spooled", "in_memory", "dropped")
@@ -135,7 +135,7 @@ def check_answers(points: dict[str, Any]) -> None:
                 assert point.score_reasons[model]
             else:
                 assert score == (len(response.answer) % 10) / 10
-    assert failures[""] > QUESTIONS // 3  # of 3 x QUESTIONS calls, 40 % succeed
+    assert failures[""] > QUESTIONS // 3  # of three responses per question; four in ten calls are answered
     assert {"http_status", "timeout", "connection_lost"} <= set(failures)
 
 

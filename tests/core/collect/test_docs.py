@@ -1,4 +1,4 @@
-"""docs/collect.md agrees with the code: its example runs, its tables of codes are complete."""
+"""docs/collect.md agrees with the code: its example runs, and its tables of codes are complete."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ def test_every_code_is_documented_with_its_meaning(codes: dict[str, str]) -> Non
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its five lines, unchanged, produce a data point."""
+    """Its lines, five at most, run as they stand and give a data point."""
     found = re.search(r"```python\n(.+?)```", TEXT, re.DOTALL)
     assert found is not None
     lines = found[1].strip().splitlines()

@@ -17,7 +17,7 @@ from tests.core.collect.outside import CANDIDATES, Outside, Reply, as_json, chat
 
 
 def test_one_question_gives_one_data_point() -> None:
-    """It holds every model's answer, score, cost and latency, and how the point came about."""
+    """It has every model's answer, score, cost and latency, and records how it came about."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda request: as_json({"score": 0.25 if "1 + 1" in request.json["question"] else 0}))
@@ -40,7 +40,10 @@ def test_one_question_gives_one_data_point() -> None:
 
 
 def test_the_whole_request_goes_to_every_model() -> None:
-    """System prompt and parameters are sent, without stream, with the model's own name."""
+    """System prompt and parameters are sent, streaming is off, and each model gets its own name.
+
+    The scorer gets the question alone.
+    """
 
     async def act(world: Outside) -> None:
         world.model("upstream", lambda _: chat("2"))
@@ -75,7 +78,7 @@ def test_each_answer_is_scored_the_moment_it_arrives() -> None:
         scored = asyncio.Event()
 
         async def slow(_: Any) -> Reply:
-            await scored.wait()  # answers only after the other answer was scored
+            await scored.wait()  # answers only once another model's answer was scored
             return chat("slow")
 
         def score(request: Any) -> Reply:
@@ -94,7 +97,7 @@ def test_each_answer_is_scored_the_moment_it_arrives() -> None:
 
 
 def test_failures_are_told_apart_and_leave_the_others_alone() -> None:
-    """Every model has one response; the failed ones have an error, no score, and a reason for that."""
+    """Every model has a response; a failed one has an error, no score, and the reason why there is none."""
 
     async def act(world: Outside) -> None:
         replies = {
@@ -146,7 +149,7 @@ def test_failures_are_told_apart_and_leave_the_others_alone() -> None:
 
 
 def test_the_answer_that_the_user_has_is_not_asked_for_again() -> None:
-    """It is scored like the others, and costs nothing more."""
+    """It is scored like the others and costs nothing more."""
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config()) as fanout:
@@ -167,7 +170,7 @@ def test_the_answer_that_the_user_has_is_not_asked_for_again() -> None:
 
 
 def test_a_served_answer_that_failed_is_recorded_as_a_failure() -> None:
-    """The user's stream was cut off: a failed response that is not scored."""
+    """The user's stream was cut off: that is a failed response, and it is not scored."""
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config()) as fanout:

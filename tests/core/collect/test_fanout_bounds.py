@@ -1,4 +1,4 @@
-"""The limits of the fan-out: slots, time, money, and its end."""
+"""What bounds the fan-out: calls in flight, time, money, and closing it."""
 
 import asyncio
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.core.collect.outside import CANDIDATES, Outside, Reply, chat, until
 
 
 def test_beyond_the_bounds_points_are_skipped_and_nobody_waits() -> None:
-    """max_in_flight limits all points, max_concurrency each model; slots become free again."""
+    """max_in_flight holds for all points, max_concurrency for each model; ended calls free their places."""
 
     async def act(world: Outside) -> None:
         release = asyncio.Event()
@@ -54,7 +54,7 @@ def test_beyond_the_bounds_points_are_skipped_and_nobody_waits() -> None:
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_cancelling_leaves_nothing_running(at_once: bool) -> None:
-    """Every call in progress ends on the wire and every slot becomes free, whenever the caller leaves."""
+    """Every call in flight ends on the wire and every place is freed, whenever the caller goes."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(hang=True))
@@ -80,7 +80,7 @@ def test_cancelling_leaves_nothing_running(at_once: bool) -> None:
 
 
 def test_the_time_budget_bounds_a_data_point() -> None:
-    """If models and scorer hang, point_timeout returns what there is, with reasons for the rest."""
+    """When models and the scorer hang, the point comes after point_timeout and says why parts are missing."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(hang=True))
@@ -96,7 +96,7 @@ def test_the_time_budget_bounds_a_data_point() -> None:
 
 
 def test_a_day_s_cost_stops_collection_in_every_mode() -> None:
-    """Both models and scorings count; the limit is shown; collection goes on the next day."""
+    """Model calls and scorings both count, the limit is shown, and collection goes on the next day."""
 
     async def act(world: Outside) -> None:
         now = [1_000_000.0]
@@ -129,7 +129,7 @@ def test_repeated_scorings_are_paid_each_and_a_changed_limit_holds_at_once() -> 
 
 
 def test_the_day_s_limit_is_logged_once_when_it_is_reached(caplog: pytest.LogCaptureFixture) -> None:
-    """Collection stops without anyone waiting for it, so only the log can say why."""
+    """Collection then stops, and because nobody waits for it, nobody would see why."""
     now = [1_000_000.0]
     spend = Spend(0.5, now=lambda: now[0])
     for _ in range(3):
@@ -154,7 +154,7 @@ def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Pat
 
 
 def test_a_spend_that_could_not_be_saved_is_still_to_be_saved(tmp_path: Path) -> None:
-    """A disk that is full for a while must not reset the day's limit at the next start."""
+    """A disk that is full for a while must not let the day's limit begin again at the next start."""
     now = [1_000_000.0]
     folder = tmp_path / "spool"
     folder.write_text("no folder yet")
@@ -172,7 +172,7 @@ def test_a_spend_that_could_not_be_saved_is_still_to_be_saved(tmp_path: Path) ->
 
 
 def test_a_clock_that_is_set_back_does_not_keep_the_spend_from_being_saved(tmp_path: Path) -> None:
-    """Otherwise a crash within that time would grant the day's limit a second time."""
+    """Otherwise a crash within that time would let the day's limit be spent a second time."""
     now = [1_000_000.0]
     spend = Spend(1.0, tmp_path / "spend.json", now=lambda: now[0])
     spend.add(0.25)
@@ -181,7 +181,7 @@ def test_a_clock_that_is_set_back_does_not_keep_the_spend_from_being_saved(tmp_p
 
 
 def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
-    """The day's count is kept in a file."""
+    """The sum spent in the day is kept in a file."""
 
     async def act(world: Outside) -> None:
         file = tmp_path / "spend.json"
@@ -198,7 +198,7 @@ def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
 
 
 def test_answers_without_usage_have_no_cost_and_are_counted() -> None:
-    """A cost that is unknown is null and counted as such, not 0."""
+    """What cannot be priced is null and is counted; it is not 0."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: chat("42", tokens=None))
@@ -214,7 +214,7 @@ def test_answers_without_usage_have_no_cost_and_are_counted() -> None:
     "tokens", [10**10, 10**25, 10**308, 10**400], ids=["many", "more", "huge", "no float"]
 )
 def test_counts_of_tokens_that_cannot_be_true_are_none(tmp_path: Path, tokens: int) -> None:
-    """Absurd counts must neither end collection for the day nor keep the gateway from starting again."""
+    """Reporting them neither stops collection for the day nor keeps the gateway from starting again."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: chat("42", tokens=(tokens, 1)))
@@ -230,7 +230,7 @@ def test_counts_of_tokens_that_cannot_be_true_are_none(tmp_path: Path, tokens: i
 
 
 def test_after_close_nothing_is_taken() -> None:
-    """Closing twice is fine."""
+    """Closing twice is fine too."""
 
     async def act(world: Outside) -> None:
         fanout = Fanout(world.config())

@@ -16,7 +16,7 @@ from tests.core.collect.outside import Outside, Reply, as_json, chat
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_temporary_failures_are_tried_again(status: int) -> None:
-    """429 or 5xx once, then an answer: the answer counts, with the latency of the successful try."""
+    """After one 429 or 5xx an answer comes: it counts, with the latency of the attempt that gave it."""
 
     async def act(world: Outside) -> None:
         replies = iter([Reply(status, delay=1.0), chat("42")])
@@ -32,7 +32,7 @@ def test_temporary_failures_are_tried_again(status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_other_refusals_are_not_tried_again(status: int) -> None:
-    """A 4xx will not improve."""
+    """Any other 4xx would not get better."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(status))
@@ -45,7 +45,7 @@ def test_other_refusals_are_not_tried_again(status: int) -> None:
 
 
 def test_a_broken_connection_is_tried_again() -> None:
-    """The connection breaks once, then an answer."""
+    """The connection breaks once, and the next attempt gives an answer."""
 
     async def act(world: Outside) -> None:
         replies = iter([Reply(raw=b""), chat("42")])
@@ -57,7 +57,7 @@ def test_a_broken_connection_is_tried_again() -> None:
 
 
 def test_retry_after_is_kept_to() -> None:
-    """The second try comes no earlier than requested."""
+    """The second attempt comes no earlier than asked for."""
 
     async def act(world: Outside) -> None:
         loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ def test_retry_after_is_kept_to() -> None:
 
 
 def test_a_wait_that_would_not_end_in_time_is_not_begun() -> None:
-    """With a Retry-After beyond the time limit, the failure is recorded at once."""
+    """When Retry-After exceeds the time budget, the failure is recorded at once."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(503, headers={"retry-after": "3600"}))
@@ -88,7 +88,7 @@ def test_a_wait_that_would_not_end_in_time_is_not_begun() -> None:
 
 
 def test_retries_stay_within_their_budget() -> None:
-    """A model that always fails is retried in at most a tenth of all calls, plus two."""
+    """A model that always fails is retried for at most a tenth of all calls, plus two."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(500))
@@ -102,7 +102,7 @@ def test_retries_stay_within_their_budget() -> None:
 
 
 def test_a_model_named_scorer_does_not_use_up_the_scorers_retries() -> None:
-    """The model has used its two retries when the scorer fails for the first time."""
+    """The model has used up its two retries; then the scorer fails for the first time."""
 
     async def act(world: Outside) -> None:
         world.model("scorer", lambda _: Reply(503))

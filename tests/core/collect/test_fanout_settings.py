@@ -1,4 +1,4 @@
-"""Which requests are collected, and what the configuration decides about asking models."""
+"""Which requests are collected, and what the configuration decides about the calls to models."""
 
 import json
 from typing import Any
@@ -53,7 +53,7 @@ def test_what_is_not_collected_is_skipped_by_reason(request_body: Any, code: str
 
 
 def test_conversations_are_collected_when_configured() -> None:
-    """With multi_turn, the conversation is scored as the prompt rule renders it, and sent unchanged."""
+    """multi_turn: conversations are scored as the prompt rule renders them and sent as they are without `n`."""
     body = {
         "messages": [
             {"role": "user", "content": "1 + 1?"},
@@ -80,7 +80,7 @@ def test_conversations_are_collected_when_configured() -> None:
 
 
 def test_half_surrogate_pairs_are_sent_as_they_came_and_stored_as_text() -> None:
-    """A question that UTF-8 cannot represent causes no failure."""
+    """A question that UTF-8 cannot hold must cost neither the answers nor the data point."""
 
     async def act(world: Outside) -> None:
         body = json.loads('{"messages": [{"role": "user", "content": "a\\ud83d"}]}')
@@ -94,7 +94,7 @@ def test_half_surrogate_pairs_are_sent_as_they_came_and_stored_as_text() -> None
 
 
 def test_a_request_that_is_no_json_is_refused() -> None:
-    """A request that cannot be sent is the caller's mistake."""
+    """A body that cannot be sent is the caller's mistake."""
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config()) as fanout:
@@ -106,7 +106,7 @@ def test_a_request_that_is_no_json_is_refused() -> None:
 
 
 def test_a_model_s_key_comes_from_its_environment_variable() -> None:
-    """Each model has its own variable; if it is missing, the setting is named."""
+    """Each model has its own key; when its variable is not set, the error names it."""
 
     async def act(world: Outside) -> None:
         config = world.config(["general"], model={"api_key_env": "GENERAL_KEY"})
@@ -121,7 +121,7 @@ def test_a_model_s_key_comes_from_its_environment_variable() -> None:
 
 
 def test_what_the_configuration_leaves_open_is_named() -> None:
-    """A missing model address is named before any model is asked."""
+    """The missing address of a model is named before anything is asked."""
     config = Config.model_validate(
         {"data_collection": {"training": {"evaluate_endpoint": "http://127.0.0.1:1/"}}}
     )
@@ -130,7 +130,7 @@ def test_what_the_configuration_leaves_open_is_named() -> None:
 
 
 def test_a_configuration_can_be_changed_while_running() -> None:
-    """The models change with the next request; a refused change changes nothing."""
+    """The next request uses the new models; a refused change leaves everything as it was."""
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config()) as fanout:
@@ -159,7 +159,7 @@ def test_sampling_is_part_of_it() -> None:
 
 
 def test_a_client_of_one_s_own_is_used_and_left_open() -> None:
-    """Any httpx.AsyncClient can replace Flywheel's own connections."""
+    """Any httpx.AsyncClient can take the place of the built-in connection pool."""
 
     async def act(world: Outside) -> None:
         async with httpx.AsyncClient(trust_env=False, headers={"x-mine": "yes"}) as client:

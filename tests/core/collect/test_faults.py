@@ -1,4 +1,4 @@
-"""Faults that gateways' collection is known for, each shown to be absent here."""
+"""Faults that the collection of other gateways is known for; none of them is present here."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def run(act: Callable[[Outside], Awaitable[None]]) -> None:
 
 
 def taking(stored: list[dict[str, Any]]) -> Callable[[Any], Reply]:
-    """A collector that stores everything."""
+    """Return a handler that plays a collector and adds every point to `stored`."""
 
     def take(request: Any) -> Reply:
         points = request.json["data_points"]
@@ -38,7 +38,7 @@ def taking(stored: list[dict[str, Any]]) -> Callable[[Any], Reply]:
 
 
 def test_fault_01_one_collector_serves_all_requests(tmp_path: Path) -> None:
-    """Nothing created for a request outlives it, and batches fill across requests."""
+    """Nothing that is created for one request outlives it, and batches fill across requests."""
 
     async def act(world: Outside) -> None:
         world.collector(taking([]))
@@ -74,7 +74,7 @@ def test_fault_02_models_have_addresses_and_time_outs_of_their_own() -> None:
 
 @pytest.mark.parametrize("status", [429, 500])
 def test_fault_03_a_failed_status_is_a_failure_whatever_its_body(status: int) -> None:
-    """A JSON body does not turn a 429 or 500 into an answer."""
+    """A JSON body does not turn a 429 or a 500 into an answer."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(status, chat("42").body))
@@ -88,7 +88,7 @@ def test_fault_03_a_failed_status_is_a_failure_whatever_its_body(status: int) ->
 
 
 def test_fault_04_a_failed_upload_loses_nothing(tmp_path: Path) -> None:
-    """The batch stays on disk until the collector has stored it."""
+    """The batch is kept, on disk, until the collector has it."""
 
     async def act(world: Outside) -> None:
         stored: list[dict[str, Any]] = []
@@ -106,7 +106,7 @@ def test_fault_04_a_failed_upload_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_fault_05_close_waits_works_twice_and_strands_nothing(tmp_path: Path) -> None:
-    """Everything offered is stored when close returns; later offers are refused."""
+    """What was offered is stored when close returns; a later offer is refused."""
 
     async def act(world: Outside) -> None:
         stored: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ def test_fault_05_close_waits_works_twice_and_strands_nothing(tmp_path: Path) ->
 
 
 def test_fault_06_concurrency_is_bounded_and_temporary_failures_are_retried() -> None:
-    """No more calls are in progress than configured; further requests are skipped; a 503 is retried."""
+    """No more calls run than configured, what goes beyond that is skipped, and a 503 is tried again."""
 
     async def act(world: Outside) -> None:
         failed: set[str] = set()
@@ -155,7 +155,7 @@ def test_fault_06_concurrency_is_bounded_and_temporary_failures_are_retried() ->
 
 
 def test_fault_06_calls_to_one_model_and_uploads_are_bounded(tmp_path: Path) -> None:
-    """Of twenty at once, `max_concurrency` reach a model, and `MAX_UPLOADS` the collector."""
+    """Of twenty at once, `max_concurrency` reach the model and `MAX_UPLOADS` reach the collector."""
 
     async def act(world: Outside) -> None:
         opened = asyncio.Event()
@@ -184,7 +184,7 @@ def test_fault_06_calls_to_one_model_and_uploads_are_bounded(tmp_path: Path) -> 
 
 
 def test_fault_07_answers_are_scored_at_once_and_slow_scoring_is_no_score_of_minus_one() -> None:
-    """All answers are scored together; only a score that takes too long is missing, with its reason."""
+    """All answers are scored concurrently; only a scoring that takes too long is missing, with its reason."""
 
     async def act(world: Outside) -> None:
         together = asyncio.Event()
@@ -192,7 +192,7 @@ def test_fault_07_answers_are_scored_at_once_and_slow_scoring_is_no_score_of_min
         async def score(request: Any) -> Reply:
             if world.under_way["/v1/evaluate"] == len(CANDIDATES):
                 together.set()
-            await together.wait()  # answers none until all have asked
+            await together.wait()  # answers nobody until everybody has asked
             return Reply(hang=True) if request.json["answer"] == "slow" else as_json({"score": 0.5})
 
         world.model("math", lambda _: chat("slow"))
@@ -207,7 +207,7 @@ def test_fault_07_answers_are_scored_at_once_and_slow_scoring_is_no_score_of_min
 
 @pytest.mark.parametrize("body", [{"score": -1}, {}, {"score": 1.5}, {"score": "0.9"}, {"score": None}])
 def test_fault_08_what_is_no_score_is_null_with_a_reason(body: dict[str, Any]) -> None:
-    """It is never -1, never 0.0, never out of range."""
+    """It is never -1, never 0.0 and never out of range."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda _: as_json(body))
@@ -220,7 +220,7 @@ def test_fault_08_what_is_no_score_is_null_with_a_reason(body: dict[str, Any]) -
 
 
 def test_fault_09_the_sampling_rate_is_read_and_settings_are_checked(tmp_path: Path) -> None:
-    """Rate 0 collects nothing; an interval of 0 is refused, and its place is named."""
+    """Rate 0 collects nothing; an interval of 0 is refused, with its place in the file."""
 
     async def act(world: Outside) -> None:
         with pytest.raises(SkippedError) as caught:
@@ -235,7 +235,7 @@ def test_fault_09_the_sampling_rate_is_read_and_settings_are_checked(tmp_path: P
 
 
 def test_fault_10_the_whole_request_is_sent_and_the_served_answer_is_reused() -> None:
-    """System prompt and parameters arrive; the model that answered the user is not asked again."""
+    """System prompt and parameters arrive, and the model that answered the user is not asked again."""
     body = {
         "messages": [{"role": "system", "content": "Briefly."}, {"role": "user", "content": "q"}],
         "temperature": 0.1,
@@ -257,7 +257,7 @@ def test_fault_10_the_whole_request_is_sent_and_the_served_answer_is_reused() ->
 
 
 def test_fault_11_points_have_ids_errors_have_words_and_the_classification_is_filled() -> None:
-    """Each point has one id; an error says what happened; the decision is part of the point."""
+    """Each point has its own id, an error says what happened, and the decision is part of the point."""
 
     async def act(world: Outside) -> None:
         world.model("general", lambda _: Reply(400, b'{"error": {"message": "bad prompt"}}'))
@@ -276,7 +276,7 @@ def test_fault_11_points_have_ids_errors_have_words_and_the_classification_is_fi
 
 
 def test_fault_12_bodies_are_bounded_cut_answers_are_not_scored_and_nothing_recurses() -> None:
-    """Too large bodies are refused, truncated ones are failures, and a loop ends where it comes back."""
+    """A large body is refused, a truncated answer is a failure, an address that leads back causes no loop."""
 
     async def act(world: Outside) -> None:
         config = world.config()

@@ -1,4 +1,4 @@
-"""One POST over real sockets: both clients, and every way in which a reply can go wrong."""
+"""One POST over real sockets, with both clients and every way in which a reply can go wrong."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_post_arrives_whole_and_its_reply_comes_back(kind: str) -> None:
-    """Body, headers and mark arrive; status, headers and body come back."""
+    """Body and headers arrive; status, headers and body return."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         reply = await post(http, endpoint, b'{"a": "\xe4\xbd\xa0"}')
@@ -74,7 +74,7 @@ def test_a_post_arrives_whole_and_its_reply_comes_back(kind: str) -> None:
 
 
 def test_connections_are_used_again(kind: str) -> None:
-    """Successive calls share one connection."""
+    """Calls one after another share one connection."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         for _ in range(5):
@@ -85,7 +85,7 @@ def test_connections_are_used_again(kind: str) -> None:
 
 
 def test_a_kept_connection_that_the_server_closed_costs_no_call(kind: str) -> None:
-    """The server closes after each reply; every call still succeeds, on a new connection."""
+    """The server closes the connection after each reply, yet every call succeeds, on a new connection."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         for _ in range(3):
@@ -130,7 +130,7 @@ def test_bodies_of_all_kinds(kind: str, chunked: bool) -> None:
     ids=["length", "chunked", "bomb", "chunked bomb"],
 )
 def test_bodies_are_bounded_also_when_packed(kind: str, reply: outside.Reply) -> None:
-    """A body beyond max_bytes is refused; a decompression bomb is unpacked no further than that."""
+    """A body above max_bytes is refused, and a decompression bomb is not unpacked beyond that."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         with pytest.raises(UpstreamError) as caught:
@@ -171,7 +171,7 @@ def test_broken_replies_are_errors(kind: str, raw: bytes, error: type[Exception]
 
 
 def test_redirects_are_not_followed(kind: str) -> None:
-    """The reply is returned as it is; the new address is not asked."""
+    """The reply is returned as it is, and the new address is not asked."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         assert (await post(http, endpoint)).status == 307
@@ -181,7 +181,7 @@ def test_redirects_are_not_followed(kind: str) -> None:
 
 
 def test_a_time_out_ends_the_call_and_its_connection(kind: str) -> None:
-    """A call to a server that never answers ends at the deadline."""
+    """A server that never answers is abandoned at the deadline."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         with pytest.raises(httpx.ReadTimeout):
@@ -206,7 +206,7 @@ def test_cancelling_ends_the_call_and_its_connection(kind: str) -> None:
 
 
 def test_no_connection_is_a_connect_error(kind: str) -> None:
-    """If nothing listens, the error is httpx.ConnectError."""
+    """When nobody listens, httpx.ConnectError is raised."""
 
     async def act(http: Http, _: Endpoint, world: Outside) -> None:
         with socket.socket() as free:
@@ -218,7 +218,10 @@ def test_no_connection_is_a_connect_error(kind: str) -> None:
 
 
 def test_what_could_not_be_sent_is_let_go_of_at_once() -> None:
-    """Bodies may be large, and the garbage collector looks only at the number of objects, not their size."""
+    """Both users of aiohttp release the body without the help of the garbage collector.
+
+    Bodies may be large, and the collector counts objects without regard to their size.
+    """
 
     async def act() -> None:
         body = b"x" * 2_000_000
@@ -245,7 +248,7 @@ def test_what_could_not_be_sent_is_let_go_of_at_once() -> None:
 
 
 def test_a_connection_that_is_not_made_in_time_is_a_connect_timeout(kind: str) -> None:
-    """A server accepts and never completes the handshake: httpx.ConnectTimeout after connect_timeout."""
+    """A server that accepts but never shakes hands gives httpx.ConnectTimeout after connect_timeout."""
 
     async def act(http: Http, _: Endpoint, world: Outside) -> None:
         with socket.socket() as deaf:
@@ -259,7 +262,7 @@ def test_a_connection_that_is_not_made_in_time_is_a_connect_timeout(kind: str) -
 
 
 def test_interim_replies_are_passed_over() -> None:
-    """100 Continue is not the response."""
+    """100 Continue is not the final reply."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         assert (await post(http, endpoint)).body == b"{}"
@@ -269,7 +272,7 @@ def test_interim_replies_are_passed_over() -> None:
 
 
 def test_endless_headers_are_refused() -> None:
-    """A server cannot fill the memory with headers."""
+    """A server cannot fill memory with headers."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -283,20 +286,20 @@ def test_endless_headers_are_refused() -> None:
     "url", ["ftp://host/", "http:///path", "http://host:99999/", "not an address", "http://[::1"]
 )
 def test_addresses_that_cannot_be_asked_are_refused(url: str) -> None:
-    """A wrong address is found when the endpoint is created."""
+    """A wrong address is found when the Endpoint is created."""
     with pytest.raises(UsageError):
         Endpoint(url)
 
 
 @pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "键"])
 def test_headers_that_cannot_be_sent_are_refused(value: str) -> None:
-    """No header can smuggle in another one."""
+    """No header value can smuggle in another header."""
     with pytest.raises(UsageError):
         Endpoint("http://127.0.0.1/", {"x-a": value})
 
 
 def test_tls_with_certificates_of_ones_own(tmp_path: Path) -> None:
-    """https works with a trusted authority, and not with any other."""
+    """https works with an authority that is trusted, and fails with one that is not."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"

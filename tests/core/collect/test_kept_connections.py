@@ -1,4 +1,4 @@
-"""A kept connection that the peer has reset is replaced by a new one, without anyone noticing."""
+"""When the other side has given up a kept connection with a reset, a new one is used and nobody notices."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,10 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Scripted(ABC):
-    """Handles each connection in a thread, as a subclass says, whose fields must be set before it listens."""
+    """Accepts connections and answers each on its own thread, by the `_answer` of a subclass.
+
+    It listens from `super().__init__()` on, so a subclass sets its own fields before calling that.
+    """
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -47,9 +50,11 @@ class Scripted(ABC):
 
 
 class Resetting(Scripted):
-    """Answers a connection's first request, then resets it after `parting` when a second one arrives.
+    """Answers the first request of each connection, and ends the connection when a second one comes.
 
-    requests: number that arrived, even partly; together: barrier at which first requests wait.
+    Without `parting` it resets the connection at the second request's first byte; with it, it reads that
+    request, sends `parting` and closes. requests: how many came, whole or not. together: a barrier at which
+    first requests wait.
     """
 
     def __init__(self) -> None:
@@ -137,9 +142,9 @@ def test_an_answer_that_has_begun_is_not_asked_for_again(server: Resetting) -> N
 
 
 class Talkative(Scripted):
-    """Answers a connection's first request with `first`, and sends `later` once `go_on` is set.
+    """Answers the first request of each connection with `first`, and sends `later` once `go_on` is set.
 
-    ended: set when the peer has closed the connection.
+    ended: set when the other side has closed the connection.
     """
 
     def __init__(self, first: bytes, later: bytes) -> None:
@@ -180,7 +185,7 @@ def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_request() -> N
 
 
 def test_interim_answers_without_end_end_the_call() -> None:
-    """However fast they come: aiohttp itself would skip them for as long as there were any."""
+    """This holds however fast they come: aiohttp alone would skip interim replies without end."""
     interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
     server = Talkative(interim * 3_000, b"")
 

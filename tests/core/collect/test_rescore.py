@@ -1,4 +1,4 @@
-"""Rescoring a day's stored answers: missing scores are obtained, and the next ingest uses them."""
+"""Scoring a day's stored answers again fills in missing scores, and the next ingest takes them."""
 
 import asyncio
 import gzip
@@ -63,7 +63,7 @@ def score_by_answer(request: Any) -> Reply:
 
 
 def test_missing_scores_come_and_ingest_takes_them(tmp_path: Path) -> None:
-    """Afterwards the day's tables have the scores; received raw files are unchanged; every id counts once."""
+    """The day's tables then have the scores, received raw files are untouched, and every id counts once."""
     layout = Layout(tmp_path)
     scored = point(3, scores={"general": 0.9, "math": None}, score_reasons=None)
     received = store(layout, *(encode_point(one) for one in (point(1), point(2), scored)), b'{"torn')
@@ -89,7 +89,7 @@ def test_missing_scores_come_and_ingest_takes_them(tmp_path: Path) -> None:
 
 
 def test_repeating_it_asks_only_for_what_is_still_missing(tmp_path: Path) -> None:
-    """Half of the answers get a score at first, the others the second time; then nothing changes."""
+    """At first half of the answers get a score, then the others, and the third time nothing changes."""
     layout = Layout(tmp_path)
     store(layout, *(encode_point(point(number)) for number in range(1, 81)))
 
@@ -111,7 +111,7 @@ def test_repeating_it_asks_only_for_what_is_still_missing(tmp_path: Path) -> Non
 
 
 def test_points_with_several_missing_scores_keep_what_came(tmp_path: Path) -> None:
-    """One of two scores is obtained and kept; the other is asked for again next time."""
+    """When one of two scores comes, it is kept, and the other one is asked for next time."""
     layout = Layout(tmp_path)
     both = {"general": Response("general", "answer 1"), "math": Response("math", "answer 2")}
     store(layout, encode_point(point(1, responses=both, scores={}, score_reasons=None)))
@@ -128,7 +128,7 @@ def test_points_with_several_missing_scores_keep_what_came(tmp_path: Path) -> No
 
 
 def test_an_outage_that_goes_on_leaves_no_file(tmp_path: Path) -> None:
-    """Without any score nothing is written."""
+    """No score came, so nothing is written."""
     layout = Layout(tmp_path)
     store(layout, encode_point(point(1)))
     result, _, _ = rescore(layout, lambda _: Reply(503))
@@ -137,7 +137,7 @@ def test_an_outage_that_goes_on_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_what_the_scorer_calls_invalid_by_now_is_no_score_and_not_asked_for_again(tmp_path: Path) -> None:
-    """The verdict is recorded, so that the next call skips the answer, and is not counted as a score."""
+    """It is recorded, so that the next call leaves it alone, and it does not count as a score that came."""
     layout = Layout(tmp_path)
     store(layout, encode_point(point(1)), encode_point(point(2)))
     first, _, _ = rescore(
@@ -206,7 +206,7 @@ def test_without_every_what_has_a_score_keeps_it(tmp_path: Path) -> None:
 
 
 def test_what_cannot_get_a_score_is_not_asked_for(tmp_path: Path) -> None:
-    """These are failed answers, and pairs that the scorer called invalid."""
+    """These are failed answers, pairs that the scorer called invalid, and answers that have a score."""
     assert missing_scores(point(1)) == ["general"]
     assert missing_scores(point(1, score_reasons={"general": "invalid"})) == []
     assert missing_scores(point(1, responses={"m": Response("m", "  ")})) == []
@@ -214,7 +214,7 @@ def test_what_cannot_get_a_score_is_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_go_points_without_reasons_are_scored_too(tmp_path: Path) -> None:
-    """The reference gateway writes -1 without a reason: a missing score, asked for under the same id."""
+    """The reference gateway writes -1 and no reason: that is a missing score, asked for under the same id."""
     layout = Layout(tmp_path)
     go = b'{"Question":"q","Responses":{"general":{"Answer":"answer 7"}},"Scores":{"general":-1}}'
     store(layout, b"\xef\xbb\xbf" + go)
@@ -237,13 +237,13 @@ def test_what_import_rejected_for_its_time_is_not_scored_into_the_day(tmp_path: 
 
 
 def test_a_day_without_raw_files_is_named(tmp_path: Path) -> None:
-    """Nothing to score."""
+    """There is nothing to score."""
     with pytest.raises(NoDataError, match="2026-01-05"):
         rescore(Layout(tmp_path), score_by_answer)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    """An unreadable gzip file is an error, not just less data."""
+    """A gzip file that cannot be read is an error, and does not count as less data."""
     layout = Layout(tmp_path)
     path = store(layout, encode_point(point(1)), packed=True)
     path.write_bytes(path.read_bytes()[:-9])

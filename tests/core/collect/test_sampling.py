@@ -1,4 +1,4 @@
-"""Whether a request is collected and whom it goes to: by hash, everywhere the same, at known odds."""
+"""Which requests are collected, from which models: by hash, the same everywhere, with known probabilities."""
 
 from collections import Counter
 from typing import Any
@@ -33,13 +33,13 @@ def test_training_asks_every_candidate() -> None:
 
 
 def test_a_routed_model_beside_the_candidates_is_part_of_it() -> None:
-    """The model that answers the user is in the data point even if it is not a candidate."""
+    """The model that answers the user is in the data point even when it is not a candidate."""
     found = plan_collection(config(), "r1", {}, "qwen-math-3b")
     assert found.models == (*ALL, "qwen-math-3b")
 
 
 def test_the_same_request_id_always_decides_the_same() -> None:
-    """This holds on every gateway and in every process; another id may be decided differently."""
+    """This holds on every gateway and in every process; another id may decide otherwise."""
     half = config(sampling_rate=0.5)
     decided = [plan(half, f"r{number}") == "sampled_out" for number in range(200)]
     assert decided == [plan(half, f"r{number}") == "sampled_out" for number in range(200)]
@@ -55,21 +55,21 @@ def test_a_higher_rate_collects_what_a_lower_one_did_and_more() -> None:
 
 
 def test_rate_0_collects_nothing_and_rate_1_everything() -> None:
-    """The ends of the range are exact."""
+    """Both ends of the range are exact."""
     for number in range(500):
         assert plan(config(sampling_rate=0.0), f"r{number}") == "sampled_out"
         assert isinstance(plan(config(sampling_rate=1.0), f"r{number}"), Plan)
 
 
 def test_production_has_a_rate_of_its_own() -> None:
-    """It is 0 by default; training's rate never applies in production."""
+    """Its default is 0, and training's rate never counts in production."""
     assert plan(config(mode="production", sampling_rate=1.0)) == "sampled_out"
     found = plan(config(mode="production", sampling_rate=0.0, production={"sampling_rate": 1.0}))
     assert found == Plan(ALL, "production", 1.0, dict.fromkeys(ALL, 1.0))
 
 
 def test_predicted_and_one_random_baseline() -> None:
-    """Two models are asked; every other one is the baseline equally often, and its probability says so."""
+    """Two models are asked: each of the others is the baseline equally often, and its probability says so."""
     settings = config(mode="production", production={"sampling_rate": 0.5, "baseline": True})
     chosen: Counter[str] = Counter()
     for number in range(4_000):
@@ -94,12 +94,12 @@ def test_a_request_can_ask_to_be_collected() -> None:
 
 
 def test_our_own_calls_are_never_collected() -> None:
-    """The mark overrides everything, which prevents loops."""
+    """The mark wins over everything, so that collection does not recurse."""
     assert plan(config(), **{MARK_HEADER: "1", "x-training-mode": "true"}) == "marked"
 
 
 def test_collection_can_be_switched_off() -> None:
-    """enabled: false."""
+    """With enabled: false nothing is collected."""
     assert plan(config(enabled=False)) == "disabled"
 
 

@@ -1,4 +1,4 @@
-"""Scores: a number in 0..1, or none and the reason why; several at once, repeated, and later."""
+"""Scores: a number in 0..1, or none and the reason why; several concurrently, repeated, and tried again."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def run(act: Callable[[Outside], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize("score", [0, 0.0, 0.25, 1, 1.0, 1e-9])
 def test_scores_in_range_are_taken(score: float) -> None:
-    """0 and 1 are included, as floats and as integers."""
+    """0 and 1 are included, and integers are taken too."""
     assert read_score(
         HttpReply(200, {"content-type": "application/json"}, json.dumps({"score": score}).encode())
     ) == (Scored(float(score)))
@@ -56,7 +56,7 @@ def test_scores_in_range_are_taken(score: float) -> None:
     ],
 )
 def test_everything_else_is_no_score_with_a_reason(body: bytes, reason: str) -> None:
-    """It is never 0 and never -1, but no score and a reason."""
+    """It is never 0 and never -1: there is no score, and a reason why."""
     scored = read_score(HttpReply(200, {"content-type": "application/json"}, body))
     assert (scored.value, scored.reason) == (None, reason)
     assert code_of(reason) in SCORE_REASONS
@@ -76,7 +76,7 @@ def test_everything_else_is_no_score_with_a_reason(body: bytes, reason: str) -> 
     ids=["4xx", "5xx", "redirect", "html", "large", "slow", "cut"],
 )
 def test_a_scorer_that_fails_gives_no_score(reply: Reply, reason: str) -> None:
-    """The scorer's failure is a missing score, distinct from the model's failure."""
+    """The scorer's failure is a missing score, and is told apart from the model's failure."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda _: reply)
@@ -94,7 +94,7 @@ def test_a_scorer_that_fails_gives_no_score(reply: Reply, reason: str) -> None:
 
 
 def test_a_scorer_that_is_away_is_logged_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
-    """Days without scores have no labels, and without this log line nobody would notice."""
+    """Days without scores have no labels, but no user waits for a score: only this line tells anybody."""
 
     async def act(world: Outside) -> None:
         async with Scorer(world.config(retry_budget=0.0)) as scorer:
@@ -118,7 +118,7 @@ def test_a_scorer_that_is_away_is_logged_once_and_so_is_its_return(caplog: pytes
 
 
 def test_what_is_scored_is_the_question_and_the_answer() -> None:
-    """The request has the contract's two fields, in UTF-8, with the mark of Flywheel's own calls."""
+    """The two fields of the contract are sent, in UTF-8, with the mark of Flywheel's own calls."""
 
     async def act(world: Outside) -> None:
         async with Scorer(world.config()) as scorer:
@@ -130,7 +130,7 @@ def test_what_is_scored_is_the_question_and_the_answer() -> None:
 
 
 def test_many_answers_are_scored_at_once() -> None:
-    """All are in progress together; each model gets its own score."""
+    """All scorings run concurrently, and each model gets its own score."""
 
     async def act(world: Outside) -> None:
         together = asyncio.Event()
@@ -165,7 +165,7 @@ def test_repeated_scores_keep_mean_and_spread() -> None:
 
 
 def test_repeated_scores_that_all_fail_are_one_missing_score() -> None:
-    """If all scorings fail there is no score, with the reason."""
+    """There is no score, and the reason is kept."""
 
     async def act(world: Outside) -> None:
         world.scorer(lambda _: as_json({"score": 7}))
@@ -176,7 +176,7 @@ def test_repeated_scores_that_all_fail_are_one_missing_score() -> None:
 
 
 def test_a_scorer_that_recovers_is_asked_again() -> None:
-    """503 once, then a score: one retry."""
+    """One 503 and then a score: that takes one retry."""
 
     async def act(world: Outside) -> None:
         replies = iter([Reply(503), as_json({"score": 0.75})])
@@ -206,6 +206,6 @@ def test_cancelling_leaves_no_scoring_under_way() -> None:
 
 
 def test_without_an_address_the_setting_is_named() -> None:
-    """The setting that the configuration lacks is named."""
+    """The error names the setting that the configuration leaves open."""
     with pytest.raises(ConfigIncompleteError, match="evaluate_endpoint"):
         Scorer(Config())

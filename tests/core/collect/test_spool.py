@@ -1,4 +1,4 @@
-"""The spool on real files: order, limits, crashes, two owners, disks that refuse."""
+"""The spool on real files: order, bounds, crashes, two owners, and disks that refuse to write."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def everything(spool: Spool) -> list[bytes]:
 
 
 def test_lines_come_out_in_order(tmp_path: Path) -> None:
-    """First in, first out; removed lines are gone, and so are their files."""
+    """First in, first out; what was taken is gone, and so are its files."""
     spool = opened(tmp_path)
     assert spool.append([b"a", b"b"]) == 2
     assert spool.append([b"c"]) == 1
@@ -61,7 +61,7 @@ def test_a_batch_ends_at_its_size_but_has_one_line_at_least(tmp_path: Path) -> N
 
 
 def test_a_restart_finds_what_is_left(tmp_path: Path) -> None:
-    """Removed lines do not come back, all others do."""
+    """Lines that were taken do not come back; the others do."""
     spool = opened(tmp_path)
     spool.append([b"a", b"b", b"c"])
     spool.take(spool.peek(1, 1_000))
@@ -98,7 +98,7 @@ def test_segments_are_finished_one_by_one(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_bound_is_kept(tmp_path: Path) -> None:
-    """Lines that do not fit are refused and reported; room comes back when a segment is finished."""
+    """What does not fit is refused, and append says so; space comes back when a segment is done."""
     spool = opened(tmp_path, 20)
     assert spool.append([b"a" * 9, b"b" * 9, b"c" * 9]) == 2
     assert spool.append([b"d"]) == 0
@@ -110,7 +110,7 @@ def test_the_bound_is_kept(tmp_path: Path) -> None:
 
 
 def test_one_spool_has_one_owner(tmp_path: Path) -> None:
-    """A second one is refused until the first releases the spool."""
+    """A second owner is refused until the first one lets go."""
     first = opened(tmp_path)
     with pytest.raises(StorageError, match="another running process"):
         opened(tmp_path)
@@ -123,7 +123,7 @@ def test_one_spool_has_one_owner(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, written_before: int
 ) -> None:
-    """Nothing of a failed append remains, and what comes after it is complete."""
+    """No part of a failed append remains, and what is appended after it is whole."""
     spool = opened(tmp_path)
     spool.append([b"old"] * written_before)
     real = os.write
@@ -146,7 +146,7 @@ def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
 
 
 def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An uploader tries five times a second: a file for each try would use up the inodes as well."""
+    """An uploader tries five times a second, and one file per attempt would use up the inodes too."""
     spool = opened(tmp_path)
     spool.append([b"old"])
 
@@ -165,7 +165,7 @@ def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_stands_where_the_spool_was_is_not_written_to(tmp_path: Path) -> None:
-    """What is spooled in the mount point of an unmounted disk becomes invisible once the disk is back."""
+    """An unmounted disk leaves an empty mount point, and what lies there is hidden when the disk is back."""
     folder = tmp_path / "spool"
     spool = opened(folder)
     folder.rename(tmp_path / "unmounted")
@@ -180,14 +180,14 @@ def test_what_stands_where_the_spool_was_is_not_written_to(tmp_path: Path) -> No
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """The error says where."""
+    """The error names the folder."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file/spool"):
         opened(tmp_path / "file" / "spool")
 
 
 def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
-    """What was delivered is not guessed. Once the file is removed, the same process can open the spool."""
+    """What was delivered is not guessed. Once the cursor is removed, the same process can open the spool."""
     spool = opened(tmp_path)
     spool.append([b"a", b"b"])
     spool.take(spool.peek(1, 9))
@@ -200,7 +200,7 @@ def test_a_damaged_cursor_is_named(tmp_path: Path) -> None:
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """A spool compared with a list: the same lines after any operations in any order, restarts included."""
+    """A spool beside a list: both hold the same lines after any sequence of operations, restarts included."""
 
     folder: Path
 
@@ -240,7 +240,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 def test_a_spool_is_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hypothesis tries any sequence of appends, removals and restarts."""
+    """Hypothesis runs any sequence of appending, taking and restarting."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 100)
     machine: Any = type("Machine", (SpoolMachine,), {"folder": tmp_path})
     runner = machine.TestCase

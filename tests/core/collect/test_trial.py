@@ -1,4 +1,4 @@
-"""Every service called once: what works says so, what does not says why, and nothing is stored."""
+"""Every service is asked once: it says that it works, or why it does not, and nothing is stored."""
 
 from flywheel_core.collect.trial import QUESTION, Trial, try_services
 from flywheel_core.config import Config
@@ -7,7 +7,7 @@ from tests.core.collect.outside import Outside, Reply, as_json, chat
 
 
 def found(trials: list[Trial]) -> dict[str, tuple[bool | None, str]]:
-    """Return service or model -> result and words."""
+    """Return service, or model name -> (result, message)."""
     return {
         trial.name if trial.service == "model" else trial.service: (trial.ok, trial.says) for trial in trials
     }
@@ -78,7 +78,7 @@ def test_keys_that_are_not_set_are_named_and_sent_where_they_are() -> None:
 
 
 def test_keys_that_no_header_can_have_are_a_failure_like_others_and_are_not_shown() -> None:
-    """For instance a key with the line end of the file that it was read from."""
+    """One example is a key with the line end of the file that it was read from."""
 
     async def act(world: Outside) -> None:
         config = world.config(model={"api_key_env": "MODELS_KEY"}, api_key_env="COLLECTOR_KEY")
@@ -93,7 +93,7 @@ def test_keys_that_no_header_can_have_are_a_failure_like_others_and_are_not_show
 
 
 def test_what_nothing_needs_is_not_asked_and_no_failure() -> None:
-    """The defaults have no model addresses. With collection off, only the default model is needed."""
+    """The defaults have no address for any model. With collection off, only the default model is needed."""
 
     async def act(_: Outside) -> None:
         off = Config.model_validate({"data_collection": {"enabled": False}})

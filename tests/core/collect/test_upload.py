@@ -1,4 +1,4 @@
-"""Uploads to a collector that accepts, is slow or away: nothing is lost, and the counters say where it is."""
+"""Uploads to a collector that accepts, is slow or is down: nothing is lost, and counters show where it is."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def test_a_full_batch_goes_at_once(tmp_path: Path) -> None:
-    """batch_size points are one upload; the rest waits for the interval."""
+    """batch_size points make one upload; the rest waits for the interval."""
 
     async def act(world: Outside, collector: Collector) -> None:
         async with Uploader(world.config(training={"batch_size": 3}), tmp_path) as uploader:
@@ -29,7 +29,7 @@ def test_a_full_batch_goes_at_once(tmp_path: Path) -> None:
 
 
 def test_an_old_batch_goes_at_the_interval(tmp_path: Path) -> None:
-    """A batch that does not fill goes after flush_interval."""
+    """A batch that does not fill up is sent after flush_interval."""
 
     async def act(world: Outside, collector: Collector) -> None:
         config = world.config(training={"batch_size": 100, "flush_interval": 0.1})
@@ -42,7 +42,7 @@ def test_an_old_batch_goes_at_the_interval(tmp_path: Path) -> None:
 
 
 def test_while_the_collector_is_away_points_are_on_disk(tmp_path: Path) -> None:
-    """While connections are refused everything is spooled; afterwards everything arrives, in order."""
+    """While connections are refused, points are spooled; once the collector is back they arrive in order."""
 
     async def act(world: Outside, collector: Collector) -> None:
         config = world.config(training={"batch_size": 2})
@@ -62,7 +62,7 @@ def test_while_the_collector_is_away_points_are_on_disk(tmp_path: Path) -> None:
 
 
 def test_close_drains_what_there_is(tmp_path: Path) -> None:
-    """Points in memory and on disk are sent before it returns; calling it twice is fine."""
+    """Points in memory and on disk are sent before it returns; closing twice is fine."""
 
     async def act(world: Outside, collector: Collector) -> None:
         uploader = Uploader(world.config(training={"batch_size": 100}), tmp_path)
@@ -77,7 +77,7 @@ def test_close_drains_what_there_is(tmp_path: Path) -> None:
 
 
 def test_close_spools_what_the_collector_does_not_take_in_time(tmp_path: Path) -> None:
-    """The collector hangs: at the deadline everything is on disk, including what was being sent."""
+    """When the collector hangs, everything is on disk at the deadline, even what was being sent."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(hang=True)
@@ -114,7 +114,7 @@ def test_close_does_not_wait_for_a_collector_that_is_away(tmp_path: Path) -> Non
 
 
 def test_points_offered_outside_its_life_are_refused(tmp_path: Path) -> None:
-    """Before start and after close there is an error, never a silent loss."""
+    """Before start and after close, an offer is an error and never a silent loss."""
 
     async def act(world: Outside, collector: Collector) -> None:
         uploader = Uploader(world.config(), tmp_path)
@@ -131,7 +131,7 @@ def test_points_offered_outside_its_life_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_drops_counts_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The limit on disk holds; lost points are counted and logged; all others arrive."""
+    """The limit on disk holds; what is lost is counted and logged, and what was kept arrives."""
 
     async def act(world: Outside, collector: Collector) -> None:
         away = True
@@ -153,7 +153,7 @@ def test_a_full_spool_drops_counts_and_says_so(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_a_slow_collector_is_relieved_by_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All uploads in progress hang: queued points go to disk before memory is full, and nobody waits long."""
+    """While all uploads hang, waiting points go to disk before memory is full, and nobody waits long."""
     monkeypatch.setattr(upload, "SPILL_BYTES", 1_000)
     monkeypatch.setattr(upload, "MAX_MEMORY_BYTES", 4_000)
 
@@ -178,7 +178,7 @@ def test_a_slow_collector_is_relieved_by_the_disk(tmp_path: Path, monkeypatch: p
 def test_a_disk_that_refuses_keeps_points_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without collector and disk, points wait in memory and arrive later; none is dropped."""
+    """With neither collector nor disk, points wait in memory until the collector is back; none is dropped."""
 
     async def act(world: Outside, collector: Collector) -> None:
         away = True
@@ -201,7 +201,7 @@ def test_a_disk_that_refuses_keeps_points_in_memory(
                 away = False
                 await until(lambda: check(uploader)["acknowledged"] == 6)
         assert sorted(collector.stored) == ids(range(6))
-        assert caplog.text.count("stay in memory") == 1  # logged once, not with every try
+        assert caplog.text.count("stay in memory") == 1  # not once per attempt
 
     run(act)
 
@@ -209,7 +209,7 @@ def test_a_disk_that_refuses_keeps_points_in_memory(
 def test_what_no_disk_takes_at_the_end_is_dropped_and_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only at close, with both collector and disk gone, is a point lost, and that is logged."""
+    """A point is lost only at close, with both collector and disk gone, and the loss is logged."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(503)
@@ -231,7 +231,7 @@ def test_what_no_disk_takes_at_the_end_is_dropped_and_logged(
 
 
 def test_the_key_and_the_mark_are_sent(tmp_path: Path) -> None:
-    """Authorization is sent as the collector expects it; if the variable is missing, the setting is named."""
+    """The key is sent as the collector expects it; when its variable is not set, the error names it."""
 
     async def act(world: Outside, collector: Collector) -> None:
         config = world.config(api_key_env="COLLECTOR_KEY", training={"batch_size": 1})
@@ -246,7 +246,7 @@ def test_the_key_and_the_mark_are_sent(tmp_path: Path) -> None:
 
 
 def test_two_uploaders_cannot_share_a_spool(tmp_path: Path) -> None:
-    """The second is refused at start."""
+    """The second one is refused when it starts."""
 
     async def act(world: Outside, collector: Collector) -> None:
         async with Uploader(world.config(), tmp_path):

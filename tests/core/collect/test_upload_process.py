@@ -23,7 +23,7 @@ from tests.core.collect.outside import until
 
 @contextmanager
 def collector(folder: Path, **settings: Any) -> Iterator[str]:
-    """Run a collector process; yields the address of its /collect."""
+    """Start a collector process, and give the address of its /collect."""
     folder.mkdir()
     (folder / "flywheel.yaml").write_text(json.dumps({"collector": settings}), encoding="utf-8")
     command = [sys.executable, "-m", "collector_api", "--port", "0", "--config", "flywheel.yaml"]
@@ -75,7 +75,7 @@ def point(number: int, question: str = "q", answer: str = "a") -> DataPoint:
 
 
 def test_points_reach_a_real_collector(tmp_path: Path) -> None:
-    """Each is stored once; one that the collector rejects is set aside with the collector's code."""
+    """Each point is stored once; one that the collector rejects is kept in a file with its code."""
     points = [point(number, answer="\u2028\n答" * 10) for number in range(23)]
     points.append(point(23, question="   "))
     with collector(tmp_path / "collector") as address:
@@ -87,7 +87,7 @@ def test_points_reach_a_real_collector(tmp_path: Path) -> None:
 
 
 def test_a_batch_too_large_for_a_real_collector_is_halved(tmp_path: Path) -> None:
-    """The collector's own 413 is about bytes as well as points."""
+    """The collector itself answers 413, for too many bytes and for too many points."""
     points = [point(number, answer="x" * 3_000) for number in range(40)]
     with collector(tmp_path / "collector", max_body_bytes=20_000, max_batch_points=4) as address:
         stats = upload(config_for(address, batch_size=20), tmp_path / "spool", points)
@@ -97,7 +97,7 @@ def test_a_batch_too_large_for_a_real_collector_is_halved(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sigkill_loses_nothing_that_was_spooled(tmp_path: Path, seed: int) -> None:
-    """After a kill during spooling and a restart, every point reported to be on disk arrives once."""
+    """The uploader is killed while it spools; after a restart every point reported on disk arrives once."""
     spool = tmp_path / "spool"
     command = [sys.executable, "-m", "tests.core.collect.spooling", str(spool), "http://127.0.0.1:1/collect"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -1,4 +1,4 @@
-"""What an uploader does with a collector that refuses, for now or for good."""
+"""What an uploader does when a collector refuses, for the moment or for good."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 415, 429, 500, 503, 307])
 def test_a_collector_that_refuses_for_now_is_asked_again(tmp_path: Path, status: int) -> None:
-    """A refusal that can be fixed on the collector's side never costs a point."""
+    """A failure that may be repaired on the collector's side costs no point."""
 
     async def act(world: Outside, collector: Collector) -> None:
         left = 3
@@ -61,7 +61,7 @@ def test_retry_after_is_kept_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["999999999", "Wed, 21 Oct 2099 07:28:00 GMT"], ids=["seconds", "date"])
 def test_a_retry_after_of_years_does_not_end_uploading(tmp_path: Path, asked: str) -> None:
-    """One mistaken response of a proxy must not fill the spool until someone restarts the gateway."""
+    """One faulty reply of a proxy must not let the spool fill until somebody restarts the gateway."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(503, headers={"retry-after": asked})
@@ -80,7 +80,7 @@ def test_a_retry_after_of_years_does_not_end_uploading(tmp_path: Path, asked: st
 
 
 def test_failed_uploads_are_counted_by_status_whatever_the_collector_says(tmp_path: Path) -> None:
-    """The reasons are metric labels, so their number is bounded and the collector's own words stay out."""
+    """The reasons label a metric: their number is bounded, and they hold none of the collector's words."""
 
     async def act(world: Outside, collector: Collector) -> None:
         answers = [
@@ -109,7 +109,7 @@ def test_failed_uploads_are_counted_by_status_whatever_the_collector_says(tmp_pa
     ],
 )
 def test_a_200_that_does_not_add_up_is_no_acknowledgement(tmp_path: Path, answer: Reply) -> None:
-    """After a proxy's page, or a count below the points sent, the batch is sent again."""
+    """It may be a proxy's page, or name fewer points than were sent: the batch is sent again."""
 
     async def act(world: Outside, collector: Collector) -> None:
         answers = iter([answer])
@@ -123,7 +123,7 @@ def test_a_200_that_does_not_add_up_is_no_acknowledgement(tmp_path: Path, answer
 
 
 def test_rejected_points_are_set_aside_with_the_answer(tmp_path: Path) -> None:
-    """Points that the collector names are kept in a file and not sent again; the others are acknowledged."""
+    """A point that the collector names is kept in a file and not sent again; the others are acknowledged."""
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda points: success(
@@ -145,7 +145,7 @@ def test_rejected_points_are_set_aside_with_the_answer(tmp_path: Path) -> None:
 
 
 def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond its limit it is renamed, keeping one old file; the latest points are always kept."""
+    """A file beyond its limit is renamed, and one such file is kept; the latest points are always there."""
     monkeypatch.setattr(delivery, "MAX_REJECTED_BYTES", 2_000)
 
     async def act(world: Outside, collector: Collector) -> None:
@@ -167,7 +167,7 @@ def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pyt
 def test_a_rejected_point_and_the_name_of_its_file_are_durable(
     tmp_path: Path, steps: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From then on the points exist nowhere else."""
+    """From then on that file is the only place that holds the point."""
     monkeypatch.setattr(delivery, "MAX_REJECTED_BYTES", 100)
     path = tmp_path / "rejected.jsonl"
     for synced in ([path, tmp_path], [path], [path, tmp_path]):
@@ -178,7 +178,7 @@ def test_a_rejected_point_and_the_name_of_its_file_are_durable(
 
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_refused_batch_is_halved_down_to_the_point_at_fault(tmp_path: Path, status: int) -> None:
-    """With one bad point of eight, seven are stored and one is set aside."""
+    """Of eight points one is bad: seven are stored, and that one is kept in a file."""
 
     async def act(world: Outside, collector: Collector) -> None:
         error = {"status": "error", "code": "body_too_large", "message": "too large"}
@@ -198,7 +198,10 @@ def test_a_refused_batch_is_halved_down_to_the_point_at_fault(tmp_path: Path, st
 
 
 def test_a_half_that_was_stored_is_not_sent_again(tmp_path: Path) -> None:
-    """The first half is stored, then the collector asks to wait: only the other half waits."""
+    """Of a batch that is halved, only the half that the collector did not store is sent again.
+
+    The first half is stored; then the collector answers 503, so the second half waits alone.
+    """
 
     async def act(world: Outside, collector: Collector) -> None:
         answers = [Reply(413), None, Reply(503)]
@@ -229,7 +232,7 @@ def test_a_413_from_the_spool_is_halved_too(tmp_path: Path) -> None:
 
 
 def test_422_rejects_every_point_of_the_batch(tmp_path: Path) -> None:
-    """If nothing in it is acceptable, all points are set aside and none is sent again."""
+    """When nothing in a batch is acceptable, all its points are kept in a file and none is sent again."""
 
     async def act(world: Outside, collector: Collector) -> None:
         error = {"status": "error", "code": "nothing_acceptable", "message": "none"}
@@ -244,7 +247,7 @@ def test_422_rejects_every_point_of_the_batch(tmp_path: Path) -> None:
 
 
 def test_judging_names_the_reasons_of_a_422() -> None:
-    """If the collector names a reason for each point, each gets its own."""
+    """Where the collector names a reason for a point, that point gets its own."""
     body = {"code": "nothing_acceptable", "message": "", "rejected": [{"index": 1, "code": "id_invalid"}]}
     verdict = judge(HttpReply(422, {}, json.dumps(body).encode()), 2)
     assert [one.code for one in verdict.rejected] == ["nothing_acceptable", "id_invalid"]

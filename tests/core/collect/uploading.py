@@ -1,4 +1,4 @@
-"""A collector that follows the contract, and an uploader whose counters always add up."""
+"""A collector that keeps the contract, and helpers which check that an uploader's counters add up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ def point(number: int, answer: str = "a") -> DataPoint:
 
 
 class Collector:
-    """A collector that follows the contract: it accepts points unless `verdict` answers differently."""
+    """A collector that keeps the contract: it takes every batch unless `verdict` returns another reply."""
 
     def __init__(self, world: Outside) -> None:
         self.stored: list[str] = []

@@ -27,7 +27,7 @@ NEXT = date(2026, 1, 6)
 
 
 def recorded(name: str, timestamp: int | None) -> bytes:
-    """Return a recorded outcome as public data sets have it: short responses, and fields that are not ours."""
+    """Return a recorded outcome as data sets have it: short responses, and a field unknown to ingest."""
     value = {
         "id": name,
         "question": f"Question {name}?",
@@ -213,7 +213,7 @@ def test_many_days_do_not_show(layout: Layout, tmp_path: Path, monkeypatch: pyte
 def test_a_day_gathered_long_ago_is_no_leftover(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it is being renamed it looks half-made, so a clean-up at that moment must see a recent time on it."""
+    """While it is being renamed it looks half-made, so a clean-up must then find a recent time on it."""
     source = tmp_path / "outcomes.jsonl"
     source.write_bytes(recorded("a", NOON))
     monkeypatch.setattr(importing, "_BUFFER_BYTES", 1)

@@ -126,7 +126,7 @@ def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layo
 def test_how_likely_a_model_was_asked_is_kept_so_that_its_answers_stand_for_as_many_questions(
     layout: Layout,
 ) -> None:
-    """One answer stands for four questions and one for two: two answers for six questions, a probability of 1/3."""
+    """One answer stands for four questions and one for two: two answers for six, a probability of 1/3."""
     scores = {"big": 0.75, "coder": 0.5}
     for name, chance in (("a", 0.25), ("b", 0.5)):
         write_raw(

@@ -64,7 +64,7 @@ def read_point(raw: bytes, answers: bool = True) -> Any:
 
 
 def seen(read: Any, raw: bytes) -> Any:
-    """Return, in comparable form, what a decoder makes of a line: its error code, or all values that tables keep."""
+    """Return, in comparable form, what a decoder makes of a line: an error code, or all that tables keep."""
     try:
         found = read(raw)
     except PointError as error:
@@ -80,7 +80,7 @@ def seen(read: Any, raw: bytes) -> Any:
 
 
 def agree(raw: bytes) -> None:
-    """Check that ingest and the wire decoder read a line alike; read without answers, only their text may differ."""
+    """Check that ingest and wire decoder read a line alike; without answers only their text may differ."""
     by_wire = seen(lambda text: decode_point(text, now=MIDNIGHT), raw)
     assert seen(read_point, raw) == by_wire
     without = seen(lambda text: read_point(text, answers=False), raw)

@@ -1,4 +1,4 @@
-"""Caps on groups and balance between labels: they apply to the training split alone and draw the same every time."""
+"""Caps on groups and balance between labels: only the training split is drawn, the same way every time."""
 
 from collections import Counter
 from typing import Any
@@ -117,7 +117,7 @@ def test_a_group_that_floods_a_label_is_capped_and_reported(layout: Layout, grou
 
 
 def test_a_flood_of_questions_without_a_label_is_capped_too(layout: Layout) -> None:
-    """Routers learn from their scores: a source could talk a model down with questions that nobody answers well."""
+    """Routers learn from their scores: a source could lower a model with questions that nobody answers well."""
     values = [
         point(
             f"p{number}",

@@ -118,7 +118,7 @@ def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
 
 
 def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: Layout) -> None:
-    """Models are asked as with `production.baseline`: the router's choice always, one of two others half the time."""
+    """Asked as with `production.baseline`: the router's choice always, one of two others half of the time."""
     values = []
     for number in range(40):
         kind = "math" if number % 4 == 0 else "story"

@@ -1,4 +1,4 @@
-"""Several processes that read chunks give the same rows as one, and leave nothing behind when something fails."""
+"""Several processes that read chunks give the same rows as one, and a failure leaves nothing behind."""
 
 import contextlib
 import os

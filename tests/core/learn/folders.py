@@ -1,4 +1,4 @@
-"""Complete and incomplete versions on disk, for tests of code that moves routers without looking inside."""
+"""Router versions on disk, whole or damaged, for tests of code that does not look inside them."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from flywheel_core.learn.registry import Registry
 
 
 def publish(layout: Layout, version: str, content: bytes = b"parameters") -> Path:
-    """Publish a version with one file, and a manifest with its hash."""
+    """Publish a version with one file, and a manifest that holds the file's hash."""
 
     def fill(folder: Path) -> None:
         (folder / "parameters").write_bytes(content)
@@ -22,7 +22,7 @@ def publish(layout: Layout, version: str, content: bytes = b"parameters") -> Pat
 
 
 def load(folder: Path) -> str:
-    """Return the version of a complete folder. Raises RouterError otherwise."""
+    """Return the version of a folder that is whole. Raises RouterError when it is damaged."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except ValueError:

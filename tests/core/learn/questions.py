@@ -1,4 +1,4 @@
-"""Synthetic questions about three subjects, and models that are each good at one of them."""
+"""Synthetic questions on three subjects, and three models: two specialists and one fair at everything."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,20 +37,24 @@ def train(
     categories: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
 ) -> Trained:
-    """Return a router trained on the training rows of a frame."""
+    """Train a router on the training rows of a frame."""
     examples = read_examples(rows, settings, split="train")
     return train_examples(examples, settings, version=version, categories=categories, models=models)
 
 
 def chance(model: str, subject: str) -> float:
-    """Return how often a model is right."""
+    """Return the probability that a model's answer to a question about a subject is right."""
     if model == "m-general":
         return 0.6
     return 0.95 if CATEGORIES[model] == subject else 0.3
 
 
 def frame(count: int, seed: int = 0, *, missing: float = 0.0, shuffled: bool = False) -> pl.DataFrame:
-    """Return examples with all columns that training reads. missing: share of scores that are unknown."""
+    """Return examples with all the columns that training reads, all of them in the training split.
+
+    missing: share of the scores that are unknown. shuffled: scores depend on a subject drawn at random, not
+    on the text's.
+    """
     random = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for number in range(count):
@@ -77,5 +81,5 @@ def frame(count: int, seed: int = 0, *, missing: float = 0.0, shuffled: bool = F
 
 
 def _spelled(number: int) -> str:
-    """Return a unique word for each number, so that no question resembles another."""
+    """Return a different word for each number, so that no two questions are alike."""
     return "".join("abcdefghij"[int(digit)] for digit in str(number))

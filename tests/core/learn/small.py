@@ -1,4 +1,4 @@
-"""Real routers that train in no time because they always ask the best single model."""
+"""Real routers that train in no time, because they always ask the best single model."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Training also learns from answers what questions are about, and does without where there are none."""
+"""Training also learns from answers what their questions are about, and works without answers too."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_questions_without_a_word_in_common_are_alike_if_their_answers_are() -> 
 
 
 def likeness(features: TextFeatures, texts: list[str]) -> float:
-    """Return how much more similar texts of the same third are than others, in the first directions."""
+    """Return how much more alike, by the first directions, texts of one subject are than texts of two."""
     rows = features.transform(texts)[0][:, :60]
     rows = rows - rows.mean(axis=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""A router on disk loads unchanged, has the same bytes each time, and is refused if a single bit is wrong."""
+"""A router on disk loads as it was, has the same bytes each time, and is refused when one bit is wrong."""
 
 import hashlib
 import io
@@ -105,7 +105,7 @@ def test_a_router_that_answers_otherwise_than_at_its_training_is_refused(folder:
 def test_a_router_that_chooses_otherwise_than_at_its_training_is_refused(
     router: Router, folder: Path
 ) -> None:
-    """It is refused even if the scores it expects are the same."""
+    """This holds even where the scores that the canary expects are the same."""
     canary = json.loads((folder / "canary.json").read_bytes())
     first = canary["decisions"][-1]
     first["model"] = next(model for model in router.models if model != first["model"])
@@ -128,7 +128,7 @@ HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (%b)}\n"
 
 
 def _npz(header: bytes) -> bytes:
-    """Return parameters with one array, of which there is only the header."""
+    """Return a parameters file with one array, of which only the header is there."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("means.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)

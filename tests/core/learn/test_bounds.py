@@ -1,4 +1,4 @@
-"""The lower bound of a mean gain holds at the requested level, even where Student's t does not."""
+"""The lower bound of a mean gain holds at the level asked for, even where Student's t does not."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_a_router_that_is_no_better_is_above_zero_no_more_often_than_the_level(
 
 
 def test_students_t_would_promote_the_router_with_rare_total_losses() -> None:
-    """This is why the bound is not Student's: without a loss in the sample, t is certain of a gain."""
+    """This is why the bound is not simply Student's: with no loss in the sample, t is certain of a gain."""
     gains = np.full(200, 0.01) + np.random.default_rng(1).normal(0, 1e-4, 200)
     error = gains.std(ddof=1) / np.sqrt(200)
     assert gains.mean() - stats.t.isf(1e-4, 199) * error > 0

@@ -1,4 +1,4 @@
-"""Costs and latencies by the length of a prompt: the fitted line, and how routers use it."""
+"""Costs and latencies by the length of a prompt: the line fitted for each model, and how routers use it."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,10 @@ WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
 
 
 def priced(count: int, seed: int = 0) -> Examples:
-    """Return prompts of 5 to 400 words and two models, one 0.1 better at ten times the price per byte."""
+    """Return prompts of 5, 20 or 400 words and the outcomes of two models.
+
+    "dear" scores 0.1 more per question than "small", at ten times its price per byte.
+    """
     random = np.random.default_rng(seed)
     texts = [" ".join(random.choice(WORDS, size)) for size in random.choice([5, 20, 400], count)]
     scores = np.column_stack([random.normal(0.8, 0.05, count), random.normal(0.7, 0.05, count)]).clip(0, 1)
@@ -50,7 +53,7 @@ def test_the_line_of_each_model_is_found_though_it_was_asked_on_other_lengths() 
 def test_few_answers_or_one_length_predict_nothing_by_length() -> None:
     lengths = np.arange(1.0, 41.0)
     paid = np.column_stack([np.where(lengths > 21, np.nan, lengths), np.full(40, np.nan), 2 * lengths])
-    paid[19, 0] = np.nan  # leaves 20
+    paid[19, 0] = np.nan  # leaves 20 known costs
     assert by_length(paid, lengths)[1] == pytest.approx([1.0, 2.0, 2.0]), "unknown: as the dearest"
     paid[18, 0] = np.nan
     assert by_length(paid, lengths)[1] == pytest.approx([0.0, 2.0, 2.0])
@@ -64,7 +67,7 @@ def test_no_predicted_cost_is_below_zero() -> None:
 
 
 def test_short_prompts_get_the_dear_model_and_long_ones_the_small_one() -> None:
-    """By its mean cost alone, one of the two would get all of them."""
+    """If each were charged its mean cost, one of the two models would get all prompts."""
     settings = Learning(lambda_cost=30.0, trees=20, dimensions=16, folds=2, jobs=1)
     router = train_examples(priced(600), settings, version="v").router
     fresh = priced(300, seed=1)

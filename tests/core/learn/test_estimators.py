@@ -1,4 +1,4 @@
-"""The numeric parts follow scikit-learn's contract, and predict one row as they do many."""
+"""The estimators keep scikit-learn's contract, accept missing targets, and predict one row like many."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ APPROXIMATE: dict[type, dict[str, str]] = {
         _WEIGHTS: "weights count in splits and leaves, not in the number of rows that a leaf must hold"
     },
 }
-"""scikit-learn's checks that an estimator does not pass, and why."""
+"""Checks of scikit-learn that an estimator is expected to fail, and why."""
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda one: type(one).__name__)

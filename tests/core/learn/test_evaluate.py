@@ -1,4 +1,4 @@
-"""Figures on questions whose results are known in advance."""
+"""Figures of an evaluation, on questions whose answers are known beforehand."""
 
 from dataclasses import replace
 
@@ -207,7 +207,7 @@ def test_apgr_and_cpt50_of_perfect_and_of_useless_forecasts() -> None:
 
 
 def test_forecasts_without_an_order_recover_what_chance_does() -> None:
-    """The order of the file must not serve as one: here it begins with all that can be gained."""
+    """The order of the file says nothing: here all questions where something can be gained come first."""
     scores = np.column_stack([np.repeat([0.0, 1.0], [500, 500]), np.ones(1_000)])
     groups = np.array([f"{number}" for number in range(1_000)])
     figures = pair_figures(np.full((1_000, 2), 0.5), scores, groups)
@@ -216,7 +216,11 @@ def test_forecasts_without_an_order_recover_what_chance_does() -> None:
 
 
 def test_sums_of_decimal_scores_count_as_what_they_are_written_as() -> None:
-    """In floating point 0.1 + 0.2 exceeds 0.3, and a router would recover such a gap billions of times."""
+    """In floating point, 0.1 + 0.2 is more than 0.3.
+
+    Without rounding, models of equal mean would show a tiny gap, and a router would recover billions of times
+    that gap.
+    """
     groups = np.array(["a", "b", "c"])
     forecasts = np.array([[0.9, 0.0], [0.8, 0.0], [0.7, 0.0]])
     equal = pair_figures(forecasts, np.array([[0.1, 0.0], [0.2, 0.0], [0.0, 0.3]]), groups)

@@ -27,7 +27,7 @@ from tests.core.learn.small import publish_single
 
 
 def test_questions_that_no_model_answers_well_enough_for_a_label_count(tmp_path: Path) -> None:
-    """Leaving them out would flatter every policy, because a label is only known afterwards."""
+    """Leaving them out would flatter every policy, because a label is known only afterwards."""
     layout = Layout(tmp_path / "data")
     easy = [
         point(f"easy {number}", {"big": 0.9, "coder": 0.7}, question=f"easy {'x' * number}")
@@ -52,7 +52,7 @@ def test_questions_that_no_model_answers_well_enough_for_a_label_count(tmp_path:
 
 
 def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_label(tmp_path: Path) -> None:
-    """With two models, a question that one of them failed has only one score, and so no label."""
+    """With two models, a question that one of them failed to answer has one score, and therefore no label."""
     layout = Layout(tmp_path / "data")
     answered = [
         point(f"a{number}", {"big": 0.7, "coder": 0.9}, question="a" * number) for number in range(1, 41)
@@ -74,7 +74,7 @@ def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_la
 
 
 def test_how_many_questions_are_not_compared_and_since_when_is_said(tmp_path: Path) -> None:
-    """After a switch from training mode to `production.baseline` the figures stand still, and must say so."""
+    """When training mode gives way to `production.baseline`, the figures stop moving and must say so."""
     layout = Layout(tmp_path / "data")
     later = DAY + timedelta(days=1)
     both = [point(f"a{n}", {"big": 0.7, "coder": 0.9}, question="a" * n) for n in range(1, 41)]

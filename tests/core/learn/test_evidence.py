@@ -1,4 +1,4 @@
-"""The questions that a challenger is judged on, and what each router would have achieved on them."""
+"""The questions that a challenger is judged on, and what each router would have scored on them."""
 
 from collections import Counter
 from datetime import date
@@ -26,7 +26,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def write_questions(layout: Layout, day: date, count: int) -> None:
-    """Write `count` test questions of a day, the same every day, as a table of training examples."""
+    """Write a table of training examples with `count` test questions of a day, the same ones every day."""
     midnight = (day - date(1970, 1, 1)).days * 86_400.0
     rows = [
         {"text": f"question {'ab'[at % 2] * (at + 1)}", "split": "test", "received_at": midnight + at}
@@ -69,7 +69,7 @@ def test_alike_questions_are_drawn_together_from_whichever_part_of_a_day(layout:
 
 
 def row(text: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, object]:
-    """Return a question with (model, score, failed) for every model that was asked."""
+    """Return a question with the (model, score, failed) of each model that was asked."""
     fields = ("model", "score", "failed", "cost", "latency_ms")
     return {
         "text": text,
@@ -78,7 +78,7 @@ def row(text: str, *outcomes: tuple[str, float | None, bool]) -> dict[str, objec
 
 
 def test_questions_that_differ_in_case_white_space_and_digits_are_one_entry() -> None:
-    """The bound assumes independent entries; questions made from one template are not independent."""
+    """The bound assumes independent entries, and questions made from one template are not independent."""
     texts = ["Solve x + 12 = 40", "solve  x + 70 = 99", "SOLVE X+10=21", "another"]
     gained = [0.3, 0.6, 0.0, 0.2]
     questions = pl.DataFrame(
@@ -111,9 +111,9 @@ def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(l
 
 
 def chosen_only(since: float = 0.0) -> pl.DataFrame:
-    """Return 1,000 questions: `a` is always asked, `b` only where the champion chose it.
+    """Return 1,000 questions for which `a` was always asked, and `b` only where the champion chose it.
 
-    That is on the fifth of the questions that is about code, from question number `since` on.
+    The champion chose `b` for the fifth of the questions that is about code, from number `since` on.
     """
     letters, rows = "abcdefghij", []
     for number in range(1_000):
@@ -129,7 +129,7 @@ def chosen_only(since: float = 0.0) -> pl.DataFrame:
 
 
 def test_a_model_that_was_asked_only_where_it_is_good_is_promoted_for_nothing_else() -> None:
-    """The few known questions would speak for always asking it; nobody knows about the others."""
+    """The few questions with known outcomes would favour asking it always; for the others nobody knows."""
     champion = toy.ToyRouter("now", "a", {"code": "b"})
     always = gains_of(chosen_only(), champion, toy.ToyRouter("all", "b", {}), Learning())
     assert always.gains.min() >= 0 and always.gains.mean() > 0.04
@@ -150,10 +150,10 @@ def test_questions_from_before_a_model_was_there_do_not_count_as_unknown() -> No
 
 
 def by_chance(loss: float) -> pl.DataFrame:
-    """Return 4,000 questions as `production.baseline` asks them: `a` always, and one of four others.
+    """Return 4,000 questions as `production.baseline` collects them.
 
-    Each of the four is asked a quarter of the time. On the fifth of the questions that is about code, `b`
-    scores `loss` less than `a`.
+    `a` is always asked, and one of four others is drawn, each for a quarter of the questions. On the fifth of
+    them that is about code, `b` scores `loss` less than `a`.
     """
     rows = []
     letters = "abcdefghij"
@@ -170,7 +170,7 @@ def by_chance(loss: float) -> pl.DataFrame:
 
 
 def test_a_question_of_which_chance_told_stands_for_those_of_which_it_did_not() -> None:
-    """Otherwise a loss would seem a quarter of its size, and pass for none once the champion is old."""
+    """Otherwise a loss would seem a quarter of its size, and pass for no loss once the champion is old."""
     champion, challenger = toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "a", {"code": "b"})
     found = gains_of(by_chance(0.1), champion, challenger, Learning())
     assert len(found.gains) == 3_400

@@ -10,7 +10,7 @@ WORDS = {"chinese": (0x4E00, 0x9000, 2, 4), "english": (ord("a"), ord("z"), 3, 8
 
 
 def _texts(kind: str, count: int, seed: int) -> list[str]:
-    """Return texts of the same 300 words whatever the seed; Chinese ones without blanks."""
+    """Return texts made of the same 300 words, whatever the seed; Chinese ones have no spaces."""
     first, last, shortest, longest = WORDS[kind]
     spoken, drawn = np.random.default_rng(5), np.random.default_rng(seed)
     words = [

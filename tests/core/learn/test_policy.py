@@ -1,4 +1,4 @@
-"""The policy: best utility, the cheaper of equals, best single model in doubt, calibrated confidence."""
+"""The policy: best utility, cheaper of near ties, best single model when in doubt, calibrated confidence."""
 
 import json
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_confidence_comes_true() -> None:
 
 @pytest.mark.parametrize("models", [4, 6])
 def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int) -> None:
-    """The fewer of the other models are known, the more rarely one of them is seen to be better."""
+    """The fewer of the other models' scores are known, the more rarely one of them is seen to be better."""
     random = np.random.default_rng(0)
     scores = random.random((6_000, models))
     truth = (random.random(scores.shape) < scores).astype(float)

@@ -1,4 +1,4 @@
-"""Who replaces the champion: the rule itself, and how often it errs over many nights."""
+"""Which challengers replace the champion: the rule itself, and how often it errs over many nights."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ SETTINGS = Promotion()
 
 
 def gains(values: NDArray[np.float64], slices: list[str] | None = None, per_day: int | None = None) -> Gains:
-    """Return gains. per_day: how many of them were received per day; unknown by default."""
+    """Return gains that came at `per_day` questions a day; without it they have no times of receipt."""
     received = None if per_day is None else np.arange(len(values), dtype=np.float64) * 86_400 / per_day
     return Gains(values, slices or ["general"] * len(values), received=received)
 
 
 def drawn(random: np.random.Generator, count: int, better: float, worse: float) -> NDArray[np.float64]:
-    """Draw `count` gains of 1, -1 or 0 with the given probabilities."""
+    """Return `count` gains of 1, -1 or 0: 1 with probability `better`, -1 with probability `worse`."""
     return random.choice([1.0, -1.0, 0.0], count, p=[better, worse, 1 - better - worse])
 
 
@@ -68,7 +68,7 @@ def test_a_twin_of_the_champion_is_rejected_without_a_look() -> None:
 
 
 def test_the_next_look_waits_for_more_questions() -> None:
-    """A look at almost the same questions would spend error level for nothing."""
+    """A look at nearly the same questions would spend part of the error level for nothing."""
     verdict = judge(gains(np.ones(1_100)), Looks(taken=3, last_questions=1_000), SETTINGS)
     assert (verdict.outcome, verdict.next_look) == ("not_yet", 1_200)
     assert judge(gains(np.ones(1_200)), Looks(taken=3, last_questions=1_000), SETTINGS).look == 4
@@ -125,7 +125,10 @@ def test_nothing_is_decided_on_fewer_of_the_newest_questions_than_the_least() ->
 
 
 def test_a_rare_category_is_looked_at_on_its_newest_questions() -> None:
-    """It has 2 % of the questions: too few in the last 14 days to count, but enough since the promotion."""
+    """A category with 2 % of the questions has too few in the last 14 days to count.
+
+    Since the promotion there are enough of them.
+    """
     random = np.random.default_rng(3)
     names = ["rare" if number % 50 == 0 else "general" for number in range(6_000)]
     rare = np.array([name == "rare" for name in names])
@@ -149,7 +152,10 @@ def test_gains_and_slices_belong_together() -> None:
 
 
 def equal_routers(random: np.random.Generator, count: int, differing: float) -> NDArray[np.float64]:
-    """Return the gains between two equally good routers that differ on a share of the questions."""
+    """Return the gains between two routers that choose differently for a share of the questions.
+
+    All models are equally good.
+    """
     scores = (random.random((count, 3)) < random.uniform(0.3, 0.9)).astype(float)
     champion = random.integers(0, 3, count)
     elsewhere = (champion + random.integers(1, 3, count)) % 3
@@ -184,7 +190,7 @@ def test_routers_that_learned_from_shuffled_labels_are_not_promoted() -> None:
 
 
 def test_equal_routers_stay_unpromoted_when_every_night_has_a_new_challenger() -> None:
-    """The nights' challengers share nothing, so each one is another chance to err."""
+    """The challengers of different nights have nothing in common: each is one more chance to err."""
     random = np.random.default_rng(2027)
     promoted = 0
     for _ in range(300):
@@ -209,9 +215,9 @@ def test_a_router_with_rare_total_losses_is_promoted_no_more_often_than_others()
 
 
 def test_a_gain_of_five_points_is_found_within_fifteen_hundred_questions() -> None:
-    """Scores are right or wrong, and the routers' differ on 15 questions of 100.
+    """Scores are right or wrong, and the routers' scores differ on 15 questions of 100.
 
-    This holds for nightly looks, too.
+    This holds for nightly looks too.
     """
     random = np.random.default_rng(2029)
     at_once = nightly = 0
@@ -224,16 +230,16 @@ def test_a_gain_of_five_points_is_found_within_fifteen_hundred_questions() -> No
 
 
 def days_until_replaced(since_promotion: int, per_day: int, seed: int) -> int:
-    """Return after how many days a champion is replaced once the models have changed.
+    """Return after how many days a champion is replaced once the models have changed, or 61 if it never is.
 
-    They change `since_promotion` days after its promotion. Until then the challengers are as good as the
-    champion. Those trained later are ten points worse on the earlier questions and ten points better on new
-    ones. There is a look every night.
+    The models change `since_promotion` days after the promotion. Challengers learn from the changed models:
+    they are ten points worse than the champion on questions from before the change, and ten points better on
+    those after it. There is a look every night.
     """
     random = np.random.default_rng(seed)
     same = drawn(
         random, since_promotion * per_day, 0.02, 0.02
-    )  # challengers trained on the models before the change
+    )  # challengers that learned from the models as they were
     looks = Looks()
     for day in range(1, since_promotion + 1):
         found = gains(same[: day * per_day], per_day=per_day)
@@ -249,7 +255,7 @@ def days_until_replaced(since_promotion: int, per_day: int, seed: int) -> int:
 
 
 def after(verdict: Judgement, looks: Looks, found: Gains) -> Looks:
-    """Return the looks as the log has them after a verdict."""
+    """Return the looks as the log would have them after a verdict."""
     if verdict.look is None or verdict.recent_questions is None or found.received is None:
         return looks
     return Looks(verdict.look, verdict.recent_questions, float(found.received.max()))
@@ -259,7 +265,7 @@ def after(verdict: Judgement, looks: Looks, found: Gains) -> Looks:
 def test_a_champion_of_long_standing_is_replaced_as_soon_as_one_of_short_when_models_change(
     tenure: int,
 ) -> None:
-    """Its earlier advantage need not be outweighed first."""
+    """Its lead from before does not have to be outweighed first."""
     assert max(days_until_replaced(tenure, 80, seed) for seed in range(3)) <= 21
 
 
@@ -273,7 +279,7 @@ def test_what_gained_once_and_loses_of_late_is_not_promoted() -> None:
 
 
 def test_the_error_level_is_shared_only_where_there_are_two_bounds() -> None:
-    """While all questions are within the window, the newest questions are all of them."""
+    """While all questions fall within the window, the newest are all of them, and there is only one bound."""
     random = np.random.default_rng(2033)
     values = drawn(random, 1_500, 0.15, 0.05)
     verdict = judge(gains(values, per_day=500), Looks(), SETTINGS)
@@ -287,7 +293,7 @@ def test_days_with_few_questions_are_looked_at_with_those_before() -> None:
 
 
 def test_looks_go_on_when_the_newest_questions_grow_no_more() -> None:
-    """A look is due when a fifth of the newest questions is newer than the newest of the last look."""
+    """A look is due when a fifth of the newest questions came after the newest one of the last look."""
     found = gains(np.ones(20_000), per_day=100)
     assert found.received is not None
     last = judge(found, Looks(4, 1_400, float(found.received[-300])), SETTINGS)
@@ -297,14 +303,14 @@ def test_looks_go_on_when_the_newest_questions_grow_no_more() -> None:
 
 
 def test_two_bounds_promote_equal_routers_no_more_often_than_one() -> None:
-    """150 nights of 40 questions, each with a new challenger.
+    """On 150 nights of 40 test questions each, a new challenger is judged.
 
-    At a rate of 5 %, more than 18 promotions of 200 happen once in 200 times.
+    At a true rate of 5 %, more than 18 promotions in 200 trials happen about once in 200 runs.
     """
     random, promoted = np.random.default_rng(2032), 0
     looks, due = Looks(), []
     for night in range(1, 151):
-        found = gains(np.tile([1.0, -1.0], night * 20), per_day=40)  # look times do not depend on gains
+        found = gains(np.tile([1.0, -1.0], night * 20), per_day=40)  # gains do not decide when to look
         verdict = judge(found, looks, SETTINGS)
         if verdict.look is not None:
             due.append((night, looks))

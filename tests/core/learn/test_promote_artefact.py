@@ -1,4 +1,4 @@
-"""Damaged artefacts never come into service, and no question of the test split is ever used for training."""
+"""Damaged artefacts never come into service, and training never sees a question of the test split."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ from tests.core.learn.small import publish_single
 
 
 def test_a_thousand_single_bit_flips_are_all_refused(tmp_path: Path) -> None:
-    """The bits are spread over all files, including each file's first and last."""
+    """Bits are flipped all over every file, including its first and its last."""
     layout = Layout(tmp_path)
     folder = layout.router(publish_single(layout, "a", "big", ("big", "math")))
     Registry(layout, load_router).promote("a", kind="manual", by="tests", reason="", since=None)
@@ -73,7 +73,7 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
 def test_of_more_than_the_most_examples_those_with_the_lowest_hashes_are_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are the same at every training, drawn equally from all days of the window."""
+    """They are the same whenever it is trained, and come from all days of the window alike."""
     layout, config = Layout(tmp_path), toy.config(tmp_path)
     dataset = toy.make_day(layout, config, toy.FIRST, 1_600)
     seen: list[list[str]] = []
@@ -93,7 +93,10 @@ def test_of_more_than_the_most_examples_those_with_the_lowest_hashes_are_learned
 
 
 def test_another_order_of_the_models_is_another_router_of_labels(tmp_path: Path) -> None:
-    """The first model of a category stands for it: one version must not exist with different models in it."""
+    """The first model of a category stands for it.
+
+    So training with another order must not reuse a version that stands on another model.
+    """
     layout, config = Layout(tmp_path), toy.config(tmp_path)
     dataset = toy.make_day(layout, config, toy.FIRST, 60)
     code = config.models["coder"]
@@ -109,7 +112,10 @@ def test_another_order_of_the_models_is_another_router_of_labels(tmp_path: Path)
 
 
 def _best_single_of(tmp_path: Path, questions: Sequence[tuple[str, int]]) -> str:
-    """Return the best single model for a day's questions, each with the number of its good model."""
+    """Return the best single model of a day of questions.
+
+    Each question comes with the index of the one model that answers it well.
+    """
     layout, config = Layout(tmp_path), toy.config(tmp_path)
     lines = []
     for number, (text, winner) in enumerate(questions):
@@ -132,13 +138,16 @@ def _best_single_of(tmp_path: Path, questions: Sequence[tuple[str, int]]) -> str
 
 
 def _texts() -> Iterator[str]:
-    """Yield endless questions, no two of them alike."""
+    """Yield questions endlessly, no two of them alike."""
     for number in itertools.count(1):
         yield " ".join("abcdefghijklmnop"[digit] for digit in map(int, str(number)))
 
 
 def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Path) -> None:
-    """The coder leads in training and validation together, the other in training alone and in all three."""
+    """The coder leads in the training and validation splits together.
+
+    In the training split alone, and in all three splits together, the other model leads.
+    """
     wins = {"train": [6, 5], "validation": [0, 3], "test": [9, 0]}
     questions, texts = [], _texts()
     while any(map(any, wins.values())):
@@ -153,7 +162,10 @@ def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Pat
 
 
 def test_one_question_asked_a_thousand_times_decides_no_model(tmp_path: Path) -> None:
-    """A client that repeats a question counts at most ten times against twelve other questions."""
+    """A client that repeats one question, by mistake or on purpose, does not outweigh twelve others.
+
+    However often it is asked, one question weighs at most ten.
+    """
     texts = [text for text in itertools.islice(_texts(), 40) if split_of(text) == "train"][:13]
     assert (
         _best_single_of(tmp_path, [*((text, 0) for text in texts[1:]), *[(texts[0], 1)] * 1_000])
@@ -191,7 +203,10 @@ def test_no_question_of_the_test_split_reaches_a_training_on_any_day(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """That includes questions that differ only in digits, case or white space, and the recorded canary."""
+    """Training sees neither the question nor one that differs in digits, case or white space.
+
+    The recorded canary does not hold the question either.
+    """
     root = tmp_path_factory.mktemp("days")
     layout, config = Layout(root), toy.config(root)
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""Nights on real tables: first champion, challengers judged on later test questions, and re-runs."""
+"""Nights on real tables: the first champion, challengers judged on later questions, and repeated runs."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def night(layout: Layout, settings: Config, number: int, challenger: str | None = None) -> Night:
-    """Run night `number` (from 0): its data arrives, a challenger is trained unless given, and judged."""
+    """Run the `number`-th night, from 0: data arrive, and a challenger, trained unless given, is judged."""
     day = toy.days(number + 1)[-1]
     dataset = toy.make_day(layout, settings, day, PER_DAY)
     version = challenger or toy.train(layout, dataset, settings)
@@ -48,7 +48,7 @@ def test_the_first_champion_is_the_best_single_model_and_rests_on_no_test_questi
 def test_until_something_learned_is_promoted_the_model_that_is_best_so_far_serves(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A choice made on few questions is revised; a promoted router stays, whichever single model is best."""
+    """What few questions suggested at first does not stay; a promoted router does, whatever model is best."""
     registry = Registry(layout, toy.verify)
 
     def kinds() -> list[str]:
@@ -68,7 +68,7 @@ def test_until_something_learned_is_promoted_the_model_that_is_best_so_far_serve
     assert toy.load(layout.router(second.champion.version)).default == "all-round"
     assert (second.champion.since, second.verdict, kinds()) == (None, "not_yet", ["first", "renewed"])
     again = best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests")
-    assert again is None  # an earlier day, run again
+    assert again is None  # an earlier day that runs again changes nothing
     third = night(layout, settings, 2)
     assert (third.verdict, kinds()) == ("promoted", ["first", "renewed", "promoted"])
     monkeypatch.setattr(toy, "SKILL", {**usual, ("coder", "story"): 1.0})
@@ -106,7 +106,7 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
 def test_questions_that_say_nothing_of_their_receipt_judge_one_champion_only(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raw files of the reference service have no time of receipt, but the day is in their name."""
+    """Raw files of the reference service have no time of receipt, but their names have its day."""
     told = toy.points
     monkeypatch.setattr(
         toy,
@@ -152,7 +152,7 @@ def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
 def test_a_champion_grows_old_with_the_questions_since_those_that_it_rests_on(
     layout: Layout, settings: Config
 ) -> None:
-    """With a margin of 1, any challenger replaces it from then on, and none before."""
+    """With a margin of 1, any challenger replaces the champion from that age on, and none does before."""
     short = Promotion(max_age_days=3, age_margin=1.0, max_slice_loss=1.0, min_questions=20)
     aging = settings.model_copy(update={"promotion": short})
     champion = night(layout, aging, 0).champion
@@ -224,7 +224,7 @@ def test_without_automatic_promotion_a_challenger_is_only_judged(layout: Layout,
 def test_a_champion_that_asks_a_model_that_is_gone_is_judged_by_the_default_model_in_its_place(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gateways answer that way.
+    """Gateways answer in the same way.
 
     Otherwise no question that the champion gave to that model would ever count again.
     """

@@ -1,4 +1,4 @@
-"""What may be removed from the data folder, and that everything needed stays."""
+"""What may be removed from the data folder, and that what is needed stays."""
 
 import os
 import shutil
@@ -50,7 +50,10 @@ def dataset_name(number: int) -> str:
 
 
 def make_router(layout: Layout, registry: Registry, number: int, *, promoted: bool) -> str:
-    """Make a router and dataset in minute `number` of one day, so that names do not reveal their order."""
+    """Publish a router with a dataset of its own, both made in the `number`-th minute.
+
+    All their names begin with the same day, so names do not tell the order in which they were made.
+    """
     dataset = dataset_name(number)
     write_atomically(layout.dataset(dataset) / "dataset.json", b"{}")
     version = publish_single(layout, f"{dataset}-router", "big", ["big", "math"], dataset)
@@ -63,7 +66,7 @@ def make_router(layout: Layout, registry: Registry, number: int, *, promoted: bo
 
 
 def test_days_before_the_kept_ones_go_raw_files_first(layout: Layout, registry: Registry) -> None:
-    """A raw file that outlived its tables would have them made again."""
+    """A raw file that outlived its tables would lead to their being built again."""
     make_days(layout, 11, 10, 1)
     other = layout.raw / "training_data_20260230.jsonl"
     other.write_text("not a day\n")

@@ -1,4 +1,4 @@
-"""Which router is in service: logged first, swapped atomically, reversible, and intact whatever is killed."""
+"""Which router is in service: swapped atomically, logged first, rolled back, whole whatever is killed."""
 
 import fcntl
 import json
@@ -55,7 +55,7 @@ def test_a_promotion_is_durably_written_down_before_the_pointer_is_swapped(
         promote(found, version)
         before = steps[
             : steps.index(("rename", found.pointer)) - 1
-        ]  # the last one is the pointer's own content
+        ]  # the last step before the swap syncs the pointer's own content
         assert before == [("sync", path) for path in of_the_log]
 
 
@@ -108,7 +108,7 @@ def test_rollback_after_a_promotion_that_followed_a_rollback(tmp_path: Path) -> 
 
 
 def test_rollback_of_a_version_that_was_promoted_again_leaves_it(tmp_path: Path) -> None:
-    """Whoever promotes the current champion once more can still replace it with one command."""
+    """Promoting the present champion again must not keep one rollback from removing it from service."""
     found = registry(tmp_path, "a", "b", "c")
     for version in ("a", "b", "c", "c", "c"):
         promote(found, version)
@@ -182,7 +182,7 @@ def test_not_yet_spends_no_look(tmp_path: Path) -> None:
 
 
 def test_an_entry_without_its_swap_never_took_effect(tmp_path: Path) -> None:
-    """A process that dies between the log and the pointer leaves this."""
+    """A process that dies between the log and the pointer leaves such an entry."""
     found = registry(tmp_path, "a", "b", "c")
     promote(found, "a")
     before = found.pointer.read_bytes()

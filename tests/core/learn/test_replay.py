@@ -1,4 +1,4 @@
-"""Recorded outcomes played day by day: a day's router serves the next; interrupted replays continue."""
+"""Recorded outcomes played day by day: each router serves the next day, and an interrupted replay resumes."""
 
 import gzip
 import json
@@ -52,7 +52,7 @@ def test_each_day_is_served_by_the_router_of_the_day_before(played: tuple[Path, 
 
 
 def test_the_promoted_router_brings_what_it_can(played: tuple[Path, Replay]) -> None:
-    """0.8 on stories and 0.9 on code, where always asking the best single model achieves 0.65 on average."""
+    """It scores 0.8 on stories and 0.9 on code; the best single model scores 0.65 on average."""
     _, result = played
     routed, single, oracle = (
         [getattr(day, name) for day in result.days[2:]] for name in ("routed", "best_single", "oracle")
@@ -98,7 +98,7 @@ def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> No
 
 
 def test_what_import_rejected_for_its_time_is_not_played(tmp_path: Path) -> None:
-    """It would get the time of the replay itself, so that no two replays would be alike."""
+    """Handed out, it would take the time of the replay itself, and no two replays would be alike."""
     lines = toy.points(toy.FIRST, 3)
     untimed = re.sub(rb'"timestamp":\d+', b'"timestamp":null', lines[1])
     untimed = re.sub(rb'"received_at":[^,]+', b'"received_at":null', untimed)
@@ -133,7 +133,7 @@ def test_a_replay_that_is_broken_off_goes_on_and_ends_the_same(
 def test_a_replay_that_was_stopped_between_serving_and_learning_is_served_by_the_old_router(
     recorded: Path, tmp_path: Path, played: tuple[Path, Replay]
 ) -> None:
-    """The day's challenger was promoted, but the replay had not recorded that yet."""
+    """The day was played and recorded, but training stopped before it had a challenger."""
     trained = 0
 
     def train(layout: Layout, dataset: str, config: Config) -> str:

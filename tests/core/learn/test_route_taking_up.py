@@ -1,4 +1,4 @@
-"""A running process follows the champion: it loads complete versions and refuses damaged ones."""
+"""A running process follows the champion: it loads whole versions, and a damaged one changes nothing."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from tests.core.learn.folders import load, publish, registry
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved on."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -79,7 +79,7 @@ def test_a_damaged_version_is_refused_while_the_old_one_serves(
 def test_a_manifest_that_is_not_the_promoted_one_is_refused(
     found: Registry, watch: RouterWatch[str], tmp_path: Path
 ) -> None:
-    """The folder is complete, but someone put another router under the name."""
+    """The folder is whole in itself, but somebody put another router there under the same name."""
     promote(found, "a")
     manifest = tmp_path / "routers" / "a" / "router.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "more": 1}))

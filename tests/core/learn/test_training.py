@@ -1,4 +1,4 @@
-"""A router learns what there is to learn, falls back on the best single model, and refuses no data."""
+"""A router learns what there is to learn, otherwise keeps to the best single model; no data is an error."""
 
 from dataclasses import replace
 from datetime import date
@@ -37,7 +37,7 @@ def test_a_classifier_of_labels_that_wins_forecasts_scores_and_how_sure_it_is() 
     expected = trained.router.forecast(examples.texts).scores
     assert expected.mean(axis=0) == pytest.approx(examples.scores.mean(axis=0), abs=0.05)
     right = np.array(examples.labels) == "code"
-    assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # the true values are 0.95 and 0.3
+    assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # the true means are 0.95 and 0.3
 
 
 def test_missing_scores_are_learned_around() -> None:
@@ -151,7 +151,7 @@ def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
 
 
 def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None:
-    """Its first answers may all be good by luck, and then every question would go there."""
+    """Its first answers may all be good by chance, and then every question would go to it."""
     examples = read_examples(frame(600), QUICK)
     for lead, best in ((0.05, "m-general"), (0.5, "m-code")):
         scores = np.full_like(examples.scores, np.nan)
@@ -163,7 +163,7 @@ def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None
 
 
 def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_everything() -> None:
-    """In production a specialist gets the questions of its domain, and rarely any other as the baseline."""
+    """In production a specialist gets its domain's questions and, as the baseline, now and then another."""
     random = np.random.default_rng(3)
     count = 3_000
     domains = random.integers(0, 3, count)
@@ -199,7 +199,7 @@ def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_eve
 
 
 def test_a_model_that_is_asked_only_where_it_was_chosen_is_not_the_best_for_everything() -> None:
-    """It may have left the candidates, or clients may name it: nothing is known about other questions."""
+    """It left the candidates, or only clients name it: nothing is known about questions it never got."""
     examples = read_examples(frame(600), QUICK)
     scores = examples.scores.copy()
     chosen = scores[:, 2] > scores[:, 1]
@@ -240,7 +240,7 @@ def test_labels_alone_make_a_classifier() -> None:
 
 
 def test_confidence_of_a_classifier_of_labels_comes_true_on_new_texts() -> None:
-    """The labels are random: a classifier remembers some of its own training texts."""
+    """Labels are drawn at random: about its own training texts, a classifier would remember some of them."""
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdefghij"), 6)) for _ in range(1_000)]
     texts = [" ".join(random.choice(words, 12)) for _ in range(1_200)]

@@ -1,4 +1,7 @@
-"""A router that looks at one word only, and questions it can learn from, on real files and tables."""
+"""A toy router that looks at one word only, and questions that it can learn from.
+
+Files and tables are real, but training takes no time.
+"""
 
 import json
 from collections import defaultdict
@@ -31,7 +34,7 @@ SKILL = {
     ("coder", "story"): 0.1,
     ("coder", "code"): 0.9,
 }
-"""Probability that a model's answer to a kind of question is right."""
+"""Probability that a model's answer to a question of this kind is right."""
 
 
 class Choice(NamedTuple):
@@ -40,7 +43,7 @@ class Choice(NamedTuple):
 
 
 class ToyRouter(NamedTuple):
-    """Asks `rules[word]` for a prompt that starts with a known word, `default` for any other."""
+    """Asks `rules[word]` when a prompt begins with `word`, and `default` for any other prompt."""
 
     version: str
     default: str
@@ -73,7 +76,7 @@ def publish(layout: Layout, version: str, default: str, rules: dict[str, str]) -
 
 
 def _means(layout: Layout, dataset: str) -> dict[str, dict[str, float]]:
-    """Return first word -> model -> mean score over the training split; under "" over all questions."""
+    """Return first word -> model -> mean score over the training split, where "" stands for all questions."""
     rows = pl.read_parquet(layout.dataset(dataset) / "examples.parquet").filter(pl.col("split") == "train")
     sums: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for text, outcomes in rows.select("text", "outcomes").rows():
@@ -133,7 +136,7 @@ def config(root: Path) -> Config:
 
 
 def points(day: date, count: int, seed: int = 0) -> list[bytes]:
-    """Return lines of `count` different questions of a day, half of each kind, answered right or wrong."""
+    """Return the lines of `count` different questions of a day, half of each kind, each right or wrong."""
     random = np.random.default_rng([day.toordinal(), seed])
     midnight = (day - date(1970, 1, 1)).days * 86_400
     letters = np.array(list("abcdefghijklmnop"))
@@ -167,7 +170,7 @@ def days(count: int) -> list[date]:
 
 
 def make_day(layout: Layout, settings: Config, day: date, count: int) -> str:
-    """Make a day from raw file to tables and dataset; return the dataset's version."""
+    """Write a day's raw file, build its tables and dataset, and return the dataset's version."""
     write_atomically(layout.raw_file(day), b"".join(line + b"\n" for line in points(day, count)))
     ingest_day(layout, day, settings)
     for name in DAILY_TABLES[2:]:

@@ -1,10 +1,10 @@
-"""Read a page as a browser does."""
+"""A parser of report pages that is as strict as tests need it."""
 
 from html.parser import HTMLParser
 
 
 class Reader(HTMLParser):
-    """Collects tags, addresses and text, and fails on tags that do not match."""
+    """Collects tags, addresses and text, and fails when tags do not match."""
 
     void = frozenset({"meta"})
 

@@ -1,4 +1,4 @@
-"""Charts: what they show, that they are self-contained, and that everyone can read them."""
+"""Charts: what they show, that they need nothing else, and that everyone can read them."""
 
 import itertools
 import math
@@ -236,11 +236,11 @@ SIGHT: dict[str, tuple[Colour, Colour, Colour]] = {
     "without green cones": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
     "without red cones": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
 }
-"""Colour vision: the matrices of Machado, Oliveira and Fernandes (2009) at severity 1."""
+"""Kinds of colour vision: the matrices of Machado, Oliveira and Fernandes (2009) at severity 1."""
 
 
 def perceived(colour: str, sight: str) -> Colour:
-    """Return a colour in OKLab, where distance is perceived difference, as seen with one kind of vision."""
+    """Return a colour, as one kind of sight sees it, in OKLab, where distance is perceived difference."""
     rgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     seen = [min(1.0, max(0.0, sum(map(math.prod, zip(row, rgb, strict=True))))) for row in SIGHT[sight]]
     red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in seen]

@@ -1,4 +1,4 @@
-"""The page of a router's evaluation: what it shows, and that it is self-contained."""
+"""The page of a router's evaluation: what it shows, and that it loads nothing else."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ SPLIT = "the test split of dataset D"
 
 
 def figures_of(models: list[str]) -> dict[str, Any]:
-    """Return figures of a real router that chooses between some of the synthetic models."""
+    """Return the figures of a real router that chooses between some of the synthetic models."""
     known = read_examples(frame(600), QUICK)
     router = train_examples(
         known.pick(range(len(known)), models),  # type: ignore[arg-type]  # rows are taken one by one
@@ -48,7 +48,9 @@ def test_the_page_needs_nothing_but_itself(three: dict[str, Any]) -> None:
     assert reader.addresses == []
     assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}
     assert "prefers-color-scheme: dark" in text
-    assert "default-src 'none'" in text  # loads nothing even if escaping failed
+    assert (
+        "default-src 'none'" in text
+    )  # so that a question that slips through the escaping loads nothing either
     assert text == evaluation_page(three, questions=SPLIT)
 
 

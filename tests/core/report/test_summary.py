@@ -1,4 +1,4 @@
-"""The report of days: its figures, and its page."""
+"""The report on several days: its figures, and the page made of them."""
 
 import re
 from dataclasses import replace
@@ -23,7 +23,7 @@ MADE = datetime(2026, 1, 7, 1, 30, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """Two labelled days."""
+    """A data folder with two labelled days."""
     layout, config = Layout(tmp_path_factory.mktemp("lake")), Config()
     record(layout.root)
     for day in (DAY_ONE, DAY_TWO):
@@ -94,7 +94,7 @@ def test_a_model_that_never_scored_is_below_one_whose_mean_is_nothing(tmp_path: 
 def test_a_model_asked_by_chance_has_the_mean_of_the_questions_that_its_answers_stand_for(
     tmp_path: Path,
 ) -> None:
-    """A day on which it was rarely asked counts as much as one on which it always was."""
+    """Over several days as on one: a day on which it was rarely asked says as much as any other."""
     layout, config = Layout(tmp_path), Config()
     for day, score, asked in ((DAY_ONE, 0.9, 1.0), (DAY_TWO, 0.5, 0.25)):
         told = point(f"{day}", "求解 x^2 = 4", day, qwen_max=score, qwen_math_7b=0.1) | {

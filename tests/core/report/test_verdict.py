@@ -1,4 +1,4 @@
-"""The first statements about an evaluation: only differences that the bounds distinguish from chance."""
+"""What an evaluation says first: the differences that its bounds distinguish from chance, and no others."""
 
 from typing import Any
 from xml.etree import ElementTree
