@@ -33,7 +33,7 @@ def test_a_taken_port_is_said_before_anything_starts(
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
 @pytest.mark.parametrize("command", [["dagster", "webserver"], ["simulate"], ["collector"]])
-def test_a_host_that_is_not_this_machines_is_not_taken_for_a_taken_port(
+def test_a_host_of_another_machine_is_not_reported_as_a_taken_port(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], host: str
 ) -> None:
     monkeypatch.setenv("FLYWHEEL__COLLECTOR__ALLOW_ANONYMOUS", "true")
@@ -60,7 +60,7 @@ def test_a_backfill_names_the_days_without_a_raw_file(
     )
 
 
-def test_a_backfill_of_all_days_leaves_those_to_come_out(
+def test_a_backfill_of_all_days_leaves_out_future_days(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One raw file from a clock that ran ahead must not keep all other days from being materialised."""

@@ -73,7 +73,7 @@ def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> No
     assert "2026-01-05 " not in text.partition("Tables")[0]
 
 
-def test_status_names_raw_days_to_come(run: Run, labelled: Path) -> None:
+def test_status_names_future_raw_days(run: Run, labelled: Path) -> None:
     """A collector with a fast clock stored them: no run reads them yet, and nothing else says so."""
     assert "after today" not in run("status").stdout
     (labelled / "raw" / "training_data_20991231.jsonl").write_text("{}\n", "utf-8")
@@ -114,7 +114,7 @@ def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_p
     assert found["seconds"] >= 0
 
 
-def test_status_calls_what_was_started_from_an_assets_page_assets(run: Run, tmp_path: Path) -> None:
+def test_status_shows_runs_started_from_an_asset_page_as_assets(run: Run, tmp_path: Path) -> None:
     @dg.op
     def nothing() -> None:
         pass
@@ -137,7 +137,7 @@ def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_pat
     )
 
 
-def test_status_shows_the_data_though_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:
+def test_status_shows_the_data_even_if_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:
     """A full disk makes Dagster's databases unreadable, and that is when one must see what fills the disk."""
     home = prepare_home(tmp_path / ".dagster")
     (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
@@ -208,7 +208,7 @@ def test_a_query_of_nothing_is_an_error_and_not_a_traceback(run: Run, labelled: 
     assert result.stderr.startswith("error[query_failed]: the query holds no statement")
 
 
-def test_rows_too_wide_to_be_read_stand_one_below_the_other(run: Run, labelled: Path) -> None:
+def test_rows_too_wide_for_a_table_are_printed_one_below_the_other(run: Run, labelled: Path) -> None:
     text = run("sql", "select * from training_examples order by data_point_id limit 2").stdout
     cells = [line.split() for line in text.splitlines()]
     assert [row for row in cells if row[:1] == ["Row"]] == [["Row", "1"], ["Row", "2"]]
@@ -244,12 +244,12 @@ def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path, query: str
     assert not place.exists()
 
 
-def test_sql_takes_the_words_of_writing_in_texts_and_names(run: Run, labelled: Path) -> None:
+def test_sql_accepts_words_of_write_statements_in_strings_and_names(run: Run, labelled: Path) -> None:
     result = run("sql", "--json", """select 'copy to' as "copy", 'é' as "é" -- export""")
     assert json.loads(result.stdout) == [{"copy": "copy to", "é": "é"}]
 
 
-def test_a_report_on_the_terminal_has_all_four_parts(run: Run, labelled: Path) -> None:
+def test_a_report_on_the_terminal_has_all_its_parts(run: Run, labelled: Path) -> None:
     text = run("report").stdout
     assert text.startswith("2026-01-05 to 2026-01-06, 2 days\n")
     for title in ("Labels", "Labelling rules", "Models", "Quality", "Scores", "Rejects"):
@@ -260,7 +260,7 @@ def test_a_report_on_the_terminal_has_all_four_parts(run: Run, labelled: Path) -
     assert ["point_not_json", "1"] in cells
 
 
-def test_a_report_is_of_the_days_asked(run: Run, labelled: Path) -> None:
+def test_a_report_covers_the_days_asked_for(run: Run, labelled: Path) -> None:
     assert parsed(run("report", "2026-01-06", "--json"))["points"] == 2
     assert parsed(run("report", "all", "--json"))["points"] == 6
 

@@ -32,7 +32,7 @@ def test_help_lists_every_command_that_is_there(run: Run) -> None:
         ["simulate", "--host", "a" * 64],
     ],
 )
-def test_arguments_that_are_no_text_are_named(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+def test_arguments_that_are_not_valid_text_are_named(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "outcomes.jsonl").touch()
     result = run(*arguments)
     assert result.exit_code == 2
@@ -206,7 +206,7 @@ def test_an_unexpected_exception_keeps_its_traceback(run: Run, monkeypatch: pyte
         run("config")
 
 
-def test_options_may_stand_before_or_behind_the_command(run: Run, tmp_path: Path) -> None:
+def test_options_may_stand_before_or_after_the_command(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("storage: {data_dir: there}\n")
     for arguments in (
         ["--config", "other.yaml", "config", "show"],
@@ -244,7 +244,9 @@ def test_a_data_folder_that_cannot_be_written_says_what_to_name(run: Run, tmp_pa
 @pytest.mark.parametrize(
     "command", [["collector", "--port", "0"], ["keys", "create", "gw"], ["keys", "list"]]
 )
-def test_keys_below_what_is_no_folder_are_a_message(run: Run, tmp_path: Path, command: list[str]) -> None:
+def test_keys_below_a_path_that_is_not_a_folder_give_an_error_message(
+    run: Run, tmp_path: Path, command: list[str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
     result = run(*command, "--data-dir", "file/data")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Days as arguments."""
+"""Days given as arguments on the command line."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path

@@ -28,7 +28,7 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
     assert "".join(lines).count("y") == 200 + len("dayday") // 3 + 1
 
 
-def test_what_strangers_wrote_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_in_data_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A question or a model's name may hold sequences that clear the screen or fill the clipboard."""
     print_table(("question",), [("a\x1b[2Jb\x1b]0;title\x07c\x9b2Jd\x7f\x00",), ("two\nlines",)])
     out = capsys.readouterr().out
@@ -37,7 +37,7 @@ def test_what_strangers_wrote_is_no_command_to_the_terminal(capsys: pytest.Captu
     assert [line.rstrip() for line in out.splitlines()][-3:] == ["two", "lines", ""]
 
 
-def test_json_takes_days_paths_and_numbers_that_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_takes_days_paths_and_nan(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"day": date(2026, 1, 5), "path": Path("a/b"), "score": math.nan, "text": "解"})
     out = capsys.readouterr().out
     assert json.loads(out) == {"day": "2026-01-05", "path": "a/b", "score": None, "text": "解"}

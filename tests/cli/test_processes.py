@@ -92,7 +92,7 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
         assert free_port(port) != port
 
 
-def test_a_call_that_is_not_answered_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_call_that_is_not_answered_is_a_service_error(tmp_path: Path) -> None:
     """Otherwise the demo would print 200 lines of traceback from inside its HTTP client."""
     with pytest.raises(ServiceError, match="no longer answers: ConnectError") as raised, Services(tmp_path):
         httpx.get(f"http://127.0.0.1:{free_port(0)}")

@@ -283,7 +283,7 @@ def test_evaluate_prints_the_figures_and_writes_a_page(run: Run, tmp_path: Path)
     dataset = toy.make_day(layout, settings, first, 600)
     version = parsed(run("train", "--json"))["version"]
     serving = parsed(run("router", "evaluate", "--json"))
-    assert serving["router"] == Registry(layout, verify_router).champion().version  # type: ignore[union-attr]  # trained
+    assert serving["router"] == Registry(layout, verify_router).champion().version  # type: ignore[union-attr]  # training made one
     trained = parsed(run("router", "evaluate", version, "--json"))
     assert trained["router"] == version
     assert trained["overall"]["gain"][0] > serving["overall"]["gain"][0] == 0

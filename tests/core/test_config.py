@@ -57,7 +57,7 @@ def test_what_the_example_leaves_open_is_refused_only_by_who_needs_it(tmp_path: 
 def test_names_of_models_may_have_dots() -> None:
     config = Config(
         models={"gpt-4": Model(), "gpt-4.1": Model(base_url="http://h")},
-        routing={"default_model": "gpt-4"},  # type: ignore[arg-type]  # pydantic takes the section as a dict too
+        routing={"default_model": "gpt-4"},  # type: ignore[arg-type]  # pydantic accepts a section as a dict too
         data_collection={"training": {"candidate_models": ["gpt-4"]}},  # type: ignore[arg-type]  # the same
     )
     assert config.require("models.gpt-4.1.base_url") == "http://h"
@@ -72,7 +72,7 @@ def test_no_file_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert load_config(None, {}) == Config()
 
 
-def test_the_file_in_the_folder_gives_way_to_the_variable_and_that_to_the_argument(
+def test_the_argument_wins_over_the_variable_and_that_over_the_file_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -85,7 +85,7 @@ def test_the_file_in_the_folder_gives_way_to_the_variable_and_that_to_the_argume
     assert load_config(Path("three.yaml"), variables).dataset.window_days == 3
 
 
-def test_a_variable_stands_above_the_file(tmp_path: Path) -> None:
+def test_a_variable_overrides_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "collector: {port: 9000, host: 127.0.0.2}")
     config = load_config(file, {"FLYWHEEL__COLLECTOR__PORT": "9001", "FLYWHEEL__CACHE__ENABLED": "false"})
     assert (config.collector.port, config.collector.host, config.cache.enabled) == (9001, "127.0.0.2", False)
@@ -109,9 +109,7 @@ def test_an_address_that_would_get_v1_twice_is_refused(tmp_path: Path, address: 
     "address",
     ["http:///v1/evaluate", "http://:8090", "http://?a", "http://h:99999/c", "http://h:x", "http://[::1"],
 )
-def test_an_address_without_a_host_or_with_a_port_that_is_none_is_refused(
-    tmp_path: Path, address: str
-) -> None:
+def test_an_address_without_a_host_or_with_an_invalid_port_is_refused(tmp_path: Path, address: str) -> None:
     (found,) = refusal(tmp_path, f"data_collection: {{storage_endpoint: '{address}'}}")
     assert found == (
         "flywheel.yaml:1: data_collection.storage_endpoint: must be an address that begins with http:// or https:// "
@@ -163,9 +161,7 @@ def test_a_secret_that_is_not_set_names_who_needs_it() -> None:
 @pytest.mark.parametrize(
     "variable", ["FLYWHEEL__MODELS__GPT-4O__TIMEOUT", "FLYWHEEL__Models__GPT-4o__timeout"]
 )
-def test_a_variable_sets_the_model_that_the_file_has_whatever_its_capitals(
-    tmp_path: Path, variable: str
-) -> None:
+def test_a_variable_finds_the_files_model_whatever_its_capitals(tmp_path: Path, variable: str) -> None:
     file = write(
         tmp_path,
         """
@@ -206,7 +202,7 @@ def test_a_child_process_gets_this_environment_with_changes(monkeypatch: pytest.
     assert environment_with({"NEW": "1"})["NEW"] == "1"
 
 
-def test_every_setting_has_a_sentence_a_kind_and_where_it_is_a_number_a_range() -> None:
+def test_every_setting_has_a_sentence_and_a_kind_and_numbers_have_a_range() -> None:
     every = list(settings())
     assert len(every) > 70
     for setting in every:

@@ -145,7 +145,9 @@ def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) 
         (b"#" * 1_048_577, "larger than"),
     ],
 )
-def test_a_file_that_is_no_configuration_says_why(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_a_file_that_is_not_a_configuration_is_refused_with_a_reason(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     file = tmp_path / "flywheel.yaml"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=expected):

@@ -34,7 +34,7 @@ def test_yesterday_is_the_day_before_today() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5 January", "2026-13-01", "202601"])
-def test_what_is_no_day_is_refused_with_a_way_on(text: str) -> None:
+def test_what_is_not_a_day_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_day(text)
     assert caught.value.hint
@@ -66,7 +66,7 @@ def test_raw_files_of_a_day_are_found_whoever_wrote_them(tmp_path: Path) -> None
     assert layout.raw_days() == [DAY, date(2026, 1, 6)]
 
 
-def test_a_name_that_is_no_day_is_none_of_a_tables_days(tmp_path: Path) -> None:
+def test_files_not_named_after_a_day_are_not_days_of_a_table(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     (layout.tables / "responses").mkdir(parents=True)
     for name in ("2026-01-05.parquet", "2026-13-45.parquet", "copy-of-it.parquet", "2026-01-06.parquet.bak"):
@@ -95,7 +95,7 @@ def test_folders_are_closed_to_other_users(tmp_path: Path) -> None:
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o750}
 
 
-def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     write_atomically(path, b"old")
     with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
@@ -115,7 +115,7 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path: Path) 
     assert (tmp_path / "there" / "file").read_bytes() == b"second"
 
 
-def test_what_is_there_and_no_file_is_never_replaced(tmp_path: Path) -> None:
+def test_an_existing_path_that_is_not_a_file_is_never_replaced(tmp_path: Path) -> None:
     """Otherwise a user who may write to /dev would replace /dev/null."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -213,7 +213,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_a_folder_is_made_durable_with_all_above_it_also_when_it_is_there(tmp_path: Path) -> None:
+def test_a_folder_and_all_above_it_are_made_durable_even_if_they_exist(tmp_path: Path) -> None:
     """An earlier process may have created it and died before it synced the folder's name."""
     folder = tmp_path / "data" / "raw"
     for _ in range(2):

@@ -191,7 +191,7 @@ def test_a_question_comes_out_as_it_went_in(asked: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_cleaning_is_done_once(raw: str) -> None:
+def test_cleaning_is_idempotent(raw: str) -> None:
     """Cleaned text is valid UTF-8, and cleaning it again does not change it."""
     cleaned = clean(raw)
     assert clean(cleaned) == cleaned

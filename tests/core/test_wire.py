@@ -86,7 +86,7 @@ def test_a_point_without_id_gets_the_same_one_at_every_retry() -> None:
 
 @pytest.mark.parametrize("score", [-1, -1.0, None])
 @pytest.mark.parametrize("shape", [CANONICAL, GATEWAY])
-def test_no_score_is_null(shape: dict[str, Any], score: float | None) -> None:
+def test_minus_one_and_null_mean_no_score(shape: dict[str, Any], score: float | None) -> None:
     key = "scores" if "scores" in shape else "Scores"
     assert decode_point(text(shape, **{key: {"qwen-max": score}})).scores == {"qwen-max": None}
 
@@ -120,7 +120,7 @@ def test_times_of_other_zones_are_taken() -> None:
 
 
 @pytest.mark.parametrize("never", [NO_TIME, NO_TIME_SECONDS])
-def test_a_time_that_go_never_set_is_none(never: str | int) -> None:
+def test_gos_zero_time_counts_as_no_time(never: str | int) -> None:
     unset, absent = (text(CANONICAL, timestamp=value, received_at=1_767_225_700.5) for value in (never, None))
     assert decode_point(unset) == decode_point(absent)
     assert decode_point(unset).timestamp == 1_767_225_700
@@ -131,7 +131,7 @@ def test_unknown_fields_are_dropped() -> None:
 
 
 @pytest.mark.parametrize("spelling", [CANONICAL, GATEWAY, CANONICAL | {"whatever": 1}])
-def test_of_the_same_name_twice_the_last_counts_in_every_spelling(spelling: dict[str, Any]) -> None:
+def test_of_a_repeated_key_the_last_value_counts_in_every_spelling(spelling: dict[str, Any]) -> None:
     once = text(spelling)
     twice = once.replace(b'"qwen-max": 0.5', b'"qwen-max": 0.25, "qwen-max": 0.5')
     twice = twice.replace(b'"4"', b'"5", "answer": "4"' if b"answer" in once else b'"5", "Answer": "4"')

@@ -64,7 +64,7 @@ def test_the_list_may_be_spelled_in_any_way(name: bytes) -> None:
     assert len(batch_of(GOOD, name=name).points) == 1
 
 
-def test_both_ways_store_the_same_points() -> None:
+def test_the_fast_path_and_the_field_decoder_store_the_same_points() -> None:
     points = [json.dumps(canonical(number), ensure_ascii=False).encode() for number in range(40)]
     fast = batch_of(*points).points
     assert [json.loads(encode_point(point)) for point in fast] == [
@@ -87,7 +87,7 @@ def test_both_ways_store_the_same_points() -> None:
         ("question_empty", {"question": " "}),
     ],
 )
-def test_rules_that_no_type_expresses_hold_on_the_short_way_too(
+def test_rules_that_no_type_expresses_hold_on_the_fast_path_too(
     count: int, code: str, changes: dict[str, Any]
 ) -> None:
     points = [json.dumps(canonical(number)).encode() for number in range(count)]
@@ -96,7 +96,7 @@ def test_rules_that_no_type_expresses_hold_on_the_short_way_too(
     assert [(item.index, item.code) for item in batch.rejected] == [(count, code)]
 
 
-def test_an_answer_on_the_short_way_is_null_or_text() -> None:
+def test_an_answer_on_the_fast_path_is_null_or_text() -> None:
     points = [canonical(1, responses={"m": {"model": "m", "answer": answer}}) for answer in (None, "text")]
     lines = [
         json.loads(encode_point(point))
@@ -244,7 +244,7 @@ def test_a_large_body_with_too_many_points_is_refused_before_anything_is_decoded
     assert list(decode_parts(b'{"data_points": []}' + b" " * PART_BYTES, 11)) == []
 
 
-def test_a_name_is_read_once_however_many_lists_stand_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_decoded_once_however_many_lists_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = 0
 
     def counted(text: bytes) -> Any:

@@ -196,7 +196,7 @@ class Outside:
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until `condition` holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the condition depends on state without an event
+        while not condition():  # noqa: ASYNC110 - the state waited for belongs to others and has no event
             await asyncio.sleep(0.005)
 
 

@@ -37,7 +37,7 @@ def test_link_local_and_metadata_addresses_need_a_setting(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1"])
-def test_what_is_no_single_host_is_never_taken(address: str) -> None:
+def test_addresses_that_are_not_a_single_host_are_never_taken(address: str) -> None:
     assert Guard(allow_link_local=True).refusal(address) is not None
 
 

@@ -80,7 +80,7 @@ def test_each_failure_has_its_own_error(
 
 
 def test_a_truncated_answer_is_kept_but_not_whole() -> None:
-    """The received text is recorded; the response counts as failed."""
+    """What arrived is recorded, and the response counts as failed."""
     answer = read_answer(200, "application/json", completion({"content": "The answer is 4"}, "length"))
     assert answer.text == "The answer is 4"
     assert Response("m", answer.text, error=answer.error).failed
@@ -123,7 +123,7 @@ def test_any_reply_is_an_answer_or_a_failure(status: int, content_type: str | No
         (500, b'{"error":{"message":"x","more":[', b"0]}}"),
     ],
 )
-def test_what_nobody_reads_of_a_reply_becomes_no_objects(status: int, before: bytes, after: bytes) -> None:
+def test_parts_of_a_reply_that_nobody_reads_are_not_decoded(status: int, before: bytes, after: bytes) -> None:
     """Decoding would make hundreds of thousands of lists, and everybody else would wait meanwhile."""
     body = before + b"[]," * 300_000 + after
     tracemalloc.start()

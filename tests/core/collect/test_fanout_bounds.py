@@ -116,7 +116,7 @@ def test_a_day_s_cost_stops_collection_in_every_mode() -> None:
     run(act)
 
 
-def test_repeated_scorings_are_paid_each_and_a_changed_limit_holds_at_once() -> None:
+def test_each_repeated_scoring_is_paid_for_and_a_changed_limit_holds_at_once() -> None:
     async def act(world: Outside) -> None:
         async with Fanout(world.config(["general"], score_cost=0.1, score_repeats=3)) as fanout:
             await fanout.collect("q1")
@@ -213,7 +213,7 @@ def test_answers_without_usage_have_no_cost_and_are_counted() -> None:
 @pytest.mark.parametrize(
     "tokens", [10**10, 10**25, 10**308, 10**400], ids=["many", "more", "huge", "no float"]
 )
-def test_counts_of_tokens_that_cannot_be_true_are_none(tmp_path: Path, tokens: int) -> None:
+def test_impossible_token_counts_are_ignored(tmp_path: Path, tokens: int) -> None:
     """Reporting them neither stops collection for the day nor keeps the gateway from starting again."""
 
     async def act(world: Outside) -> None:

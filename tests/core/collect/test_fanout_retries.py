@@ -118,7 +118,9 @@ def test_a_model_named_scorer_does_not_use_up_the_scorers_retries() -> None:
 
 
 @pytest.mark.parametrize("zone", [" GMT", " +0000", ""])
-def test_a_date_to_wait_for_is_in_gmt_wherever_we_are(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_date_to_wait_for_is_in_gmt_whatever_the_local_time_zone(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     then = datetime.now(UTC) + timedelta(hours=2)
     reply = HttpReply(503, {"retry-after": f"{then:%a, %d %b %Y %H:%M:%S}{zone}"}, b"")
     monkeypatch.setenv("TZ", "Asia/Shanghai")

@@ -93,7 +93,7 @@ def test_half_surrogate_pairs_are_sent_as_they_came_and_stored_as_text() -> None
     run(act)
 
 
-def test_a_request_that_is_no_json_is_refused() -> None:
+def test_a_request_that_json_cannot_hold_is_refused() -> None:
     """A body that cannot be sent is the caller's mistake."""
 
     async def act(world: Outside) -> None:
@@ -143,8 +143,8 @@ def test_a_configuration_can_be_changed_while_running() -> None:
     run(act)
 
 
-def test_sampling_is_part_of_it() -> None:
-    """plan() decides with the current configuration, and counts what it leaves out."""
+def test_plan_samples_with_the_configuration_in_use() -> None:
+    """plan() decides with the configuration in use, and counts what it leaves out."""
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config(sampling_rate=0.0)) as fanout:
@@ -158,7 +158,7 @@ def test_sampling_is_part_of_it() -> None:
     run(act)
 
 
-def test_a_client_of_one_s_own_is_used_and_left_open() -> None:
+def test_a_client_that_is_passed_in_is_used_and_left_open() -> None:
     """Any httpx.AsyncClient can take the place of the built-in connection pool."""
 
     async def act(world: Outside) -> None:

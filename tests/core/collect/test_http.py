@@ -50,7 +50,7 @@ def run(
     asyncio.run(main())
 
 
-async def post(http: Http, endpoint: Endpoint, body: bytes = b"{}", timeout: float = 5.0) -> Reply:  # noqa: ASYNC109 - handed on
+async def post(http: Http, endpoint: Endpoint, body: bytes = b"{}", timeout: float = 5.0) -> Reply:  # noqa: ASYNC109 - passed on
     return await http.post(endpoint, body, timeout=timeout, max_bytes=LIMIT)
 
 
@@ -129,7 +129,7 @@ def test_bodies_of_all_kinds(kind: str, chunked: bool) -> None:
     ],
     ids=["length", "chunked", "bomb", "chunked bomb"],
 )
-def test_bodies_are_bounded_also_when_packed(kind: str, reply: outside.Reply) -> None:
+def test_bodies_are_bounded_even_when_compressed(kind: str, reply: outside.Reply) -> None:
     """A body above max_bytes is refused, and a decompression bomb is not unpacked beyond that."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
@@ -141,7 +141,7 @@ def test_bodies_are_bounded_also_when_packed(kind: str, reply: outside.Reply) ->
 
 
 def test_a_body_of_exactly_the_bound_is_taken(kind: str) -> None:
-    """The limit itself is the largest permitted size."""
+    """The limit itself is a size that is taken."""
 
     async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
         assert len((await post(http, endpoint)).body) == LIMIT
@@ -217,7 +217,7 @@ def test_no_connection_is_a_connect_error(kind: str) -> None:
     run(kind, outside.Reply(), act)
 
 
-def test_what_could_not_be_sent_is_let_go_of_at_once() -> None:
+def test_a_body_that_could_not_be_sent_is_released_at_once() -> None:
     """Both users of aiohttp release the body without the help of the garbage collector.
 
     Bodies may be large, and the collector counts objects without regard to their size.
@@ -298,7 +298,7 @@ def test_headers_that_cannot_be_sent_are_refused(value: str) -> None:
         Endpoint("http://127.0.0.1/", {"x-a": value})
 
 
-def test_tls_with_certificates_of_ones_own(tmp_path: Path) -> None:
+def test_tls_with_a_private_certificate_authority(tmp_path: Path) -> None:
     """https works with an authority that is trusted, and fails with one that is not."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = (

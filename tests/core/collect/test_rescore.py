@@ -136,7 +136,7 @@ def test_an_outage_that_goes_on_leaves_no_file(tmp_path: Path) -> None:
     assert [path.name for path in layout.raw.iterdir()] == ["training_data_20260105.jsonl"]
 
 
-def test_what_the_scorer_calls_invalid_by_now_is_no_score_and_not_asked_for_again(tmp_path: Path) -> None:
+def test_an_answer_that_the_scorer_calls_invalid_gets_no_score_and_is_not_sent_again(tmp_path: Path) -> None:
     """It is recorded, so that the next call leaves it alone, and it does not count as a score that came."""
     layout = Layout(tmp_path)
     store(layout, encode_point(point(1)), encode_point(point(2)))
@@ -224,7 +224,7 @@ def test_go_points_without_reasons_are_scored_too(tmp_path: Path) -> None:
     assert (ingested.accepted, ingested.duplicates) == (1, 1)
 
 
-def test_what_import_rejected_for_its_time_is_not_scored_into_the_day(tmp_path: Path) -> None:
+def test_points_that_import_rejected_for_their_time_are_not_scored(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     of_another_day = encode_point(point(2, timestamp=0))
     untimed = encode_point(point(3, received_at=None)).replace(b'"timestamp":1767600000', b'"timestamp":null')

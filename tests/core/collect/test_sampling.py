@@ -32,7 +32,7 @@ def test_training_asks_every_candidate() -> None:
     assert plan(config()) == Plan(ALL, "training", 1.0, dict.fromkeys(ALL, 1.0))
 
 
-def test_a_routed_model_beside_the_candidates_is_part_of_it() -> None:
+def test_a_routed_model_that_is_not_a_candidate_is_asked_too() -> None:
     """The model that answers the user is in the data point even when it is not a candidate."""
     found = plan_collection(config(), "r1", {}, "qwen-math-3b")
     assert found.models == (*ALL, "qwen-math-3b")
@@ -68,7 +68,7 @@ def test_production_has_a_rate_of_its_own() -> None:
     assert found == Plan(ALL, "production", 1.0, dict.fromkeys(ALL, 1.0))
 
 
-def test_predicted_and_one_random_baseline() -> None:
+def test_production_asks_the_predicted_model_and_one_random_baseline() -> None:
     """Two models are asked: each of the others is the baseline equally often, and its probability says so."""
     settings = config(mode="production", production={"sampling_rate": 0.5, "baseline": True})
     chosen: Counter[str] = Counter()
@@ -93,7 +93,7 @@ def test_a_request_can_ask_to_be_collected() -> None:
     assert plan(config(enabled=False), x_training_mode="true") == "disabled"
 
 
-def test_our_own_calls_are_never_collected() -> None:
+def test_flywheels_own_calls_are_never_collected() -> None:
     """The mark wins over everything, so that collection does not recurse."""
     assert plan(config(), **{MARK_HEADER: "1", "x-training-mode": "true"}) == "marked"
 

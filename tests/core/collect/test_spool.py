@@ -164,7 +164,7 @@ def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.glob("segment-*")) == []
 
 
-def test_what_stands_where_the_spool_was_is_not_written_to(tmp_path: Path) -> None:
+def test_a_folder_that_replaced_the_spool_is_not_written_to(tmp_path: Path) -> None:
     """An unmounted disk leaves an empty mount point, and what lies there is hidden when the disk is back."""
     folder = tmp_path / "spool"
     spool = opened(folder)

@@ -77,7 +77,7 @@ def test_keys_that_are_not_set_are_named_and_sent_where_they_are() -> None:
     run(act)
 
 
-def test_keys_that_no_header_can_have_are_a_failure_like_others_and_are_not_shown() -> None:
+def test_keys_that_no_header_can_hold_are_reported_but_not_shown() -> None:
     """One example is a key with the line end of the file that it was read from."""
 
     async def act(world: Outside) -> None:
@@ -92,7 +92,7 @@ def test_keys_that_no_header_can_have_are_a_failure_like_others_and_are_not_show
     run(act)
 
 
-def test_what_nothing_needs_is_not_asked_and_no_failure() -> None:
+def test_services_that_nothing_needs_are_not_asked_and_are_no_failure() -> None:
     """The defaults have no address for any model. With collection off, only the default model is needed."""
 
     async def act(_: Outside) -> None:

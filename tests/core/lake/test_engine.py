@@ -25,7 +25,7 @@ def test_a_step_spills_into_the_data_folder_and_leaves_nothing(tmp_path: Path) -
     assert not list(tmp_path.rglob(".scratch/*"))
 
 
-def test_a_question_spills_outside_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_spills_outside_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(outside))

@@ -75,7 +75,7 @@ def test_compressed_input_gives_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != b""
 
 
-def test_portions_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_does_not_change_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = tmp_path / "raw.jsonl"
     raw.write_bytes(
         b"".join(line(point(f"p{number}", {"big": number / 50, "coder": 0.5})) for number in range(50))
@@ -107,7 +107,7 @@ def test_labels_are_those_of_the_tables(layout: Layout, tmp_path: Path) -> None:
     ]
 
 
-def test_what_cannot_work_is_said(tmp_path: Path) -> None:
+def test_a_missing_input_and_an_impossible_minimum_score_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match=r"gone\.jsonl"):
         generate(tmp_path / "gone.jsonl", tmp_path / "out", 0.5, CONFIG)
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -122,7 +122,7 @@ def test_lines_before_the_first_point_wait_on_disk(
     assert most < 21_000_000  # a chunk and its lines take 16 MiB
 
 
-def test_what_import_rejects_for_its_time_takes_the_place_of_nothing(layout: Layout, tmp_path: Path) -> None:
+def test_lines_rejected_for_their_time_do_not_claim_their_ids(layout: Layout, tmp_path: Path) -> None:
     """Such lines have no time, or are moved out of the valid range.
 
     Ingest rejects them too, and a later line may use their id.
@@ -196,7 +196,9 @@ def test_points_that_have_a_source_keep_it(layout: Layout, tmp_path: Path) -> No
     assert read_table(layout, "responses")["source"].to_list() == ["gateway-9"]
 
 
-def test_many_days_do_not_show(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_buffer_size_does_not_change_the_raw_files(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "outcomes.jsonl"
     source.write_bytes(
         b"".join(recorded(str(number), NOON + number % 40 * DAY_SECONDS) for number in range(200))
@@ -233,7 +235,7 @@ def test_a_day_gathered_long_ago_is_no_leftover(
     assert half_made.exists()
 
 
-def test_progress_ends_at_the_whole(layout: Layout, tmp_path: Path) -> None:
+def test_progress_ends_at_the_total(layout: Layout, tmp_path: Path) -> None:
     source = tmp_path / "outcomes.jsonl"
     source.write_bytes(recorded("a", NOON))
     calls: list[tuple[int, int]] = []
@@ -241,7 +243,7 @@ def test_progress_ends_at_the_whole(layout: Layout, tmp_path: Path) -> None:
     assert calls[-1][0] == calls[-1][1] == 2 * source.stat().st_size
 
 
-def test_what_cannot_work_is_said(layout: Layout, tmp_path: Path) -> None:
+def test_missing_and_unreadable_inputs_are_refused(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="gone"):
         import_files(layout, [tmp_path / "gone.jsonl"])
     source = tmp_path / "outcomes.jsonl"

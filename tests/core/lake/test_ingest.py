@@ -172,7 +172,7 @@ def test_unknown_models_are_named(layout: Layout) -> None:
     assert ingest_day(layout, DAY, CONFIG, today=LATER).unknown_models == ("nameless", "stranger")
 
 
-def test_figures_beyond_a_column_do_not_stop_the_day(layout: Layout) -> None:
+def test_figures_too_large_for_a_column_do_not_stop_the_day(layout: Layout) -> None:
     answer = response("big", latency_ms=10**25, cost=1e300)
     write_raw(layout, [point("a", {"big": 0.5}, responses={"big": answer}, received_at=1e300)])
     ingest_day(layout, DAY, CONFIG, today=LATER)
@@ -195,7 +195,7 @@ def test_counts_are_noted_in_the_file(layout: Layout) -> None:
     }
 
 
-def test_progress_ends_at_the_whole(layout: Layout) -> None:
+def test_progress_ends_at_the_total(layout: Layout) -> None:
     plain = write_raw(layout, [point("a", {"big": 0.5})])
     packed = layout.raw / "training_data_20260105.z.jsonl.gz"
     packed.write_bytes(gzip.compress(line(point("b", {"big": 0.5}))))

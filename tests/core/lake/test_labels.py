@@ -120,17 +120,17 @@ def test_a_score_just_outside_the_tolerance_is_no_tie() -> None:
 
 
 @pytest.mark.parametrize("top", [0.72, 0.3, 0.9, 0.57])
-def test_a_score_at_the_tolerance_is_a_tie_whatever_floats_make_of_it(top: float) -> None:
+def test_a_score_at_the_tolerance_is_a_tie_despite_rounding(top: float) -> None:
     config = with_labelling(min_score=0.1)
     assert label(Outcome("big", top), Outcome("algebra", round(top - 0.02, 2)), config=config)["n_tied"] == 2
 
 
-def test_a_tie_does_not_lift_a_score_below_the_least() -> None:
+def test_a_tie_does_not_lift_a_score_below_the_minimum() -> None:
     found = label(Outcome("big", 0.51, cost=9.0), Outcome("algebra", 0.495, cost=0.1))
     assert (found["best_model"], found["score"], found["rule"]) == ("big", 0.51, "single_best")
 
 
-def test_a_best_score_below_the_least_gives_no_label() -> None:
+def test_a_best_score_below_the_minimum_gives_no_label() -> None:
     found = label(Outcome("big", 0.4), Outcome("algebra", 0.3))
     assert (found["rule"], found["label"], found["best_model"]) == ("below_min_score", None, "big")
     assert label(Outcome("big", 0.5), Outcome("algebra", 0.3))["label"] == "general"

@@ -38,7 +38,7 @@ def test_the_same_point_on_two_days_counts_once(layout: Layout) -> None:
     assert (built.manifest["counts"]["points"], built.manifest["counts"]["duplicates"]) == (3, 1)
 
 
-def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layout) -> None:
+def test_a_question_asked_many_times_weighs_at_most_ten(layout: Layout) -> None:
     """Without this cap, one client could outweigh all others in training by repeating a question.
 
     The cap on groups does not prevent that, because it counts questions.
@@ -59,7 +59,7 @@ def test_a_question_that_is_asked_on_and_on_weighs_no_more_than_ten(layout: Layo
     assert free.manifest["counts"]["weight_capped"] == 0
 
 
-def test_a_mean_that_is_exactly_the_least_score_gives_its_label(layout: Layout) -> None:
+def test_a_mean_of_exactly_the_minimum_score_gives_its_label(layout: Layout) -> None:
     """In floating point, 2.4 / 3 is a little less than 0.8."""
     scores = (0.7, 0.8, 0.9)
     write_raw(
@@ -123,7 +123,7 @@ def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layo
     assert built.manifest["counts"]["repeats"] == 2
 
 
-def test_how_likely_a_model_was_asked_is_kept_so_that_its_answers_stand_for_as_many_questions(
+def test_merging_keeps_the_probability_that_a_model_is_asked(
     layout: Layout,
 ) -> None:
     """One answer stands for four questions and one for two: two answers for six, a probability of 1/3."""

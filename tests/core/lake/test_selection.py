@@ -136,7 +136,7 @@ def test_a_flood_of_questions_without_a_label_is_capped_too(layout: Layout) -> N
     assert used == 2 * cap["kept"]
 
 
-def test_what_a_cap_left_out_comes_back_by_no_balance(layout: Layout) -> None:
+def test_balancing_does_not_bring_back_what_a_cap_left_out(layout: Layout) -> None:
     write_labelled(
         layout, {("math", "flood", None): 200, ("math", "calm", None): 25, ("general", "calm", None): 60}
     )
@@ -163,7 +163,7 @@ def test_the_floor_is_free_to_every_group(layout: Layout) -> None:
     assert [(cap["name"], cap["kept"]) for cap in capped.manifest["group_caps"]] == [("large", 60)]
 
 
-def test_what_was_imported_is_not_capped_and_counts(layout: Layout) -> None:
+def test_imported_points_are_not_capped_but_count(layout: Layout) -> None:
     """After an import of its history, a gateway's first days and the imported points are all kept."""
     groups: dict[tuple[str, str | None, str | None], int] = {
         ("math", "import", None): 150,

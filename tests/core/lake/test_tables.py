@@ -198,7 +198,7 @@ def test_the_quality_report_has_all_figures_and_they_add_up(layout: Layout) -> N
     assert len(histogram) == 10 and sum(value or 0 for value in histogram) == 10
 
 
-def test_an_empty_day_gives_empty_tables_and_a_report_of_noughts(layout: Layout) -> None:
+def test_an_empty_day_gives_empty_tables_and_a_report_of_zeros(layout: Layout) -> None:
     build_day(layout)
     for name in DAILY_TABLES:
         assert read_table(layout, name, [DAY]).columns == TABLES[name].names

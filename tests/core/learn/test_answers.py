@@ -34,7 +34,7 @@ def examples_of(layout: Layout) -> pl.DataFrame:
     return pl.read_parquet(build_dataset(layout, DAY, CONFIG).path / "examples.parquet")
 
 
-def test_each_answer_gives_equally_much() -> None:
+def test_each_answer_contributes_the_same_length() -> None:
     assert joined_answers([None, "", "yes", "no"]) == "yes\nno"
     assert joined_answers([None]) is None
     long = joined_answers(["x" * 9_000] * 30)

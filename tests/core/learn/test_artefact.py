@@ -92,7 +92,7 @@ def test_a_missing_or_cut_file_is_refused(folder: Path, name: str) -> None:
         load_router(folder)
 
 
-def test_a_router_that_answers_otherwise_than_at_its_training_is_refused(folder: Path) -> None:
+def test_a_router_whose_scores_differ_from_those_at_training_is_refused(folder: Path) -> None:
     canary = json.loads((folder / "canary.json").read_bytes())
     first = canary["decisions"][0]
     first["scores"] = {model: score + 0.01 for model, score in first["scores"].items()}
@@ -102,7 +102,7 @@ def test_a_router_that_answers_otherwise_than_at_its_training_is_refused(folder:
     assert refused.value.code == "canary_failed"
 
 
-def test_a_router_that_chooses_otherwise_than_at_its_training_is_refused(
+def test_a_router_whose_choices_differ_from_those_at_training_is_refused(
     router: Router, folder: Path
 ) -> None:
     """This holds even where the scores that the canary expects are the same."""
@@ -149,9 +149,7 @@ def _npz(header: bytes) -> bytes:
     ],
     ids=["nest", "canary nest", "number", "list", "model", "nothing", "huge", "torn header"],
 )
-def test_what_somebody_else_wrote_is_refused_whatever_is_in_it(
-    folder: Path, name: str, content: bytes
-) -> None:
+def test_crafted_files_are_refused_whatever_is_in_them(folder: Path, name: str, content: bytes) -> None:
     _rewrite(folder, name, content)
     with pytest.raises(RouterError, match="cannot be read"):
         load_router(folder)
@@ -174,7 +172,7 @@ def test_a_router_that_goes_by_the_name_of_another_is_refused(folder: Path) -> N
         load_router(folder)
 
 
-def test_a_router_of_another_release_is_refused_with_a_way_on(folder: Path) -> None:
+def test_a_router_of_another_release_is_refused_with_a_hint(folder: Path) -> None:
     facts = json.loads((folder / "router.json").read_bytes())
     _rewrite(folder, "router.json", json.dumps({**facts, "format": 1}).encode())
     with pytest.raises(RouterError, match="has format 1, this release reads 2") as told:

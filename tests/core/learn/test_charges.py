@@ -39,7 +39,7 @@ def test_lengths_are_bytes_whatever_the_text() -> None:
     assert lengths_of(["ab", "积分", "\ud800", ""]).tolist() == [2, 6, 3, 0]
 
 
-def test_the_line_of_each_model_is_found_though_it_was_asked_on_other_lengths() -> None:
+def test_each_models_line_is_found_although_they_were_asked_on_different_lengths() -> None:
     lengths = np.arange(10.0, 210.0)
     line = np.column_stack([5 + 0.02 * lengths, 1 + 0.1 * lengths, np.full(200, 3.0)])
     paid = line.copy()

@@ -73,7 +73,7 @@ def test_a_choice_that_scores_just_the_tolerance_less_is_within_it() -> None:
         assert {share for _, share, _ in bins} == {1.0}, better
 
 
-def test_figures_of_a_trained_router_hang_together() -> None:
+def test_figures_of_a_trained_router_are_consistent() -> None:
     router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
     overall = figures["overall"]
@@ -108,7 +108,7 @@ def test_an_unknown_cost_or_wait_counts_as_the_models_mean() -> None:
     assert figures["singles"]["m-general"]["seconds"] == pytest.approx(0.8)
 
 
-def test_a_cost_of_which_nothing_is_known_is_in_no_figure_and_not_0() -> None:
+def test_an_unknown_cost_appears_in_no_figure_and_is_not_0() -> None:
     examples = read_examples(frame(300), QUICK)
     router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
     figures = evaluate(router, replace(examples, costs=np.full_like(examples.costs, np.nan)), QUICK)
@@ -231,7 +231,7 @@ def test_sums_of_decimal_scores_count_as_what_they_are_written_as() -> None:
     assert pair_figures(forecasts, half, np.array(["a", "b", "c", "d"]))["cpt50"][0] == 0.25
 
 
-def test_an_interval_of_alike_questions_is_wider() -> None:
+def test_an_interval_over_similar_questions_is_wider() -> None:
     values = np.random.default_rng(0).normal(size=200).repeat(5)
     apart = interval(values, resamples(np.arange(1_000).astype(str), 0))
     alike = interval(values, resamples(np.arange(200).repeat(5).astype(str), 0))

@@ -73,7 +73,7 @@ def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_la
     assert router.decide("a question").model == "big"
 
 
-def test_how_many_questions_are_not_compared_and_since_when_is_said(tmp_path: Path) -> None:
+def test_an_evaluation_says_how_many_questions_are_not_compared_and_since_when(tmp_path: Path) -> None:
     """When training mode gives way to `production.baseline`, the figures stop moving and must say so."""
     layout = Layout(tmp_path / "data")
     later = DAY + timedelta(days=1)

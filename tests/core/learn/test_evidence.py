@@ -169,7 +169,7 @@ def by_chance(loss: float) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def test_a_question_of_which_chance_told_stands_for_those_of_which_it_did_not() -> None:
+def test_a_question_whose_model_was_drawn_stands_for_those_where_it_was_not() -> None:
     """Otherwise a loss would seem a quarter of its size, and pass for no loss once the champion is old."""
     champion, challenger = toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "a", {"code": "b"})
     found = gains_of(by_chance(0.1), champion, challenger, Learning())
@@ -181,7 +181,7 @@ def test_a_question_of_which_chance_told_stands_for_those_of_which_it_did_not() 
     assert judge(found, Looks(), Promotion(age_margin=0.03), champion_age_days=90).outcome == "promoted"
 
 
-def test_a_question_that_came_again_and_again_counts_once_however_seldom_chance_told_of_it() -> None:
+def test_a_repeated_question_counts_once_however_rarely_its_model_was_drawn() -> None:
     often = by_chance(0.1).head(60).with_columns(pl.lit("code again").alias("text"))
     found = gains_of(
         pl.concat([often, by_chance(0.1)]),

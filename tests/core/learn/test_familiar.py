@@ -36,13 +36,13 @@ def test_new_questions_of_the_same_kind_are_familiar(kind: str, count: int) -> N
     assert unlike > 0.9
 
 
-def test_questions_that_were_asked_again_and_again_make_new_ones_no_stranger() -> None:
+def test_repeated_questions_do_not_make_new_ones_unfamiliar() -> None:
     texts = _texts("chinese", 200, 1)
     (unfamiliar,) = _shares_unfamiliar(texts * 5, _texts("chinese", 400, 2))
     assert unfamiliar < 0.05
 
 
-def test_a_text_of_which_nothing_is_known_is_always_unfamiliar() -> None:
+def test_a_text_without_any_known_part_is_always_unfamiliar() -> None:
     alike = [f"{number} + {number}" for number in range(60)]
     (unfamiliar,) = _shares_unfamiliar(alike, ["zyx wvu"])
     assert unfamiliar == 1.0

@@ -61,7 +61,7 @@ BY_LENGTH = replace(
 )
 
 
-def test_what_a_model_takes_away_grows_with_the_prompt() -> None:
+def test_charges_follow_the_length_of_the_prompt() -> None:
     assert _choice(BY_LENGTH, [0.5, 0.6, 0.0], length=100.0) == (1, "router")
     assert _choice(BY_LENGTH, [0.5, 0.6, 0.0], length=300.0) == (0, "router")
     assert _choice(BY_LENGTH, [0.5, 0.69, 0.0], length=300.0) == (0, "router")
@@ -98,7 +98,7 @@ def test_confidence_comes_true() -> None:
 
 
 @pytest.mark.parametrize("models", [4, 6])
-def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int) -> None:
+def test_confidence_comes_true_even_if_half_of_the_scores_are_missing(models: int) -> None:
     """The fewer of the other models' scores are known, the more rarely one of them is seen to be better."""
     random = np.random.default_rng(0)
     scores = random.random((6_000, models))
@@ -110,7 +110,7 @@ def test_confidence_comes_true_though_half_of_the_scores_are_missing(models: int
     assert abs(policy.confidences(scores, chosen).mean() - came.mean()) < 0.03
 
 
-def test_a_score_of_just_the_tolerance_less_is_one_that_came_true() -> None:
+def test_a_score_lower_by_exactly_the_tolerance_counts_as_come_true() -> None:
     """In floating point, 0.15 is less than 0.2 - 0.05."""
     first = np.zeros(90, dtype=np.intp)
     found = [
@@ -120,7 +120,7 @@ def test_a_score_of_just_the_tolerance_less_is_one_that_came_true() -> None:
     assert found[0] == found[1]
 
 
-def test_where_no_other_model_is_known_nothing_says_how_good_a_choice_is() -> None:
+def test_without_scores_of_other_models_confidence_is_not_fitted() -> None:
     told = np.where(np.eye(3)[np.zeros(90, dtype=np.intp)] == 1, 0.9, np.nan)
     found = fit_confidence(np.full((90, 3), 0.5), told, np.zeros(90, dtype=np.intp), np.ones(90), 0.05)
     assert found == (0.0, 0.0, 0.0)

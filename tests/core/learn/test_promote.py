@@ -118,7 +118,7 @@ def test_a_champion_past_its_age_is_replaced_by_one_that_is_not_worse_and_the_re
     assert "past its age" in verdict(90).reason
 
 
-def test_nothing_is_decided_on_fewer_of_the_newest_questions_than_the_least() -> None:
+def test_nothing_is_decided_on_fewer_of_the_newest_questions_than_the_minimum() -> None:
     values = drawn(np.random.default_rng(4), 2_000, 0.2, 0.05)
     settings = Promotion(window_days=1, window_questions=20, min_questions=300)
     assert judge(gains(values, per_day=80), Looks(), settings).recent_questions == 300
@@ -262,14 +262,14 @@ def after(verdict: Judgement, looks: Looks, found: Gains) -> Looks:
 
 
 @pytest.mark.parametrize("tenure", [30, 80, 200])
-def test_a_champion_of_long_standing_is_replaced_as_soon_as_one_of_short_when_models_change(
+def test_when_models_change_an_old_champion_is_replaced_as_soon_as_a_young_one(
     tenure: int,
 ) -> None:
     """Its lead from before does not have to be outweighed first."""
     assert max(days_until_replaced(tenure, 80, seed) for seed in range(3)) <= 21
 
 
-def test_what_gained_once_and_loses_of_late_is_not_promoted() -> None:
+def test_a_router_that_used_to_gain_and_has_begun_to_lose_is_not_promoted() -> None:
     random = np.random.default_rng(2031)
     values = np.concatenate([drawn(random, 8_000, 0.15, 0.05), drawn(random, 1_400, 0.08, 0.12)])
     verdict = judge(gains(values, per_day=100), Looks(), SETTINGS)

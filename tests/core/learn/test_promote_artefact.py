@@ -70,7 +70,7 @@ def test_a_version_of_a_dataset_and_settings_is_the_same_again(tmp_path: Path) -
     assert (layout.router(version) / MANIFEST).is_file()
 
 
-def test_of_more_than_the_most_examples_those_with_the_lowest_hashes_are_learned_from(
+def test_beyond_the_maximum_training_takes_the_examples_with_the_lowest_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are the same whenever it is trained, and come from all days of the window alike."""
@@ -161,7 +161,7 @@ def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Pat
     assert _best_single_of(tmp_path, questions) == "coder"
 
 
-def test_one_question_asked_a_thousand_times_decides_no_model(tmp_path: Path) -> None:
+def test_one_question_asked_a_thousand_times_does_not_decide_the_best_model(tmp_path: Path) -> None:
     """A client that repeats one question, by mistake or on purpose, does not outweigh twelve others.
 
     However often it is asked, one question weighs at most ten.

@@ -45,7 +45,7 @@ def test_the_first_champion_is_the_best_single_model_and_rests_on_no_test_questi
     assert best_single_champion(layout, dataset, toy.FIRST, settings, toy.CRAFT, by="tests") is None
 
 
-def test_until_something_learned_is_promoted_the_model_that_is_best_so_far_serves(
+def test_the_best_model_so_far_serves_until_a_learned_router_is_promoted(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What few questions suggested at first does not stay; a promoted router does, whatever model is best."""
@@ -103,7 +103,7 @@ def test_questions_from_before_the_promotion_judge_no_later_challenger(
     assert later.figures["questions"] == after.height < 200
 
 
-def test_questions_that_say_nothing_of_their_receipt_judge_one_champion_only(
+def test_questions_without_a_time_of_receipt_judge_one_champion_only(
     layout: Layout, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Raw files of the reference service have no time of receipt, but their names have its day."""
@@ -126,7 +126,7 @@ def test_questions_that_say_nothing_of_their_receipt_judge_one_champion_only(
     assert later.figures["questions"] == counts[1] < counts[0] / 2
 
 
-def test_what_was_rejected_is_promoted_by_no_later_step(layout: Layout, settings: Config) -> None:
+def test_a_rejected_challenger_is_not_promoted_by_a_later_step(layout: Layout, settings: Config) -> None:
     """Dagster judges in one step and promotes in another."""
     night(layout, settings, 0)
     judged = night(layout, settings, 1, challenger=toy.publish(layout, "worse", "coder", {}))
@@ -135,9 +135,7 @@ def test_what_was_rejected_is_promoted_by_no_later_step(layout: Layout, settings
     assert Registry(layout, toy.verify).champion() == judged.champion
 
 
-def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
-    layout: Layout, settings: Config
-) -> None:
+def test_a_night_that_runs_late_sees_no_question_of_a_later_day(layout: Layout, settings: Config) -> None:
     for day in toy.days(3):
         toy.make_day(layout, settings, day, 60)
     first, second, _ = toy.days(3)
@@ -149,7 +147,7 @@ def test_a_night_that_is_made_up_for_sees_no_question_of_a_later_day(
         assert fresh == [moment for moment in moments if moment > since]
 
 
-def test_a_champion_grows_old_with_the_questions_since_those_that_it_rests_on(
+def test_a_champion_ages_with_the_questions_received_since_those_it_rests_on(
     layout: Layout, settings: Config
 ) -> None:
     """With a margin of 1, any challenger replaces the champion from that age on, and none does before."""
@@ -177,7 +175,7 @@ def test_a_night_that_runs_again_spends_no_further_look(layout: Layout, settings
     assert len(registry.history()) == 3
 
 
-def test_a_night_that_was_not_yet_is_judged_by_the_settings_of_now_when_it_runs_again(
+def test_a_night_without_a_verdict_is_judged_by_the_current_settings_when_it_runs_again(
     layout: Layout, settings: Config
 ) -> None:
     patient = settings.model_copy(update={"promotion": Promotion(min_questions=10_000)})

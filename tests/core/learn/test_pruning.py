@@ -132,7 +132,7 @@ def test_the_champion_stays_however_old_it_is(layout: Layout, registry: Registry
     assert {path.name for path in layout.datasets.iterdir()} == {dataset_name(1), dataset_name(4)}
 
 
-def test_without_the_log_the_champion_stays_all_the_same(layout: Layout, registry: Registry) -> None:
+def test_even_without_the_log_the_champion_stays(layout: Layout, registry: Registry) -> None:
     champion = make_router(layout, registry, 1, promoted=True)
     make_router(layout, registry, 2, promoted=False)
     registry.log.unlink()

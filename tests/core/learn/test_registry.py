@@ -78,7 +78,7 @@ def test_a_damaged_version_is_not_promoted(tmp_path: Path) -> None:
     assert champion is not None and champion.version == "a"
 
 
-def test_who_judged_against_another_champion_does_not_promote(tmp_path: Path) -> None:
+def test_a_judgement_against_another_champion_does_not_promote(tmp_path: Path) -> None:
     found = registry(tmp_path, "a", "b", "c")
     promote(found, "a", expected=0)
     promote(found, "b", expected=1)
@@ -139,7 +139,7 @@ def test_a_judgement_is_made_once_for_a_champion_a_challenger_and_a_day(tmp_path
             champion,
             version,
             day,
-            lambda looks: (seen.append(looks) or "no", {"look": looks.taken + 1, "questions": questions}),  # type: ignore[func-returns-value]  # the list is filled on the way
+            lambda looks: (seen.append(looks) or "no", {"look": looks.taken + 1, "questions": questions}),  # type: ignore[func-returns-value]  # append is called for its side effect
             by="tests",
         )
 
@@ -233,7 +233,7 @@ def _promote_often(root: Path, versions: list[str], times: int) -> None:
         promote(found, versions[turn % len(versions)])
 
 
-def test_nobody_else_promotes_meanwhile(tmp_path: Path) -> None:
+def test_a_promotion_locks_out_all_others(tmp_path: Path) -> None:
     found = registry(tmp_path, "a", "b")
     refused = []
 

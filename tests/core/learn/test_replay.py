@@ -51,7 +51,7 @@ def test_each_day_is_served_by_the_router_of_the_day_before(played: tuple[Path, 
     assert [day.router for day in result.days[1:]] == in_service
 
 
-def test_the_promoted_router_brings_what_it_can(played: tuple[Path, Replay]) -> None:
+def test_the_promoted_router_scores_as_well_as_it_can(played: tuple[Path, Replay]) -> None:
     """It scores 0.8 on stories and 0.9 on code; the best single model scores 0.65 on average."""
     _, result = played
     routed, single, oracle = (
@@ -97,7 +97,7 @@ def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> No
     assert seen == [(day, day) for day in range(1, DAYS + 1)]
 
 
-def test_what_import_rejected_for_its_time_is_not_played(tmp_path: Path) -> None:
+def test_lines_that_import_rejected_for_their_time_are_not_played(tmp_path: Path) -> None:
     """Handed out, it would take the time of the replay itself, and no two replays would be alike."""
     lines = toy.points(toy.FIRST, 3)
     untimed = re.sub(rb'"timestamp":\d+', b'"timestamp":null', lines[1])
@@ -113,7 +113,7 @@ def test_what_import_rejected_for_its_time_is_not_played(tmp_path: Path) -> None
     ]
 
 
-class Stop(Exception):  # noqa: N818  # stands for a kill, it is no error
+class Stop(Exception):  # noqa: N818  # it stands for a kill and is not an error
     """Interrupts a replay."""
 
 
@@ -161,7 +161,9 @@ def test_a_promotion_that_a_broken_off_replay_did_not_note_is_noted_by_the_next_
     assert replay([recorded], tmp_path, Config(), toy.CRAFT).days[1] == played[1].days[1]
 
 
-def test_what_a_refused_call_staged_is_not_played_as_other_files(recorded: Path, tmp_path: Path) -> None:
+def test_files_staged_by_a_refused_call_are_not_played_in_place_of_others(
+    recorded: Path, tmp_path: Path
+) -> None:
     other, folder = tmp_path / "other.jsonl", tmp_path / "replay"
     other.write_bytes(b"".join(line + b"\n" for line in toy.points(toy.FIRST, 60, seed=1)))
     with pytest.raises(UsageError, match="no recorded outcome"):
@@ -199,7 +201,7 @@ def test_another_replay_in_the_folder_is_not_mixed_with(recorded: Path, played: 
 
 @pytest.mark.parametrize("name", ["replay.json", "source/files.json", "source/models.json"])
 @pytest.mark.parametrize("damage", [b"{torn", b'["\xff"]', b"7"], ids=["torn", "no UTF-8", "another shape"])
-def test_what_a_replay_noted_and_is_damaged_is_named(tmp_path: Path, name: str, damage: bytes) -> None:
+def test_a_damaged_state_file_is_named(tmp_path: Path, name: str, damage: bytes) -> None:
     path, folder = tmp_path / "outcomes.jsonl", tmp_path / "replay"
     path.write_bytes(b"".join(line + b"\n" for line in toy.points(toy.FIRST, 60)))
     replay([path], folder, Config(), toy.CRAFT)

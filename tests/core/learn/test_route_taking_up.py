@@ -89,7 +89,7 @@ def test_a_manifest_that_is_not_the_promoted_one_is_refused(
     assert watch.refusal is not None and watch.refusal.code == "router_damaged"
 
 
-def test_a_refused_version_is_tried_again_ever_more_seldom_until_it_is_whole(
+def test_a_refused_version_is_tried_again_at_growing_intervals_until_it_is_whole(
     found: Registry, watch: RouterWatch[str], clock: Clock, tmp_path: Path
 ) -> None:
     promote(found, "a")

@@ -40,7 +40,7 @@ def test_a_classifier_of_labels_that_wins_forecasts_scores_and_how_sure_it_is() 
     assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # the true means are 0.95 and 0.3
 
 
-def test_missing_scores_are_learned_around() -> None:
+def test_training_works_with_missing_scores() -> None:
     router = train(frame(1_500, missing=0.5), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(600, seed=9), QUICK), QUICK)
     assert figures["overall"]["gain"][1] > 0.05
@@ -83,7 +83,7 @@ def test_few_examples_give_a_router_all_the_same(count: int) -> None:
     assert router.decide("what is a matrix").model in CATEGORIES
 
 
-def test_alike_questions_only_give_the_best_single_model() -> None:
+def test_identical_questions_give_the_best_single_model() -> None:
     rows = frame(300).with_columns(text=pl.lit("what is 1 + 1?"))
     trained = train(rows, QUICK, version="v", categories=CATEGORIES)
     assert trained.figures["candidate"] == "best_single"
@@ -150,7 +150,7 @@ def test_a_model_that_left_or_hardly_answered_is_no_candidate() -> None:
     assert router.models == ("m-general",)
 
 
-def test_a_newcomer_is_the_best_single_model_only_when_that_is_no_luck() -> None:
+def test_a_newcomer_is_the_best_single_model_only_when_its_lead_is_not_luck() -> None:
     """Its first answers may all be good by chance, and then every question would go to it."""
     examples = read_examples(frame(600), QUICK)
     for lead, best in ((0.05, "m-general"), (0.5, "m-code")):
@@ -213,7 +213,7 @@ def test_a_model_that_is_asked_only_where_it_was_chosen_is_not_the_best_for_ever
         assert "m-math" in router.models
 
 
-def test_an_example_weighs_as_many_data_points_as_are_merged_in_it() -> None:
+def test_an_example_weighs_as_much_as_the_data_points_merged_in_it() -> None:
     rows = frame(2).with_columns(weight=pl.Series([3, 1]))
     assert read_examples(rows, QUICK).weights.tolist() == [3.0, 1.0]
 

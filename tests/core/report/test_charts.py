@@ -269,7 +269,7 @@ def test_long_names_that_begin_alike_are_told_apart() -> None:
     assert all(shown.startswith("open") and shown.endswith("b-instruct") for shown in cut)
 
 
-def test_figures_below_an_axis_never_lie_on_one_another() -> None:
+def test_figures_below_an_axis_never_overlap() -> None:
     chart = bar_chart([("a category of a long name", 12_345_678.0)], title="t", unit="examples", width=460)
     marks = [
         (float(item.attrib["x"]), text_width(item.text or ""))

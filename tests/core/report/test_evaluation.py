@@ -27,7 +27,7 @@ def figures_of(models: list[str]) -> dict[str, Any]:
     """Return the figures of a real router that chooses between some of the synthetic models."""
     known = read_examples(frame(600), QUICK)
     router = train_examples(
-        known.pick(range(len(known)), models),  # type: ignore[arg-type]  # rows are taken one by one
+        known.pick(range(len(known)), models),  # type: ignore[arg-type]  # any sequence of row numbers works
         QUICK,
         version="the-router",
         categories=CATEGORIES,
@@ -125,7 +125,7 @@ def test_without_costs_labels_and_regrets_the_page_says_so(three: dict[str, Any]
     assert reader.tags.count("svg") == 4
 
 
-def test_what_each_weight_of_cost_would_bring_is_told_by_the_setting_that_brings_it(
+def test_the_effect_of_each_cost_weight_is_shown_with_its_setting(
     three: dict[str, Any],
 ) -> None:
     shown = trades_of(three)
@@ -243,7 +243,7 @@ def test_a_curve_lies_where_its_values_are_on_two_measured_axes() -> None:
     assert {"USD", "score", "big", "0.5", "0.7", "1", "3"} <= set(texts(chart))
 
 
-def test_names_of_points_that_lie_together_never_cover_one_another() -> None:
+def test_names_of_nearby_points_never_overlap() -> None:
     crowd = {f"model-{number}": (1.0 + number / 1e6, 0.5) for number in range(30)}
     chart = curve_chart({"c": [(0.0, 0.0), (2.0, 1.0)]}, named=crowd, title="t", x_unit="x", y_unit="y")
     boxes = []

@@ -77,7 +77,7 @@ def test_models_have_shares_of_all_days_and_latencies_by_rank(both: Summary) -> 
     )
 
 
-def test_a_model_that_never_scored_is_below_one_whose_mean_is_nothing(tmp_path: Path) -> None:
+def test_a_model_that_was_never_scored_is_below_one_whose_mean_is_zero(tmp_path: Path) -> None:
     layout, config = Layout(tmp_path), Config()
     scores = {"qwen_max": 0.9, "qwen_math_7b": 0.0, "qwen_code_7b": None}
     write_lines(
@@ -91,7 +91,7 @@ def test_a_model_that_never_scored_is_below_one_whose_mean_is_nothing(tmp_path: 
     assert found == [("qwen-max", 0.9), ("qwen-math-7b", 0.0), ("qwen-code-7b", None)]
 
 
-def test_a_model_asked_by_chance_has_the_mean_of_the_questions_that_its_answers_stand_for(
+def test_means_weigh_each_answer_by_the_questions_it_stands_for(
     tmp_path: Path,
 ) -> None:
     """Over several days as on one: a day on which it was rarely asked says as much as any other."""
@@ -201,7 +201,7 @@ def test_names_and_messages_cannot_become_markup(hostile: Summary) -> None:
     assert "alert(1)" in " ".join(reader.words)
 
 
-def test_invented_models_fill_no_page(both: Summary) -> None:
+def test_invented_models_cannot_flood_the_page(both: Summary) -> None:
     invented = [
         replace(both.models[0], model=f"invented-{n}", responses=1, mean_score=1.0) for n in range(3_000)
     ]

@@ -57,14 +57,14 @@ def test_a_router_that_is_better_and_cheaper_is_said_to_be() -> None:
         ([-0.1, -0.2, -0.05], [-0.5, -0.6, -0.4], "worse and they cost 50% more."),
     ],
 )
-def test_what_may_be_chance_is_no_difference_and_a_loss_is_a_loss(
+def test_a_difference_within_chance_is_none_and_a_loss_is_called_a_loss(
     gain: list[float], saved: list[float], said: str
 ) -> None:
     found = figures(gain, cost=[0.001] * 3, cost_saved=saved)
     assert sentence(found).endswith(f"the answers are {said}")
 
 
-def test_without_costs_and_waits_there_is_nothing_said_of_them() -> None:
+def test_without_costs_and_latencies_nothing_is_said_about_them() -> None:
     found = figures([0.1, 0.05, 0.15])
     assert sentence(found) == "Compared with big for every question: the answers are better."
     assert len(tiles(found)) == 3
