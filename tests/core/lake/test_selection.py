@@ -1,4 +1,4 @@
-"""Caps on groups and balance between labels: only the training split is drawn, the same way every time."""
+"""Caps on groups and balance between labels: they change only the training split, the same way each time."""
 
 from collections import Counter
 from typing import Any

@@ -100,7 +100,7 @@ def test_questions_without_a_word_in_common_are_alike_if_their_answers_are() -> 
 
 
 def likeness(features: TextFeatures, texts: list[str]) -> float:
-    """Return how much more alike, by the first directions, texts of one subject are than texts of two."""
+    """Return how much more alike the first 60 directions find texts of one subject than of two subjects."""
     rows = features.transform(texts)[0][:, :60]
     rows = rows - rows.mean(axis=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -74,7 +74,7 @@ def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_la
 
 
 def test_an_evaluation_says_how_many_questions_are_not_compared_and_since_when(tmp_path: Path) -> None:
-    """When training mode gives way to `production.baseline`, the figures stop moving and must say so."""
+    """Once training mode gives way to `production.baseline`, no new question is compared: it must be said."""
     layout = Layout(tmp_path / "data")
     later = DAY + timedelta(days=1)
     both = [point(f"a{n}", {"big": 0.7, "coder": 0.9}, question="a" * n) for n in range(1, 41)]

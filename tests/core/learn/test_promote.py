@@ -127,7 +127,7 @@ def test_nothing_is_decided_on_fewer_of_the_newest_questions_than_the_minimum() 
 def test_a_rare_category_is_looked_at_on_its_newest_questions() -> None:
     """A category with 2 % of the questions has too few in the last 14 days to count.
 
-    Since the promotion there are enough of them.
+    All the days since the promotion hold enough.
     """
     random = np.random.default_rng(3)
     names = ["rare" if number % 50 == 0 else "general" for number in range(6_000)]

@@ -98,7 +98,7 @@ def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> No
 
 
 def test_lines_that_import_rejected_for_their_time_are_not_played(tmp_path: Path) -> None:
-    """Handed out, it would take the time of the replay itself, and no two replays would be alike."""
+    """Such a line would get the time of the replay itself, and no two replays would be alike."""
     lines = toy.points(toy.FIRST, 3)
     untimed = re.sub(rb'"timestamp":\d+', b'"timestamp":null', lines[1])
     untimed = re.sub(rb'"received_at":[^,]+', b'"received_at":null', untimed)

@@ -199,7 +199,7 @@ def test_models_that_were_mostly_asked_what_they_are_good_at_are_not_good_at_eve
 
 
 def test_a_model_that_is_asked_only_where_it_was_chosen_is_not_the_best_for_everything() -> None:
-    """It left the candidates, or only clients name it: nothing is known about questions it never got."""
+    """The model left the candidates, or only clients name it: nothing is known about other questions."""
     examples = read_examples(frame(600), QUICK)
     scores = examples.scores.copy()
     chosen = scores[:, 2] > scores[:, 1]

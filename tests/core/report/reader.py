@@ -1,4 +1,4 @@
-"""A parser of report pages that is as strict as tests need it."""
+"""A strict HTML parser for the pages of reports."""
 
 from html.parser import HTMLParser
 

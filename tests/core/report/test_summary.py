@@ -94,7 +94,7 @@ def test_a_model_that_was_never_scored_is_below_one_whose_mean_is_zero(tmp_path:
 def test_means_weigh_each_answer_by_the_questions_it_stands_for(
     tmp_path: Path,
 ) -> None:
-    """Over several days as on one: a day on which it was rarely asked says as much as any other."""
+    """Over several days too, a day on which a model was rarely asked counts as much as any other."""
     layout, config = Layout(tmp_path), Config()
     for day, score, asked in ((DAY_ONE, 0.9, 1.0), (DAY_TWO, 0.5, 0.25)):
         told = point(f"{day}", "求解 x^2 = 4", day, qwen_max=score, qwen_math_7b=0.1) | {
