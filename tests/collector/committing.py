@@ -1,4 +1,4 @@
-"""A committer on a disk that fails or waits on demand, with a controllable clock."""
+"""Run a Committer on a disk that fails or blocks on demand, with a settable clock."""
 
 import asyncio
 import errno
@@ -22,7 +22,11 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()
 
 
 class BadDisk(Disk):
-    """The real disk, which fails or waits when told to."""
+    """The real disk, with calls that fail and writes that block on demand.
+
+    fail: call -> how many more times it raises EIO. calls: names of the calls so far. gate: while it is cleared, writes
+    block. reached: set once a write has begun. free: free space to report, in bytes.
+    """
 
     def __init__(self) -> None:
         self.fail: dict[str, int] = {}
@@ -68,7 +72,10 @@ def run(
     now: Callable[[], float] = lambda: NOON,
     **settings: Any,
 ) -> None:
-    """Run `work` with a committer over `tmp_path`."""
+    """Run `work` with a started committer on `tmp_path`, and stop the committer afterwards.
+
+    `settings` are arguments of Committer; `writer` may be among them.
+    """
 
     async def main() -> None:
         used = disk or BadDisk()
@@ -90,12 +97,12 @@ def run(
 async def store(
     committer: Committer, day: date, raw: bytes, rejected: Iterable[bytes] = (), points: int = 0
 ) -> None:
-    """Return once the lines are on disk. Raises RequestError."""
+    """Return once the lines are on disk. Raises RequestError when they cannot be stored."""
     await committer.begin(day, raw, rejected, points)
 
 
 async def held(committer: Committer, disk: BadDisk, line: bytes = b"held\n") -> asyncio.Task[None]:
-    """Start a request whose commit waits at the disk's gate; return its task."""
+    """Start a request; return it once its commit is blocked in the disk's write, until the test sets `disk.gate`."""
     disk.gate.clear()
     disk.reached.clear()
     task = asyncio.create_task(store(committer, DAY, line))
@@ -104,7 +111,7 @@ async def held(committer: Committer, disk: BadDisk, line: bytes = b"held\n") -> 
 
 
 async def waiting(*stored: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Start requests and return their tasks while they wait for a commit."""
+    """Start requests; return them once each is queued for a commit."""
     tasks = [asyncio.create_task(one) for one in stored]
     await asyncio.sleep(0)
     return tasks

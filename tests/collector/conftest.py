@@ -1,4 +1,4 @@
-"""Real collector processes on free ports, and a minimal client that can misbehave on purpose."""
+"""Real collector processes on free ports, reached with an HTTP client or with bare sockets that can misbehave."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ import yaml
 
 
 def point(number: int, **changes: Any) -> dict[str, Any]:
-    """Return a valid data point with its own number."""
+    """Return a valid data point whose id and question contain `number`; `changes` replace or add fields."""
     return {
         "id": f"p-{number}",
         "question": f"question {number}",
@@ -28,14 +28,14 @@ def point(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def body_of(*points: Any, **more: Any) -> bytes:
-    """Return the body of a batch."""
+    """Return the JSON body of a batch; `more` adds fields beside `data_points`."""
     return json.dumps({"data_points": points, **more}).encode()
 
 
 def lines_of(folder: Path, pattern: str = "*.jsonl") -> list[dict[str, Any]]:
-    """Return every complete line of the files in a folder.
+    """Return every complete line of the matching files in a folder, decoded.
 
-    Empty lines pad the last block; a last line without a newline is just being written.
+    Skips the empty lines that pad a file's last block, and a last line without newline, which is still being written.
     """
     return [
         json.loads(line)
@@ -47,7 +47,7 @@ def lines_of(folder: Path, pattern: str = "*.jsonl") -> list[dict[str, Any]]:
 
 @dataclass
 class Process:
-    """A running collector."""
+    """A running collector process. `data` is its data folder, `log` the file of its standard error."""
 
     process: subprocess.Popen[str]
     address: str
@@ -72,14 +72,17 @@ class Process:
         return lines_of(self.data / "rejected")
 
     def metric(self, name: str) -> float:
-        """Return one sample of /metrics, 0 if absent, over a new connection that no deadline has closed."""
+        """Return the value of one sample of /metrics, 0 when it is not there.
+
+        Opens a new connection, because a deadline of the test may have closed the client's.
+        """
         for line in httpx.get(f"{self.address}/metrics", timeout=30).text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
 
     def connect(self) -> socket.socket:
-        """Open a raw connection."""
+        """Open a bare TCP connection, with a time-out of 30 s."""
         return socket.create_connection(("127.0.0.1", self.port), 30)
 
     def stop(self) -> int:
@@ -93,7 +96,11 @@ Start = Callable[..., Process]
 
 @pytest.fixture(scope="session")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts collectors: `launch(data, **collector settings)`; `arguments` and `storage` go to the process."""
+    """Start collectors with `launch(data, **settings)`, settings of the section `collector`.
+
+    `arguments` are added to the command line, `storage` are settings of that section. Raises RuntimeError, with exit
+    status and log, when the collector does not start.
+    """
     running: list[Process] = []
 
     def start(

@@ -1,4 +1,4 @@
-"""POST /collect: what is accepted, what is answered, what is stored."""
+"""POST /collect: what is accepted, what is answered and what is stored."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ def fresh() -> int:
     return uuid.uuid4().int % 10**12
 
 
-def test_an_accepted_point_is_on_disk_when_the_answer_comes(collector: Process) -> None:
+def test_an_accepted_point_is_on_disk_before_the_answer(collector: Process) -> None:
     number = fresh()
     before = time.time()
     answer = collector.collect(point(number))
@@ -32,7 +32,7 @@ def test_an_accepted_point_is_on_disk_when_the_answer_comes(collector: Process) 
     ]
 
 
-def test_source_and_time_of_receipt_are_the_collectors_own(collector: Process) -> None:
+def test_a_client_cannot_set_source_time_of_receipt_or_schema_version(collector: Process) -> None:
     number = fresh()
     collector.collect(point(number, source="forged", received_at=1.0, schema_version=99))
     (stored,) = [line for line in collector.raw() if line["id"] == f"p-{number}"]
@@ -67,14 +67,14 @@ def test_the_reference_gateways_batch_is_stored_in_the_canonical_form(collector:
     assert stored["scores"] == {"m": None}
 
 
-def test_a_chunked_body_with_a_trailing_newline_is_taken(collector: Process) -> None:
+def test_a_chunked_body_with_a_trailing_newline_is_accepted(collector: Process) -> None:
     content = body_of(point(fresh())) + b"\n"
     pieces = iter([content[:7], content[7:50], content[50:]])
     answer = collector.client.post("/collect", content=pieces, headers={"content-type": "application/json"})
     assert answer.json()["count"] == 1
 
 
-def test_a_gzip_body_is_taken(collector: Process) -> None:
+def test_a_gzip_body_is_accepted(collector: Process) -> None:
     number = fresh()
     content = gzip.compress(body_of(point(number))[:40]) + gzip.compress(body_of(point(number))[40:])
     received = collector.metric("flywheel_collector_received_bytes_total")
@@ -94,14 +94,14 @@ def test_a_gzip_body_is_taken(collector: Process) -> None:
         None,
     ],
 )
-def test_json_media_types_and_none_at_all_are_taken(collector: Process, media_type: str | None) -> None:
+def test_json_media_types_and_a_missing_one_are_accepted(collector: Process, media_type: str | None) -> None:
     headers = {} if media_type is None else {"content-type": media_type}
     assert (
         collector.client.post("/collect", content=body_of(point(fresh())), headers=headers).status_code == 200
     )
 
 
-def test_points_that_are_not_acceptable_are_set_aside_and_named(collector: Process) -> None:
+def test_unacceptable_points_are_set_aside_and_named_in_the_answer(collector: Process) -> None:
     number = fresh()
     good = json.dumps(point(number)).encode()
     bad = b'{"question": "set aside %d", "responses": {}, "scores": {"m": NaN}}' % number
@@ -122,7 +122,7 @@ def test_points_that_are_not_acceptable_are_set_aside_and_named(collector: Proce
     assert kept["received_at"] > 1_700_000_000
 
 
-def test_bytes_that_are_not_utf8_are_set_aside_readably(collector: Process) -> None:
+def test_a_rejected_point_that_is_not_utf8_is_kept_with_escaped_bytes(collector: Process) -> None:
     bad = b'{"question": "torn \xff\xfe", "responses": {}}'
     answer = collector.collect(content=b'{"data_points": [' + bad + b"]}")
     assert answer.status_code == 422
@@ -140,7 +140,7 @@ def test_a_batch_with_nothing_acceptable_is_refused_and_its_points_are_kept(coll
     assert any(question in line["point"] for line in collector.rejected())
 
 
-def test_an_empty_batch_is_stored_at_once(collector: Process) -> None:
+def test_an_empty_batch_is_accepted(collector: Process) -> None:
     assert collector.collect(content=b'{"data_points": []}').json()["count"] == 0
 
 
@@ -156,7 +156,9 @@ def test_an_empty_batch_is_stored_at_once(collector: Process) -> None:
         (413, "body_too_large", {"content": body_of(point(1, question="q" * 9_000_000))}),
     ],
 )
-def test_refusals_have_one_shape(collector: Process, status: int, code: str, options: dict[str, Any]) -> None:
+def test_every_refusal_has_the_same_fields_and_is_counted(
+    collector: Process, status: int, code: str, options: dict[str, Any]
+) -> None:
     before = collector.metric(f'flywheel_collector_requests_total{{code="{code}"}}')
     answer = collector.collect(point(1), **options)
     assert answer.status_code == status

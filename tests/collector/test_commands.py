@@ -1,4 +1,4 @@
-"""The commands around the collector: both ways to start it, and the benchmark's last line."""
+"""The collector's commands: both ways to start it, an error at start, and the benchmark's last line."""
 
 import json
 import signal
@@ -48,7 +48,7 @@ def test_both_commands_serve_the_same(tmp_path: Path, command: list[str | Path])
     assert len(list((tmp_path / "data" / "raw").glob("training_data_*.east.jsonl"))) == 1
 
 
-def test_an_error_at_start_is_told_with_its_code(tmp_path: Path) -> None:
+def test_an_error_at_start_is_printed_with_its_code(tmp_path: Path) -> None:
     (tmp_path / "flywheel.yaml").write_text("collector: {port: 99999}")
     child = subprocess.run(
         [sys.executable, "-m", "collector_api"], cwd=tmp_path, capture_output=True, text=True, check=False

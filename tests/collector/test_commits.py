@@ -1,4 +1,4 @@
-"""Group commit on a disk that fails on purpose, with a controllable clock."""
+"""Group commit, on a disk that fails on demand and with a settable clock."""
 
 import asyncio
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_disk_that_stays_broken_does_not_pile_up_files(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("call", ["open", "sync_folder"])
-def test_a_file_that_cannot_be_made_durable_takes_nothing(tmp_path: Path, call: str) -> None:
+def test_nothing_is_stored_in_a_file_that_cannot_be_made_durable(tmp_path: Path, call: str) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.fail[call] = 1
         assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
@@ -112,7 +112,7 @@ def test_a_failure_of_the_rejected_file_refuses_the_request(tmp_path: Path) -> N
     assert (tmp_path / "rejected" / "rejected_20260105.1.jsonl").read_bytes() == b"kept\n"
 
 
-def test_an_error_that_nobody_foresaw_leaves_no_half_of_a_commit_behind(tmp_path: Path) -> None:
+def test_an_unforeseen_error_leaves_no_half_written_commit(tmp_path: Path) -> None:
     def lines() -> Iterator[bytes]:
         yield b"half\n" * 20_000
         raise RuntimeError("a fault of the program")
@@ -127,7 +127,7 @@ def test_an_error_that_nobody_foresaw_leaves_no_half_of_a_commit_behind(tmp_path
     run(tmp_path, work)
 
 
-def test_ready_tells_of_a_failure_and_recovers_by_itself(tmp_path: Path) -> None:
+def test_ready_reports_a_failure_and_recovers_by_itself(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         await committer.check_ready()
         disk.fail["write"] = 2
@@ -141,7 +141,7 @@ def test_ready_tells_of_a_failure_and_recovers_by_itself(tmp_path: Path) -> None
     assert names(tmp_path) == []
 
 
-def test_below_the_disk_floor_nothing_is_taken(tmp_path: Path) -> None:
+def test_below_the_disk_floor_nothing_is_accepted(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.free = 999
         assert await code_of(store(committer, DAY, b"bad\n")) == "disk_full"
@@ -159,7 +159,7 @@ def test_at_the_disk_floor_there_is_room(tmp_path: Path) -> None:
     run(tmp_path, work, disk_floor_bytes=1_000)
 
 
-def test_midnight_under_a_commit_in_flight_starts_the_next_days_file(tmp_path: Path) -> None:
+def test_midnight_during_a_commit_starts_the_next_days_file(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         first = await held(committer, disk)
         late = await waiting(*(store(committer, DAY, b"late %d\n" % number) for number in range(2)))
@@ -211,7 +211,7 @@ def test_a_new_start_seals_what_a_crash_left(tmp_path: Path) -> None:
     assert (folder / "training_data_20260105.east.jsonl").read_bytes() == b"another's tor"
 
 
-def test_writers_have_files_of_their_own(tmp_path: Path) -> None:
+def test_each_writer_has_its_own_files(tmp_path: Path) -> None:
     async def work(committer: Committer, _disk: BadDisk) -> None:
         await store(committer, DAY, b"line\n", [b"rejected\n"])
 
@@ -220,7 +220,7 @@ def test_writers_have_files_of_their_own(tmp_path: Path) -> None:
     assert (tmp_path / "rejected" / "rejected_20260105.east.jsonl").read_bytes() == b"rejected\n"
 
 
-def test_stopping_stores_what_waits_and_takes_no_more(tmp_path: Path) -> None:
+def test_stopping_stores_waiting_requests_and_refuses_new_ones(tmp_path: Path) -> None:
     async def work(committer: Committer, disk: BadDisk) -> None:
         first = await held(committer, disk)
         others = await waiting(*(store(committer, DAY, b"%d\n" % number) for number in range(5)))
@@ -234,7 +234,7 @@ def test_stopping_stores_what_waits_and_takes_no_more(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / "training_data_20260105.jsonl").read_bytes() == b"held\n0\n1\n2\n3\n4\n"
 
 
-def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_is_an_error_at_start(tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file where the folder should be")
 
     async def work(_committer: Committer, _disk: BadDisk) -> None:

@@ -13,7 +13,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "collector.md").read_text()
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the table under a heading."""
+    """Return the cells of the table under a heading, one list for each row."""
     section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -64,7 +64,7 @@ def test_the_openapi_description_names_what_is_served(collector: Process) -> Non
     assert set(answer) == set(schemas["Stored"]["required"])
 
 
-def test_docs_come_from_here_alone(collector: Process) -> None:
+def test_the_docs_page_loads_nothing_from_elsewhere(collector: Process) -> None:
     page = collector.client.get("/docs").text
     assert "://" not in page
     for name in re.findall(r'(?:src|href)="([^"]+)"', page):

@@ -1,4 +1,4 @@
-"""Known faults of a storage service, numbers 13 to 18: each is shown to be absent."""
+"""Faults 13 to 18 of the reference implementation, those of its storage service: each is shown to be absent here."""
 
 import asyncio
 import errno
@@ -27,7 +27,10 @@ MIDNIGHT = datetime(2026, 1, 6, tzinfo=UTC).timestamp()
 
 
 class Counting(Disk):
-    """The real disk, which counts its syncs and, on request, delays or fails them."""
+    """The real disk, counting its syncs; on demand, syncs block or fail, and a write stops part-way.
+
+    gate: while it is cleared, syncs block. short: the next write fails after a part. broken: the next sync fails.
+    """
 
     def __init__(self) -> None:
         self.syncs = 0
@@ -43,7 +46,7 @@ class Counting(Disk):
             self._pass_cache_by(file, False)
             os.pwrite(
                 file, data[: bytes(data).index(b"\n") + 20], offset
-            )  # the first line and part of the second
+            )  # the first line and a part of the second
             raise OSError(errno.EIO, "only a part was written")
         super().write(file, data, offset)
 
@@ -61,7 +64,7 @@ class Counting(Disk):
 
 
 class Site:
-    """The collector's application over a folder, a disk and a clock that the test provides."""
+    """The collector's application in this process, with a folder, disk and clock that the test controls."""
 
     def __init__(self, root: Path) -> None:
         self.now = MIDNIGHT - 10
@@ -126,7 +129,7 @@ def test_fault_14_a_batch_that_fails_is_not_stored_twice_by_its_retry(tmp_path: 
             ]
             assert (await site.collect(point(9))).status_code == 200
             (file,) = (tmp_path / "raw").iterdir()
-            while file.stat().st_size % BLOCK == 0:  # noqa: ASYNC110 - until the padding is trimmed
+            while file.stat().st_size % BLOCK == 0:  # noqa: ASYNC110 - until the padding after its last line is trimmed
                 await asyncio.sleep(0.05)
             site.disk.broken = True
             refused = await site.collect(*batch)
@@ -139,7 +142,7 @@ def test_fault_14_a_batch_that_fails_is_not_stored_twice_by_its_retry(tmp_path: 
     asyncio.run(main())
 
 
-def test_fault_15_a_short_write_merges_nothing_a_failed_sync_is_told_and_names_are_synced(
+def test_fault_15_short_writes_merge_no_lines_failed_syncs_are_reported_and_folders_are_synced(
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
@@ -153,7 +156,7 @@ def test_fault_15_a_short_write_merges_nothing_a_failed_sync_is_told_and_names_a
             assert (await site.collect(point(4))).status_code == 503
             assert (
                 await site.client.get("/ready")
-            ).status_code == 200  # /ready probes whether storing works again
+            ).status_code == 200  # /ready itself tries whether storing works again
             assert (await site.collect(point(5))).status_code == 200
         assert site.disk.folder_syncs.count(tmp_path / "raw") >= 3
         names = [
@@ -180,7 +183,7 @@ def test_fault_16_concurrent_requests_share_a_sync(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_fault_17_bodies_times_and_access_are_bounded_and_a_full_disk_is_told(
+def test_fault_17_bodies_times_and_access_are_bounded_and_a_full_disk_is_reported(
     launch: Start, tmp_path: Path
 ) -> None:
     full = launch(tmp_path / "full", storage={"disk_floor_bytes": 2**60})
@@ -202,7 +205,7 @@ def test_fault_17_bodies_times_and_access_are_bounded_and_a_full_disk_is_told(
     assert bounded.stop() == 0
 
 
-def test_fault_18_the_count_is_of_what_was_stored_and_null_is_no_line(collector: Process) -> None:
+def test_fault_18_the_count_is_what_was_stored_and_null_is_not_stored(collector: Process) -> None:
     before = len(collector.raw())
     answer = collector.collect(content=body_of(point(1), None, point(2), count=99))
     assert answer.json()["count"] == 2

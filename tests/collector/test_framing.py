@@ -1,4 +1,4 @@
-"""Framing around bodies and between requests: upgrades, trailers, chunk extensions, pipelined requests."""
+"""HTTP framing around bodies and between requests: upgrades, trailers, chunk extensions, pipelined requests."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ HEAD = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LAST = b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
-"""What Java's HTTP client sends with the first request of every connection."""
+"""The headers that Java's built-in HTTP client sends with the first request on every connection."""
 MIB = 2**20
 
 
@@ -22,7 +22,7 @@ def request(content: bytes, extra: bytes = b"") -> bytes:
 
 
 def answers(collector: Process, *pieces: bytes) -> bytes:
-    """Send each piece in its own packet; return all that arrives until the server closes."""
+    """Send each piece in a packet of its own; return everything received until the server closes the connection."""
     received = b""
     with collector.connect() as connection, contextlib.suppress(ConnectionError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -40,7 +40,7 @@ def chunk(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("packets", [1, 2])
 def test_a_request_that_offers_an_upgrade_is_answered_without_it(launch: Start, packets: int) -> None:
-    """Further requests on the connection are answered too."""
+    """Requests that follow on the same connection are answered too."""
     collector = launch()
     first, second = request(body_of(point(1)), UPGRADE), request(body_of(point(2)))
     middle = first.index(b"\r\n\r\n") + 4
@@ -51,7 +51,7 @@ def test_a_request_that_offers_an_upgrade_is_answered_without_it(launch: Start, 
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_the_body_of_an_upgrade_is_no_request_of_its_own(launch: Start, framing: str) -> None:
+def test_the_body_of_an_upgrade_is_not_read_as_a_request(launch: Start, framing: str) -> None:
     collector = launch()
     hidden = request(body_of(point(1)))
     head = HEAD + UPGRADE
@@ -61,12 +61,12 @@ def test_the_body_of_an_upgrade_is_no_request_of_its_own(launch: Start, framing:
         pieces = [head + b"Transfer-Encoding: chunked\r\n\r\n", chunk(hidden) + b"0\r\n\r\n"]
     answer = answers(collector, *pieces, LAST)
     assert answer.count(b"HTTP/1.1 400") == 1
-    assert answer.count(b"HTTP/1.1 200") == 1  # for the last request
+    assert answer.count(b"HTTP/1.1 200") == 1  # the answer to LAST
     assert collector.raw() == []
 
 
-def test_trailers_are_no_headers(launch: Start) -> None:
-    """A proxy in front that checks headers passes trailers on unchecked."""
+def test_trailers_are_not_read_as_headers(launch: Start) -> None:
+    """A proxy in front that filters headers passes trailers on unchecked."""
     collector = launch()
     body = (
         CHUNKED
@@ -86,10 +86,10 @@ def test_trailers_are_no_headers(launch: Start) -> None:
     ],
     ids=["trailers", "trailer", "extension"],
 )
-def test_what_goes_on_without_end_around_a_body_is_cut_off(
+def test_endless_trailers_and_chunk_extensions_are_cut_off(
     launch: Start, start: bytes, endless: bytes, refused_before: bool
 ) -> None:
-    """The same goes for a request that has its response already: there is no second one."""
+    """Also after the request was refused, and then without a second answer."""
     collector = launch()
     if refused_before:
         start = start.replace(b"application/json", b"text/plain")
@@ -116,7 +116,7 @@ def test_what_goes_on_without_end_around_a_body_is_cut_off(
 
 
 def test_a_body_in_large_pieces_after_its_refusal_gets_no_second_answer(collector: Process) -> None:
-    """A second response would be taken for the response to the connection's next request."""
+    """The client would take it for the answer to its next request on the connection."""
     refused = request(b"x" * 4 * MIB).replace(b"application/json", b"text/plain")
     with collector.connect() as connection:
         for _ in range(5):
@@ -127,8 +127,8 @@ def test_a_body_in_large_pieces_after_its_refusal_gets_no_second_answer(collecto
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-def test_a_request_of_very_many_headers_is_refused(collector: Process) -> None:
-    """Each header takes many times its text in memory, on every connection."""
+def test_a_request_with_very_many_headers_is_refused(collector: Process) -> None:
+    """Each parsed header takes many times the memory of its text, and every allowed connection may send such a request."""
     lines = [b"X-%d: b\r\n" % number for number in range(257)]
     assert answers(collector, HEAD + b"".join(lines) + b"\r\n").startswith(b"HTTP/1.1 431")
     assert answers(
@@ -136,7 +136,7 @@ def test_a_request_of_very_many_headers_is_refused(collector: Process) -> None:
     ).startswith(b"HTTP/1.1 200")
 
 
-def test_requests_sent_ahead_are_bounded(launch: Start) -> None:
+def test_pipelined_requests_take_bounded_memory(launch: Start) -> None:
     collector = launch()
     process = psutil.Process(collector.process.pid)
     few = b"GET /health HTTP/1.1\r\n\r\n" * 16
@@ -151,7 +151,7 @@ def test_requests_sent_ahead_are_bounded(launch: Start) -> None:
         assert process.memory_info().rss - before < 16 * MIB
 
 
-def test_what_is_malformed_is_no_answer_to_the_request_before_it(collector: Process) -> None:
-    """A batch that is being stored must not be called malformed because of what follows it."""
+def test_malformed_bytes_do_not_answer_the_request_before_them(collector: Process) -> None:
+    """A batch that is being stored is not answered as malformed because of the bytes that follow it."""
     answer = answers(collector, request(body_of(point(1))) + b"garbage\r\n\r\n")
     assert answer == b"" or answer.startswith(b"HTTP/1.1 200")

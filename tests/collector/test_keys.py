@@ -1,4 +1,4 @@
-"""Keys: created, listed and revoked by command, picked up at run time, never stored in the clear."""
+"""Keys: created, listed and revoked by commands, noticed by a running collector, and never stored in plain text."""
 
 import json
 import os
@@ -24,7 +24,10 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def eventually(collector: Process, key: str | None, status: int) -> httpx.Response:
-    """Return the response once the collector has picked up a change of the keys."""
+    """Send a data point until the answer has `status`, because a running collector re-reads the keys with a delay.
+
+    Returns that answer. Raises AssertionError when none of 300 attempts gets it.
+    """
     for _ in range(300):
         answer = collector.collect(point(1), headers=bearer(key) if key else {})
         if answer.status_code == status:
@@ -58,12 +61,12 @@ def test_a_source_has_at_most_two_live_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["", "anonymous", "local", "import", "a b", "-x", "ü", "x" * 65, "../etc"])
-def test_what_cannot_name_a_source_is_refused(tmp_path: Path, source: str) -> None:
+def test_an_invalid_source_name_is_refused(tmp_path: Path, source: str) -> None:
     with pytest.raises(UsageError):
         KeyStore(tmp_path / "keys.json").create(source)
 
 
-def test_revoking_names_what_is_wrong(tmp_path: Path) -> None:
+def test_revoking_a_revoked_or_unknown_key_says_so(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key_id = store.create("east").partition(".")[0]
     store.revoke(key_id)
@@ -76,7 +79,7 @@ def test_revoking_names_what_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "shape", ["", "Bearer", "Bearer x", "Basic {key}", "{key}", "Bearer {id}.wrong", "Bearer x.{secret}"]
 )
-def test_what_is_no_key_is_invalid(tmp_path: Path, shape: str) -> None:
+def test_a_malformed_or_wrong_key_is_invalid(tmp_path: Path, shape: str) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     key_id, _, secret = key.partition(".")
@@ -87,7 +90,7 @@ def test_what_is_no_key_is_invalid(tmp_path: Path, shape: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"{", b'{"keys": [{"key_id": "\xff"}]}'], ids=["torn", "no UTF-8"])
-def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_file_is_an_error_at_start_but_not_while_running(tmp_path: Path, damage: bytes) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     assert store.source_of(f"Bearer {key}".encode()) == "east"
@@ -98,8 +101,8 @@ def test_a_damaged_file_is_told_at_start_and_survived_while_running(tmp_path: Pa
         KeyStore(store.path).all()
 
 
-def test_a_file_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path) -> None:
-    """A file whose permissions are restored has the same time and size as while it was unreadable."""
+def test_an_unreadable_file_is_read_once_it_is_readable_again(tmp_path: Path) -> None:
+    """A file may become readable again, for example by chown, with its size and modification time unchanged."""
     store, running = KeyStore(tmp_path / "keys.json"), KeyStore(tmp_path / "keys.json")
     old = store.create("east")
     assert running.source_of(f"Bearer {old}".encode()) == "east"
@@ -117,7 +120,7 @@ def test_a_file_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path) ->
     assert caught.value.code == "key_revoked"
 
 
-def test_what_is_wrong_with_the_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = KeyStore(tmp_path / "keys.json")
     store.create("east")
     store.path.write_bytes(b"{")
@@ -128,8 +131,8 @@ def test_what_is_wrong_with_the_file_is_logged_once(tmp_path: Path, caplog: pyte
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp_path: Path) -> None:
-    """Otherwise a running server would keep accepting a revoked key, and a restarted one would not start."""
+def test_keys_created_and_revoked_by_root_stay_readable_for_the_servers_user(tmp_path: Path) -> None:
+    """A server that cannot read its keys would keep accepting the one just revoked, and could not be restarted."""
     server = 65534
     os.chown(tmp_path, server, server)
     store = KeyStore(tmp_path / "data" / "keys.json")
@@ -141,8 +144,8 @@ def test_keys_that_root_makes_and_revokes_stay_readable_for_the_servers_user(tmp
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_root_gives_away_no_file_that_a_link_in_the_data_folder_leads_to(tmp_path: Path) -> None:
-    """Otherwise anyone who may write there could become the owner of any file on the system."""
+def test_root_does_not_chown_the_target_of_a_link_in_the_data_folder(tmp_path: Path) -> None:
+    """Otherwise anyone who can write to the data folder could become the owner of any file on the system."""
     theirs, data = tmp_path / "shadow", tmp_path / "data"
     theirs.write_text("")
     data.mkdir()
@@ -152,8 +155,8 @@ def test_root_gives_away_no_file_that_a_link_in_the_data_folder_leads_to(tmp_pat
     assert theirs.stat().st_uid == 0
 
 
-def test_a_folder_that_is_none_any_more_is_survived_while_running(tmp_path: Path) -> None:
-    """A mount that disappeared must not turn every request into a 500."""
+def test_a_running_server_survives_the_loss_of_its_data_folder(tmp_path: Path) -> None:
+    """A mount that disappears must not turn every request into a 500."""
     folder = tmp_path / "data"
     store = KeyStore(folder / "keys.json")
     key = store.create("east")
@@ -181,7 +184,7 @@ def test_no_key_means_loopback_only(tmp_path: Path) -> None:
     assert caught.value.code == "key_missing"
 
 
-def test_keys_that_vanish_do_not_open_the_door(tmp_path: Path) -> None:
+def test_deleting_the_keys_does_not_let_anonymous_requests_in(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     access = Access(store, "0.0.0.0", allow_anonymous=False)
@@ -193,7 +196,7 @@ def test_keys_that_vanish_do_not_open_the_door(tmp_path: Path) -> None:
         assert caught.value.status == 401
 
 
-def test_with_anonymous_allowed_a_key_still_counts(tmp_path: Path) -> None:
+def test_a_key_is_still_checked_when_anonymous_requests_are_allowed(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
     access = Access(store, "0.0.0.0", allow_anonymous=True)
@@ -216,7 +219,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_what_a_page_of_another_site_sends_is_refused(collector: Process, page: dict[str, str]) -> None:
+def test_requests_from_pages_of_other_sites_are_refused(collector: Process, page: dict[str, str]) -> None:
     before = len(collector.raw())
     answer = collector.collect(point(1), headers=page)
     assert (answer.status_code, answer.json()["code"]) == (403, "page_refused")
@@ -226,13 +229,13 @@ def test_what_a_page_of_another_site_sends_is_refused(collector: Process, page: 
 @pytest.mark.parametrize(
     "host", ["localhost:80", "[::1]:80", "10.0.0.1", "collector:8080", "a.localhost", ""]
 )
-def test_what_is_sent_to_this_machine_is_taken(tmp_path: Path, host: str) -> None:
+def test_requests_addressed_to_this_machine_are_accepted(tmp_path: Path, host: str) -> None:
     access = Access(KeyStore(tmp_path / "keys.json"), "127.0.0.1", allow_anonymous=False)
     own = {b"host": host.encode(), b"origin": b"http://" + host.encode(), b"sec-fetch-site": b"same-origin"}
     assert access.source(own) == access.source({b"host": host.encode()}) == "local"
 
 
-def test_a_key_is_enough_for_every_page(tmp_path: Path) -> None:
+def test_a_page_of_any_site_is_accepted_with_a_key(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     access = Access(store, "127.0.0.1", allow_anonymous=False)
     key = store.create("east")
@@ -241,7 +244,7 @@ def test_a_key_is_enough_for_every_page(tmp_path: Path) -> None:
     assert access.source({**page, b"authorization": f"Bearer {key}".encode()}) == "east"
 
 
-def test_anonymous_requests_of_pages_are_refused_too(tmp_path: Path) -> None:
+def test_anonymous_requests_from_pages_are_refused_too(tmp_path: Path) -> None:
     access = Access(KeyStore(tmp_path / "keys.json"), "0.0.0.0", allow_anonymous=True)
     assert access.source({b"host": b"collector.example"}) == "anonymous"
     with pytest.raises(RequestError, match="pages"):
@@ -257,15 +260,15 @@ def test_loopback_is_recognised() -> None:
             is_loopback(host)
 
 
-def test_a_key_says_which_folder_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key made in another working folder than the collector's would be refused for no visible reason."""
+def test_creating_a_key_names_the_file_that_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key created in a different working folder than the collector's is refused there for no visible reason."""
     monkeypatch.chdir(tmp_path)
     made = CliRunner().invoke(main, ["keys", "create", "east", "--data-dir", "data"])
     assert made.exit_code == 0
     assert str(tmp_path / "data" / "keys.json") in made.stderr
 
 
-def test_a_running_collector_takes_changes_up(launch: Start, tmp_path: Path) -> None:
+def test_a_running_collector_notices_changed_keys(launch: Start, tmp_path: Path) -> None:
     data = tmp_path / "data"
     collector = launch(data)
     assert collector.collect(point(1)).status_code == 200

@@ -1,4 +1,4 @@
-"""A collector's life: one process per set of files, an orderly shutdown, and a sudden death."""
+"""A collector from start to end: one process per set of files, orderly shutdown, and SIGKILL."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from .conftest import Process, Start, body_of, point
 HEAD = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
-def test_the_first_line_tells_the_address(collector: Process) -> None:
+def test_the_first_line_of_output_has_the_address(collector: Process) -> None:
     assert collector.address.startswith("http://127.0.0.1:")
     assert collector.client.get("/ready").text == "ready"
 
@@ -45,12 +45,12 @@ def test_a_second_process_on_the_same_files_is_refused(launch: Start, tmp_path: 
 
 
 @pytest.mark.parametrize("writer", ["", "7", "a/b", "a.b", "x" * 65, RESCORED_WRITER])
-def test_what_cannot_name_a_writer_is_refused(launch: Start, writer: str) -> None:
+def test_an_invalid_writer_name_is_refused(launch: Start, writer: str) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*cannot name a writer"):
         launch(arguments=(f"--writer={writer}",))
 
 
-def test_an_address_that_is_taken_is_told(launch: Start) -> None:
+def test_an_address_in_use_is_an_error_at_start(launch: Start) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -59,7 +59,7 @@ def test_an_address_that_is_taken_is_told(launch: Start) -> None:
 
 
 @pytest.mark.parametrize("port", ["70000", "-1"])
-def test_what_is_no_port_is_refused(launch: Start, port: str) -> None:
+def test_an_invalid_port_is_refused(launch: Start, port: str) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*cannot listen on .*0 to 65535"):
         launch(arguments=(f"--port={port}",))
 
@@ -70,7 +70,9 @@ NOT_UNDER_NOHUP = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=NOT_UNDER_NOHUP)])
-def test_a_signal_answers_what_is_under_way_and_exits(launch: Start, number: signal.Signals) -> None:
+def test_a_signal_lets_running_requests_finish_and_ends_the_process(
+    launch: Start, number: signal.Signals
+) -> None:
     one = launch()
     content = body_of(point(1))
     with one.connect() as connection:
@@ -127,7 +129,7 @@ def test_opened_and_dropped_connections_leave_nothing_behind(launch: Start) -> N
 
 
 def send_until_killed(one: Process, sender: int, acknowledged: set[str]) -> None:
-    """Upload batches with unique ids; record those that were answered with 200."""
+    """Upload batches with unique ids until the collector is gone; add the ids that it acknowledged to `acknowledged`."""
     with httpx.Client(base_url=one.address, timeout=30) as client:
         for number in range(10**6):
             points = [point(0, id=f"{one.process.pid}-{sender}-{number}-{item}") for item in range(5)]
@@ -174,7 +176,7 @@ def test_acknowledged_points_survive_sigkill(
     assert torn <= rounds
 
 
-def test_a_signal_in_the_moment_it_listens_is_not_lost(launch: Start) -> None:
-    """Whoever reads the address may stop the process at once, before uvicorn has installed its handlers."""
+def test_a_signal_right_after_the_start_is_not_lost(launch: Start) -> None:
+    """Whoever reads the address may signal the process at once, before uvicorn has installed its own handlers."""
     for _ in range(8):
         assert launch().stop() == 0

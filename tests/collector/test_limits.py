@@ -1,4 +1,4 @@
-"""Limits: slow, silent, greedy and malformed clients are cut off, and the others do not notice."""
+"""Limits: slow, silent, greedy and malformed clients are cut off, and other clients notice nothing."""
 
 import contextlib
 import gzip
@@ -18,12 +18,12 @@ HEAD = b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 
 @pytest.fixture(scope="module")
 def hasty(launch: Start) -> Process:
-    """A collector with short deadlines."""
+    """A collector with deadlines of one second."""
     return launch(header_timeout=1.0, body_timeout=1.0, idle_timeout=1.0)
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Read until the server closes the connection; the socket's own time-out fails the test."""
+    """Return everything received until the server closes the connection; the socket's time-out fails the test."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65_536):
@@ -46,7 +46,7 @@ def request(content: bytes, extra: bytes = b"") -> bytes:
         ("body", HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{    \r\n"),
     ],
 )
-def test_a_connection_that_does_not_go_on_is_closed(hasty: Process, deadline: str, sent: bytes) -> None:
+def test_a_stalled_connection_is_closed(hasty: Process, deadline: str, sent: bytes) -> None:
     name = f'flywheel_collector_deadlines_total{{deadline="{deadline}"}}'
     before = hasty.metric(name)
     with hasty.connect() as connection:
@@ -56,7 +56,7 @@ def test_a_connection_that_does_not_go_on_is_closed(hasty: Process, deadline: st
     assert hasty.metric(name) == before + 1
 
 
-def test_headers_that_drip_do_not_move_the_deadline(hasty: Process) -> None:
+def test_slowly_dripping_headers_do_not_extend_the_deadline(hasty: Process) -> None:
     with hasty.connect() as connection:
         connection.settimeout(0.1)
         connection.sendall(HEAD)
@@ -81,7 +81,7 @@ def test_a_connection_is_closed_when_it_stays_idle_after_an_answer(hasty: Proces
 def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: Process) -> None:
     name = 'flywheel_collector_deadlines_total{deadline="write"}'
     with contextlib.ExitStack() as held:
-        for _ in range(10):  # more in total than the system's socket buffers hold
+        for _ in range(10):  # together more than the kernel buffers for the server
             connection = held.enter_context(hasty.connect())
             connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\n\r\n" * 16)
         for _ in range(300):
@@ -113,7 +113,7 @@ def test_connections_beyond_the_bound_are_refused(launch: Start) -> None:
     assert b"connections_full" in answer
 
 
-def test_what_is_not_http_is_refused(collector: Process) -> None:
+def test_bytes_that_are_not_http_are_refused(collector: Process) -> None:
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"NONSENSE\r\n\r\n",
@@ -139,7 +139,7 @@ def test_two_lengths_are_refused(collector: Process) -> None:
 @pytest.mark.parametrize("flood", [b"X-A: " + b"a" * 300_000, b"X-A: b\r\n" * 60_000])
 def test_endless_headers_are_refused(collector: Process, flood: bytes) -> None:
     with collector.connect() as connection:
-        with contextlib.suppress(OSError):  # refused while the request is still being sent
+        with contextlib.suppress(OSError):  # refused before all of it was sent
             connection.sendall(HEAD + flood)
         answer = read_all(connection)
     assert answer == b"" or b"headers_too_large" in answer
@@ -176,7 +176,7 @@ def test_a_body_without_length_is_refused_once_it_is_too_large(launch: Start) ->
     assert b"body_too_large" in answer
 
 
-def test_a_declared_size_is_refused_before_it_is_sent(collector: Process) -> None:
+def test_a_declared_size_that_is_too_large_is_refused_before_the_body(collector: Process) -> None:
     with collector.connect() as connection:
         connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 900000000\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413")
@@ -191,7 +191,7 @@ def test_expect_100_continue_is_answered(collector: Process) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_bomb_is_refused_while_it_is_unpacked(collector: Process) -> None:
+def test_a_gzip_bomb_is_refused_while_it_is_unpacked(collector: Process) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(b" " * 2**20) for _ in range(1_024)) + packer.flush()
     assert len(bomb) < 8 * 2**20
@@ -231,7 +231,7 @@ def test_a_full_queue_answers_503_and_recovers(launch: Start) -> None:
     assert small.collect(content=content).status_code == 200
 
 
-def test_below_the_disk_floor_503_is_answered_and_it_is_not_ready(launch: Start) -> None:
+def test_below_the_disk_floor_uploads_get_503_and_the_collector_is_not_ready(launch: Start) -> None:
     full = launch(storage={"disk_floor_bytes": 2**60})
     answer = full.collect(point(1))
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
@@ -258,7 +258,7 @@ def test_a_refusal_reaches_a_client_that_sends_all_first_and_keeps_no_connection
     assert b"connection: close\r\n" in answer
 
 
-def test_a_client_that_has_its_refusal_and_sends_no_more_is_closed(hasty: Process) -> None:
+def test_a_refused_client_that_stops_sending_is_disconnected(hasty: Process) -> None:
     name = 'flywheel_collector_deadlines_total{deadline="body"}'
     before = hasty.metric(name)
     with hasty.connect() as connection:
@@ -279,7 +279,7 @@ def test_slow_clients_do_not_keep_a_good_one_from_being_served(launch: Start) ->
             connection.close()
 
 
-def test_a_client_that_leaves_in_the_middle_stores_nothing(launch: Start) -> None:
+def test_a_client_that_disconnects_mid_request_stores_nothing(launch: Start) -> None:
     one = launch()
     content = body_of(point(1))
     with one.connect() as connection:
@@ -291,7 +291,7 @@ def test_a_client_that_leaves_in_the_middle_stores_nothing(launch: Start) -> Non
     assert [line["id"] for line in one.raw()] == ["p-2"]
 
 
-def test_idle_connections_leave_room_for_files_whatever_the_systems_first_limit(launch: Start) -> None:
+def test_idle_connections_leave_room_for_files_whatever_the_soft_limit(launch: Start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
@@ -306,7 +306,7 @@ def test_idle_connections_leave_room_for_files_whatever_the_systems_first_limit(
     assert len(collector.raw()) == 1
 
 
-def test_a_limit_of_open_files_that_cannot_be_raised_is_said(launch: Start) -> None:
+def test_a_limit_of_open_files_that_cannot_be_raised_is_logged(launch: Start) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     said = "open_files_limited" in launch(max_connections=100_000).log.read_text()
     assert said is (resource.RLIM_INFINITY != hard < 201_024)

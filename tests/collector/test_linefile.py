@@ -1,4 +1,4 @@
-"""The line file: what an append leaves on disk, and what a new start makes of any end of the file."""
+"""LineFile: what an append leaves on disk, and how opening a file repairs whatever a crash left at its end."""
 
 import resource
 from pathlib import Path
@@ -16,7 +16,7 @@ def opened(path: Path, *, create: bool, buffer: int = 4 * BLOCK) -> LineFile:
 @pytest.mark.parametrize(
     "size", [1, 10, BLOCK - 1, BLOCK, BLOCK + 1, 4 * BLOCK - 1, 4 * BLOCK, 11 * BLOCK + 7]
 )
-def test_lines_of_any_size_come_back(tmp_path: Path, size: int) -> None:
+def test_lines_of_any_size_are_read_back(tmp_path: Path, size: int) -> None:
     path = tmp_path / "lines"
     lines = [b"%d" % number + b"x" * size + b"\n" for number in range(7)]
     file = opened(path, create=True)
@@ -32,9 +32,9 @@ def test_lines_of_any_size_come_back(tmp_path: Path, size: int) -> None:
     assert path.read_bytes() == b"".join([*lines, b"last\n"])
 
 
-def test_a_file_is_continued_after_a_kill(tmp_path: Path) -> None:
+def test_a_file_is_continued_after_sigkill(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    opened(path, create=True).append([b"one\n"])  # never closed, as after a kill
+    opened(path, create=True).append([b"one\n"])  # never closed, as after SIGKILL
     assert path.stat().st_size == BLOCK
     again = opened(path, create=False)
     assert again.size == 4
@@ -60,7 +60,7 @@ def test_a_file_cut_anywhere_is_sealed_and_never_merges_lines(
         assert path.read_bytes() == kept + b"next\n", cut
 
 
-def test_an_end_of_newlines_alone_is_an_empty_file(tmp_path: Path) -> None:
+def test_a_file_of_newlines_alone_becomes_empty(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(b"\n" * 200_000)
     opened(path, create=False).close()
@@ -74,8 +74,8 @@ def test_a_file_that_exists_is_not_created_again(tmp_path: Path) -> None:
         opened(path, create=True)
 
 
-def test_a_write_that_the_system_cuts_short_is_an_error(tmp_path: Path) -> None:
-    """The system writes only part of it at a size limit or the end of the disk; that part is not kept."""
+def test_a_partial_write_is_an_error_and_none_of_it_is_kept(tmp_path: Path) -> None:
+    """The system writes only a part when a size limit or the end of the disk falls inside the write."""
     path = tmp_path / "lines"
     file = opened(path, create=True)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""A raw file is moved, compressed or removed while the collector writes to it."""
+"""Raw files, or the folder that holds them, are moved, replaced or deleted while the collector is writing."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ from flywheel_core.errors import RequestError
 from tests.collector.committing import DAY, BadDisk, code_of, held, run, store
 
 
-def test_a_file_that_is_moved_away_is_not_written_on(tmp_path: Path) -> None:
+def test_a_file_that_was_moved_or_deleted_is_not_written_to_again(tmp_path: Path) -> None:
     path = tmp_path / "raw" / "training_data_20260105.jsonl"
 
     async def work(committer: Committer, disk: BadDisk) -> None:
@@ -29,7 +29,9 @@ def test_a_file_that_is_moved_away_is_not_written_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [b"first\n", None])
-def test_a_file_that_goes_during_a_commit_acknowledges_nothing(tmp_path: Path, before: bytes | None) -> None:
+def test_a_commit_whose_file_is_replaced_meanwhile_is_not_acknowledged(
+    tmp_path: Path, before: bytes | None
+) -> None:
     path = tmp_path / "raw" / "training_data_20260105.jsonl"
 
     async def work(committer: Committer, disk: BadDisk) -> None:
@@ -48,8 +50,8 @@ def test_a_file_that_goes_during_a_commit_acknowledges_nothing(tmp_path: Path, b
 
 
 @pytest.mark.parametrize("made_anew", [False, True])
-def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path, made_anew: bool) -> None:
-    """What is stored in the mount point of an unmounted disk becomes invisible once the disk is back."""
+def test_nothing_is_written_where_the_data_folder_used_to_be(tmp_path: Path, made_anew: bool) -> None:
+    """Unmounting a disk leaves an empty mount point; files written there would be hidden once the disk is back."""
     raw = tmp_path / "raw"
 
     async def work(committer: Committer, disk: BadDisk) -> None:
@@ -74,10 +76,10 @@ def test_what_stands_where_the_data_folder_was_is_not_written_to(tmp_path: Path,
     assert list((tmp_path / "rejected").iterdir()) == []
 
 
-def test_the_log_tells_once_that_the_data_folder_is_away(
+def test_a_missing_data_folder_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise every request would add a log line, on a disk that may fill up next."""
+    """Otherwise every request would log a line, onto a disk that may be the next to fill up."""
     caplog.set_level("INFO")
     monkeypatch.setattr(room, "_LOOK_SECONDS", 0.0)
     folder = tmp_path / "raw"

@@ -1,4 +1,4 @@
-"""The lines about rejected points: valid JSON, complete, with every byte that arrived."""
+"""The lines of the rejected file: each is valid JSON and keeps every byte of the data point as received."""
 
 import json
 
@@ -14,7 +14,7 @@ TEXTS = st.binary(max_size=40) | st.text(max_size=40).map(str.encode)
 @settings(deadline=None, max_examples=60)
 @given(st.lists(TEXTS, max_size=4), st.integers(1, 300_000))
 def test_every_line_is_json_with_the_text_as_it_came(texts: list[bytes], times: int) -> None:
-    """That includes texts in several pieces that end within a character, and bytes that are not UTF-8."""
+    """Also for a text that is written in several pieces, split inside a character, and for one that is not UTF-8."""
     items = [
         Rejected(7, "code", 'why "so"\n', memoryview(text * (times if number == 0 else 1)))
         for number, text in enumerate(texts)

@@ -1,4 +1,4 @@
-"""Plain uploads are answered by the protocol itself, with the same responses as from the application."""
+"""Plain uploads: the protocol answers them itself, exactly as the application answers all others."""
 
 import re
 import socket
@@ -22,12 +22,12 @@ BODIES = {
 
 
 def chunked(content: bytes) -> bytes:
-    """Return a request with the same body that is not a plain upload."""
+    """A chunked request, which is not a plain upload and so goes through the application."""
     return HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
 
 
 def answer_on(connection: socket.socket) -> bytes:
-    """Read one complete response."""
+    """Read one complete answer."""
     answer = b""
     while (found := re.match(rb"(?s).*?content-length: (\d+)\r\n(?:.*?\r\n)?\r\n", answer)) is None or len(
         answer
@@ -39,7 +39,7 @@ def answer_on(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("content", BODIES.values(), ids=BODIES.keys())
-def test_a_plain_upload_gets_and_counts_what_any_other_does(launch: Start, content: bytes) -> None:
+def test_a_plain_upload_is_answered_counted_and_stored_like_any_other(launch: Start, content: bytes) -> None:
     answers, counts, kept = [], [], []
     for written in (request(content), chunked(content)):
         one = launch()
@@ -57,7 +57,7 @@ def test_a_plain_upload_gets_and_counts_what_any_other_does(launch: Start, conte
     assert kept[0] == kept[1]
 
 
-def test_what_cannot_be_stored_is_refused_either_way(launch: Start) -> None:
+def test_an_upload_that_cannot_be_stored_is_refused_either_way(launch: Start) -> None:
     one = launch()
     raw = one.data / "raw"
     raw.rename(one.data / "away")
@@ -73,7 +73,7 @@ def test_what_cannot_be_stored_is_refused_either_way(launch: Start) -> None:
     assert one.metric('flywheel_collector_requests_total{code="storage_unavailable"}') == 2
 
 
-def test_uploads_that_follow_at_once_are_answered_in_their_order(collector: Process) -> None:
+def test_pipelined_uploads_are_answered_in_order(collector: Process) -> None:
     sizes = (1, 3, 2, 4)
     with collector.connect() as connection:
         connection.sendall(
@@ -114,7 +114,7 @@ def test_answers_that_nobody_reads_do_not_pile_up(launch: Start) -> None:
                 looks += 1
             if answered < sent:
                 break
-    assert 0 < answered < 400  # responses of 80 KB each; the system itself buffers some megabytes
+    assert 0 < answered < 400  # an answer has 80 KB; the kernel buffers a few megabytes
 
 
 @pytest.mark.parametrize("beyond", [0, 1])
@@ -126,14 +126,14 @@ def test_uploads_around_the_bound_are_stored(launch: Start, beyond: int) -> None
     assert [line["id"] for line in one.raw()] == ["p-1"]
 
 
-def test_a_length_with_thousands_of_zeros_is_a_length(collector: Process) -> None:
+def test_a_length_with_thousands_of_leading_zeros_is_accepted(collector: Process) -> None:
     content = body_of(point(78))
     with collector.connect() as connection:
         connection.sendall(HEAD + b"Content-Length: %s%d\r\n\r\n" % (b"0" * 5_000, len(content)) + content)
         assert answer_on(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_what_its_headers_forbid_is_refused_before_the_body(collector: Process) -> None:
+def test_an_upload_refused_for_its_headers_is_refused_before_its_body(collector: Process) -> None:
     with collector.connect() as connection:
         connection.sendall(HEAD.replace(b"application/json", b"text/plain") + b"Content-Length: 100\r\n\r\n{")
         assert answer_on(connection).startswith(b"HTTP/1.1 415")
