@@ -1,4 +1,4 @@
-"""Fixtures of the gateway's tests: its surroundings on a real socket, and gateways as processes."""
+"""Fixtures of the gateway's tests: models, scorer and collector on real sockets, and gateways as processes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.gateway.world import Outside, RunningGateway
 
 @pytest.fixture
 def outside() -> Iterator[Outside]:
-    """Models, scorer and collector."""
+    """The models, scorer and collector that the gateways of a test talk to."""
     made = Outside()
     yield made
     made.server.close()
@@ -20,7 +20,7 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture
 def model() -> Iterator[Callable[[Callable[[Arrived], Script]], ScriptedModel]]:
-    """Makes further models, each on its own socket."""
+    """Start further models with `model(script)`, each on a socket of its own."""
     made: list[ScriptedModel] = []
 
     def make(script: Callable[[Arrived], Script]) -> ScriptedModel:
@@ -34,7 +34,7 @@ def model() -> Iterator[Callable[[Callable[[Arrived], Script]], ScriptedModel]]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
-    """Starts a gateway: `start(config, environment=None)`."""
+    """Start gateways with `start(config, environment=None)`; they are closed, and so checked, after the test."""
     running: list[RunningGateway] = []
 
     def begin(config: dict[str, Any], environment: dict[str, str] | None = None) -> RunningGateway:

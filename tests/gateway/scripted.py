@@ -1,4 +1,4 @@
-"""A scripted model: a server on a real socket that writes exactly the given bytes and keeps requests."""
+"""A scripted model: a server on a real socket that writes exactly the bytes it is told to, and records requests."""
 
 import json
 import select
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Script = Iterable[bytes | float]
-"""The parts of one reply: bytes to write, seconds to wait; empty bytes close the connection."""
+"""The parts of one reply: bytes to write and floats, seconds to wait; empty bytes close the connection."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,11 @@ class Arrived:
 
 
 class ScriptedModel:
-    """Answers every request by `script`; `left` is set when a client leaves before its reply is complete."""
+    """A server that answers every request with the reply that `script` returns.
+
+    requests: all requests so far. connections: the number of connections so far. left: set when a client disconnects
+    before its reply is complete.
+    """
 
     def __init__(self, script: Callable[[Arrived], Script]) -> None:
         self.script = script
@@ -81,7 +85,7 @@ class ScriptedModel:
 
 
 def _gone(connection: socket.socket, seconds: float) -> bool:
-    """Wait; return whether the client closed the connection in the meantime."""
+    """Wait at most `seconds`; return whether the client closed the connection meanwhile."""
     readable, _, _ = select.select([connection], [], [], seconds)
     return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
 
@@ -102,7 +106,7 @@ def _read(file: Any) -> Arrived | None:
 def reply(
     body: bytes, status: str = "200 OK", media_type: str = "application/json", *extra: tuple[str, str]
 ) -> Script:
-    """Return a complete reply with its Content-Length."""
+    """Return a complete reply with a Content-Length; `extra` are further headers."""
     lines = [
         f"HTTP/1.1 {status}",
         f"Content-Type: {media_type}",
@@ -113,7 +117,7 @@ def reply(
 
 
 def completion(text: str, model: str = "m", finish_reason: str = "stop") -> bytes:
-    """Return a chat completion with 10 prompt tokens and 20 completion tokens."""
+    """Return the body of a chat completion with 10 prompt tokens and 20 completion tokens."""
     message = {"role": "assistant", "content": text}
     value = {
         "id": "chatcmpl-1",
@@ -140,7 +144,7 @@ STREAM_END = b"0\r\n\r\n"
 
 
 def event(text: str | None, finish_reason: str | None = None) -> bytes:
-    """Return one event of a streamed answer."""
+    """Return one event of a streamed answer; without `text` its delta is empty."""
     delta = {} if text is None else {"content": text}
     value = {
         "id": "chatcmpl-1",

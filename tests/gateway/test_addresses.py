@@ -1,4 +1,4 @@
-"""The gateway's own paths, however a client writes them, and the error for paths that do not exist."""
+"""The gateway's own paths, however a client writes them, and the errors on paths that it does not have."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ Start = Callable[..., RunningGateway]
 @pytest.mark.parametrize(
     "path", ["/v1/chat/completions/", "/v1//chat/completions", "/v1/chat//completions//"]
 )
-def test_slashes_too_many_do_not_lead_past_routing_and_collection(
+def test_extra_slashes_do_not_bypass_routing_and_collection(
     outside: Outside, start: Start, path: str
 ) -> None:
     gateway = start(outside.config())
@@ -49,7 +49,7 @@ def test_a_model_that_is_not_listed_is_looked_up_at_the_default_models_address(
     assert outside.server.requests[0].path == "/v1/models/theirs"
 
 
-def test_models_can_be_asked_for_their_headers_alone(outside: Outside, start: Start) -> None:
+def test_head_requests_for_models_are_answered(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     for path in ("/v1/models", "/v1/models/", "/v1/models/big"):
         answer = httpx.head(gateway.address + path)
@@ -66,7 +66,7 @@ def test_models_can_be_asked_for_their_headers_alone(outside: Outside, start: St
         (b"POST /v1/route HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", 408, "body_timeout"),
     ],
 )
-def test_what_the_connection_refuses_has_the_shape_of_an_api_error(
+def test_refusals_of_the_http_protocol_have_the_shape_of_an_api_error(
     outside: Outside, start: Start, sent: bytes, status: int, code: str
 ) -> None:
     address = urlsplit(start(outside.config(gateway__body_timeout=0.5)).address)
@@ -79,7 +79,7 @@ def test_what_the_connection_refuses_has_the_shape_of_an_api_error(
     assert (error["code"], error["type"]) == (code, "invalid_request_error")
 
 
-def test_an_address_without_v1_is_an_api_error_that_says_so(outside: Outside, start: Start) -> None:
+def test_a_base_url_without_v1_gets_an_api_error_that_says_so(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     with (
         openai.OpenAI(base_url=gateway.address, api_key="any", max_retries=0) as client,

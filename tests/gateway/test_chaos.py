@@ -1,4 +1,4 @@
-"""The gateway with failing services around it, and killed in the middle of its work."""
+"""The gateway among failing services, and killed or stopped while it works."""
 
 import json
 import random
@@ -32,7 +32,10 @@ def answer_to(question: str) -> str:
 
 
 class Chaos:
-    """30 % 5xx, 20 % 429, some hangs, cut answers and malformed bodies; only `big` never fails."""
+    """Models that fail at random: 30 % 503, 20 % 429, 3 % hang, 5 % cut off, 5 % malformed; only `big` never fails.
+
+    most_under_way: the most calls of collection that were answered at once.
+    """
 
     def __init__(self) -> None:
         self._random = random.Random(11)
@@ -86,7 +89,7 @@ def invariant(gateway: RunningGateway) -> tuple[float, float]:
     return offered, sum(float(values[f"flywheel_upload_{part}"]) for part in parts)
 
 
-def test_users_are_answered_right_while_everything_fails(outside: Outside, start: Start) -> None:
+def test_users_get_correct_answers_while_everything_fails(outside: Outside, start: Start) -> None:
     chaos = Chaos()
     outside.chat = chaos.chat
     config = outside.config(
@@ -148,8 +151,8 @@ def test_users_are_answered_right_while_everything_fails(outside: Outside, start
         assert served["answer"] == answer_to(point["question"])
 
 
-def test_a_full_spool_outlives_the_kill_of_the_gateway(outside: Outside, start: Start) -> None:
-    """After SIGKILL with points on disk and a restart, every spooled point arrives once."""
+def test_spooled_points_survive_sigkill_of_the_gateway(outside: Outside, start: Start) -> None:
+    """After the restart, every spooled data point arrives exactly once."""
     collecting = threading.Event()
     script = outside.server.script
 
@@ -172,8 +175,8 @@ def test_a_full_spool_outlives_the_kill_of_the_gateway(outside: Outside, start: 
     assert len(set(invariant(gateway))) == 1
 
 
-def test_the_end_finishes_requests_and_keeps_what_is_not_uploaded(outside: Outside, start: Start) -> None:
-    """SIGTERM arrives while an answer is being sent and the collector is away."""
+def test_shutdown_finishes_requests_and_keeps_points_not_yet_uploaded(outside: Outside, start: Start) -> None:
+    """SIGTERM arrives while an answer is being streamed and the collector refuses uploads."""
     outside.server.script = lambda request: (
         reply(b"{}", "503 Service Unavailable") if request.path == "/collect" else outside._answer(request)
     )

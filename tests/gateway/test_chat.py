@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: what goes to the model, what comes back, and what the headers say about it."""
+"""POST /v1/chat/completions: what the model gets, what the client gets, and what headers and metrics report."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ def test_the_default_model_answers_until_a_router_is_trained(outside: Outside, s
 @pytest.mark.parametrize(
     "wanted", [{}, {"model": None}, {"model": ""}, {"model": "auto"}, {"model": "higress/auto"}]
 )
-def test_without_a_name_of_a_model_the_gateway_chooses(
+def test_the_gateway_chooses_for_a_request_that_names_no_model(
     outside: Outside, start: Start, wanted: dict[str, Any]
 ) -> None:
     answer = start(outside.config()).chat(**wanted)
@@ -37,9 +37,7 @@ def test_without_a_name_of_a_model_the_gateway_chooses(
     assert outside.asked_by_users()[0].json["model"] == "big"
 
 
-def test_a_named_model_answers_under_the_name_that_it_has_at_its_address(
-    outside: Outside, start: Start
-) -> None:
+def test_a_named_model_is_asked_under_its_upstream_name(outside: Outside, start: Start) -> None:
     answer = start(outside.config(data_collection__enabled=False)).chat(model="code")
     assert answer.json()["choices"][0]["message"]["content"] == "I am code-v2"
     assert answer.headers["x-flywheel-model"] == "code"
@@ -56,7 +54,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(outside: Outside, start
     assert not outside.asked()
 
 
-def test_every_other_field_of_the_body_goes_on_as_it_came(outside: Outside, start: Start) -> None:
+def test_every_other_field_of_the_body_is_passed_on_unchanged(outside: Outside, start: Start) -> None:
     gateway = start(outside.config(data_collection__enabled=False))
     body = (
         b'{"messages": [ {"role":"system","content":"short"}, {"role":"user","content":"\\u00e9 \xc3\xa9"} ],'
@@ -74,7 +72,7 @@ def test_every_other_field_of_the_body_goes_on_as_it_came(outside: Outside, star
     assert json.loads(sent)["model"] == "big"
 
 
-def test_a_packed_request_is_unpacked_for_the_model(outside: Outside, start: Start) -> None:
+def test_a_gzip_request_is_unpacked_for_the_model(outside: Outside, start: Start) -> None:
     gateway = start(outside.config(data_collection__enabled=False))
     body = gzip.compress(json.dumps({"messages": [{"role": "user", "content": "packed"}]}).encode())
     assert gateway.post("/v1/chat/completions", body, {"content-encoding": "gzip"}).status_code == 200
@@ -84,7 +82,7 @@ def test_a_packed_request_is_unpacked_for_the_model(outside: Outside, start: Sta
     assert asked.json["messages"][0]["content"] == "packed"
 
 
-def test_the_clients_secrets_end_at_the_gateway(outside: Outside, start: Start) -> None:
+def test_the_clients_secrets_are_not_passed_on(outside: Outside, start: Start) -> None:
     config = outside.config(models__big__api_key_env="BIG_KEY", data_collection__enabled=False)
     gateway = start(config, {"BIG_KEY": "models-own"})
     sent = {
@@ -115,7 +113,7 @@ def test_a_model_without_a_key_gets_no_authorization(outside: Outside, start: St
     assert outside.asked()[0].header("authorization") is None
 
 
-def test_an_encoded_answer_passes_as_it_came(outside: Outside, start: Start) -> None:
+def test_an_encoded_answer_is_passed_on_unchanged(outside: Outside, start: Start) -> None:
     packed = gzip.compress(completion("packed answer"))
     outside.chat = lambda _: reply(packed, "200 OK", "application/json", ("Content-Encoding", "gzip"))
     gateway = start(outside.config(data_collection__training__candidate_models=["big"]))
@@ -132,7 +130,7 @@ def test_an_encoded_answer_passes_as_it_came(outside: Outside, start: Start) -> 
     assert point["responses"]["big"]["answer"] == "packed answer"
 
 
-def test_what_the_model_says_against_a_request_reaches_the_client(outside: Outside, start: Start) -> None:
+def test_the_models_refusal_of_a_request_reaches_the_client(outside: Outside, start: Start) -> None:
     refusal = b'{"error":{"message":"context too long","type":"invalid_request_error","code":"context"}}'
     outside.chat = lambda _: reply(refusal, "400 Bad Request", "application/json", ("X-Detail", "7"))
     answer = start(outside.config()).chat()
@@ -184,7 +182,9 @@ def test_the_models_are_listed(outside: Outside, start: Start) -> None:
     assert [entry["id"] for entry in listing["data"]] == ["auto", "big", "math", "code"]
 
 
-def test_metrics_have_the_names_of_the_challenge_and_the_spend(outside: Outside, start: Start) -> None:
+def test_metrics_have_the_names_of_the_specification_and_count_the_spend(
+    outside: Outside, start: Start
+) -> None:
     gateway = start(outside.config())
     gateway.chat()
     until(lambda: outside.points)
@@ -195,7 +195,7 @@ def test_metrics_have_the_names_of_the_challenge_and_the_spend(outside: Outside,
     assert cost == pytest.approx((10 * 1.0 + 20 * 2.0) / 1e6)
 
 
-def test_the_gateway_speaks_of_itself(outside: Outside, start: Start) -> None:
+def test_health_readiness_descriptions_and_unknown_paths(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     assert gateway.get("/health").text == "OK"
     assert gateway.get("/ready").json() == {

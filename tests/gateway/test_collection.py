@@ -1,4 +1,4 @@
-"""What is collected, from whom and when, and that nobody waits for it."""
+"""Collection: which requests are collected, what their data points hold, and that no user waits for it."""
 
 import json
 import time
@@ -21,7 +21,7 @@ def skipped(gateway: RunningGateway, reason: str) -> float:
 def test_fault_10_the_users_answer_is_reused_and_the_others_get_the_whole_request(
     outside: Outside, start: Start
 ) -> None:
-    """Every model gets the conversation's instructions and parameters; no model is asked twice."""
+    """The other models get the system message and parameters too; the model that answered is not asked again."""
     gateway = start(outside.config())
     body = {
         "messages": [{"role": "system", "content": "short"}, {"role": "user", "content": "1 + 1?"}],
@@ -53,7 +53,7 @@ def test_fault_10_the_users_answer_is_reused_and_the_others_get_the_whole_reques
 
 
 def test_the_answer_does_not_wait_for_collection(outside: Outside, start: Start) -> None:
-    """The other models never answer, and the user still gets the answer."""
+    """The user is answered although the other models never answer."""
     first = outside.chat
     outside.chat = lambda asked: first(asked) if asked.header("x-higress-llm-model") else [60.0]
     gateway = start(outside.config(data_collection__point_timeout=1.0))
@@ -63,7 +63,7 @@ def test_the_answer_does_not_wait_for_collection(outside: Outside, start: Start)
     assert outside.points[0]["responses"]["math"]["error"].startswith("timeout")
 
 
-def test_what_is_beyond_the_bound_is_skipped_and_counted(outside: Outside, start: Start) -> None:
+def test_collection_beyond_its_bound_is_skipped_and_counted(outside: Outside, start: Start) -> None:
     first = outside.chat
     outside.chat = lambda asked: first(asked) if asked.header("x-higress-llm-model") else [3.0, *first(asked)]
     gateway = start(outside.config(data_collection__max_in_flight=2))
@@ -83,7 +83,7 @@ def test_a_request_that_collection_made_is_never_collected(outside: Outside, sta
 def test_fault_12_a_model_whose_address_is_the_gateway_does_not_recurse(
     outside: Outside, start: Start
 ) -> None:
-    """Collection and forwarding both lead back to this process, and stop there."""
+    """Calls of collection and forwarded requests that come back to the gateway go no further."""
     front = start(outside.config())
     config = outside.config(
         gateway__port=int(front.address.rpartition(":")[2]), models__math__base_url=front.address
@@ -111,7 +111,7 @@ def test_fault_12_a_model_whose_address_is_the_gateway_does_not_recurse(
         ({"n": 2}, "several_answers"),
     ],
 )
-def test_what_is_no_lone_question_is_answered_and_not_collected(
+def test_a_request_that_is_not_a_single_question_is_answered_but_not_collected(
     outside: Outside, start: Start, body: dict[str, Any], reason: str
 ) -> None:
     gateway = start(outside.config())
@@ -128,7 +128,9 @@ def test_production_collects_by_its_own_rate_and_on_request(outside: Outside, st
     assert point["mode"] == "header"
 
 
-def test_the_header_asks_in_vain_where_configuration_forbids_it(outside: Outside, start: Start) -> None:
+def test_the_training_header_is_ignored_where_the_configuration_forbids_it(
+    outside: Outside, start: Start
+) -> None:
     config = outside.config(data_collection__mode="production", data_collection__training_header=False)
     gateway = start(config)
     gateway.chat(headers={"X-Training-Mode": "true"})
@@ -152,7 +154,7 @@ def test_production_with_a_baseline_asks_one_other_model(outside: Outside, start
 
 
 def test_fault_09_sampling_follows_its_rate_by_the_requests_id(outside: Outside, start: Start) -> None:
-    """The configured rate is used, and the same id always gets the same decision."""
+    """The configured rate is used, and the same request id is always decided the same way."""
     gateway = start(outside.config(data_collection__sampling_rate=0.5))
     sent = {}
     for request_id in [f"request-{number}" for number in range(40)] * 2:
@@ -218,7 +220,7 @@ def test_without_a_secret_users_are_not_recorded(outside: Outside, start: Start)
 def test_fault_01_many_requests_share_one_uploader_and_leave_nothing_behind(
     outside: Outside, start: Start
 ) -> None:
-    """Batches fill across requests, and connections do not accumulate."""
+    """Requests fill batches together, and no collection stays in flight."""
     gateway = start(
         outside.config(
             data_collection__training={
@@ -238,7 +240,7 @@ def test_fault_01_many_requests_share_one_uploader_and_leave_nothing_behind(
 def test_fault_11_every_point_has_an_id_a_classification_and_readable_errors(
     outside: Outside, start: Start
 ) -> None:
-    """The point contains the decision, and a failure says what it was."""
+    """The data point holds the decision, and a failed response says what went wrong."""
     first = outside.chat
 
     def broken(asked: Arrived) -> Script:
@@ -256,7 +258,7 @@ def test_fault_11_every_point_has_an_id_a_classification_and_readable_errors(
     assert one["classification"]["reason"] == "no_router"
 
 
-def test_the_cost_limit_stops_collection_and_not_the_users(outside: Outside, start: Start) -> None:
+def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, start: Start) -> None:
     config = outside.config(
         data_collection__max_cost_per_day=0.00001,
         models__math__input_price=1.0,
@@ -270,8 +272,8 @@ def test_the_cost_limit_stops_collection_and_not_the_users(outside: Outside, sta
     assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
 
 
-def test_answers_whose_cost_nobody_knows_are_shown(outside: Outside, start: Start) -> None:
-    """The cost limit cannot take them into account."""
+def test_answers_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
+    """They do not count towards the cost limit."""
     outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
     gateway = start(outside.config(data_collection__max_cost_per_day=0.00001))
     gateway.chat()
@@ -295,7 +297,7 @@ def test_decisions_are_logged_without_the_prompts_text(outside: Outside, start: 
 
 
 def test_fault_12_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside, start: Start) -> None:
-    """An answer that the model cut off at its length limit has no score."""
+    """An answer that the model ended with finish_reason `length` gets no score."""
     outside.chat = lambda asked: reply(completion("half", finish_reason="length"))
     start(outside.config()).chat()
     point = until(lambda: outside.points)[0]
@@ -303,8 +305,8 @@ def test_fault_12_a_truncated_answer_is_not_scored_as_if_whole(outside: Outside,
     assert set(point["scores"].values()) == {None}
 
 
-def test_a_spend_that_cannot_be_saved_at_the_end_costs_no_data_point(outside: Outside, start: Start) -> None:
-    """Points that wait for their batch are still uploaded."""
+def test_a_failure_to_save_the_spend_at_shutdown_loses_no_data_point(outside: Outside, start: Start) -> None:
+    """A data point that waits for its batch to fill is still uploaded."""
     gateway = start(
         outside.config(data_collection__training__flush_interval=60, data_collection__score_cost=0.1)
     )

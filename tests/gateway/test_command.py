@@ -18,7 +18,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([FLYWHEEL, *map(str, arguments)], capture_output=True, text=True, timeout=60)
 
 
-def test_the_command_serves_until_it_is_told_to_end(outside: Outside, tmp_path: Path) -> None:
+def test_the_command_serves_until_sigterm(outside: Outside, tmp_path: Path) -> None:
     config = tmp_path / "flywheel.yaml"
     config.write_text(json.dumps(outside.config()), encoding="utf-8")
     command = [
@@ -41,7 +41,7 @@ def test_the_command_serves_until_it_is_told_to_end(outside: Outside, tmp_path: 
     assert (tmp_path / "data").is_dir()
 
 
-def test_a_configuration_without_addresses_of_models_is_refused_with_a_way_on(tmp_path: Path) -> None:
+def test_a_configuration_without_addresses_of_models_is_refused_with_a_hint(tmp_path: Path) -> None:
     config = tmp_path / "flywheel.yaml"
     config.write_text("gateway: {port: 0}\n", encoding="utf-8")
     done = run("gateway", "--config", config, "--data-dir", tmp_path)
@@ -52,7 +52,7 @@ def test_a_configuration_without_addresses_of_models_is_refused_with_a_way_on(tm
     assert "flywheel simulate" in done.stderr
 
 
-def test_clients_keys_are_made_and_revoked_apart_from_the_collectors(outside: Outside, start: Start) -> None:
+def test_keys_of_clients_are_kept_apart_from_those_of_the_collector(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     where = ("--data-dir", gateway.data)
     made = json.loads(run("keys", "create", "team-a", "--gateway", "--json", *where).stdout)
@@ -67,7 +67,7 @@ def test_clients_keys_are_made_and_revoked_apart_from_the_collectors(outside: Ou
     assert answer.json()["error"]["code"] == "key_revoked"
 
 
-def test_an_address_open_to_others_needs_a_key(outside: Outside, tmp_path: Path) -> None:
+def test_listening_beyond_loopback_needs_a_key(outside: Outside, tmp_path: Path) -> None:
     config = tmp_path / "flywheel.yaml"
     config.write_text(json.dumps(outside.config()), encoding="utf-8")
     done = run("gateway", "--config", config, "--data-dir", tmp_path, "--host", "0.0.0.0")

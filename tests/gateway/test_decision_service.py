@@ -1,4 +1,4 @@
-"""POST /v1/route and /v1/observe: for gateways that forward by themselves."""
+"""POST /v1/route and /v1/observe: the API for gateways that forward requests themselves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ QUESTION = {"messages": [{"role": "user", "content": "1 + 1?"}]}
 
 
 @pytest.mark.parametrize("body", [QUESTION, {"prompt": "1 + 1?"}])
-def test_route_decides_and_asks_nobody(outside: Outside, start: Start, body: dict[str, Any]) -> None:
+def test_route_decides_and_asks_no_model(outside: Outside, start: Start, body: dict[str, Any]) -> None:
     gateway = start(outside.config())
     decision = gateway.post("/v1/route", body).json()
     assert len(decision.pop("decision_id")) == 32
@@ -28,10 +28,10 @@ def test_route_decides_and_asks_nobody(outside: Outside, start: Start, body: dic
 
 
 @pytest.mark.parametrize("never_got", [{}, {"decision_id": None}, {"decision_id": ""}])
-def test_without_a_decision_an_observation_gets_an_id_of_its_own(
+def test_an_observation_without_a_decision_gets_a_new_id(
     outside: Outside, start: Start, never_got: dict[str, Any]
 ) -> None:
-    """/v1/route may not have answered in time; a Go client then sends an empty string as the id."""
+    """As when /v1/route did not answer in time; Go sends an empty string for an id that it never got."""
     gateway = start(outside.config())
     answer = gateway.post("/v1/observe", {"request": QUESTION, "model": "math", "answer": "two", **never_got})
     assert answer.status_code == 202
@@ -86,8 +86,8 @@ def test_a_failure_can_be_observed(outside: Outside, start: Start) -> None:
     assert point["scores"]["math"] is None
 
 
-def test_words_of_another_gateway_become_one_code(outside: Outside, start: Start) -> None:
-    """Metrics have one label for whatever it says; the point keeps the words."""
+def test_error_messages_of_another_gateway_share_one_code(outside: Outside, start: Start) -> None:
+    """The metric has one label for all of them; the data point keeps the message."""
     gateway = start(outside.config())
     for number in range(3):
         error = f"request {number} of the man with the red hat failed: quota"
@@ -101,8 +101,8 @@ def test_words_of_another_gateway_become_one_code(outside: Outside, start: Start
     assert "red hat" not in gateway.get("/metrics").text
 
 
-def test_an_empty_error_is_none(outside: Outside, start: Start) -> None:
-    """A Go client sends an empty string for no error."""
+def test_an_empty_error_is_no_error(outside: Outside, start: Start) -> None:
+    """Go encodes the absence of an error as an empty string."""
     observed = {"request": QUESTION, "model": "math", "answer": "two", "error": ""}
     start(outside.config()).post("/v1/observe", observed)
     point = until(lambda: outside.points)[0]
@@ -119,7 +119,7 @@ def test_an_empty_error_is_none(outside: Outside, start: Start) -> None:
         (" ", "stop", "empty_answer"),
     ],
 )
-def test_an_observed_answer_that_is_none_is_a_failure(
+def test_an_observed_answer_that_is_unusable_is_a_failure(
     outside: Outside, start: Start, answer: str | None, finish_reason: str, code: str
 ) -> None:
     observed = {"request": QUESTION, "model": "math", "answer": answer, "finish_reason": finish_reason}
@@ -183,7 +183,7 @@ def test_observe_says_that_collection_is_off(outside: Outside, start: Start) -> 
         ),
     ],
 )
-def test_what_cannot_be_understood_is_refused(
+def test_an_invalid_request_is_refused(
     outside: Outside, start: Start, path: str, body: dict[str, Any], status: int, words: str
 ) -> None:
     answer = start(outside.config()).post(path, body)

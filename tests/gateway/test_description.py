@@ -30,7 +30,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
         ("GET", "/ready"),
     ],
 )
-def test_every_address_answers_as_described(outside: Outside, start: Start, method: str, path: str) -> None:
+def test_every_path_answers_as_described(outside: Outside, start: Start, method: str, path: str) -> None:
     gateway = start(outside.config())
     operation = schemathesis.openapi.from_url(f"{gateway.address}/openapi.json")[path][method]
 

@@ -1,4 +1,4 @@
-"""The examples in the gateway's documents work as shown."""
+"""The examples, settings and metrics in the gateway's documents are those of the code."""
 
 import json
 import re
@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 Start = Callable[..., RunningGateway]
 
 
-def test_the_calls_of_integrations_are_understood(outside: Outside, start: Start) -> None:
+def test_the_example_calls_of_integrations_are_accepted(outside: Outside, start: Start) -> None:
     text = (DOCS / "integrations.md").read_text(encoding="utf-8")
     calls = re.findall(r"```json\nPOST (\S+)\n(.*?)```", text, re.S)
     assert [path for path, _ in calls] == ["/v1/route", "/v1/observe"]
@@ -38,7 +38,7 @@ def test_the_calls_of_integrations_are_understood(outside: Outside, start: Start
     assert point["responses"]["qwen-math-7b"]["answer"] == json.loads(calls[1][1])["answer"]
 
 
-def test_the_wiring_of_litellm_is_the_one_that_is_tested() -> None:
+def test_the_documented_wiring_of_litellm_is_the_one_tested() -> None:
     text = (DOCS / "integrations.md").read_text(encoding="utf-8")
     assert WIRING.format(address="http://127.0.0.1:8001").strip() in text
 
@@ -73,7 +73,7 @@ def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start)
 
 
 def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
-    """The rules are YAML that Prometheus reads, and each uses a metric of one of the two servers."""
+    """The alert rules are valid YAML, and every metric that they use is exposed by the gateway or the collector."""
     rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
     assert rules
     (group,) = yaml.safe_load(rules[1])["groups"]

@@ -1,4 +1,4 @@
-"""When a model fails, the next one in the configured order answers, and the response headers show it."""
+"""When a model fails, the next in the configured order answers, and headers, metrics and decision log show it."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ FAILURES: dict[str, Callable[[Arrived], Script]] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_the_next_model_answers_for_one_that_fails(
+def test_the_next_model_answers_when_one_fails(
     outside: Outside, model: MakeModel, start: Start, failure: str
 ) -> None:
     broken = model(FAILURES[failure])
@@ -81,7 +81,7 @@ def test_a_stream_that_fails_before_its_first_piece_is_replaced(
 def test_without_fallback_models_the_default_model_answers(
     outside: Outside, model: MakeModel, start: Start
 ) -> None:
-    """Only a router chooses another model than the default, so here the default model fails."""
+    """Without a router the default model is also the one chosen, so here nothing is left to replace it."""
     broken = model(FAILURES["http_status: 500"])
     answer = start(outside.config(models__big__base_url=broken.address)).chat()
     assert answer.status_code == 500
@@ -108,7 +108,7 @@ def test_a_named_model_is_not_replaced(outside: Outside, model: MakeModel, start
         ("timeout", 504, "upstream_timeout"),
     ],
 )
-def test_when_nobody_answers_the_client_is_told_so(
+def test_when_no_model_answers_the_client_gets_an_error(
     outside: Outside, model: MakeModel, start: Start, failure: str, status: int, code: str
 ) -> None:
     broken = model(FAILURES[failure])
@@ -136,7 +136,7 @@ def test_a_large_answer_passes_whole(outside: Outside, start: Start) -> None:
 
 
 @pytest.mark.parametrize("named", [None, "math"])
-def test_when_nobody_answers_the_decision_can_still_be_looked_up(
+def test_when_no_model_answers_the_decision_can_still_be_looked_up(
     outside: Outside, model: MakeModel, start: Start, named: str | None
 ) -> None:
     broken = model(FAILURES["connection_lost: at once"]).address
@@ -153,10 +153,10 @@ def test_when_nobody_answers_the_decision_can_still_be_looked_up(
 
 
 @pytest.mark.parametrize(("failure", "named"), [("http_status: 500", None), ("http_status: 429", "math")])
-def test_a_failure_that_the_client_is_shown_is_on_record_like_others(
+def test_a_failure_passed_on_to_the_client_is_recorded_like_any_other(
     outside: Outside, model: MakeModel, start: Start, failure: str, named: str | None
 ) -> None:
-    """Otherwise the failures of a single model without fallback would never be seen."""
+    """Otherwise the failures of a model that nothing replaces would never show."""
     broken = model(FAILURES[failure]).address
     gateway = start(outside.config(models__big__base_url=broken, models__math__base_url=broken))
     answer = gateway.chat(model=named)
@@ -168,7 +168,7 @@ def test_a_failure_that_the_client_is_shown_is_on_record_like_others(
     assert until(gateway.decisions)[0]["failed"] == {asked: failure}
 
 
-def test_what_a_model_says_against_a_request_is_no_failure(outside: Outside, start: Start) -> None:
+def test_a_models_refusal_of_a_request_is_not_a_failure(outside: Outside, start: Start) -> None:
     outside.chat = lambda _: reply(b"{}", "400 Bad Request")
     gateway = start(outside.config())
     assert gateway.chat().status_code == 400

@@ -1,6 +1,6 @@
 """The callback in the real LiteLLM proxy: requests for `auto` are routed, answers are collected.
 
-LiteLLM gets its own virtual environment, which takes some minutes the first time.
+LiteLLM is installed into a virtual environment of its own, which takes some minutes the first time.
 """
 
 import json
@@ -43,7 +43,7 @@ flywheel = FlywheelCallback("{address}", fallback="big")
 
 
 class LiteLLMProxy:
-    """The proxy on a free port, with three models behind it."""
+    """A LiteLLM proxy with our callback on a free port, with three models behind it."""
 
     def __init__(self, folder: Path, outside: Outside, gateway: str) -> None:
         shutil.copy(Path(integrations).with_name("litellm_callback.py"), folder)
@@ -138,7 +138,7 @@ def proxy(
 
 @pytest.fixture
 def collected(outside_here: Outside) -> Callable[[], dict[str, Any]]:
-    """Return the one data point collected since the test began."""
+    """A function that waits for the only data point collected since the test began, and returns it."""
     outside_here.points.clear()
 
     def one() -> dict[str, Any]:
@@ -182,10 +182,10 @@ def test_a_streamed_answer_is_collected_whole(
     assert collected()["responses"]["big"]["answer"] == "two it is"
 
 
-def test_what_a_client_asks_of_collection_gets_there(
+def test_a_clients_headers_for_collection_are_passed_on(
     proxy: LiteLLMProxy, collected: Callable[[], dict[str, Any]]
 ) -> None:
-    """A header asks for collection behind LiteLLM just as in front of the gateway."""
+    """X-Training-Mode asks for collection through LiteLLM as it does at the gateway itself."""
     proxy.chat("code", headers={"X-Training-Mode": "true", "X-Request-Id": "of-the-client"})
     assert collected()["mode"] == "header"
 

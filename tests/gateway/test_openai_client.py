@@ -1,4 +1,4 @@
-"""The official OpenAI client works unchanged; its warnings are errors here."""
+"""The official OpenAI client works unchanged; pytest turns any warning of its into an error."""
 
 from collections.abc import Callable, Iterator
 
@@ -43,7 +43,7 @@ def test_a_stream(client: openai.OpenAI, outside: Outside) -> None:
     assert until(lambda: outside.points)[0]["responses"]["math"]["answer"] == "two is the answer"
 
 
-def test_the_headers_are_there(client: openai.OpenAI) -> None:
+def test_the_client_sees_the_gateways_headers(client: openai.OpenAI) -> None:
     raw = client.chat.completions.with_raw_response.create(
         model="auto", messages=[{"role": "user", "content": "1 + 1?"}]
     )
@@ -55,7 +55,7 @@ def test_the_list_of_models(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["auto", "big", "math", "code"]
 
 
-def test_errors_are_the_clients_own(client: openai.OpenAI, outside: Outside) -> None:
+def test_errors_become_the_clients_own_exceptions(client: openai.OpenAI, outside: Outside) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="gpt-17", messages=[{"role": "user", "content": "1 + 1?"}])
     assert caught.value.code == "model_unknown"
@@ -66,7 +66,7 @@ def test_errors_are_the_clients_own(client: openai.OpenAI, outside: Outside) -> 
     assert refused.value.code == "rate_limit"
 
 
-def test_other_addresses_of_the_api(client: openai.OpenAI, outside: Outside) -> None:
+def test_other_paths_of_the_api(client: openai.OpenAI, outside: Outside) -> None:
     outside.other = lambda _: reply(
         b'{"object":"list","model":"e","data":[{"object":"embedding","index":0,"embedding":[0.5]}],'
         b'"usage":{"prompt_tokens":1,"total_tokens":1}}'

@@ -1,4 +1,4 @@
-"""Every other /v1 path goes to the default model's address untouched."""
+"""Requests to all other /v1 paths are passed on unchanged to the default model's address."""
 
 import gzip
 import socket
@@ -15,7 +15,7 @@ from tests.gateway.world import Outside, RunningGateway
 Start = Callable[..., RunningGateway]
 
 
-def test_method_path_query_and_body_go_on_untouched(outside: Outside, start: Start) -> None:
+def test_method_path_query_and_body_are_passed_on_unchanged(outside: Outside, start: Start) -> None:
     outside.other = lambda _: reply(b"\x00\x01made", "201 Created", "audio/wav", ("X-A", "1"), ("X-A", "2"))
     gateway = start(outside.config(models__big__api_key_env="BIG_KEY"), {"BIG_KEY": "own"})
     packed = gzip.compress(b"anything")
@@ -58,7 +58,7 @@ def test_a_web_page_cannot_use_the_gateway_of_its_reader(
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PATCH"])
-def test_all_methods_go_on(outside: Outside, start: Start, method: str) -> None:
+def test_all_methods_are_passed_on(outside: Outside, start: Start, method: str) -> None:
     outside.other = lambda asked: reply(asked.method.encode())
     gateway = start(outside.config())
     assert httpx.request(method, f"{gateway.address}/v1/files/f").text == method
@@ -91,7 +91,7 @@ def test_a_redirect_is_not_followed(outside: Outside, start: Start) -> None:
     assert len(outside.server.requests) == 1
 
 
-def test_an_address_with_a_path_of_its_own_stands_in_front(outside: Outside, start: Start) -> None:
+def test_the_path_of_a_models_address_is_put_in_front(outside: Outside, start: Start) -> None:
     outside.other = lambda asked: reply(asked.path.encode())
     gateway = start(outside.config(models__big__base_url=f"{outside.address}/deep/er"))
     assert gateway.get("/v1/files").text == "/deep/er/v1/files"
@@ -109,15 +109,15 @@ def test_no_path_leads_out_of_v1(outside: Outside, start: Start, path: str) -> N
     assert not outside.server.requests
 
 
-def test_a_kept_connection_that_went_stale_is_no_failure(outside: Outside, start: Start) -> None:
-    """The model closes its connection after each answer without announcing it."""
+def test_a_stale_kept_connection_is_not_a_failure(outside: Outside, start: Start) -> None:
+    """The model closes its connection after each answer without a `Connection: close`."""
     outside.other = lambda _: [*reply(b"again"), b""]
     gateway = start(outside.config())
     assert [gateway.get("/v1/files").text for _ in range(5)] == ["again"] * 5
 
 
-def test_fault_01_connections_are_used_again(outside: Outside, start: Start) -> None:
-    """No new connection is opened per request."""
+def test_fault_01_connections_are_reused(outside: Outside, start: Start) -> None:
+    """No request opens a connection of its own."""
     outside.other = lambda _: reply(b"again")
     gateway = start(outside.config(data_collection__enabled=False))
     for _ in range(10):
@@ -126,7 +126,7 @@ def test_fault_01_connections_are_used_again(outside: Outside, start: Start) -> 
     assert outside.server.connections == 1
 
 
-def test_a_model_that_speaks_no_http_is_a_failure(outside: Outside, start: Start) -> None:
+def test_a_model_that_does_not_speak_http_is_a_failure(outside: Outside, start: Start) -> None:
     outside.other = lambda _: [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b""]
     answer = start(outside.config()).get("/v1/files")
     assert answer.status_code == 502
@@ -145,14 +145,14 @@ def test_an_endless_header_is_a_failure(outside: Outside, start: Start) -> None:
     assert start(outside.config()).get("/v1/files").status_code == 502
 
 
-def test_a_large_request_goes_on_whole(outside: Outside, start: Start) -> None:
+def test_a_large_request_is_passed_on_whole(outside: Outside, start: Start) -> None:
     outside.other = lambda asked: reply(str(len(asked.body)).encode())
     gateway = start(outside.config())
     assert gateway.post("/v1/files", b"x" * 5_000_000).text == "5000000"
 
 
-def test_a_request_that_ends_connections_is_sent_again_only_once(outside: Outside, start: Start) -> None:
-    """It may be the request that makes the peer fail, so it must not go to every kept connection in turn."""
+def test_a_request_that_ends_its_connection_is_retried_only_once(outside: Outside, start: Start) -> None:
+    """The request itself may be what crashes the other side: it must not be tried on every kept connection in turn."""
     together = threading.Barrier(5)
 
     def other(asked: Arrived) -> Script:

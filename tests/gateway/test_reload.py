@@ -1,4 +1,4 @@
-"""A changed configuration file is applied at run time; a bad edit is refused, and the old one stays."""
+"""Edits of the configuration file take effect while the gateway runs; a bad edit is refused and changes nothing."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.gateway.world import Outside, RunningGateway, until
 Start = Callable[..., RunningGateway]
 
 
-def test_an_edit_is_taken_up_without_a_restart(outside: Outside, start: Start) -> None:
+def test_an_edit_takes_effect_without_a_restart(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     assert gateway.chat().headers["x-flywheel-model"] == "big"
     config = outside.config(routing__default_model="math", data_collection__mode="production")
@@ -37,7 +37,9 @@ def test_a_bad_edit_is_refused_and_reported(outside: Outside, start: Start) -> N
     assert gateway.metric("flywheel_gateway_configuration_refused") == 0
 
 
-def test_a_file_that_is_gone_is_said_and_serves_on_until_it_is_back(outside: Outside, start: Start) -> None:
+def test_a_deleted_file_is_logged_and_its_configuration_stays_in_force(
+    outside: Outside, start: Start
+) -> None:
     gateway = start(outside.config())
     gateway.config_file.unlink()
     until(lambda: "file_gone" in gateway.log())
@@ -57,7 +59,7 @@ def test_an_edit_that_leaves_collection_incomplete_changes_nothing(outside: Outs
     until(lambda: outside.points)
 
 
-def test_an_edit_that_names_a_key_that_is_not_there_changes_nothing(outside: Outside, start: Start) -> None:
+def test_an_edit_that_names_a_missing_key_changes_nothing(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     config = outside.config(routing__default_model="math", data_collection__api_key_env="NOT_SET_ANYWHERE")
     config["data_collection"]["training"]["candidate_models"] = ["math"]
@@ -89,16 +91,14 @@ def test_uploads_follow_a_new_address_and_nothing_is_lost(outside: Outside, star
     assert gateway.metric("flywheel_upload_spooled") == 0
 
 
-def test_what_needs_a_restart_is_said(outside: Outside, start: Start) -> None:
+def test_settings_that_need_a_restart_are_logged(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     gateway.write_config(outside.config(gateway__max_body_bytes=4096))
     until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
     assert '"needs_restart": ["gateway.max_body_bytes"]' in gateway.log()
 
 
-def test_a_request_under_way_ends_with_the_configuration_it_began_with(
-    outside: Outside, start: Start
-) -> None:
+def test_a_running_request_ends_with_the_configuration_it_began_with(outside: Outside, start: Start) -> None:
     go_on: list[bool] = []
     first = outside.chat
 

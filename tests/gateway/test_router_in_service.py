@@ -18,7 +18,7 @@ REQUESTS, CLIENTS = 10_000, 4
 
 
 def quiet(outside: Outside) -> dict[str, object]:
-    """A configuration without collection."""
+    """Return a configuration without collection."""
     return outside.config(data_collection__enabled=False)
 
 
@@ -38,7 +38,7 @@ def serving(gateway: RunningGateway) -> str | None:
     return version
 
 
-def test_a_router_is_taken_up_and_rolled_back_without_a_restart(
+def test_promotions_and_rollbacks_take_effect_without_a_restart(
     outside: Outside, start: Callable[..., RunningGateway]
 ) -> None:
     gateway = start(quiet(outside))
@@ -70,7 +70,7 @@ def test_a_gateway_that_starts_with_a_champion_routes_its_first_request(
     assert gateway.chat().headers["x-flywheel-router"] == "to-code"
 
 
-def test_a_damaged_version_is_refused_and_said_so_while_the_old_one_serves(
+def test_a_damaged_version_is_refused_and_reported_while_the_old_one_serves(
     outside: Outside, start: Callable[..., RunningGateway]
 ) -> None:
     gateway = start(quiet(outside))

@@ -1,4 +1,4 @@
-"""Deciding: the current router, its time limit, its failures, and the cache in front of it."""
+"""Decisions: the router in service, its time limit and its failures, and the cache in front of it."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ MODELS = ("qwen-max", "qwen-math-7b")
 
 
 class CountingRouter:
-    """Chooses the mathematics model after `seconds`, and counts its decisions."""
+    """A router that chooses `model` after `seconds` and counts its calls; it fails on the prompt `broken`."""
 
     version = "v1"
 
@@ -55,7 +55,7 @@ def test_the_router_decides() -> None:
     assert decision == Decision("qwen-math-7b", "math", 0.9, "router", "v1", {"qwen-math-7b": 0.8})
 
 
-def test_concurrent_equals_are_decided_once() -> None:
+def test_equal_prompts_at_the_same_time_are_decided_once() -> None:
     router = CountingRouter(seconds=0.1)
     decisions = decide(Config(), router, *["same"] * 50, "other")
     assert router.calls == 2
@@ -63,7 +63,7 @@ def test_concurrent_equals_are_decided_once() -> None:
     assert {decision.model for decision in decisions} == {"qwen-math-7b"}
 
 
-def test_without_a_cache_everybody_is_decided_about() -> None:
+def test_without_a_cache_every_prompt_is_decided() -> None:
     router = CountingRouter()
     config = Config.model_validate({"cache": {"enabled": False}})
     decisions = decide(config, router, *["same"] * 5)
@@ -71,13 +71,13 @@ def test_without_a_cache_everybody_is_decided_about() -> None:
     assert {decision.reason for decision in decisions} == {"router"}
 
 
-def test_a_slow_router_gives_way_to_the_default_model() -> None:
+def test_a_slow_router_falls_back_to_the_default_model() -> None:
     config = Config.model_validate({"routing": {"timeout": 0.05}})
     (decision,) = decide(config, CountingRouter(seconds=0.5), "1 + 1?")
     assert decision == Decision("qwen-max", "general", 0.5, "fallback", "v1")
 
 
-def test_a_failing_router_gives_way_and_is_asked_again() -> None:
+def test_a_failing_router_falls_back_and_is_asked_again() -> None:
     router = CountingRouter()
     decisions = decide(Config(), router, "broken", "fine")
     assert [decision.reason for decision in decisions] == ["fallback", "router"]
@@ -98,7 +98,7 @@ def test_a_model_that_cannot_be_asked_is_not_chosen() -> None:
     assert (decision.model, decision.reason) == ("qwen-max", "fallback")
 
 
-def test_a_new_router_does_not_find_what_the_old_one_decided() -> None:
+def test_a_new_router_does_not_use_cached_decisions_of_the_old_one() -> None:
     class Next(CountingRouter):
         version = "v2"
 
@@ -128,8 +128,8 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_decisions_that_wait_outlive_a_change_of_the_configuration(cached: bool) -> None:
-    """The old decider is closed while both its threads are busy and more prompts wait for one."""
+def test_waiting_decisions_survive_a_change_of_the_configuration(cached: bool) -> None:
+    """The old decider is closed while both its threads are busy and further decisions wait for one."""
 
     async def change() -> list[Decision]:
         go_on = threading.Event()
@@ -142,7 +142,7 @@ def test_decisions_that_wait_outlive_a_change_of_the_configuration(cached: bool)
         config = Config.model_validate({"cache": {"enabled": cached}})
         decider = Decider(config, MODELS, Waiting())
         tasks = [asyncio.create_task(decider.decide(f"question {number}")) for number in range(6)]
-        for _ in range(5):  # turns in which all prompts reach the executor
+        for _ in range(5):  # iterations of the event loop in which all of them ask for a thread
             await asyncio.sleep(0)
         decider.close()
         go_on.set()
@@ -156,7 +156,7 @@ async def made(value: int) -> int:
     return value
 
 
-def test_the_cache_keeps_no_more_than_its_bound_and_drops_what_is_unused_for_longest() -> None:
+def test_the_cache_is_bounded_and_drops_the_least_recently_used_entry() -> None:
     cache = DecisionCache[int](2, ttl=60)
 
     async def fill() -> list[bool]:
@@ -170,7 +170,7 @@ def test_the_cache_keeps_no_more_than_its_bound_and_drops_what_is_unused_for_lon
     assert len(cache) == 2
 
 
-def test_a_decision_is_kept_for_its_time() -> None:
+def test_a_cached_decision_expires_after_its_ttl() -> None:
     clock = [0.0]
     cache = DecisionCache[int](10, ttl=5, clock=lambda: clock[0])
 
@@ -183,7 +183,7 @@ def test_a_decision_is_kept_for_its_time() -> None:
     assert run(over_time) == [False, True, False]
 
 
-def test_whoever_leaves_does_not_disturb_those_who_wait() -> None:
+def test_a_caller_that_is_cancelled_does_not_disturb_the_others() -> None:
     cache = DecisionCache[int](10, ttl=5)
     release = asyncio.Event()
 
@@ -205,7 +205,7 @@ def test_whoever_leaves_does_not_disturb_those_who_wait() -> None:
     assert run(leave) == (7, True)
 
 
-def test_a_failure_reaches_everybody_and_is_not_kept() -> None:
+def test_a_failure_reaches_every_caller_and_is_not_cached() -> None:
     cache = DecisionCache[int](10, ttl=5)
 
     async def fail() -> int:

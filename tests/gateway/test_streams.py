@@ -1,4 +1,4 @@
-"""Streamed answers: passed on byte for byte, ended when the client leaves, assembled for collection."""
+"""Streamed answers: passed on byte for byte, cancelled when the client leaves, reassembled for collection."""
 
 import json
 import socket
@@ -24,14 +24,14 @@ BODY = {"messages": [{"role": "user", "content": "1 + 1?"}], "stream": True}
 
 
 def streamed(*pieces: bytes | float, end: bytes = STREAM_END) -> Script:
-    """Script a stream of pieces, each in its own chunk, with waits between them."""
+    """Script a streamed answer: each bytes piece is sent as a chunk of its own, each float is a wait in seconds."""
     yield STREAM_HEAD
     for piece in pieces:
         yield piece if isinstance(piece, float) else chunk(piece)
     yield end
 
 
-def test_a_stream_passes_byte_for_byte(outside: Outside, start: Start) -> None:
+def test_a_stream_is_passed_on_byte_for_byte(outside: Outside, start: Start) -> None:
     odd = [
         b": a comment\n\n",
         b"event: x\r\ndata: {\r\n",
@@ -74,7 +74,7 @@ def test_a_client_of_http_1_0_gets_the_stream_without_chunks(outside: Outside, s
     assert json.loads(text)["choices"][0]["message"]["content"] == "I am big"
 
 
-def test_each_piece_goes_out_before_the_next_one_is_there(outside: Outside, start: Start) -> None:
+def test_each_piece_is_passed_on_before_the_next_one_arrives(outside: Outside, start: Start) -> None:
     """The model sends its next event only after the client has seen the one before."""
     seen = threading.Semaphore(0)
 
@@ -102,7 +102,7 @@ def test_a_stream_lasts_longer_than_the_time_for_a_whole_answer(outside: Outside
     assert gateway.chat(stream=True).content.endswith(DONE)
 
 
-def test_the_models_call_ends_when_the_client_goes(outside: Outside, start: Start) -> None:
+def test_the_call_to_the_model_ends_when_the_client_leaves(outside: Outside, start: Start) -> None:
     outside.chat = lambda _: streamed(event("first"), 30.0, DONE)
     gateway = start(outside.config())
     with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
@@ -113,7 +113,7 @@ def test_the_models_call_ends_when_the_client_goes(outside: Outside, start: Star
     assert len(outside.asked()) == 1
 
 
-def test_the_models_call_ends_when_the_client_goes_before_there_is_an_answer(
+def test_the_call_to_the_model_ends_when_the_client_leaves_before_an_answer(
     outside: Outside, start: Start
 ) -> None:
     outside.chat = lambda _: [30.0]
@@ -132,7 +132,7 @@ def test_the_models_call_ends_when_the_client_goes_before_there_is_an_answer(
     assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 0
 
 
-def test_a_stream_is_put_together_for_collection(outside: Outside, start: Start) -> None:
+def test_a_stream_is_reassembled_for_collection(outside: Outside, start: Start) -> None:
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}\n\n'
     pieces = event("two, ") + event("that is 二") + event(None, "stop") + usage + DONE
     whole = outside.chat
@@ -156,7 +156,7 @@ def test_a_stream_is_put_together_for_collection(outside: Outside, start: Start)
 def test_fault_12_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_truncated(
     outside: Outside, start: Start
 ) -> None:
-    """A truncated answer is never scored like a complete one."""
+    """A truncated answer is never scored as if it were complete."""
     whole = outside.chat
     outside.chat = lambda asked: (
         streamed(event("half of an ans"), end=b"") if asked.json.get("stream") else whole(asked)
@@ -180,7 +180,7 @@ def test_fault_12_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_trun
     assert point["scores"]["math"] == 0.75
 
 
-def test_a_client_that_reads_slowly_holds_the_model_back_not_the_gateways_memory(
+def test_a_client_that_reads_slowly_slows_the_model_and_does_not_fill_the_gateways_memory(
     outside: Outside, start: Start
 ) -> None:
     piece = event("x" * 60_000)
@@ -197,7 +197,7 @@ def test_a_client_that_reads_slowly_holds_the_model_back_not_the_gateways_memory
     with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=BODY, timeout=20) as answer:
         next(answer.iter_raw())
         before = -1
-        while before != len(sent):  # until all buffers are full and the model is held back
+        while before != len(sent):  # until all buffers are full and the model can send no more
             before = len(sent)
             time.sleep(0.5)
         assert before * len(piece) < 64_000_000

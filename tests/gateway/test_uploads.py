@@ -1,4 +1,4 @@
-"""One uploader replaces another on the same spool, and at no moment is a point lost or counted twice."""
+"""One uploader replaces another on the same spool: at no moment is anything lost or counted twice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ COUNTERS = ("offered", "acknowledged", "rejected", "dropped", "uploads")
 
 
 def settings(flush_interval: float) -> Config:
-    """Return settings that upload to an address where nobody listens."""
+    """Return a configuration that uploads to an address where nothing listens."""
     training = {"flush_interval": flush_interval}
     return Config.model_validate(
         {"data_collection": {"storage_endpoint": "http://127.0.0.1:1/collect", "training": training}}
@@ -26,7 +26,7 @@ def point(number: int) -> DataPoint:
 
 
 def with_spooled(spool: Path, act: Callable[[Uploads], Awaitable[None]]) -> Mapping[str, Any]:
-    """Run `act` with three points in the spool and at least one failed upload; return the final counts."""
+    """Run `act` once three points are in the spool because uploads failed; return the counters after the end."""
 
     async def main() -> Mapping[str, Any]:
         uploads = Uploads(settings(0.01), spool)
@@ -43,7 +43,7 @@ def with_spooled(spool: Path, act: Callable[[Uploads], Awaitable[None]]) -> Mapp
 
 async def spooled(uploads: Uploads) -> None:
     """Wait until the three points are on disk."""
-    while uploads.stats()["spooled"] < 3:  # noqa: ASYNC110 - there is no event, only counters
+    while uploads.stats()["spooled"] < 3:  # noqa: ASYNC110 - no event tells that the counters changed
         await asyncio.sleep(0.01)
 
 
@@ -60,7 +60,7 @@ def check(stats: Mapping[str, Any]) -> None:
 
 
 def test_no_counter_goes_back_or_counts_twice_during_an_exchange(tmp_path: Path) -> None:
-    """The counters are checked in every turn of the event loop."""
+    """The counters are checked in every iteration of the event loop."""
 
     async def watched(uploads: Uploads) -> None:
         task = asyncio.create_task(exchange(uploads))
@@ -80,7 +80,7 @@ def test_no_counter_goes_back_or_counts_twice_during_an_exchange(tmp_path: Path)
 
 
 def test_an_exchange_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
-    """The gateway is stopped while it replaces its uploader, and one more point arrives after that."""
+    """As when a gateway is stopped while it switches to a new collector address; one more point is offered later."""
 
     async def cancelled(uploads: Uploads) -> None:
         task = asyncio.create_task(exchange(uploads))
@@ -96,7 +96,7 @@ def test_an_exchange_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
     assert (stats["offered"], stats["spooled"]) == (4, 4)
 
 
-def test_an_exchange_after_the_end_takes_no_spool(tmp_path: Path) -> None:
+def test_an_exchange_after_close_does_not_take_the_spool(tmp_path: Path) -> None:
     async def closed(uploads: Uploads) -> None:
         await uploads.close(1.0)
         await exchange(uploads)

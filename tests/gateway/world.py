@@ -1,4 +1,4 @@
-"""What a test's gateway talks to, and the gateway itself as a process of its own."""
+"""The services that a gateway under test talks to, and the gateway itself as a process."""
 
 import json
 import os
@@ -21,9 +21,10 @@ WAIT_SECONDS = 30.0
 
 
 class Outside:
-    """The models, the scorer and the collector on one socket.
+    """The models, the scorer and the collector, all on one socket.
 
-    `chat` answers for every model; replace it as needed.
+    `chat` answers for every model, `score` for the scorer, and `other` on all other paths; tests replace them.
+    points: the data points uploaded so far.
     """
 
     def __init__(self) -> None:
@@ -50,15 +51,18 @@ class Outside:
         return self.other(request)
 
     def asked(self, path: str = "/v1/chat/completions") -> list[Arrived]:
-        """Return the requests that arrived at a path."""
+        """Return the requests to a path in the order of their arrival, whatever their query strings."""
         return [request for request in self.server.requests if request.path.partition("?")[0] == path]
 
     def asked_by_users(self) -> list[Arrived]:
-        """Return the chat completions that the gateway forwarded, without those of collection."""
+        """Return the chat completions that the gateway forwarded for its users, without those of collection."""
         return [request for request in self.asked() if request.header("x-higress-llm-model") is not None]
 
     def config(self, **changes: Any) -> dict[str, Any]:
-        """Return a configuration with three models; `changes` set sections' fields, `a__b` a nested one."""
+        """Return a configuration with three models, the scorer and the collector at this server's address.
+
+        `changes` replace values by their path: `a__b` is field `b` of section `a`.
+        """
         config: dict[str, Any] = {
             "data_collection": {
                 "storage_endpoint": f"{self.address}/collect",
@@ -95,7 +99,10 @@ class NotStartedError(Exception):
 
 
 class RunningGateway:
-    """A gateway process. `log()` returns its log; leaving the block stops it and checks how it ended."""
+    """A gateway process, running once it is constructed; `close` stops it and checks exit status and log.
+
+    Raises NotStartedError when the gateway does not start.
+    """
 
     def __init__(
         self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None
@@ -146,7 +153,7 @@ class RunningGateway:
         return httpx.get(self.address + path, timeout=WAIT_SECONDS)
 
     def metric(self, name: str) -> float:
-        """Return the value of a metric, with labels as on the page; 0 if it is absent."""
+        """Return the value of one sample of /metrics, 0 when it is not there; `name` includes its labels as printed."""
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.M)
         return float(found[1]) if found else 0.0
 
@@ -177,7 +184,7 @@ class RunningGateway:
 
 
 def until(happened: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
-    """Wait until `happened` returns a true value, and return it."""
+    """Wait until `happened` returns something true, and return that; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := happened()):
         assert time.monotonic() < deadline, "it did not happen"
