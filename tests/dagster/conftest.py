@@ -1,4 +1,4 @@
-"""Fixtures: a separate data folder, and a Dagster instance in memory."""
+"""Fixtures of the Dagster tests: an empty data folder, and a Dagster instance in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from flywheel_core.lake.layout import Layout
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A configuration with a separate data folder and a window of a week."""
+    """A configuration with an empty data folder and a window of a week."""
     return Config(
         storage=Storage(data_dir=tmp_path / "data", first_day="2026-01-01"),
         dataset=Dataset(window_days=7, min_examples=20),

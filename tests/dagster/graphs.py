@@ -1,4 +1,4 @@
-"""Run the job `training_set`, and read what the runs report."""
+"""Run the job `training_set`, and read what a run recorded."""
 
 from datetime import date
 from typing import Any
@@ -24,13 +24,13 @@ def run_days(
 
 
 def metadata_of(ran: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    """Return the metadata of an asset that a run made once."""
+    """Return the metadata of an asset's only materialization in a run."""
     (event,) = [one for one in ran.get_asset_materialization_events() if one.asset_key == dg.AssetKey(asset)]
     return {name: value.value for name, value in event.materialization.metadata.items()}
 
 
 def failed_checks(ran: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """Return check -> severity for the checks that did not pass."""
+    """Return check -> severity, for the checks that did not pass."""
     return {
         event.check_name: event.severity.value
         for event in ran.get_asset_check_evaluations()

@@ -1,4 +1,4 @@
-"""Raw day files for tests: small, generated, the same at every call."""
+"""Raw files of a day for tests: small, and the same on every call."""
 
 import json
 from datetime import UTC, date, datetime
@@ -10,7 +10,7 @@ MODELS = ("qwen-max", "qwen-math-7b", "qwen-code-7b", "qwen-medicine-7b", "qwen-
 
 
 def point(day: date, number: int, *, best: str | None = None) -> dict[str, object]:
-    """Return a data point whose best model is `best`, or depends on the number."""
+    """Return a data point whose best model is `best`; without `best` the models take turns by `number`."""
     winner = best or MODELS[number % len(MODELS)]
     moment = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()) + number
     words = " ".join(f"w{chr(97 + int(digit))}" for digit in f"{day.toordinal()}{number:04}")
@@ -35,7 +35,7 @@ def point(day: date, number: int, *, best: str | None = None) -> dict[str, objec
 
 
 def write_raw(layout: Layout, day: date, lines: list[object]) -> Path:
-    """Write the day's raw file from `lines`: strings unchanged, anything else as JSON."""
+    """Write the day's raw file and return its path. Text becomes a line as it is, anything else as JSON."""
     path = layout.raw_file(day)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines))
@@ -43,5 +43,5 @@ def write_raw(layout: Layout, day: date, lines: list[object]) -> Path:
 
 
 def write_day(layout: Layout, day: date, count: int = 40, *, best: str | None = None) -> Path:
-    """Write a raw file of `count` valid data points."""
+    """Write the day's raw file with `count` valid data points and return its path."""
     return write_raw(layout, day, [point(day, number, best=best) for number in range(count)])

@@ -23,7 +23,7 @@ VARIABLE = "FLYWHEEL_TEST_WEBHOOK"
 
 
 class Hook(HTTPServer):
-    """Receives alarms; answers with the `statuses` one after another, and keeps repeating the last."""
+    """A webhook that keeps alarms in `taken`, and answers with `statuses` in turn, from then on with the last of them."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taker)
@@ -32,7 +32,7 @@ class Hook(HTTPServer):
 
     @property
     def address(self) -> str:
-        """Its address; the path stands for a secret."""
+        """Its URL; the path stands for a secret."""
         return f"http://127.0.0.1:{self.server_port}/s3cret"
 
 
@@ -48,12 +48,12 @@ class _Taker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing."""
+        """Keep the log of requests off the terminal."""
 
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    """A webhook that listens, without pauses between attempts."""
+    """A running webhook, and no pause between attempts to reach it."""
     monkeypatch.setattr(alarms, "PAUSE", 0.0)
     server = Hook()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -66,7 +66,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 
 @pytest.fixture
 def trickle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Makes webhooks that send some bytes at once and the rest one at a time; returns their addresses."""
+    """Start webhooks that send some bytes of their answer at once and the others one by one; returns their addresses."""
     monkeypatch.setattr(alarms, "PAUSE", 0.0)
     monkeypatch.setattr(alarms, "TIMEOUT", 0.3)
     servers: list[TCPServer] = []
@@ -75,7 +75,7 @@ def trickle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
         class Slow(StreamRequestHandler):
             def handle(self) -> None:
                 self.connection.recv(65_536)
-                with suppress(OSError):  # the client has gone
+                with suppress(OSError):  # the client leaves before the end
                     self.wfile.write(at_once)
                     for one in slowly:
                         time.sleep(pause)
@@ -137,7 +137,7 @@ def _tick(instance: dg.DagsterInstance, config: Config, error: Exception = GONE)
 def test_a_failed_run_is_posted(
     hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The alarm says as JSON which run failed, which day, and why."""
+    """The alarm is JSON that says which run failed, of which day, and why."""
     monkeypatch.setenv(VARIABLE, hook.address)
     assert _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE))) is None
     (alarm,) = hook.taken
@@ -164,14 +164,14 @@ def test_a_failed_run_is_posted(
 def test_an_alarm_says_what_a_step_raised(
     hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    """Not just that an op failed: Flywheel's own message, or a foreign error's type, as it may quote prompts."""
+    """Not Dagster's wrapper: an error of Flywheel's gives its message; others, which may quote a prompt, their type only."""
     monkeypatch.setenv(VARIABLE, hook.address)
     _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)), error)
     assert [alarm["message"] for alarm in hook.taken] == [message]
 
 
-def test_without_a_webhook_nobody_is_told(hook: Hook, instance: dg.DagsterInstance) -> None:
-    """The tick says so instead of silently doing nothing."""
+def test_without_a_webhook_the_tick_is_skipped(hook: Hook, instance: dg.DagsterInstance) -> None:
+    """The skip gives its reason, so that alarms are not missing silently."""
     result = _tick(instance, Config())
     assert isinstance(result, dg.SkipReason)
     assert "failure_webhook_env is not set" in str(result.skip_message)
@@ -200,14 +200,14 @@ def test_an_unset_variable_fails_the_tick(
 
 
 def test_a_server_error_is_tried_again(hook: Hook) -> None:
-    """After a 500 and then a success, one alarm is delivered."""
+    """The first attempt is answered with 500, the second with 204."""
     hook.statuses = [500, 204]
     post_alarm(hook.address, {"run_id": "r"})
     assert len(hook.taken) == 2
 
 
 def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
-    """If nothing listens, the attempts end and the error names the run."""
+    """Whether it answers 503, does not listen or is no URL: the attempts end, and the error names the run."""
     hook.statuses = [503]
     with pytest.raises(UpstreamError, match="alarm of run r: it answered 503"):
         post_alarm(hook.address, {"run_id": "r"})
@@ -217,12 +217,12 @@ def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
         post_alarm("no address at all", {"run_id": "r"})
 
 
-def test_an_answer_that_trickles_is_none(trickle: Callable[..., str]) -> None:
-    """Byte by byte it would take hours, and the sensor has 60 s."""
+def test_an_answer_that_trickles_in_counts_as_none(trickle: Callable[..., str]) -> None:
+    """Sent byte by byte it could take hours, and the sensor has 60 s."""
     address = trickle(b"HTTP/1.1 200", b" OK\r\nA: b\r\n\r\n")
     with pytest.raises(UpstreamError, match=r"there was no answer \(TimeoutError\)"):
         post_alarm(address, {"run_id": "r"})
 
 
-def test_nobody_waits_for_what_the_answer_says(trickle: Callable[..., str]) -> None:
+def test_the_body_of_the_answer_is_not_waited_for(trickle: Callable[..., str]) -> None:
     post_alarm(trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", b"x" * 20, 0.5), {"run_id": "r"})

@@ -1,4 +1,4 @@
-"""What the checks of a day and of its dataset report, stop and show."""
+"""The checks of a day and of its dataset: what they report, and what they stop."""
 
 import json
 import re
@@ -22,7 +22,7 @@ DAY = date(2026, 1, 5)
 
 
 def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """One line in ten is broken: the day's examples would not represent the day, so none are made."""
+    """One line in ten is broken: the remaining examples would not represent the day, so none are made."""
     lines: list[object] = [point(DAY, number) for number in range(180)]
     write_raw(layout, DAY, [*lines, *(f"broken {number}" for number in range(20))])
     ran = run_days(config, instance, DAY)
@@ -51,17 +51,15 @@ def test_figures_of_checks_are_written_as_on_the_other_pages() -> None:
 def test_one_torn_line_among_a_few_is_a_warning(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A large share of few lines is no evidence, so the day goes on."""
+    """A large rejected share of very few lines is no evidence of a fault, so the day goes on."""
     write_raw(layout, DAY, [*(point(DAY, number) for number in range(10)), "torn"])
     ran = run_days(config, instance, DAY)
     assert ran.success
     assert failed_checks(ran)["rejected_share"] == "WARN"
 
 
-def test_a_model_nobody_knows_is_reported(
-    config: Config, layout: Layout, instance: dg.DagsterInstance
-) -> None:
-    """It wins no label, and the check says so."""
+def test_an_unknown_model_is_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
+    """A model without a category cannot win labels silently: the check names it."""
     stranger = point(DAY, 0)
     stranger["responses"] |= {"mystery": {"model": "mystery", "answer": "42"}}  # type: ignore[operator] # it is a dict
     write_raw(layout, DAY, [stranger, *(point(DAY, number) for number in range(1, 40))])
@@ -72,10 +70,10 @@ def test_a_model_nobody_knows_is_reported(
     assert "mystery" in str(told.description)
 
 
-def test_names_from_outside_show_no_picture_and_lead_nowhere(
+def test_names_from_outside_render_no_image_and_no_link(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """The UI renders descriptions as Markdown: whoever looks would fetch a picture in a model's name."""
+    """The UI renders descriptions as Markdown: an image in a model's name would be fetched by every reader's browser."""
     marks = "![seen](http://evil.example/?you) [here](http://evil.example) <img src='http://evil.example'> \\![a](b)"
     strange: list[Any] = [point(DAY, number) for number in range(30)]
     for number, one in enumerate(strange):
@@ -148,7 +146,7 @@ def test_a_data_folder_whose_name_is_a_pattern_works(config: Config, instance: d
 
 
 def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """A week of all kinds is followed by a day of nothing but mathematics."""
+    """Three days with all labels, then a day of nothing but mathematics."""
     for ahead in range(3):
         write_day(layout, DAY + timedelta(days=ahead))
     odd = DAY + timedelta(days=3)
@@ -165,7 +163,7 @@ def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance
 def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """The comparison skips and names the damaged day, and the day's tables are made."""
+    """The comparison leaves out the damaged day and names it, and the day's tables are made."""
     bad, good, day = (DAY + timedelta(days=ahead) for ahead in range(3))
     for one in (bad, good, day):
         write_day(layout, one)
@@ -179,10 +177,10 @@ def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(
     assert drift.metadata["distance"].value == 0.0
 
 
-def test_too_few_examples_are_red_and_stop_nothing(
+def test_too_few_examples_fail_a_check_but_stop_nothing(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A young installation has small datasets: the check says so every night, and the run succeeds."""
+    """A young installation has small datasets: the check says so every night, but the run succeeds."""
     write_day(layout, DAY, count=5)
     ran = run_days(config, instance, DAY)
     assert ran.success
@@ -192,7 +190,7 @@ def test_too_few_examples_are_red_and_stop_nothing(
 def test_a_source_that_floods_a_label_is_capped_and_shown(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """It is a warning that names the group, and the figures are on the dataset's page."""
+    """A warning names the source, and the dataset's page has the figures."""
     flood = [{**point(DAY, number, best=MODELS[1]), "source": "loud"} for number in range(1_000, 1_400)]
     write_raw(layout, DAY, [*(point(DAY, number) for number in range(40)), *flood])
     ran = run_days(config, instance, DAY)
@@ -206,7 +204,7 @@ def test_a_source_that_floods_a_label_is_capped_and_shown(
 def test_a_damaged_dataset_blocks_what_trains_on_it(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A version is immutable: a file that has changed is detected, not used."""
+    """A dataset version is immutable: a file of it that changed is detected and not used."""
     write_day(layout, DAY)
     assert run_days(config, instance, DAY).success
     (train,) = layout.datasets.glob("*/train.jsonl")

@@ -1,4 +1,4 @@
-"""How a run goes through its days: on a real instance, with small steps instead of the lake."""
+"""How a run works through its days: on a real instance, with small steps in place of the lake's."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -106,8 +106,8 @@ def _days_of(instance: dg.DagsterInstance, asset: str) -> set[int]:
     return {int(key[-2:]) for key in instance.get_materialized_partitions(dg.AssetKey(asset))}
 
 
-def test_a_bad_day_stops_itself_only(instance: dg.DagsterInstance) -> None:
-    """Of six days, one is unreadable and the points of another do not add up: the other four are complete."""
+def test_a_bad_day_stops_only_itself(instance: dg.DagsterInstance) -> None:
+    """Of six days, one cannot be read and one has points that do not add up; the other four are complete."""
     ran = _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 6)))
     assert not ran.success
     assert _days_of(instance, "responses") == {1, 2, 4, 5, 6}, "the doubtful day can be looked at"
@@ -116,7 +116,7 @@ def test_a_bad_day_stops_itself_only(instance: dg.DagsterInstance) -> None:
 
 
 def test_the_failure_names_each_bad_day_and_why(instance: dg.DagsterInstance) -> None:
-    """Whoever reads the failed run or its alarm knows which days to look at."""
+    """The failed run, and so its alarm, says which days to look at."""
     ran = _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 6)))
     (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None
@@ -149,7 +149,7 @@ def test_metadata_and_versions_are_kept_per_day(instance: dg.DagsterInstance) ->
 
 @pytest.mark.parametrize("one_day", [True, False], ids=["a run of one day", "a run of a range"])
 def test_check_results_are_kept_per_day(instance: dg.DagsterInstance, one_day: bool) -> None:
-    """Each result has its day, whether it passed, and which materialization it is about."""
+    """Each check result names its day and its materialization, and says whether it passed."""
     if one_day:
         for day in ("2026-01-04", "2026-01-05"):
             _run(instance, partition_key=day)
@@ -182,22 +182,22 @@ def test_a_warning_stops_nothing(instance: dg.DagsterInstance) -> None:
 
 
 def test_what_was_not_written_is_not_materialized(instance: dg.DagsterInstance) -> None:
-    """A step may have nothing to write: its checks are kept, and its day stays missing."""
+    """A step may have nothing to write: its checks are recorded, but the day is not materialized."""
     for where in ({"partition_key": "2026-01-01"}, {"tags": range_tags(date(2026, 1, 1), date(2026, 1, 2))}):
         assert _run(instance, **where).success
     assert _days_of(instance, "training_dataset") == set()
     assert _days_of(instance, "label_distribution") == {1, 2}
 
 
-def test_only_what_is_selected_is_made(instance: dg.DagsterInstance) -> None:
-    """Making one table again runs only its step."""
+def test_only_selected_assets_are_made(instance: dg.DagsterInstance) -> None:
+    """Materializing one table again runs only its step."""
     assert _run(instance, selection=["training_examples"], partition_key="2026-01-03").success
     assert _days_of(instance, "training_examples") == {3}
     assert _days_of(instance, "responses") == set()
 
 
-def test_a_command_line_hears_of_each_day_as_it_ends(instance: dg.DagsterInstance) -> None:
-    """The days are reported in order, with their count and what failed."""
+def test_each_day_is_reported_as_it_ends(instance: dg.DagsterInstance) -> None:
+    """Reports come in order, with the number of days done and what failed."""
     reports: list[DayReport] = []
     _run(instance, reports=reports, tags=range_tags(date(2026, 1, 2), date(2026, 1, 4)))
     assert [(one.day.day, one.done, one.total) for one in reports] == [(2, 1, 3), (3, 2, 3), (4, 3, 3)]

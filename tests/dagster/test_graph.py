@@ -24,7 +24,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def test_a_day_becomes_tables_and_a_dataset(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Everything is made and checked, and every check passes."""
+    """Every asset is materialized and checked, and every check passes."""
     write_day(layout, DAY)
     ran = run_days(config, instance, DAY)
     assert ran.success
@@ -37,10 +37,10 @@ def test_a_day_becomes_tables_and_a_dataset(
     assert failed_checks(ran) == {}
 
 
-def test_figures_and_pictures_are_made_for_looking(
+def test_metadata_has_figures_and_charts(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """Shares are numbers that plot over days, the chart is an embedded image, the hash is the file's."""
+    """Shares are numbers, which the UI plots over days; the chart is an embedded image; the hash is that of the file."""
     write_day(layout, DAY)
     ran = run_days(config, instance, DAY)
     responses = metadata_of(ran, "responses")
@@ -65,7 +65,7 @@ def test_figures_and_pictures_are_made_for_looking(
 def test_every_column_says_what_it_means(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """This holds for every table and the dataset, in the place where the UI lists columns."""
+    """For every table and the dataset, in the metadata from which the UI lists columns."""
     write_day(layout, DAY)
     ran = run_days(config, instance, DAY)
     for asset in (*DAILY_TABLES, TRAINING_DATASET):
@@ -74,10 +74,10 @@ def test_every_column_says_what_it_means(
         assert max(len(column.type) for column in shown) <= 20, "a longer type leaves its meaning no room"
 
 
-def test_what_a_killed_run_left_goes_with_the_next_dataset(
+def test_leftovers_of_a_killed_run_are_removed_with_the_next_dataset(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """A table half-written two days ago is removed, and counted."""
+    """A table left half-written two days ago is removed and counted."""
     write_day(layout, DAY)
     left = layout.tables / "responses" / f".{DAY}.parquet.{'0123456789abcdef' * 2}.tmp"
     left.parent.mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_a_preview_of_no_rows_keeps_questions_out_of_dagster(
 def test_a_backfill_through_a_range_gives_what_single_days_give(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """One run of three days and three runs of one day make the same files and figures."""
+    """One run of three days and three runs of one day each give the same files."""
     days = [DAY + timedelta(days=ahead) for ahead in range(3)]
     for day in days:
         write_day(layout, day)
@@ -120,7 +120,7 @@ def test_a_backfill_through_a_range_gives_what_single_days_give(
 def test_an_empty_day_gives_empty_tables_and_a_warning(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """No data arrived: that deserves a warning, but is not a failure."""
+    """A day on which nothing arrived is worth a look, but it is no failure."""
     ran = run_days(config, instance, DAY)
     assert ran.success
     assert failed_checks(ran)["day_has_points"] == "WARN"
@@ -130,10 +130,10 @@ def test_an_empty_day_gives_empty_tables_and_a_warning(
     assert metadata_of(ran, "rejects")["reasons"] == "none", "a heading without rows is no table"
 
 
-def test_a_day_that_cannot_be_read_stops_itself_only(
+def test_a_day_that_cannot_be_read_stops_only_itself(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
-    """The middle one of three days has a folder in place of a file: the others get tables and datasets."""
+    """Of three days, the middle one has a folder in place of its raw file: the others get tables and datasets."""
     days = [DAY + timedelta(days=ahead) for ahead in range(3)]
     write_day(layout, days[0])
     layout.raw_file(days[1]).mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_a_day_that_cannot_be_read_stops_itself_only(
 
 
 def test_the_open_day_is_marked(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """Today can be made and inspected, and is marked as not over."""
+    """Today can be materialized, and its metadata says that the day is not over."""
     today = utc_now().date()
     write_day(layout, today)
     ran = run_days(config, instance, today)
@@ -160,7 +160,7 @@ def test_the_open_day_is_marked(config: Config, layout: Layout, instance: dg.Dag
 
 
 def test_the_age_of_the_newest_dataset(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """Yesterday's dataset made now is recent; one of an old day is not what the night should have made."""
+    """A dataset of yesterday made now is recent; one of an old day made now is not what the nightly run should make."""
     job = build_defs(config).resolve_job_def("dataset_freshness")
 
     def passed() -> bool:
@@ -178,7 +178,7 @@ def test_the_age_of_the_newest_dataset(config: Config, layout: Layout, instance:
 
 
 def test_recent_means_26_hours() -> None:
-    """It is exact to the minute."""
+    """The limit is exact to the minute."""
     now = datetime(2026, 1, 7, 3, 30, tzinfo=UTC)
     assert newest_is_recent(now - timedelta(hours=26), "2026-01-05", now)[0]
     assert not newest_is_recent(now - timedelta(hours=26, minutes=1), "2026-01-05", now)[0]

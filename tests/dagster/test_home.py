@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def test_the_home_is_an_instance_without_telemetry_and_with_room_for_two_runs(tmp_path: Path) -> None:
-    """Dagster itself reads the settings and returns them."""
+    """The settings are read back through Dagster itself."""
     home = prepare_home(tmp_path / "new" / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert instance.telemetry_enabled is False
@@ -28,7 +28,7 @@ def test_the_home_is_an_instance_without_telemetry_and_with_room_for_two_runs(tm
 
 
 def test_preparing_again_restores_settings_and_keeps_the_rest(tmp_path: Path) -> None:
-    """Only the settings belong to Flywheel; runs and events in the folder stay."""
+    """Only the settings file is overwritten; everything else in the folder, such as runs and events, stays."""
     home = prepare_home(tmp_path)
     (home / "history.txt").write_text("kept")
     (home / SETTINGS_FILE).write_text("telemetry: {enabled: true}")
@@ -37,8 +37,8 @@ def test_preparing_again_restores_settings_and_keeps_the_rest(tmp_path: Path) ->
     assert (home / "history.txt").read_text() == "kept"
 
 
-def test_processes_may_make_the_home_at_once(tmp_path: Path) -> None:
-    """Webserver, daemon and a backfill that start together on a new machine all succeed."""
+def test_processes_may_create_the_home_at_the_same_time(tmp_path: Path) -> None:
+    """Webserver, daemon and a backfill that start together on a new machine all come up."""
     program = "import sys; from pathlib import Path; from flywheel_dagster.home import prepare_home; prepare_home(Path(sys.argv[1]))"
     home = tmp_path / "home"
     together = [
@@ -52,23 +52,23 @@ def test_processes_may_make_the_home_at_once(tmp_path: Path) -> None:
         assert instance.get_runs() == []
 
 
-def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file is in the way."""
+def test_a_home_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    """A file stands in the way."""
     (tmp_path / "home").write_text("")
     with pytest.raises(StorageError, match="cannot make the Dagster home") as caught:
         prepare_home(tmp_path / "home")
     assert caught.value.hint == "name a folder that can be written to with --home or DAGSTER_HOME"
 
 
-def test_a_damaged_database_is_one_line_that_names_the_home(tmp_path: Path) -> None:
-    """The same goes for a full disk; SQLite's own error comes with four pages of traceback."""
+def test_a_damaged_database_gives_one_line_that_names_the_home(tmp_path: Path) -> None:
+    """As on a full disk: SQLite's error by itself comes with pages of stack trace."""
     (tmp_path / "history").mkdir()
     (tmp_path / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
     with pytest.raises(StorageError, match=f"cannot use its databases in {tmp_path}: file is not a database"):
         prepare_home(tmp_path)
 
 
-def test_dagster_takes_the_workspace_from_the_project_folder(tmp_path: Path) -> None:
+def test_dagster_accepts_the_workspace_of_the_project_folder(tmp_path: Path) -> None:
     """`dagster definitions validate -w workspace.yaml`, as a person would run it."""
     environment = {**os.environ, "DAGSTER_HOME": str(prepare_home(tmp_path))}
     environment.pop("FLYWHEEL_CONFIG", None)
@@ -82,13 +82,13 @@ def test_dagster_takes_the_workspace_from_the_project_folder(tmp_path: Path) -> 
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    # `flywheel dagster` must load it under the same name, by which Dagster remembers what was switched off.
+    # `flywheel dagster` uses the same name: it is by the name that Dagster remembers what was switched off
     assert f"code location {CODE_LOCATION[1]}" in ran.stdout + ran.stderr
     assert "Validation successful" in ran.stdout + ran.stderr
 
 
 def test_a_wrong_configuration_is_named_when_dagster_loads(tmp_path: Path) -> None:
-    """The configuration is read when definitions are loaded, and the person sees what is wrong with it."""
+    """The configuration is read when definitions are loaded, and the output names the setting that is wrong."""
     wrong = tmp_path / "flywheel.yaml"
     wrong.write_text("dataset:\n  window_days: 0\n")
     environment = {

@@ -1,4 +1,4 @@
-"""Days whose raw files are new, late or rewritten: real files, and ticks on a real instance."""
+"""The sensor for days whose raw files are new, late or rewritten: real files, and ticks on a real instance."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def layout(config: Config) -> Layout:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance that stores the runs."""
+    """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as found:
         yield found
 
@@ -45,7 +45,7 @@ Tick = Callable[..., dg.SensorResult]
 
 @pytest.fixture
 def tick(config: Config, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Tick:
-    """Ticks the sensor as Dagster's daemon does: with the previous tick's cursor, and at a later time."""
+    """Tick the sensor as Dagster's daemon does, each time with the cursor of the tick before, `later` than that tick."""
     defs = build_defs(config)
     sensor = defs.resolve_sensor_def("late_days")
     cursor: list[str | None] = [None]
@@ -85,7 +85,7 @@ def _asked_for(result: dg.SensorResult) -> list[tuple[str, str]]:
 
 
 def test_a_day_without_tables_is_asked_for_once(layout: Layout, tick: Tick) -> None:
-    """A day imported after its night is made by the next tick, and only by that one."""
+    """A day that was imported after its nightly run is asked for by the next tick, and by that one only."""
     _raw(layout, DAY)
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
     again = tick()
@@ -106,7 +106,7 @@ def test_a_rewritten_day_is_asked_for_again(layout: Layout, tick: Tick) -> None:
 
 
 def test_a_day_whose_run_failed_is_asked_for_again_and_then_named(layout: Layout, tick: Tick) -> None:
-    """A full disk at night must not leave a day unmade; after three failures it is named for a person."""
+    """A full disk at night must not leave a day unmade for good; after three tries it is named, and left to a person."""
     _raw(layout, DAY)
     day = ("2026-01-05", "2026-01-05")
     keys = [(tick().run_requests or [])[0].run_key]
@@ -125,7 +125,7 @@ def test_a_day_whose_run_failed_is_asked_for_again_and_then_named(layout: Layout
 
 
 def test_of_a_range_only_the_days_that_were_not_made_are_asked_for_again(layout: Layout, tick: Tick) -> None:
-    """One bad day of five fails the run of all; the others are done."""
+    """One bad day fails the run of all five, but the other four are done."""
     for day in range(1, 6):
         _raw(layout, date(2026, 1, day))
     assert _asked_for(tick()) == [("2026-01-01", "2026-01-05")]
@@ -134,10 +134,10 @@ def test_of_a_range_only_the_days_that_were_not_made_are_asked_for_again(layout:
     assert _asked_for(tick(timedelta(hours=2))) == [("2026-01-03", "2026-01-03")]
 
 
-def test_while_a_run_goes_on_nothing_is_asked_for_again(
+def test_while_a_run_is_in_progress_nothing_is_asked_for_again(
     layout: Layout, tick: Tick, instance: dg.DagsterInstance
 ) -> None:
-    """A long range takes over an hour: days that its run has not reached are not failed ones."""
+    """A run of many days takes more than an hour: the days that it has not reached yet have not failed."""
     _raw(layout, DAY)
     tick()
     run = instance.create_run_for_job(
@@ -148,8 +148,8 @@ def test_while_a_run_goes_on_nothing_is_asked_for_again(
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
 
-def test_a_day_that_its_night_left_half_made_is_made(layout: Layout, tick: Tick) -> None:
-    """The nightly run broke off after `responses`, so the day has no labels yet."""
+def test_a_day_that_its_nightly_run_left_half_made_is_asked_for(layout: Layout, tick: Tick) -> None:
+    """The nightly run broke off after `responses`: the day has no labels yet."""
     _raw(layout, DAY)
     responses = layout.table("responses", DAY)
     responses.parent.mkdir(parents=True)
@@ -158,7 +158,7 @@ def test_a_day_that_its_night_left_half_made_is_made(layout: Layout, tick: Tick)
 
 
 def test_days_before_the_first_partition_are_named(layout: Layout, tick: Tick) -> None:
-    """No run makes them, and nobody would notice without a message."""
+    """No run makes them, and without a message nobody would know."""
     _raw(layout, date(2025, 12, 30))
     says = str(tick().skip_reason)
     assert "1 day before storage.first_day (2026-01-01)" in says
@@ -166,7 +166,7 @@ def test_days_before_the_first_partition_are_named(layout: Layout, tick: Tick) -
 
 
 def test_a_late_second_writer_is_noticed(layout: Layout, tick: Tick) -> None:
-    """A file of another collector that arrives later changes the day."""
+    """A file of another collector that arrives later counts as a change of the day."""
     _raw(layout, DAY)
     tick()
     late = layout.raw_file(DAY, "b")
@@ -175,23 +175,23 @@ def test_a_late_second_writer_is_noticed(layout: Layout, tick: Tick) -> None:
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
 
-def test_days_already_made_are_taken_as_they_are(layout: Layout, tick: Tick) -> None:
-    """The first tick of a new installation does not make existing days again."""
+def test_days_already_made_are_not_asked_for(layout: Layout, tick: Tick) -> None:
+    """The first tick, which has no cursor, does not ask for days whose tables are there already."""
     _raw(layout, DAY)
     _table(layout, DAY)
     assert _asked_for(tick()) == []
     assert _asked_for(tick()) == []
 
 
-def test_unbroken_days_are_one_run(layout: Layout, tick: Tick) -> None:
+def test_consecutive_days_are_one_run(layout: Layout, tick: Tick) -> None:
     """Five imported days with a gap are two runs, not five."""
     for day in (1, 2, 3, 7, 8):
         _raw(layout, date(2026, 1, day))
     assert _asked_for(tick()) == [("2026-01-01", "2026-01-03"), ("2026-01-07", "2026-01-08")]
 
 
-def test_a_file_that_is_still_written_is_left_alone(layout: Layout, tick: Tick) -> None:
-    """An import in progress is not a finished day; once the file no longer changes, its day is made."""
+def test_a_file_that_is_still_being_written_is_left_alone(layout: Layout, tick: Tick) -> None:
+    """A day is not finished while an import writes it; it is asked for once its file has been left alone for 5 min."""
     _raw(layout, DAY, age=timedelta(seconds=20))
     waiting = tick()
     assert _asked_for(waiting) == []
@@ -202,7 +202,7 @@ def test_a_file_that_is_still_written_is_left_alone(layout: Layout, tick: Tick) 
 
 
 def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> None:
-    """Moving raw files to an archive does not empty their day's tables."""
+    """Moving raw files to an archive does not empty the tables of their day."""
     path = _raw(layout, DAY)
     tick()
     path.unlink()
@@ -220,8 +220,8 @@ def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> N
     assert list(tick().asset_events) == []
 
 
-def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: Layout) -> None:
-    """Yesterday belongs to the nightly run until 03:00; days before the first partition belong to no run."""
+def test_the_open_day_and_yesterday_before_its_nightly_run_are_left_alone(layout: Layout) -> None:
+    """Until 03:00 UTC yesterday is left to the nightly run; days before the first partition are always left out."""
     for day in (date(2025, 12, 31), DAY, DAY + timedelta(days=1)):
         _raw(layout, day)
         os.utime(layout.raw_file(day), (1_767_000_000, 1_767_000_000))
@@ -230,15 +230,15 @@ def test_the_open_day_and_the_night_before_the_schedule_are_left_alone(layout: L
     assert [raw.day for raw in look(layout, late, date(2026, 1, 1))] == [DAY]
 
 
-def test_days_to_come_are_named(layout: Layout, tick: Tick) -> None:
-    """A collector whose clock was ahead stored them; no run makes them before their day."""
+def test_future_days_are_named(layout: Layout, tick: Tick) -> None:
+    """A collector whose clock was ahead stored them; no run makes them before their day has come."""
     _raw(layout, date(2099, 12, 31))
     assert _asked_for(tick()) == []
     assert "1 day after today" in str(tick().skip_reason)
 
 
-def test_the_cursor_comes_back_as_it_went() -> None:
-    """The next tick reads what a tick writes; anything typed by a person is refused with a hint."""
+def test_the_cursor_is_read_as_it_was_written() -> None:
+    """A tick reads what the one before wrote; anything else, as somebody might type, is refused with a hint."""
     days = {date(2026, 1, 5): Asked("aa"), date(2026, 1, 4): Asked("bb", 2, 1_767_700_000)}
     assert read_cursor(write_cursor(days)) == days
     assert read_cursor('{"2026-01-05":"aa"}') == {date(2026, 1, 5): Asked("aa")}

@@ -1,4 +1,4 @@
-"""Days made through Dagster, in this process and in real processes that are killed or run concurrently."""
+"""Days materialized through Dagster, in this process and in others that are killed or run at the same time."""
 
 import random
 import signal
@@ -61,7 +61,7 @@ def _process(folder: Path, home: Path) -> subprocess.Popen[str]:
 
 
 def _made(folder: Path) -> dict[str, str]:
-    """Return every finished file with its hash; what a killed run leaves has a hidden name or folder."""
+    """Return every finished file with its hash; what a killed run left unfinished has a hidden name or folder."""
     data = folder / "data"
     return {
         str(path.relative_to(data)): sha256_of(path)
@@ -73,7 +73,7 @@ def _made(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with three raw days, and a Dagster home as the set-up leaves it."""
+    """A folder with raw files of three days in `data`, and a prepared Dagster home in `home`."""
     for day in DAYS:
         write_day(Layout(tmp_path / "data"), day, count=60)
     prepare_home(tmp_path / "home")
@@ -82,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The result of an undisturbed run over the same days."""
+    """The files that an undisturbed run makes of the same days, with their hashes."""
     other = tmp_path_factory.mktemp("undisturbed")
     for day in DAYS:
         write_day(Layout(other / "data"), day, count=60)
@@ -94,7 +94,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 @pytest.mark.parametrize(("datasets", "made"), [("none", 0), ("last", 1), ("every", 3)])
 def test_days_and_datasets_show_up_in_the_instance(folder: Path, datasets: str, made: int) -> None:
-    """Whatever was made in this process is what the UI will show: runs, days, checks."""
+    """Runs, days and checks of this process are recorded where the UI will read them."""
     done = materialize_days(DAYS, _config(folder), folder / "home", datasets=datasets)  # type: ignore[arg-type] # one of three
     assert (done.days, done.failed) == (3, {})
     with dg.DagsterInstance.from_config(str(prepare_home(folder / "home"))) as instance:
@@ -109,7 +109,7 @@ def test_days_and_datasets_show_up_in_the_instance(folder: Path, datasets: str, 
         assert not skipped, "a check that has its own schedule is not planned here, only to be skipped"
 
 
-def test_whoever_waits_hears_of_every_day(folder: Path) -> None:
+def test_every_day_is_reported_to_the_caller(folder: Path) -> None:
     """Each day is reported as it ends, then the dataset; a bad day is reported and stops nothing."""
     bad = Layout(folder / "data").raw_file(DAYS[1])
     bad.unlink()
@@ -126,8 +126,8 @@ def test_whoever_waits_hears_of_every_day(folder: Path) -> None:
     assert reports[-1].assets == ("training_dataset",)
 
 
-def test_a_router_goes_through_dagster_too(folder: Path) -> None:
-    """It is trained, judged and put into service as at night; the daemon alongside starts nothing."""
+def test_a_router_is_trained_through_dagster_too(folder: Path) -> None:
+    """It is evaluated and promoted as in a nightly run; a tag keeps a running daemon from retraining as well."""
     last = toy.days(2)[-1]
     home = folder / "home"
     config = toy.config(folder / "toy").model_copy(
@@ -149,14 +149,14 @@ def test_a_router_goes_through_dagster_too(folder: Path) -> None:
     assert all(found[RETRAIN_TAG] == "no" for found in tags)
 
 
-def test_a_day_that_no_router_can_be_trained_on_says_why(folder: Path) -> None:
+def test_retraining_without_a_dataset_says_why(folder: Path) -> None:
     with pytest.raises(FlywheelError, match="there is no dataset of 2026-01-05 to train on") as caught:
         retrain(DAYS[0], _config(folder), folder / "home")
     assert caught.value.code == "run_failed"
 
 
-def test_a_gap_between_days_is_two_runs(folder: Path) -> None:
-    """Days that were not requested are not made."""
+def test_a_gap_between_days_makes_two_runs(folder: Path) -> None:
+    """Days that were not asked for are not made."""
     done = materialize_days([DAYS[0], DAYS[2], DAYS[0]], _config(folder), folder / "home", datasets="none")
     assert (done.days, len(done.runs)) == (2, 2)
     assert Layout(folder / "data").table_days("responses") == [DAYS[0], DAYS[2]]
@@ -172,15 +172,15 @@ def test_days_without_a_partition_are_refused(folder: Path) -> None:
 
 
 def test_a_home_that_cannot_be_written_is_named(folder: Path) -> None:
-    """A full disk may cause this midway; here something has overwritten a database."""
+    """A database that was overwritten stands in for a disk that fills up."""
     home = prepare_home(folder / "home")
     (home / "history" / "runs.db").write_text("no database, but as long as the beginning of one" * 40)
     with pytest.raises(StorageError, match=r"cannot use its databases in .*home"):
         materialize_days(DAYS[:1], _config(folder), home)
 
 
-def test_sigterm_does_afterwards_what_it_did_before(folder: Path) -> None:
-    """Where SIGINT is ignored, as in background jobs, Dagster alone would leave SIGTERM ignored too."""
+def test_sigterm_has_the_same_effect_afterwards_as_before(folder: Path) -> None:
+    """Where SIGINT is ignored, as in a background process of a shell, Dagster alone would leave SIGTERM ignored too."""
     code = PROGRAM.replace("sys.exit", "print(signal.getsignal(signal.SIGTERM))\nsys.exit")
     code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + code
     command = [sys.executable, "-c", code, str(folder / "data"), str(folder / "home"), DAYS[0].isoformat()]
@@ -188,8 +188,10 @@ def test_sigterm_does_afterwards_what_it_did_before(folder: Path) -> None:
     assert done.stdout.splitlines()[-1] == str(signal.SIG_DFL), done.stderr
 
 
-def test_killed_half_way_and_repeated_gives_the_same_bytes(folder: Path, expected: dict[str, str]) -> None:
-    """SIGKILL comes at random moments, three times; the last run goes to the end."""
+def test_a_run_that_is_killed_and_repeated_gives_the_same_bytes(
+    folder: Path, expected: dict[str, str]
+) -> None:
+    """Three runs are killed with SIGKILL at random moments; the fourth runs to its end."""
     moments = random.Random(7)
     for _ in range(3):
         process = _process(folder, folder / "home")
@@ -209,7 +211,7 @@ def test_killed_half_way_and_repeated_gives_the_same_bytes(folder: Path, expecte
 def test_two_runs_of_the_same_days_at_once_give_the_same_bytes(
     folder: Path, expected: dict[str, str]
 ) -> None:
-    """Both succeed and leave one result."""
+    """Both succeed, and together leave the files of a single run."""
     both = [_process(folder, folder / "home"), _process(folder, folder / "home")]
     for process in both:
         _, errors = process.communicate(timeout=120)

@@ -41,7 +41,7 @@ def lake(tmp_path: Path) -> Lake:
 def retrain(
     instance: dg.DagsterInstance, lake: Lake, day: date, craft: Craft = toy.CRAFT, **options: Any
 ) -> dg.ExecuteInProcessResult:
-    """Run `nightly_retrain` for a day."""
+    """Run the job `nightly_retrain` for a day."""
     partitions = daily_partitions(str(toy.FIRST))
     defs = dg.Definitions(
         assets=router_assets(partitions),
@@ -67,7 +67,7 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
 
 
-def test_nights_train_judge_promote_and_take_up(instance: dg.DagsterInstance, lake: Lake) -> None:
+def test_nightly_runs_train_evaluate_promote_and_deploy(instance: dg.DagsterInstance, lake: Lake) -> None:
     first, second, third = toy.days(3)
     toy.make_day(lake.layout, lake.config, first, PER_DAY)
     night = retrain(instance, lake, first)
@@ -96,14 +96,14 @@ def test_nights_train_judge_promote_and_take_up(instance: dg.DagsterInstance, la
     assert shown(night, "champion_router")["version"] == champion["version"]
 
 
-def test_who_promoted_is_the_run(instance: dg.DagsterInstance, lake: Lake) -> None:
+def test_a_promotion_names_its_run(instance: dg.DagsterInstance, lake: Lake) -> None:
     toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
     night = retrain(instance, lake, toy.FIRST)
     (entry, _) = (record.entry for record in Registry(lake.layout, toy.verify).history())
     assert entry.by == f"dagster run {night.run_id}"
 
 
-def test_a_day_made_again_spends_no_further_look(instance: dg.DagsterInstance, lake: Lake) -> None:
+def test_repeating_a_day_spends_no_further_look(instance: dg.DagsterInstance, lake: Lake) -> None:
     toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
     retrain(instance, lake, toy.FIRST)
     before = Registry(lake.layout, toy.verify).history()
@@ -127,7 +127,7 @@ def test_a_day_without_a_dataset_fails_and_says_what_to_do(instance: dg.DagsterI
     assert "no dataset of 2026-01-05" in error.cause.message
 
 
-def test_a_damaged_champion_fails_its_checks_and_is_not_taken_up(
+def test_a_damaged_champion_fails_its_checks_and_is_not_deployed(
     instance: dg.DagsterInstance, lake: Lake
 ) -> None:
     toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
@@ -156,9 +156,7 @@ def test_the_assets_are_described_and_owned() -> None:
     assert Config().promotion.automatic
 
 
-def test_a_real_router_goes_the_same_way_and_shows_its_figures(
-    instance: dg.DagsterInstance, lake: Lake
-) -> None:
+def test_a_real_router_is_promoted_and_shows_its_figures(instance: dg.DagsterInstance, lake: Lake) -> None:
     quick = lake.config.model_copy(update={"learning": Learning(trees=10, dimensions=8, min_examples=100)})
     lake = Lake(quick)
     for day in toy.days(2):
@@ -180,7 +178,7 @@ def test_a_real_router_goes_the_same_way_and_shows_its_figures(
     assert all(verdicts(night).values())
 
 
-def test_a_training_set_that_was_made_starts_the_retraining_of_its_day() -> None:
+def test_a_finished_training_set_starts_the_retraining_of_its_day() -> None:
     defs = build_defs(Config(storage=Storage(first_day="2026-01-01")))
     sensor = defs.resolve_sensor_def("after_training_set")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
@@ -203,12 +201,12 @@ def test_a_training_set_that_was_made_starts_the_retraining_of_its_day() -> None
     ("examples", "tags", "why_not"),
     [(0, {}, "no example"), (1, {}, None), (1, {RETRAIN_TAG: "no"}, "sees to the retraining")],
 )
-def test_what_starts_no_retraining(
+def test_when_a_training_set_starts_a_retraining(
     instance: dg.DagsterInstance, examples: int, tags: dict[str, str], why_not: str | None
 ) -> None:
-    """Before the first data point there is nothing to train on: no run fails, and nobody is alerted.
+    """A dataset without examples starts none: before the first data point arrives it could only fail and raise an alarm.
 
-    An installation that retrains in its own way is left alone, too.
+    Nor does a run that is tagged because whoever started it sees to the retraining.
     """
     instance.report_runless_asset_event(
         dg.AssetMaterialization(

@@ -1,4 +1,4 @@
-"""Schedules, ticked as Dagster's daemon would."""
+"""The schedules, ticked as Dagster's daemon would tick them."""
 
 from datetime import UTC, datetime
 
@@ -28,21 +28,21 @@ def _tick(name: str, moment: datetime) -> dg.ScheduleEvaluationContext | object:
         (datetime(2026, 3, 1, 1, 30, tzinfo=UTC), "2026-02-28"),
     ],
 )
-def test_the_night_makes_yesterday(moment: datetime, day: str) -> None:
-    """It is named explicitly: the newest partition is the open day."""
+def test_the_nightly_run_makes_yesterday(moment: datetime, day: str) -> None:
+    """The schedule names yesterday itself, because the newest partition is the open day."""
     (request,) = _tick("nightly_training_set", moment).run_requests  # type: ignore[attr-defined] # tick data has them
     assert request.partition_key == day
     assert request.run_key == day, "a night is run once, however often the daemon asks"
 
 
-def test_before_the_first_day_the_night_is_skipped() -> None:
-    """Yesterday has no partition, and the tick says so instead of failing."""
+def test_before_the_first_day_the_nightly_run_is_skipped() -> None:
+    """Yesterday has no partition: the tick says so instead of failing."""
     tick = _tick("nightly_training_set", datetime(2026, 1, 1, 1, 30, tzinfo=UTC))
     assert not tick.run_requests  # type: ignore[attr-defined] # tick data has them
     assert "before storage.first_day" in tick.skip_message  # type: ignore[attr-defined] # tick data has it
 
 
-def test_times_are_utc_and_all_is_running() -> None:
+def test_times_are_utc_and_everything_is_switched_on() -> None:
     """Nothing has to be switched on in the UI."""
     defs = build_defs(Config())
     by_name = {name: defs.resolve_schedule_def(name) for name in DEFS}

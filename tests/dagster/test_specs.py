@@ -1,4 +1,4 @@
-"""What the assets declare, without a run: names, owners, documents, and what they are made from."""
+"""What the assets declare without a run: names, owners, descriptions and dependencies, as docs/dagster.md has them."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
 from flywheel_dagster.steps import DAILY_STEPS
 
 
-def test_what_is_asked_for_can_be_found() -> None:
-    """Every asset says what it is, whose, of which kind and group; the daily ones have their partitions."""
+def test_every_asset_is_described() -> None:
+    """Every asset has a description, an owner, a kind and a group; the daily ones have partitions."""
     specs = {spec.key.to_user_string(): spec for spec in build_defs(Config()).resolve_all_asset_specs()}
     daily = {"raw_points", *DAILY_TABLES, TRAINING_DATASET}
     assert daily <= specs.keys()
@@ -28,7 +28,7 @@ def test_what_is_asked_for_can_be_found() -> None:
 
 
 def test_the_documentation_names_everything() -> None:
-    """Assets, jobs, schedules, sensors and the day checks are in docs/dagster.md."""
+    """Assets, jobs, schedules, sensors and the checks of the days are in docs/dagster.md."""
     text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
     names = [*DAILY_TABLES, "raw_points", TRAINING_DATASET, "dataset_recent"]
     names += [check for checks in DESCRIPTIONS.values() for check in checks]

@@ -1,4 +1,4 @@
-"""The event log that keeps connections: the content of Dagster's own, and a bounded number of files."""
+"""The event log that keeps its connections open: it stores what Dagster's own does, within a bound of open files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dg.asset
 def something() -> None:
-    """Nothing is made; that it was is what the log keeps."""
+    """An asset without content: its materialization is what the log keeps."""
 
 
 def _run(instance: dg.DagsterInstance) -> str:
@@ -26,7 +26,7 @@ def _log(instance: dg.DagsterInstance, run: str) -> list[str]:
 
 
 def test_more_runs_than_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every run's log can be read after others took its connection, here and by Dagster's own storage."""
+    """Every run's log can be read after its connection was closed for another's, also by Dagster's own storage."""
     monkeypatch.setattr(storage, "MAX_OPEN", 2)
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
         used = instance.event_log_storage

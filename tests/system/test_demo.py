@@ -55,7 +55,7 @@ def test_the_demo_closes_the_loop_and_ends_what_it_started(tmp_path: Path) -> No
     assert left == []
 
 
-def test_the_demo_does_not_touch_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
+def test_the_demo_does_not_touch_a_folder_that_it_did_not_create(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     command = [str(Path(sys.executable).parent / "flywheel"), "demo", "--exit", "--folder", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

@@ -17,7 +17,7 @@ QUESTION = "求解方程 x^2 + 2x - 3 = 0"
 
 
 def wait_for_line(layout: Layout, seconds: float = 60.0) -> bytes:
-    """Return the one line of the raw files as soon as it is there; fail after `seconds`."""
+    """Return the only line of the raw files as soon as it is there; fail when there is none after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         lines = [
@@ -35,7 +35,7 @@ def wait_for_line(layout: Layout, seconds: float = 60.0) -> bytes:
 
 
 def ask(stage: Stage) -> httpx.Response:
-    """Send the question without naming a model; return the gateway's response."""
+    """Ask the gateway the question, without naming a model."""
     return httpx.post(
         f"{stage.gateway}/v1/chat/completions",
         headers={"Content-Type": "application/json"},
@@ -75,7 +75,7 @@ def test_a_question_becomes_a_scored_data_point_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_fault_25_the_check_reads_the_files_waits_for_the_flush_and_leaves_no_process(tmp_path: Path) -> None:
-    """With a flush a minute away the check finds nothing stored; a stop flushes and ends all processes."""
+    """With the flush a minute away nothing is stored, and the check fails; a stop flushes; no process is left."""
     stage = prepare(tmp_path / "stage", usual_ports=False)
     settings = stage.config_file.read_text(encoding="utf-8")
     stage.config_file.write_text(
