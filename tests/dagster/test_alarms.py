@@ -164,7 +164,7 @@ def test_a_failed_run_is_posted(
 def test_an_alarm_says_what_a_step_raised(
     hook: Hook, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    """Not Dagster's wrapper: an error of Flywheel's gives its message; others, which may quote a prompt, their type only."""
+    """Not Dagster's wrapper: an error of Flywheel's gives its message; others, which may quote a prompt, their type."""
     monkeypatch.setenv(VARIABLE, hook.address)
     _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)), error)
     assert [alarm["message"] for alarm in hook.taken] == [message]

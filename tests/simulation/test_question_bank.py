@@ -1,4 +1,4 @@
-"""The question bank: size, disjoint sets, variety, and answers that can be checked."""
+"""The question bank: size, training and validation sides without overlap, variety, and answers that can be checked."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_both_sets_have_their_size() -> None:
 
 
 def test_sides_are_disjoint_after_folding() -> None:
-    """Neither a text nor its core is in both sets, even without case, white space and numbers."""
+    """Neither a text nor its core is on both sides, even with case, white space and numbers folded."""
     assert not {fold(q.text) for q in BANK.training} & {fold(q.text) for q in BANK.validation}
     assert not {fold(q.core) for q in BANK.training} & {fold(q.core) for q in BANK.validation}
 
@@ -54,8 +54,8 @@ def test_hard_questions_are_harder() -> None:
     assert min(other) < -0.5 < 0.5 < max(other)
 
 
-def test_every_checkable_answer_is_checked_rightly() -> None:
-    """The accepted answer is right, and none of the wrong ones is, for every question of the bank."""
+def test_every_checkable_answer_is_judged_correctly() -> None:
+    """For every question of the bank the accepted answer counts as right, and none of the wrong ones does."""
     for question in BANK.all():
         if question.kind == "points":
             assert len(question.points) >= 2
@@ -67,14 +67,14 @@ def test_every_checkable_answer_is_checked_rightly() -> None:
 
 
 def test_every_point_is_made_by_its_own_sentence() -> None:
-    """The sentence that the models use for a point contains one of the point's keywords."""
+    """The sentence with which the models make a point contains one of the point's keywords."""
     for question in BANK.all():
         for point in question.points:
             assert any(word.casefold() in point.sentence.casefold() for word in point.keywords), point
 
 
 def test_bank_is_the_same_in_another_process() -> None:
-    """Neither hash randomisation nor anything else in the process influences the questions."""
+    """No question depends on hash randomisation or on anything else of the process."""
     code = "from simulation.bank import build; import hashlib; b = build(); print(hashlib.sha256(repr(b).encode()).hexdigest())"
     code = code.replace("repr(b)", "'|'.join(q.text + str(q.difficulty) for q in b.all())")
     seen = {
@@ -91,6 +91,6 @@ def test_bank_is_the_same_in_another_process() -> None:
 
 
 def test_another_seed_gives_other_questions() -> None:
-    """Most questions of two seeds differ."""
+    """More than half of the training questions of two seeds differ."""
     other = {q.text for q in build(2).training}
     assert len(other & {q.text for q in BANK.training}) < TRAINING_SIZE / 2

@@ -53,7 +53,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_recorded_answers_and_scores_are_served(file: Path) -> None:
-    """Over HTTP: each model's recorded answer, and the recorded score of that answer."""
+    """Over HTTP, each model gives its recorded answer, and the scorer that answer's recorded score."""
     with running(Service(Recorded(file), speed=0)) as url, httpx.Client(base_url=url) as http:
         assert [model["id"] for model in http.get("/v1/models").json()["data"]] == ["alpha", "beta", "gamma"]
         sets = [http.get(f"/questions?set={name}").json()["questions"] for name in ("training", "validation")]
@@ -77,7 +77,10 @@ def test_recorded_answers_and_scores_are_served(file: Path) -> None:
 
 
 def test_answer_texts(file: Path) -> None:
-    """A missing text gets a stand-in, equal ones with unequal scores the model's name."""
+    """Texts are served as recorded; a missing one gets a stand-in, equal ones with different scores get a suffix.
+
+    The suffix is the model's name: the scorer sees only the text, and has to tell them apart.
+    """
     recorded = Recorded(file)
 
     def text(model: str, question: str) -> str:
@@ -91,8 +94,8 @@ def test_answer_texts(file: Path) -> None:
     assert recorded.evaluate("Which planet is red?", "Jupiter") == NO_SCORE
 
 
-def test_latency_is_the_recorded_one_where_there_is_one(file: Path) -> None:
-    """A recorded latency is kept; a missing one is simulated, always the same."""
+def test_a_recorded_latency_is_kept_and_a_missing_one_simulated(file: Path) -> None:
+    """A recorded latency is kept; a missing one is simulated, the same every time."""
     answers = [
         Recorded(file).answer(model, "Which planet is red?", None) for model in ("alpha", "beta", "beta")
     ]
@@ -117,8 +120,8 @@ def test_unusable_line_is_named(tmp_path: Path, content: bytes, told: str) -> No
         Recorded(path)
 
 
-def test_file_that_is_no_gzip_and_file_without_points(tmp_path: Path) -> None:
-    """Both are refused with a message."""
+def test_a_file_that_is_not_gzip_and_one_without_points_are_refused(tmp_path: Path) -> None:
+    """The first is a StorageError, the second a NoDataError."""
     broken, empty = tmp_path / "broken.jsonl.gz", tmp_path / "empty.jsonl"
     broken.write_bytes(b"plain text")
     empty.write_bytes(b"\n")
@@ -130,7 +133,7 @@ def test_file_that_is_no_gzip_and_file_without_points(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mmlu_pro.jsonl.gz", "routellm.jsonl.gz"])
 def test_real_outcomes_are_served(name: str) -> None:
-    """With the real files at hand: every recorded score of the first questions is found again by its answer."""
+    """With the real files at hand, each answer to the first questions gets its recorded score back."""
     path = SHARED / name
     if not path.exists():
         pytest.skip(f"{name} is not there")

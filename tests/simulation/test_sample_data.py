@@ -27,7 +27,7 @@ def _content(name: str) -> bytes:
 
 
 def _points(name: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the points that the collector's decoder accepts, and the codes of the lines it rejects."""
+    """Return the points that the collector's decoder accepts, as JSON objects, and the codes of the lines it refuses."""
     points, codes = [], []
     for line in _content(name).removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         if not line.strip():
@@ -41,10 +41,10 @@ def _points(name: str) -> tuple[list[dict[str, Any]], list[str]]:
     return points, codes
 
 
-def test_regeneration_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Writing the sample again gives the repository's files and no others.
+def test_regeneration_gives_the_same_content(tmp_path: Path) -> None:
+    """Writing the sample again gives the files of the repository, which holds no others.
 
-    The unpacked contents are compared: compressed bytes may differ between versions of zlib.
+    The contents of gzip files are compared, because compressed bytes may differ between versions of zlib.
     """
     written = write_sample(tmp_path)
     assert sorted(path.name for path in written) == sorted(path.name for path in SAMPLE.iterdir())
@@ -60,7 +60,7 @@ def test_sample_is_small() -> None:
 
 
 def test_points_lie_in_their_day() -> None:
-    """Six earlier days and the newest, all in January 2026, each point in the day of its file."""
+    """There are six earlier days and the newest one, all in January 2026, and each point is in the file of its day."""
     assert len(DAYS) == 6
     for name in [*DAYS, NEWEST_NAME]:
         points, _ = _points(name)
@@ -75,7 +75,7 @@ def test_points_lie_in_their_day() -> None:
 
 
 def test_newest_part_is_clean_and_canonical() -> None:
-    """Every line is accepted, has the five models and a unique id, and no field that the collector sets."""
+    """Every line is accepted, has the five models, a unique id, and no field that the collector sets."""
     points, codes = _points(NEWEST_NAME)
     assert codes == []
     assert len({point["id"] for point in points}) == len(points) > 300
@@ -85,7 +85,7 @@ def test_newest_part_is_clean_and_canonical() -> None:
 
 
 def test_questions_come_from_the_training_set() -> None:
-    """The sample has no validation question, and has questions in both languages."""
+    """The sample has questions in both languages, and none of the validation set."""
     asked = {
         p["question" if "question" in p else "Question"]
         for name in [*DAYS, NEWEST_NAME]
@@ -98,8 +98,8 @@ def test_questions_come_from_the_training_set() -> None:
     assert languages.count("en") > 300
 
 
-def test_dirt_is_there() -> None:
-    """Each kind of flaw that data/README.md names is in its file."""
+def test_each_kind_of_dirt_is_in_its_file() -> None:
+    """Each kind of defect that data/README.md names is in the file that it names."""
     text = {name: _content(name) for name in DAYS}
     codes = {name: _points(name)[1] for name in DAYS}
     first, second, third, fourth, fifth, sixth = DAYS

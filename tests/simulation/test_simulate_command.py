@@ -1,4 +1,4 @@
-"""The simulation's commands, as processes of their own."""
+"""The simulation's commands, run as separate processes."""
 
 import json
 import math
@@ -42,12 +42,12 @@ def said_and_signalled(line):
 click.echo = said_and_signalled
 simulate.main(["--port", "0"], standalone_mode=False)
 """
-"""Starts the simulation with a signal ignored, and sends that signal right after its first line of output."""
+"""Start the simulation with a signal ignored, and send it that signal right after its first line of output."""
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_serve_says_where_and_ends_on_a_signal(end: signal.Signals) -> None:
-    """It prints its address once it listens, serves with the faults in its options, and ends on a signal."""
+def test_serve_prints_its_address_and_ends_on_a_signal(end: signal.Signals) -> None:
+    """It prints its address once it listens, injects the faults that its options ask for, and ends on a signal."""
     with _serve(
         "--speed", "0", "--questions", "validation", "--error-rate", "1", "--error-status", "503"
     ) as process:
@@ -67,7 +67,7 @@ def test_serve_says_where_and_ends_on_a_signal(end: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_a_signal_right_after_the_first_line_is_not_lost(number: str) -> None:
-    """This holds even if the parent process had it ignore that signal, as shells and Dagster do."""
+    """Not even when it was started with that signal ignored, as shells and Dagster may do."""
     done = subprocess.run(
         [sys.executable, "-c", AT_ONCE, number],
         cwd=ROOT,
@@ -100,8 +100,8 @@ def test_recorded_file_by_option(tmp_path: Path) -> None:
         (["--error-status", "nan"], "--error-status"),
     ],
 )
-def test_bad_fault_option_is_a_message(options: list[str], told: str) -> None:
-    """There is no traceback but what is wrong, where, and the known fields; the status is 2."""
+def test_a_bad_fault_option_gives_a_message(options: list[str], told: str) -> None:
+    """The message names the option, without a traceback, and the exit status is 2."""
     with _serve(*options) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -109,8 +109,8 @@ def test_bad_fault_option_is_a_message(options: list[str], told: str) -> None:
     assert "Traceback" not in errors
 
 
-def test_taken_port_is_a_message() -> None:
-    """Another server on the port: the message says so and what to do."""
+def test_a_port_in_use_gives_a_message() -> None:
+    """When another server has the port, the message names the option to change, without a traceback."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         _serve("--port", str(taken.getsockname()[1])) as process,

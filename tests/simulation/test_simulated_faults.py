@@ -31,7 +31,7 @@ def _set(http: httpx.Client, **faults: object) -> None:
 
 
 def test_errors_with_a_status(http: httpx.Client) -> None:
-    """Every call fails with the chosen status until the faults are ended, and the failures are counted."""
+    """Every call fails with the chosen status until the faults are cleared, and the failures are counted."""
     before = http.get("/admin/faults").json()["injected"]["error"]
     _set(http, error_rate=1.0, error_status=503)
     assert [http.post("/v1/chat/completions", json=CHAT).status_code for _ in range(3)] == [503] * 3
@@ -50,8 +50,8 @@ def test_rate_limit_says_when_to_come_back(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_hang_keeps_silent(http: httpx.Client, stream: bool) -> None:
-    """Nothing comes while it hangs; afterwards the answer does."""
+def test_a_hang_sends_nothing(http: httpx.Client, stream: bool) -> None:
+    """Nothing is sent while the call hangs; the answer follows afterwards."""
     _set(http, hang_rate=1.0, hang_s=3600)
     with pytest.raises(httpx.ReadTimeout):
         http.post("/v1/chat/completions", json={**CHAT, "stream": stream}, timeout=0.3)
@@ -61,7 +61,7 @@ def test_hang_keeps_silent(http: httpx.Client, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_cut_closes_the_connection_half_way(http: httpx.Client, stream: bool) -> None:
-    """Part of the answer arrives, then the connection is closed."""
+    """A part of the answer is sent, then the connection is closed."""
     _set(http, cut_rate=1.0)
     received = b""
     with (
@@ -97,14 +97,14 @@ def test_empty_answers(http: httpx.Client) -> None:
 
 
 def test_only_chosen_models_fail(http: httpx.Client) -> None:
-    """`models` restricts the faults."""
+    """`models` limits the faults to the models that it names."""
     _set(http, error_rate=1.0, models=["qwen-code-7b"])
     assert http.post("/v1/chat/completions", json=CHAT).status_code == 200
     assert http.post("/v1/chat/completions", json={**CHAT, "model": "qwen-code-7b"}).status_code == 500
 
 
 def test_scorer_faults(http: httpx.Client) -> None:
-    """The scorer fails, returns unusable scores in five variants, or -1; chat is not affected."""
+    """The scorer fails, sends unusable bodies in five varieties, or scores -1; chat is not affected."""
     _set(http, score_error_rate=1.0)
     assert http.post("/v1/evaluate", json=SCORE).status_code == 500
     assert http.post("/v1/chat/completions", json=CHAT).status_code == 200
@@ -117,7 +117,7 @@ def test_scorer_faults(http: httpx.Client) -> None:
 
 
 def test_slow_scoring(http: httpx.Client) -> None:
-    """The scorer waits as long as it is told to, and stops when its client leaves."""
+    """The scorer takes as long as it is told to, and gives up when its client leaves."""
     _set(http, score_delay_ms=600_000)
     with pytest.raises(httpx.ReadTimeout):
         http.post("/v1/evaluate", json=SCORE, timeout=0.3)
@@ -125,8 +125,8 @@ def test_slow_scoring(http: httpx.Client) -> None:
     assert http.post("/v1/evaluate", json=SCORE).json()["score"] > 0.7
 
 
-def test_shares_come_out_as_told() -> None:
-    """Of 10,000 calls about 30 % fail and 20 % are limited; the same seed gives the same sequence."""
+def test_faults_have_the_configured_shares() -> None:
+    """Of 10,000 calls about 30 % fail and 20 % are rate-limited; the same seed gives the same sequence."""
     faults = Faults(error_rate=0.3, rate_limit_rate=0.2)
     first, second, other = Injector(faults, 1), Injector(faults, 1), Injector(faults, 2)
     drawn = [first.for_chat("qwen-max") for _ in range(10_000)]

@@ -1,4 +1,4 @@
-"""Answers and scores: repeatable, sensible for any text, and with something to learn from."""
+"""Answers and scores: repeatable, sensible for any text, and with something for a router to learn."""
 
 import pytest
 from hypothesis import given, settings
@@ -26,14 +26,14 @@ def _mean(model: str, questions: list[Question]) -> float:
 
 
 def test_there_are_the_thirteen_models() -> None:
-    """One general model, and four domains in three sizes."""
+    """One general model, and specialists of four domains in three sizes."""
     assert len(MODELS) == 13
     assert set(DEFAULT_FIVE) <= set(MODELS)
     assert {model.category for model in MODELS.values()} == {"general", "math", "code", "medicine", "writing"}
 
 
 def test_same_question_and_model_give_the_same_answer() -> None:
-    """Two services of one seed agree; another seed answers some questions differently."""
+    """Two services with the same seed agree; with another seed some questions are answered differently."""
     other, reseeded = Simulated(), Simulated(7)
     differ = 0
     for question in BANK.validation[:50]:
@@ -47,7 +47,10 @@ def test_same_question_and_model_give_the_same_answer() -> None:
 
 @pytest.mark.parametrize("domain", ["math", "code", "medicine", "writing"])
 def test_specialists_win_at_home_and_lose_elsewhere(domain: str) -> None:
-    """Specialists beat qwen-max in their domain, 7b mostly on easy questions; elsewhere they lose."""
+    """In its domain a 32b specialist beats qwen-max by over 0.1, and a 7b one gains more on easy than on hard questions.
+
+    In other domains qwen-max is better than specialists of any size.
+    """
     home = [q for q in BANK.all() if q.domain == domain]
     easy, hard = [q for q in home if q.difficulty < 0], [q for q in home if q.difficulty >= 0.8]
     abroad = [q for q in BANK.validation if q.domain != domain]
@@ -61,7 +64,7 @@ def test_specialists_win_at_home_and_lose_elsewhere(domain: str) -> None:
 
 
 def test_routing_by_domain_gains_but_stays_below_the_oracle() -> None:
-    """Best single < routed by domain < oracle, with room on both sides: learning is possible and not trivial."""
+    """Best single model < routed by domain < oracle, with room on both sides: learning is possible and not trivial."""
     questions = BANK.validation
     scores = {model: [_score(model, q) for q in questions] for model in DEFAULT_FIVE}
     best = max(sum(column) for column in scores.values()) / len(questions)
@@ -100,14 +103,14 @@ def test_latency_and_cost_follow_size() -> None:
         ("不知道", False),
     ],
 )
-def test_equation_of_a_curious_user_is_checked(text: str, right: bool) -> None:
-    """A question outside the bank is solved, and anyone's answer to it is scored by its final part."""
+def test_an_equation_outside_the_bank_is_checked(text: str, right: bool) -> None:
+    """An equation that is not in the bank is solved, and any answer to it is scored by its final part."""
     value = SERVICE.evaluate(EQUATION, text)
     assert (value > 0.7) if right else (0 <= value < 0.3)
 
 
 def test_models_answer_the_equation() -> None:
-    """The simulated answers to it are scored too, and the 32b mathematics specialist gets it right."""
+    """The simulated answers to it can be scored, and the 32b mathematics specialist gets it right."""
     given = SERVICE.answer("qwen-math-32b", EQUATION, None)
     assert SERVICE.evaluate(EQUATION, given.text) > 0.8
     assert "-3" in given.text
@@ -124,7 +127,7 @@ def test_models_answer_the_equation() -> None:
     ],
 )
 def test_equations_and_sums_are_solved(text: str, accepted: tuple[str, ...]) -> None:
-    """Whatever can be computed is checked by number."""
+    """What can be computed is checked against the computed numbers."""
     assert understand(1, text).accepted == accepted
 
 
@@ -132,7 +135,7 @@ def test_equations_and_sums_are_solved(text: str, accepted: tuple[str, ...]) -> 
     "text", ["x^3 = 8", "3x = 9y", "x^2 = 2", "12/0 = ?", "y' = 3y", "python 里 x = 5 是什么意思", "= = ="]
 )
 def test_what_cannot_be_solved_is_an_open_question(text: str) -> None:
-    """No answer is guessed: such a text is scored by what an answer says about it."""
+    """No answer is guessed: such a text is scored by the points that an answer makes."""
     assert understand(1, text).kind == "points"
 
 
@@ -146,12 +149,12 @@ def test_what_cannot_be_solved_is_an_open_question(text: str) -> None:
     ],
 )
 def test_domain_of_unknown_questions(text: str, domain: str) -> None:
-    """The words of a question decide which model is good at it."""
+    """The words of a question decide its domain, and so which models are good at it."""
     assert understand(1, text).domain == domain
 
 
 def test_an_open_answer_scores_by_what_it_says() -> None:
-    """More points made give a higher score; an answer off the subject scores near the floor."""
+    """The more points an answer makes, the higher its score; one that makes none scores below 0.2."""
     question = next(q for q in BANK.validation if q.kind == "points" and len(q.points) == 4)
     said = [point.sentence for point in question.points]
     values = [SERVICE.evaluate(question.text, "。".join(said[:count]) or "...") for count in range(5)]
@@ -162,12 +165,12 @@ def test_an_open_answer_scores_by_what_it_says() -> None:
 
 @pytest.mark.parametrize(("question", "given"), [("", "x"), ("  ", "x"), ("1+1=?", ""), ("1+1=?", " \n")])
 def test_empty_question_or_answer_has_no_score(question: str, given: str) -> None:
-    """-1 means no score."""
+    """The scorer answers -1, which stands for no score."""
     assert SERVICE.evaluate(question, given) == NO_SCORE
 
 
-def test_near_duplicates_of_a_question_are_recognised() -> None:
-    """Different case and spacing do not make a different question."""
+def test_case_and_spacing_do_not_make_another_question() -> None:
+    """The same question in other case and spacing gets the same answer."""
     question = BANK.training[0].text
     assert (
         SERVICE.answer("qwen-max", f"  {question.upper()} \n", None).text
@@ -177,14 +180,14 @@ def test_near_duplicates_of_a_question_are_recognised() -> None:
 
 @pytest.mark.parametrize("question", [BANK.training[0].text, EQUATION])
 def test_a_rendered_conversation_is_scored_by_its_last_question(question: str) -> None:
-    """The prompt of a whole conversation gets the score of its last user turn."""
+    """An answer to the prompt of a whole conversation is scored as an answer to its last user turn."""
     given = SERVICE.answer("qwen-math-32b", question, None).text
     rendered = f"user: hello\n\nassistant: hi\n\nuser: {question}"
     assert SERVICE.evaluate(rendered, given) == SERVICE.evaluate(question, given)
 
 
 def test_max_tokens_cuts_the_answer() -> None:
-    """A cut answer is marked as such, has that many tokens, and starts like the complete one."""
+    """The cut answer has finish_reason `length` and that many tokens, and begins like the whole one."""
     question = BANK.training[0].text
     whole, cut = SERVICE.answer("qwen-max", question, None), SERVICE.answer("qwen-max", question, 10)
     assert (whole.finish_reason, cut.finish_reason) == ("stop", "length")
@@ -215,8 +218,8 @@ def test_anything_like_an_equation_is_understood(text: str) -> None:
 
 
 @pytest.mark.parametrize("filler", [" ", "\n", "1", "x1", "答案", "answer ", "-", "1,", "x+", "=", "("])
-def test_long_texts_are_no_trouble(filler: str) -> None:
-    """A megabyte of anything is scored in one pass; a quadratic pattern would hang here."""
+def test_long_texts_are_scored_quickly(filler: str) -> None:
+    """A megabyte of anything, as question or answer, is scored in one pass; a quadratic pattern would hang on it."""
     long = filler * (1_000_000 // len(filler))
     assert 0 <= SERVICE.evaluate(EQUATION, f"answer{long}.") <= 1
     assert 0 <= SERVICE.evaluate(BANK.training[0].text, f"1{long}.") <= 1

@@ -1,4 +1,4 @@
-"""The simulated services over real sockets."""
+"""The simulated models and scorer, over real sockets."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def _body(model: str = "qwen-max", question: str = EQUATION, **more: object) -> 
 
 
 def test_whole_answer(client: httpx.Client) -> None:
-    """A chat completion with content, finish reason and consistent usage; the same one the second time."""
+    """A chat completion has content, finish reason and usage that adds up, and asking again gives the same choices."""
     first = client.post("/v1/chat/completions", json=_body()).json()
     assert first["object"] == "chat.completion"
     assert first["model"] == "qwen-max"
@@ -80,7 +80,7 @@ def test_official_client_works(base: str) -> None:
 
 
 def test_answers_are_scored(client: httpx.Client) -> None:
-    """Evaluate takes only question and answer."""
+    """/v1/evaluate needs only question and answer."""
     scores = {}
     for model in ("qwen-max", "qwen-math-32b"):
         text = client.post("/v1/chat/completions", json=_body(model)).json()["choices"][0]["message"][
@@ -104,7 +104,7 @@ def test_answers_are_scored(client: httpx.Client) -> None:
     ],
 )
 def test_invalid_question_or_answer_is_minus_one(client: httpx.Client, body: dict[str, object]) -> None:
-    """-1, with status 200, as the contract says."""
+    """The score is -1 with status 200, as the contract of /v1/evaluate says."""
     response = client.post("/v1/evaluate", json=body)
     assert (response.status_code, response.json()) == (200, {"score": -1.0})
 
@@ -138,7 +138,7 @@ def test_large_body_is_refused(client: httpx.Client) -> None:
 
 
 def test_question_sets(client: httpx.Client) -> None:
-    """Both sets by name, the start option's set without one, parts of a set; other names are refused."""
+    """Sets are served by name, whole or in part; without a name, the one chosen at the start; other names are refused."""
     training = client.get("/questions").json()["questions"]
     assert training == client.get("/questions?set=training").json()["questions"]
     assert [entry["question"] for entry in training] == [q.text for q in build().training]
@@ -167,13 +167,13 @@ def test_parts_of_the_last_user_message_are_the_question(client: httpx.Client) -
 
 
 def test_several_choices(client: httpx.Client) -> None:
-    """There are `n` choices, all counted in the usage."""
+    """There are `n` choices."""
     body = client.post("/v1/chat/completions", json=_body(n=3)).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
 
 
 def test_stats_count_per_model_and_repeated_questions() -> None:
-    """A new service counts each call, and calls of a model with a question that it had before."""
+    """Each call is counted, by model, and so is each call that asks a model a question again."""
     with running(Service(speed=0)) as url, httpx.Client(base_url=url) as http:
         for model in ("qwen-max", "qwen-code-7b", "qwen-max"):
             http.post("/v1/chat/completions", json=_body(model))
@@ -191,7 +191,7 @@ def test_stats_count_per_model_and_repeated_questions() -> None:
 
 
 def _until(http: httpx.Client, reached: str, value: int) -> dict[str, int]:
-    """Wait until qwen-max's count `reached` has that value, or the test's time-out."""
+    """Wait until qwen-max's count `reached` has that value, and return its counts; pytest's time-out ends it otherwise."""
     while True:
         stats = http.get("/admin/stats").json()
         calls: dict[str, int] = stats["models"].get("qwen-max", {})
@@ -201,8 +201,8 @@ def _until(http: httpx.Client, reached: str, value: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_ends_the_call(stream: bool) -> None:
-    """A call of an hour ends as soon as its client is gone, streamed or not, and is counted as left."""
+def test_a_call_ends_when_its_client_leaves(stream: bool) -> None:
+    """A call that would take over an hour ends as soon as its client leaves, streamed or not, and is counted as left."""
     with running(Service(speed=0.0001)) as url, httpx.Client(base_url=url) as http:
         body = json.dumps(_body(stream=stream)).encode()
         host, port = url.removeprefix("http://").split(":")
@@ -216,7 +216,7 @@ def test_a_client_that_leaves_ends_the_call(stream: bool) -> None:
 
 
 def test_latency_is_simulated_and_calls_run_at_once() -> None:
-    """With a speed, a call takes its time, so several calls are in progress together."""
+    """At speed 1 a call takes its simulated latency, so several calls run at the same time."""
     with running(Service(speed=1)) as url, httpx.Client(base_url=url) as http:
         threads = [
             threading.Thread(
