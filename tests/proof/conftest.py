@@ -1,4 +1,4 @@
-"""Tests of promises: short in CI, at full size with --prove, which writes figures to docs/proof.md."""
+"""Tests of promises: small by default, as in CI; at full size with --prove, which writes figures to docs/proof.md."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,27 +19,24 @@ _PROVEN: list[Proven] = []
 
 
 class Proof:
-    """Passed to every test of a promise: tells it how much to try, and takes its figures."""
+    """Tells one test of a promise its size, and records its figures."""
 
     def __init__(self, full: bool) -> None:
         self.full = full
         self.figures: dict[str, Any] = {}
 
     def size(self, short: _T, full: _T) -> _T:
-        """Return `short` in CI, `full` with --prove."""
+        """Return `full` with --prove, else `short`."""
         return full if self.full else short
 
     def note(self, **figures: Any) -> None:
-        """Record figures for the document.
-
-        Names are shown with spaces for underscores, so they should end with the unit.
-        """
+        """Record figures for the document, which shows names with spaces for underscores, so end a name with its unit."""
         self.figures |= figures
 
 
 @pytest.fixture
 def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
-    """Size and figures of a test that has the mark `proof(promise, how)`."""
+    """The size and the figures of a test that has the mark `proof(promise, how)`."""
     made = Proof(request.config.getoption("--prove"))
     yield made
     (mark,) = request.node.iter_markers("proof")
@@ -48,7 +45,7 @@ def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Gather what the tests recorded; with xdist this runs in the process that gathers all reports."""
+    """Gather the figures of the tests; with xdist this runs in the process that gathers all reports."""
     if report.when == "teardown":
         for name, value in report.user_properties:
             if name == "proof":
@@ -56,7 +53,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the figures, and write those of the passed tests to the document."""
+    """Print the figures of the tests that passed, and write them to the document."""
     if not config.getoption("--prove"):
         return
     failed = {

@@ -1,4 +1,4 @@
-"""What becomes of a data folder's raw files: the ids in its dataset."""
+"""Turn a data folder's raw files into a dataset, and list the ids in it."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from tests.core.lake.lakes import CONFIG
 
 @dataclass(frozen=True)
 class Found:
-    """days: what each ingest counted; ids: how often each data point is in the dataset."""
+    """What became of the raw files. days: the counts of each ingest. ids: how often each data point is in the dataset."""
 
     days: list[IngestResult]
     ids: Counter[str]
 
     @property
     def twice(self) -> list[str]:
-        """Ids that occur more than once."""
+        """Ids that are in the dataset more than once."""
         return [name for name, times in self.ids.items() if times > 1]
 
     @property
     def rejected(self) -> int:
-        """Number of lines that ingest could not read, and kept with the reason."""
+        """Number of lines that ingest rejected, and kept with their reason."""
         return sum(day.rejected for day in self.days)
 
 
 def dataset_of(layout: Layout) -> Found:
-    """Ingest every raw day as one that is over, and build the dataset of all of them."""
+    """Ingest every raw day as a closed day, and build the dataset of all of them."""
     days = layout.raw_days()
     after = days[-1].replace(year=days[-1].year + 2)
     window = {**CONFIG.model_dump(mode="json"), "dataset": {"window_days": (days[-1] - days[0]).days + 1}}

@@ -1,4 +1,4 @@
-"""docs/proof.md, generated from what the tests of promises measured."""
+"""Writes docs/proof.md from the figures that the tests of promises measured."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ _ROW = re.compile(r"\| .* \| `(\S+)` \|")
 
 @dataclass(frozen=True)
 class Proven:
-    """A promise, how it was tested, and the figures of the run; `section` is the module's first line."""
+    """A promise, how it was tested, and the figures of the run; `section` is the first line of the test module."""
 
     test: str
     section: str
@@ -38,7 +38,10 @@ class Proven:
 
 
 def write_document(path: Path, proven: list[Proven]) -> None:
-    """Update the rows of `proven`; others stay as long as their test file exists. Raises StorageError."""
+    """Replace the rows of `proven` in the document; other rows stay as long as their test file exists.
+
+    Raises StorageError when the document cannot be written.
+    """
     memory = round(psutil.virtual_memory().total / 2**30)
     machine = f"{os.cpu_count()} cores, {memory} GiB of memory, Python {platform.python_version()}"
     rows = _rows(path)
@@ -52,7 +55,7 @@ def write_document(path: Path, proven: list[Proven]) -> None:
 
 
 def _rows(path: Path) -> dict[str, tuple[str, str]]:
-    """Return test -> section and row, as they are in the document."""
+    """Return test -> section and row, from the document as it is."""
     rows: dict[str, tuple[str, str]] = {}
     section = ""
     for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else []:

@@ -7,9 +7,9 @@ from collector_api.disk import BLOCK, Disk
 
 
 class FailingDisk(Disk):
-    """The real disk, whose `nth` call (from 0) fails with `error`; a failing write is half done.
+    """The real disk, whose `nth` call (from 0) fails with the errno `error`; a write that fails has been done by half.
 
-    calls: names of the calls so far; failed: the name of the one that failed.
+    calls: names of the calls so far. failed: the name of the one that failed, None before.
     """
 
     def __init__(self, nth: int | None = None, error: int = 0) -> None:

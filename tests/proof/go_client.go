@@ -1,5 +1,6 @@
-// A gateway as Go writes one: types without JSON tags, errors in interface fields, a map as the envelope.
-// go_client URL writes the batch to standard output as it is encoded; with a URL it also posts it there, chunked.
+// Stands in for a gateway written in Go: types without JSON tags, errors in interface fields, a map as the envelope.
+// go_client [URL] writes the encoded batch to standard output; with a URL it also posts it there, chunked, and writes the
+// status and the body of the answer.
 package main
 
 import (

@@ -1,4 +1,4 @@
-"""Memory and open files of a server process, and bare connections to it."""
+"""Measure a server process's memory and open files, and exchange bytes with it over bare connections."""
 
 import contextlib
 import socket
@@ -9,12 +9,12 @@ from pathlib import Path
 
 MIB = 2**20
 MOST_GROWTH = 64 * MIB
-"""Most that a server's memory may grow while it is abused."""
+"""How much a server's memory may grow while it is abused, in bytes."""
 
 
 @dataclass
 class Growth:
-    """Growth of a process's resident memory in bytes: `peak` within the block, `kept` at its end."""
+    """Growth of a process's resident memory over `before`, in bytes: `peak` within the block, `kept` at its end."""
 
     pid: int
     before: int
@@ -32,8 +32,8 @@ class Growth:
 
 @contextlib.contextmanager
 def memory_of(pid: int) -> Iterator[Growth]:
-    """Measure the memory during the block; the figures are available at its end."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
+    """Measure the memory of a process during the block; `peak` and `kept` are set when it ends."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak to the present size
     growth = Growth(pid, _kib(pid, "VmRSS") * 1024)
     yield growth
     growth.peak = _kib(pid, "VmHWM") * 1024 - growth.before
@@ -41,18 +41,18 @@ def memory_of(pid: int) -> Iterator[Growth]:
 
 
 def open_files(pid: int) -> int:
-    """Return the number of files and sockets that a process has open."""
+    """Return how many files and sockets a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def exchange(port: int, *packets: bytes, seconds: float = 20.0) -> bytes:
-    """Send bytes in one or more packets; return all that arrives until the server closes.
+    """Send packets, and return everything received until the server closes the connection.
 
-    Raises TimeoutError.
+    Raises TimeoutError when the server neither sends nor closes for `seconds`.
     """
     received = b""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
-        with contextlib.suppress(OSError):  # refused while the request is still being sent
+        with contextlib.suppress(OSError):  # refused before all of it was sent
             for packet in packets:
                 connection.sendall(packet)
                 time.sleep(0.02)

@@ -1,7 +1,7 @@
-"""A model file system: it knows what is synced, and in a power cut forgets any combination of what is not.
+"""A model file system: it tracks what is synced, and a power cut loses what is not, in any combination.
 
-The files are in a real folder, which shows what processes see while the power is on. Next to it is what would
-survive: for every folder the synced names, for every file the synced content and the changes since then.
+Files are in a real folder, which is what processes see while the power is on. The model knows what would survive: for
+every folder the names that were synced, for every file the synced content and the changes since then.
 """
 
 import errno
@@ -17,7 +17,7 @@ _SECTOR = 512
 
 @dataclass(eq=False)
 class _File:
-    """One file. pending: changes since the last sync, in order: (offset, bytes) of a write, or a new size."""
+    """One file. content: as last synced. pending: later changes in order, (offset, bytes) of a write or a new size."""
 
     content: bytes = b""
     pending: list[tuple[int, bytes] | int] = field(default_factory=list)
@@ -42,7 +42,7 @@ class _File:
         return found
 
     def survivor(self, choose: random.Random) -> bytes:
-        """Return what a power cut leaves: any of the sizes, each block as any change left it or torn."""
+        """Return what a power cut leaves: the size of any version, and each block from any version or torn between two."""
         versions = self.versions()
         size = len(choose.choice(versions))
         return b"".join(self._block(versions, at, choose) for at in range(0, size, BLOCK))[:size]
@@ -64,7 +64,7 @@ class _File:
 
 
 class Machine:
-    """A computer whose power can fail: `root` is what its processes see, a new folder after each failure."""
+    """A computer whose power can fail. root: the folder that its processes see, another one after each power cut."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -86,19 +86,19 @@ class Machine:
             self.names[folder] = self.seen(folder)
 
     def key(self, path: Path) -> str:
-        """Return the name of a path below the root, the same after each power cut; "" for the root itself."""
+        """Return the name of a path below the root, which stays the same across power cuts; "" for the root itself."""
         name = path.relative_to(self.root).as_posix()
         return "" if name == "." else name
 
     def seen(self, folder: str) -> dict[str, _File | None]:
-        """Return the names in a folder as processes see them, each with its file, None for a folder."""
+        """Return the names in a folder as processes see them, each with its file; None stands for a folder."""
         found: dict[str, _File | None] = {}
         for path in (self.root / folder).iterdir():
             found[path.name] = None if path.is_dir() else self.files[self.key(path)]
         return found
 
     def cut_power(self, choose: random.Random) -> None:
-        """Keep or lose everything unsynced as `choose` decides; `root` then holds what is left."""
+        """Keep or lose everything that is not synced, as `choose` decides; `root` then holds what is left."""
         files: dict[str, bytes] = {}
         folders: dict[str, None] = {}
         waiting = [""]
@@ -124,10 +124,10 @@ class Machine:
 
 
 class ModelDisk(Disk):
-    """One process's view of a machine.
+    """One process's disk. After `die_after` more changes the process is dead: nothing that it does has an effect.
 
-    After `die_after` more changes it is dead, and nothing that it does has an effect. fail: call -> how many
-    more times it is refused; a refused write or sync is done in part. died: whether the process is dead.
+    fail: call -> how many more times it is refused; a refused write or sync may have taken effect in part. died: whether
+    the process is dead.
     """
 
     def __init__(self, machine: Machine, choose: random.Random, die_after: int | None = None) -> None:
@@ -139,7 +139,7 @@ class ModelDisk(Disk):
         self.fail: dict[str, int] = {}
 
     def _step(self, call: str) -> None:
-        """Begin one change. Raises OSError when the process is dead or a refusal is due."""
+        """Count one change. Raises OSError when the process is dead, or when the call is to be refused."""
         if self.die_after is not None:
             self.died = self.died or self.die_after <= 0
             self.die_after -= 1
@@ -163,7 +163,7 @@ class ModelDisk(Disk):
         try:
             self._step("write")
         except OSError:
-            if not before:  # part of it may still have been written
+            if not before:  # some of its blocks may have been written nevertheless
                 blocks = self._choose.randint(0, len(data) // BLOCK)
                 self._write(file, state, data[: blocks * BLOCK], offset)
             raise
@@ -180,7 +180,7 @@ class ModelDisk(Disk):
         try:
             self._step("sync")
         except OSError:
-            if not before and not self.died:  # after a failed sync the system considers everything written
+            if not before and not self.died:  # a failed sync marks everything as written, although it is not
                 state.content = state.survivor(self._choose)
                 state.pending.clear()
             raise
@@ -201,7 +201,7 @@ class ModelDisk(Disk):
 
     def sync_folder(self, folder: Path) -> None:
         if not folder.is_relative_to(self._machine.root):
-            return  # the machine ends here
+            return  # outside the machine
         self._step("sync_folder")
         self._machine.names[self._machine.key(folder)] = self._machine.seen(self._machine.key(folder))
 
@@ -210,14 +210,14 @@ class ModelDisk(Disk):
 
 
 class DiskWithoutSync(ModelDisk):
-    """Its files are never durable, although it says so."""
+    """A disk whose sync of files does nothing, though it reports success."""
 
     def sync(self, file: int) -> None:
         self._step("sync")
 
 
 class DiskWithoutFolderSync(ModelDisk):
-    """Its names are never durable, although it says so."""
+    """A disk whose sync of folders does nothing, though it reports success."""
 
     def sync_folder(self, folder: Path) -> None:
         self._step("sync_folder")

@@ -1,6 +1,6 @@
 """Servers: where the gateway connects to
 
-Addresses come from the configuration alone, redirects lead nowhere, and link-local and metadata addresses are refused.
+Addresses come only from the configuration, redirects are not followed, and link-local and metadata addresses are refused.
 """
 
 import json
@@ -45,11 +45,11 @@ async def resolve(self, host, port=0, family=0):
 socket.getaddrinfo = lambda host, *arguments, **options: at_once(named(host), *arguments, **options)
 ThreadedResolver.resolve = resolve
 """
-"""Name resolution for the gateway's process: names below .example have the address in a file."""
+"""A resolver for the gateway's process: every name below .example has the address in a file, which may change."""
 
 
 def refusal(folder: Path, config: dict[str, Any]) -> str:
-    """Return the log of a gateway that does not start."""
+    """Start a gateway that refuses to start, and return its log."""
     own = folder / f"refused-{len(list(folder.iterdir()))}"
     own.mkdir()
     with pytest.raises(NotStartedError) as caught:
@@ -71,7 +71,7 @@ def test_blocked_in_the_configuration(proof: Proof, outside: Outside, tmp_path: 
 
 
 def blocked_everywhere(gateway: RunningGateway) -> bool:
-    """Return whether the two models, the scorer and the collector of a data point were all refused."""
+    """Return whether all connections for one data point, to two models, scorer and collector, were refused."""
     return (
         gateway.metric('flywheel_gateway_collection_failures_total{reason="address_blocked"}') == 2
         and gateway.metric('flywheel_gateway_missing_scores_total{reason="address_blocked"}') == 1

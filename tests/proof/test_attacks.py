@@ -1,6 +1,6 @@
 """Servers: requests that lie
 
-Header floods, request smuggling, injection into paths, logs and metrics: one refusal, and nothing behind it happens.
+Header floods, request smuggling, injection into paths, logs and metrics: at most one answer, and no other effect.
 """
 
 import json
@@ -21,11 +21,11 @@ from tests.proof.measure import MOST_GROWTH, exchange, memory_of, port_of
 Start = Callable[..., RunningGateway]
 
 HIDDEN = "smuggled-question"
-"""Content of the request hidden behind the lying one."""
+"""The question in the request that is hidden behind another."""
 
 
 def lies(path: bytes, hidden: bytes) -> dict[str, bytes]:
-    """Return requests whose end two readers would see in different places, with `hidden` after it."""
+    """Return requests whose end two readers may see at different places, with the complete request `hidden` inside."""
     head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % path
     short = b"0\r\n\r\n" + hidden
     return {
@@ -76,10 +76,10 @@ def hidden_request(path: bytes, content: bytes) -> bytes:
 
 
 def tell_lies(port: int, path: bytes, content: bytes) -> int:
-    """Send each lie on its own connection, which must end after at most one response, a refusal.
+    """Send each lie on a connection of its own; return their number.
 
-    The hidden request is in a separate packet, as behind a proxy: data in the same packet may be dropped at
-    once.
+    Each may get one answer at most, which must be a refusal, and then the connection must be closed. The hidden request
+    is sent in a packet of its own, as a proxy would: in the same packet it might be dropped together with the lie.
     """
     hidden = hidden_request(path, content)
     told = lies(path, hidden)
@@ -135,7 +135,7 @@ def test_header_floods(proof: Proof, launch: StartCollector, outside: Outside, s
         with memory_of(pid) as growth:
             for flood in floods * proof.size(1, 20):
                 answer = exchange(port, flood)
-                # after a complete head the response may be out already; there is no second one
+                # a request with a complete header may have its answer already, and then gets no second one
                 expected = (b"200", b"431") if flood.startswith(chunk) else (b"400", b"431")
                 assert answer == b"" or answer.split(b" ")[1] in expected, answer[:200]
                 assert len(re.findall(rb"HTTP/1\.1 \d", answer)) <= 1
@@ -151,7 +151,7 @@ PATHS = [
     "/%c0%ae%c0%ae/etc/passwd", "/docs/....//....//etc/passwd", "/\\..\\..\\etc\\passwd", "/health%0d%0aX-Forged:%20y",
 ]  # fmt: skip
 FORGED = 'x"} 1\nflywheel_forged_total 7\r\n{"event": "forged", "level": "ERROR"}\n\x1b[2J\u2028'
-"""A new log line, a metric sample and a terminal command, wherever text is not kept apart from them."""
+"""A text that would forge a log line, a metric sample and a terminal command if it were written out unescaped."""
 
 
 @pytest.mark.proof(
@@ -181,7 +181,10 @@ def test_injection(
 
 
 def _in_the_collectors_fields(collector: Process, name: str) -> int:
-    """Put the text into every field of a point, valid or not, and into headers as far as they can hold it."""
+    """Send the text in every field of valid and invalid points, and, as far as they can hold it, in headers.
+
+    Returns the number of requests.
+    """
     bodies: list[Any] = [
         point(1, **{field: name})
         for field in ("id", "tenant", "user", "decision_id", "served_model", "mode", "prompt_rule", "source")
@@ -202,7 +205,7 @@ def _in_the_collectors_fields(collector: Process, name: str) -> int:
 
 
 def _in_the_gateways_fields(gateway: RunningGateway, name: str) -> int:
-    """Put the text into a model, an id, a user, a tool and a question."""
+    """Send the text as model, user, role, prompt, answer, error, finish reason and id; return the number of requests."""
     bodies: list[tuple[str, dict[str, Any]]] = [
         ("/v1/chat/completions", {"model": name, "messages": [{"role": "user", "content": "q"}]}),
         ("/v1/chat/completions", {"user": name, "messages": [{"role": "user", "content": name}]}),

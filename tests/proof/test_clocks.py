@@ -23,7 +23,7 @@ from tests.proof.victims import Sender, Victim, point
 
 DAY_SECONDS = 86_400.0
 EVENT_TIMES = (0, 1, int(MIDNIGHT) - 1, int(MIDNIGHT), int(MIDNIGHT) + 365 * 86_400)
-"""1970, midnight, and next year."""
+"""Unix seconds of events in 1970, around midnight, and a year later."""
 
 
 @pytest.mark.proof(
@@ -73,7 +73,7 @@ def test_a_clock_that_jumps(tmp_path: Path, proof: Proof) -> None:
     first = day_of(MIDNIGHT) - timedelta(days=2)
     days = set(layout.raw_days())
     assert days <= {first + timedelta(days=number) for number in range(4)}
-    assert len(days) > 1  # it is random which of them a batch hits
+    assert len(days) > 1  # which of the days get a batch is left to chance
     assert found.ids.keys() == sent
     assert not found.twice
     assert found.rejected == 0
@@ -85,7 +85,7 @@ def test_a_clock_that_jumps(tmp_path: Path, proof: Proof) -> None:
 
 @pytest.fixture
 def collectors(tmp_path: Path) -> Iterator[list[str]]:
-    """Two collectors at once on `tmp_path`/data; yields their addresses."""
+    """Run two collectors on `tmp_path`/data at once, and give their addresses."""
     command = ["-m", "collector_api", "--port", "0", "--data-dir", str(tmp_path / "data")]
     victims = [Victim([*command, *more], tmp_path / "log") for more in ([], ["--writer", "east"])]
     yield [json.loads(victim.first)["address"] for victim in victims]
@@ -94,7 +94,7 @@ def collectors(tmp_path: Path) -> Iterator[list[str]]:
 
 @pytest.fixture
 def senders(collectors: list[str]) -> Iterator[list[Sender]]:
-    """One for each collector, both with the same points, as a load balancer's retries would deliver them."""
+    """A sender for each collector, both with the same data points, as a load balancer's retries would bring them."""
     made = [Sender("same", int(address.rpartition(":")[2])) for address in collectors]
     yield made
     for sender in made:
@@ -103,7 +103,7 @@ def senders(collectors: list[str]) -> Iterator[list[Sender]]:
 
 @pytest.fixture
 def outside() -> Iterator[Outside]:
-    """Models and scorer."""
+    """The models and the scorer."""
     made = Outside()
     yield made
     made.server.close()

@@ -1,6 +1,6 @@
 """Servers: connections
 
-Slow clients do not slow a good one, and connections that come and go leave nothing behind.
+Slow clients do not slow down a good one, and connections that come and go leave nothing behind.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from tests.proof.measure import MOST_GROWTH, memory_of, open_files, port_of
 Start = Callable[..., RunningGateway]
 
 PATIENT = {"header_timeout": 300.0, "body_timeout": 300.0, "idle_timeout": 300.0}
-"""Deadlines longer than any of these tests, so that all connections stay slow throughout the measurement."""
+"""Deadlines so long that no slow connection is closed while a test measures."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server under test, and one valid request to it."""
+    """A server under test, and a valid request to it."""
 
     name: str
     pid: int
@@ -65,13 +65,15 @@ def servers(launch: StartCollector, outside: Outside, start: Start) -> list[Serv
 
 @contextlib.contextmanager
 def slow_clients(server: Server, count: int) -> Iterator[None]:
-    """Open `count` connections that send a byte a second each: half of them headers, half of them bodies."""
+    """Keep `count` connections open that each send a byte a second, half of them in the header, half in the body."""
     done = threading.Event()
     head = server.head(100_000)
     connections = [socket.create_connection(("127.0.0.1", port_of(server.address))) for _ in range(count)]
 
     def drip() -> None:
-        for turn in itertools.count():  # a twentieth each time: bytes keep coming
+        for turn in (
+            itertools.count()
+        ):  # a twentieth of them each time, so that bytes come steadily and not in bursts
             if done.wait(1 / 20):
                 return
             for connection in connections[turn % 20 :: 20]:
@@ -95,7 +97,7 @@ def slow_clients(server: Server, count: int) -> Iterator[None]:
 
 
 def p99(server: Server, requests: int) -> float:
-    """Return the 99th percentile of a well-behaved client's latencies in ms."""
+    """Return the 99th percentile of a good client's response times, in ms."""
     waits = []
     with httpx.Client(base_url=server.address, timeout=60) as client:
         for _ in range(requests):
@@ -142,7 +144,7 @@ def test_slow_connections(proof: Proof, servers: list[Server], which: int) -> No
 
 
 def come_and_go(server: Server, number: int) -> None:
-    """Open a connection, use it in one of six ways, and drop it."""
+    """Open a connection, use it in one of six ways, and drop it; `number` decides how."""
     with socket.create_connection(("127.0.0.1", port_of(server.address)), 30) as connection:
         head = server.head(len(server.body))
         with contextlib.suppress(ConnectionError):
@@ -151,7 +153,7 @@ def come_and_go(server: Server, number: int) -> None:
                     number % 6
                 ]
             )
-        if number % 4 == 3:  # a reset instead of an orderly close
+        if number % 4 == 3:  # close with a reset instead of an orderly end
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

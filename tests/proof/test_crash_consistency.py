@@ -1,7 +1,7 @@
 """Storage: a power cut.
 
-The collector's Committer runs on a model file system (`model_disk.py`). SIGKILL could not show these faults,
-because the page cache outlives a process.
+The collector's Committer on a model file system (`model_disk.py`). Killing a process cannot show what a power cut does,
+because the page cache outlives the process.
 """
 
 import asyncio
@@ -37,17 +37,17 @@ CHOICES = st.randoms(use_true_random=True)
 
 
 class LostError(AssertionError):
-    """An acknowledged line is missing or duplicated."""
+    """An acknowledged line is missing, or is there more than once."""
 
 
 def line(number: int, length: int) -> bytes:
-    """Return a data point's raw line of `length` bytes with its newline, or as few as possible."""
+    """Return the raw line of a data point: `length` bytes with its newline, or the fewest possible if that is more."""
     head = b'{"id":"p-%d","responses":{"big":{"model":"big","answer":"yes"}},"question":"q' % number
     return head.ljust(length - 3, b"x") + b'"}\n'
 
 
 class Crashes(RuleBasedStateMachine):
-    """A collector that stores, stops, is killed or loses power, compared with the acknowledged lines."""
+    """A collector that stores, tidies up, stops, is killed and loses power, and a record of what it acknowledged."""
 
     disk_type: type[ModelDisk] = ModelDisk
     folder: Path
@@ -86,7 +86,7 @@ class Crashes(RuleBasedStateMachine):
         again=st.booleans(),
     )
     def store(self, sizes: list[int], fit: int | None, day: date, rejects: bool, again: bool) -> None:
-        """Send requests at once; `fit` makes the first line end at the end of a block or one byte off."""
+        """Concurrent requests; with `fit` the first line ends at the end of a block, or one byte before or after it."""
         numbers = [self._next() for _ in sizes]
         if fit is not None:
             sizes[0] = self._to_block_end(day) + fit
@@ -128,16 +128,16 @@ class Crashes(RuleBasedStateMachine):
     def refuse(self, call: str) -> None:
         self.disk.fail[call] = 1
 
-    # how it ends, and begins again
+    # how it ends and starts again
 
     @rule(after=st.integers(0, 12), power_cut=st.booleans(), choose=CHOICES)
     def die_soon(self, after: int, power_cut: bool, choose: random.Random) -> None:
-        """Let it be killed, or lose power, after some more changes."""
+        """The process is killed, or the power cut, after `after` more changes to the disk."""
         self.disk.die_after, self.power_cut, self.choose = after, power_cut, choose
 
     @rule(power_cut=st.booleans(), choose=CHOICES, while_mending=st.lists(st.integers(0, 6), max_size=2))
     def die(self, power_cut: bool, choose: random.Random, while_mending: list[int]) -> None:
-        """Die now, and again while the next start repairs the files."""
+        """The process dies at once, and again while the next starts repair the files."""
         self.power_cut, self.choose = power_cut, choose
         self.disk.died = True
         self._begin_again(while_mending)
@@ -158,10 +158,8 @@ class Crashes(RuleBasedStateMachine):
             self.runner.close()
         self._check()
 
-    # below
-
     def _begin_again(self, while_mending: Sequence[int] = ()) -> None:
-        """Start on what is left of the machine, the last time without dying."""
+        """Start on what is left of the machine: first dying during the repair as often as asked, then without dying."""
         for die_after in [*while_mending, None]:
             died = self.disk.died
             self._stop()
@@ -200,13 +198,13 @@ class Crashes(RuleBasedStateMachine):
         return self.number
 
     def _to_block_end(self, day: date) -> int:
-        """Return the length of a line that would fill the last block of the day's last file."""
+        """Return the length of a line that would end at the end of a block if it were appended to the day's last file."""
         files = Layout(self.machine.root).raw_files(day)
         size = len(files[-1].read_bytes().rstrip(b"\n")) + 1 if files else 0
         return 2 * BLOCK - size % BLOCK
 
     def _check(self) -> None:
-        """Check that every acknowledged point is in the tables once, and every rejected line is kept."""
+        """Check that every acknowledged data point is in the tables once, and every acknowledged reject on disk."""
         layout = Layout(self.machine.root)
         found: Counter[str] = Counter()
         for day in DAYS:
@@ -228,10 +226,7 @@ class Crashes(RuleBasedStateMachine):
 
 @pytest.fixture
 def crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Crashes]]:
-    """The state machine, which tidies only when a rule says so.
-
-    It runs on a memory file system if there is one, because the model decides what is durable.
-    """
+    """The state machine, whose collector tidies up only when a rule says so."""
     monkeypatch.setattr(commits, "_TIDY_SECONDS", 1e6)
     yield type("CrashesHere", (Crashes,), {"folder": tmp_path, "tally": Counter()})
 

@@ -1,7 +1,6 @@
 """Storage: damaged raw files.
 
-Bytes go missing or change in a file that the collector wrote; ingest may reject only the damaged record, and
-must keep it.
+Bytes of a raw file are missing or changed: no other record may suffer, and the damaged one is read or kept as a reject.
 """
 
 import random
@@ -29,7 +28,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def records(count: int) -> list[bytes]:
-    """Return raw lines whose ids no single changed byte can confuse, some of them not ASCII."""
+    """Return raw lines, not all ASCII, with ids so different that one changed byte never turns one into another."""
     made = random.Random(count)
     names = [str(uuid.UUID(int=made.getrandbits(128))) for _ in range(count)]
     questions = [f"问题 {name}: what is {name} good for?" for name in names]
@@ -38,7 +37,7 @@ def records(count: int) -> list[bytes]:
 
 
 def stored(layout: Layout) -> tuple[IngestResult, Counter[str], list[bytes]]:
-    """Return what an ingest counted, how often it kept each question, and the texts that it rejected."""
+    """Ingest the day; return its counts, how often it stored each question, and the texts that it rejected."""
     result = ingest_day(layout, DAY, CONFIG, today=LATER)
     assert result.lines == result.accepted + result.duplicates + result.rejected
     questions = read_table(layout, "responses").filter(model="big")["question"].to_list()

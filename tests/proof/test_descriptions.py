@@ -1,6 +1,6 @@
 """Servers: their API descriptions
 
-Requests made from the OpenAPI descriptions by schemathesis, good ones and bad ones, to running processes.
+schemathesis makes valid and invalid requests from the OpenAPI descriptions, and sends them to running processes.
 """
 
 from collections import Counter
@@ -36,11 +36,11 @@ CHECKS = [
 
 
 MEDIA = st.sampled_from([None] * 7 + ["text/plain", "application/json; charset=latin-1", "nonsense"])
-"""Content types that replace the described one; None keeps it."""
+"""Content types to send in place of the described one; None keeps that one."""
 
 
 def explore(address: str, proof: Proof) -> Counter[int]:
-    """Send every operation of a server valid and invalid requests; return the statuses."""
+    """Send up to 400 valid and 400 invalid requests (short: 15) to each operation of a server; return the statuses."""
     description = httpx.get(f"{address}/openapi.json").json()
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     operations = [
@@ -50,7 +50,7 @@ def explore(address: str, proof: Proof) -> Counter[int]:
     ]
     statuses: Counter[int] = Counter()
     for path, method, takes_a_body in operations:
-        # without a body nothing can be invalid: a model's name may be any text
+        # without a body a request cannot be invalid: a model's name may be any text
         for mode in GenerationMode if takes_a_body else [GenerationMode.POSITIVE]:
 
             @given(case=schema[path][method.upper()].as_strategy(generation_mode=mode), media=MEDIA)
@@ -77,7 +77,7 @@ def explore(address: str, proof: Proof) -> Counter[int]:
 def test_the_collector(proof: Proof, launch: StartCollector) -> None:
     collector = launch()
     statuses = set(explore(collector.address, proof))
-    # Which statuses occur in a few requests changes with any word of the description.
+    # which statuses a few requests get changes with every word of the description
     assert statuses >= ({200, 400, 415, 422} if proof.full else {200, 400})
     assert "Traceback" not in collector.log.read_text()
     assert collector.stop() == 0

@@ -35,10 +35,7 @@ ERRORS = (errno.EIO, errno.ENOSPC)
 
 
 class Life:
-    """Some days of a committer on a disk.
-
-    acknowledged: ids of the stored lines; refused: number of the others.
-    """
+    """Some days of a committer on a disk. acknowledged: ids of the lines that it stored; refused: how many it refused."""
 
     def __init__(self, layout: Layout, disk: FailingDisk) -> None:
         self.acknowledged: set[str] = set()
@@ -49,7 +46,7 @@ class Life:
         self._numbers = itertools.count()
 
     async def run(self) -> None:
-        """Repair, append, append large lines, tidy, start a new day, stop, and do it all again."""
+        """Repair, append, store large lines, tidy up, begin a new day and stop; then all of it once more."""
         for _ in range(2):
             committer = await self._started()
             for day, size in ((DAY, 10), (DAY, 9_000), (DAY + timedelta(days=1), 10), (DAY, 10)):
@@ -124,7 +121,7 @@ def test_every_call_to_the_disk_fails_once(tmp_path: Path, proof: Proof) -> None
 
 
 class Server:
-    """A collector process and what it has acknowledged."""
+    """A collector process, the ids that it acknowledged, and how often it gave each code of a refusal."""
 
     def __init__(self, data: Path, folder: Path, before: list[str] | None = None, floor: int = 0) -> None:
         self.layout = Layout(data)
@@ -146,7 +143,7 @@ class Server:
         return (self._folder / "log").read_text()
 
     def collect(self, size: int = 10) -> bool:
-        """Send a batch of three points; return whether it was acknowledged. Only 200 and 503 are allowed."""
+        """Send a batch of three data points; return whether it was acknowledged. Fails on any status but 200 and 503."""
         names = [f"p-{next(self._numbers)}" for _ in range(3)]
         points = [point(name, question=name + "q" * size) for name in names]
         answer = httpx.post(f"{self.address}/collect", json={"data_points": points}, timeout=60)
@@ -162,9 +159,9 @@ class Server:
         return httpx.get(f"{self.address}/ready", timeout=60).status_code == 200
 
     def check(self) -> None:
-        """Check, after its end, that everything acknowledged is in the dataset once."""
+        """Stop the collector, and check that every acknowledged data point is in the dataset once."""
         assert self.victim.stop() == 0, self.log()
-        copy = Layout(self._folder / "copy")  # where there is room for tables
+        copy = Layout(self._folder / "copy")  # on a disk that has room for tables
         shutil.copytree(self.layout.raw, copy.raw)
         found = dataset_of(copy)
         assert self.acknowledged and self.acknowledged <= found.ids.keys()
@@ -173,7 +170,7 @@ class Server:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts collectors; kills those that a failed test leaves running."""
+    """Start collectors; those that a failed test leaves running are killed."""
     made: list[Server] = []
 
     def start(*arguments: Any, **more: Any) -> Server:
@@ -224,7 +221,7 @@ def test_system_calls_fail(tmp_path: Path, proof: Proof, serve: Callable[..., Se
         assert server.ready()
         assert server.codes or call == "fsync", (
             f"{call} never failed"
-        )  # every batch is written and synced, few names are
+        )  # every batch is written and synced, but a folder is synced only for a new file
         seen["answered_503"] += server.codes.total()
         seen["acknowledged"] += len(server.acknowledged)
         server.check()
@@ -234,7 +231,7 @@ def test_system_calls_fail(tmp_path: Path, proof: Proof, serve: Callable[..., Se
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB. Request it before `serve`, which ends the processes that use it."""
+    """A file system of 2 MB. Request it before `serve`, so that the collectors on it end before it is unmounted."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -264,7 +261,7 @@ def test_a_full_disk(
         for _ in range(400):
             if not server.collect(size):
                 break
-            time.sleep(0.1 if floor else 0.0)  # it looks at the free space once a second
+            time.sleep(0.1 if floor else 0.0)  # the collector looks at the free space once a second
     before = len(server.acknowledged)
     assert not server.ready()
     assert not server.collect()

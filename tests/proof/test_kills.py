@@ -1,6 +1,6 @@
 """Storage: SIGKILL.
 
-A collector and an uploader work together under load and are killed in turn; each restarts on what it left.
+An uploader and senders load a collector; collector and uploader are killed in turn, and start again on what they left.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ CALLS = {
     "uploader that spools": {"write": 20, "fsync": 12, "openat": 4},
     "uploader that drains": {"/^rename": 2, "/^unlink": 1, "fsync": 8, "openat": 4},
 }
-"""System calls that change files -> the latest of them in a life at which the process is killed."""
+"""System calls by which files change -> the last of a process's calls of it at which it may be killed."""
 FEW_SECONDS = 3.0
 
 
 class Arena:
-    """A data folder, a spool, and the two processes to be killed. spooled: ids that the uploader spooled."""
+    """A data folder, a spool, senders, and the two processes that are killed. spooled: ids that the spool had on disk."""
 
     def __init__(self, folder: Path, choose: random.Random) -> None:
         self.layout = Layout(folder / "data")
@@ -60,17 +60,17 @@ class Arena:
             self.spooled.update(line.decode().split())
 
     def trap(self, whom: str) -> tuple[str, list[str]]:
-        """Return a system call, and the command prefix that kills whoever makes one of its first calls."""
+        """Choose a system call; return it, and the words before a command that kill it at one of its first such calls."""
         call = self._choose.choice(sorted(CALLS[whom]))
         paths: tuple[Path, ...] = ()
-        if call == "openat":  # Python makes thousands of these at its start
+        if call == "openat":  # Python makes thousands of these calls while it starts
             today = datetime.now(UTC).date()
             files = [self.layout.raw_file(today), self.layout.raw, self.layout.root]
             paths = (*files,) if whom == "collector" else (self.spool, self.spool / "cursor.json")
         return call, under_strace(call, self._choose.randint(1, CALLS[whom][call]), "signal=KILL", paths)
 
     def end(self) -> None:
-        """Deliver what is spooled to the collector, and stop everything."""
+        """Upload everything that is spooled to the collector, and end all processes."""
         self.uploader.kill()
         self.collector.kill()
         self.collector = self.start_collector()
@@ -85,7 +85,7 @@ class Arena:
             await until(lambda: not uploader.spooled, 120)
 
     def check(self, proof: Proof, kills: int, **more: object) -> None:
-        """Check that everything acknowledged or spooled is in the dataset, and nothing twice."""
+        """Check that nothing acknowledged or spooled is missing from the dataset or in it twice, and record the figures."""
         sent = {name for sender in self.senders for name in sender.acknowledged}
         found = dataset_of(self.layout)
         assert sent and self.spooled
@@ -105,7 +105,7 @@ class Arena:
 
 @pytest.fixture
 def arena(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Arena]:
-    """The processes, killed at the end if a test has left them running."""
+    """An arena; processes that a test leaves running are killed."""
     made = Arena(tmp_path, random.Random(request.node.name))
     yield made
     for victim in (made.collector, made.uploader):

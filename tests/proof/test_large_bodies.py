@@ -1,6 +1,6 @@
 """Servers: the largest bodies
 
-A body within the limits must not take a multiple of its size in memory, and none of that memory may stay.
+A body within the bounds may not take a multiple of its size in memory, and none of that memory stays in use.
 """
 
 import gzip
@@ -25,12 +25,12 @@ UNPACKED = {"collector": Collector().max_unpacked_bytes, "gateway": Gateway().ma
 
 
 def filled(head: bytes, tail: bytes, size: int, filler: bytes = b"x") -> bytes:
-    """Return `head`, as much `filler` as fits, and `tail`: `size` bytes or slightly less."""
+    """Return `head`, as much of `filler` as fits, and `tail`: `size` bytes or a little less."""
     return head + filler * ((size - len(head) - len(tail)) // len(filler)) + tail
 
 
 def large_points(size: int, filler: bytes, last: bytes) -> bytes:
-    """Return a batch of points of the largest size, and `last`, of at most `size` bytes."""
+    """Return a batch of at most `size` bytes: data points of nearly the largest size, and `last` at the end."""
     head = b'{"id": "p-1", "question": "q", "timestamp": 1, "scores": {}, "responses": {"m": {"model": "m", "answer": "'
     one = filled(head, EMOJI + b'"}}}', MAX_POINT_BYTES - 1_024, filler)
     count = (size - len(last) - 100) // len(one)
@@ -38,11 +38,11 @@ def large_points(size: int, filler: bytes, last: bytes) -> bytes:
 
 
 EMOJI = "\U0001f600".encode()
-"""If a text has one of these, Python takes four bytes for each of its characters."""
+"""A single one makes Python use four bytes for every character of a text."""
 
 
 def largest_bodies(size: int) -> dict[str, bytes]:
-    """Return batches of `size` bytes that would be several times as large if decoded or escaped at once."""
+    """Return batches of at most `size` bytes that would be several times as large if decoded or escaped as a whole."""
     head, tail = b'{"data_points": [{"question": "', b'", "responses": {}}]}'
     strange = filled(
         b'{"question": "q", "responses": {}, "scores": {}, "new": "', EMOJI + b'"}', MAX_POINT_BYTES
@@ -66,7 +66,7 @@ def largest_bodies(size: int) -> dict[str, bytes]:
 
 
 def largest_questions(size: int) -> dict[str, bytes]:
-    """Return the same for the gateway's endpoints that take a chat body."""
+    """Return the same for the gateway's paths that take a chat body."""
     return {
         "one question": filled(b'{"messages": [{"role": "user", "content": "', b'"}]}', size),
         "one with an emoji": filled(b'{"messages": [{"role": "user", "content": "', EMOJI + b'"}]}', size),
@@ -99,7 +99,7 @@ def test_largest_bodies(
             )
             assert answer.status_code < 500, answer.text
             assert answer.status_code != 413, answer.text
-            for _ in range(300):  # the gateway asks the other models after the client has its answer
+            for _ in range(300):  # the gateway still asks the other models after the client has its answer
                 if growth.present <= MOST_KEPT:
                     break
                 time.sleep(0.05)

@@ -1,7 +1,6 @@
 """Servers: malformed bodies and bombs
 
-Anything that is not a data point or a question is refused with a code; nothing is stored, no model is asked,
-and memory does not grow.
+Whatever is no data point or no question is refused with a code: nothing is stored, no model asked, memory is bounded.
 """
 
 import functools
@@ -52,10 +51,7 @@ Sent = tuple[bytes, dict[str, str]]
 
 
 def broken(good: bytes) -> st.SearchStrategy[bytes]:
-    """Return bytes that are no longer JSON.
-
-    Hypothesis also draws the program's constants; whole points are excluded.
-    """
+    """Bodies that are not JSON. Hypothesis also draws constants of the program; data points among them are left out."""
     places = st.integers(0, len(good) - 1)
     spoilt = st.tuples(places, SPOILERS).map(lambda at: good[: at[0]] + at[1] + good[at[0] :])
     return (
@@ -69,7 +65,7 @@ def broken(good: bytes) -> st.SearchStrategy[bytes]:
 def _is_no_json(text: bytes) -> bool:
     if (
         b"question" in text
-    ):  # Hypothesis draws constants of the program too, and the collector saves whole points
+    ):  # Hypothesis also draws constants of the program, and the collector accepts a whole point in a broken body
         return False
     try:
         json.loads(text.decode())
@@ -79,13 +75,13 @@ def _is_no_json(text: bytes) -> bool:
 
 
 def _folded(key: str) -> str:
-    """Return a name in the one spelling shared by CamelCase, camelCase and snake_case."""
+    """Return a field name in a form that its CamelCase, camelCase and snake_case spellings share."""
     return key.replace("_", "").lower()
 
 
 @st.composite
 def wrong_points(draw: st.DrawFn) -> bytes:
-    """Draw a batch of one point that has one field of a wrong type."""
+    """A batch of one data point with one invalid field."""
     name = draw(st.sampled_from(sorted(WRONG_FIELDS)))
     return body_of(point(1, **{name: draw(st.sampled_from(WRONG_FIELDS[name]))}))
 
@@ -108,7 +104,7 @@ batches = (
 
 @st.composite
 def sent(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> Sent:
-    """Draw a malformed body: plain, compressed, cut while compressed, or only claimed to be compressed."""
+    """A malformed body as it is, gzipped, gzipped and cut off, or declared as gzip or br although it is neither."""
     body = draw(bodies)
     how = draw(st.sampled_from(["plain"] * 6 + ["packed", "cut", "not packed", "unknown"]))
     headers = {"content-type": "application/json"}
@@ -124,7 +120,7 @@ def sent(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> Sent:
 def run(
     proof: Proof, most: int, bodies: st.SearchStrategy[bytes], check: Callable[[bytes, dict[str, str]], None]
 ) -> int:
-    """Try at most so many bodies, fewer in the short form; return their number."""
+    """Check at most `most` bodies, in the short form 250, and return how many were checked."""
     tried = 0
 
     @given(sent(bodies))
@@ -204,7 +200,7 @@ def test_malformed_questions(proof: Proof, outside: Outside, start: Callable[...
 
 
 def packed(pieces: int, piece: bytes, head: bytes = b"", tail: bytes = b"") -> bytes:
-    """Return gzip of `head`, `pieces` times `piece`, and `tail`, made without holding it in memory."""
+    """Return the gzip of `head`, `pieces` times `piece` and `tail`, made without holding the unpacked text in memory."""
     packer = zlib.compressobj(9, wbits=31)
     parts = [packer.compress(head), *(packer.compress(piece) for _ in range(pieces)), packer.compress(tail)]
     return b"".join(parts) + packer.flush()
@@ -215,12 +211,12 @@ A_MILLION_KEYS = b"{" + b",".join(b'"k%d":%d' % (number, number) for number in r
 
 @functools.cache
 def spaces() -> bytes:
-    """Return 1 GiB of spaces, compressed."""
+    """Return 1 GiB of spaces, gzipped."""
     return packed(1_024, b" " * 2**20)
 
 
 def bombs(head: bytes, tail: bytes) -> dict[str, tuple[bytes, bool]]:
-    """Return name -> body and whether it is compressed; head and tail lead to where any JSON value may be."""
+    """Return name -> body and whether it is gzipped; between `head` and `tail` any JSON value may stand."""
     return {
         "1 GiB of spaces": (spaces(), True),
         "gzip within gzip": (gzip.compress(spaces()), True),
@@ -271,7 +267,9 @@ def test_bombs(
                         assert refused or answer.json().get("collected") is False, (
                             f"{address}: {name}: {answer.text[:300]}"
                         )
-                        if "members" in name:  # refused by number: they cost time
+                        if (
+                            "members" in name
+                        ):  # refused for their number, because unpacking all of them would cost time, not memory
                             assert '"encoding_invalid"' in answer.text
                 most = max(most, growth.peak_mib)
     assert collector.raw() == []

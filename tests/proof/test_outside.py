@@ -1,7 +1,7 @@
 """Collection: a collector that fails.
 
-An uploader, a real collector, and between them a proxy that refuses, asks to wait, and drops responses after
-the collector has stored the points.
+An uploader, a real collector, and between them a proxy that answers 5xx or 429, or drops the answer after the collector
+has stored the batch.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ PARTS = ("acknowledged", "rejected", "spooled", "in_memory", "dropped")
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[str]:
-    """A collector process on `tmp_path`/data; yields the address of its /collect."""
+    """Run a collector process on `tmp_path`/data, and give the address of its /collect."""
     command = ["-m", "collector_api", "--port", "0", "--data-dir", str(tmp_path / "data")]
     victim = Victim(command, tmp_path / "log")
     yield json.loads(victim.first)["address"] + "/collect"
@@ -35,7 +35,7 @@ def collector(tmp_path: Path) -> Iterator[str]:
 
 
 class Proxy:
-    """Passes batches on or not, at random; `calm` ends that."""
+    """Passes batches on to the collector, or fails them at random until `calm` is set. outcomes: how often each came."""
 
     def __init__(self, collector: str, onward: httpx.AsyncClient) -> None:
         self._collector = collector
@@ -65,7 +65,7 @@ class Proxy:
 
 
 async def offer(uploader: Uploader, seconds: float, pause: float) -> set[str]:
-    """Offer data points for a while; return their ids."""
+    """Offer data points for `seconds`, with `pause` seconds after each, and return their ids."""
     loop = asyncio.get_running_loop()
     names: set[str] = set()
     ends = loop.time() + seconds
@@ -80,7 +80,7 @@ async def offer(uploader: Uploader, seconds: float, pause: float) -> set[str]:
 
 
 async def look(uploader: Uploader, looks: Counter[str]) -> None:
-    """Check the invariant again and again."""
+    """Check the uploader's invariant every 2 ms until cancelled, counting the checks in `looks`."""
     while True:
         stats = uploader.stats()
         assert stats["offered"] == sum(stats[name] for name in PARTS), stats
@@ -107,7 +107,7 @@ def test_a_collector_that_fails(
             proxy = Proxy(collector, onward)
 
             async def answer(request: Request) -> Reply:
-                world.requests.clear()  # they would fill the memory
+                world.requests.clear()  # kept requests would fill up the memory
                 return await proxy(request)
 
             world.collector(answer)

@@ -1,7 +1,6 @@
 """Pipeline
 
-Runs that are killed, duplicated or long: the files on disk afterwards depend only on the raw files and the
-settings.
+Runs that are killed, run twice at once, or long: the files on disk afterwards depend only on raw files and settings.
 """
 
 import os
@@ -50,11 +49,11 @@ config = Config(storage=Storage(data_dir=Path(folder, "data"), first_day="2025-0
 done = materialize_days(map(date.fromisoformat, days), config, Path(folder, "home"), datasets="every")
 sys.exit(1 if done.failed else 0)
 """
-"""Makes days, and is killed or stopped at the n-th system call of a kind whose path matches a pattern."""
+"""Materializes days, and gets the signal `halt` at the n-th audit event of a kind whose path matches a pattern."""
 
 
 def moments(asset: str, day: date) -> list[tuple[str, str, int]]:
-    """Return audit event, path pattern and count of: begun, written, before and after the rename."""
+    """Return audit event, path pattern and count of four moments: begun, written, about to be in place, in place."""
     if asset == "training_dataset":
         temporary = rf"/datasets/\.{day:%Y%m%d}-[^/]+\.tmp"
         return [
@@ -96,7 +95,7 @@ def start(
 
 
 def made(folder: Path) -> dict[str, str]:
-    """Return every table and dataset file with its hash, without the dot files that a killed run left."""
+    """Return every finished table and dataset file with its hash; names of unfinished ones begin with a dot."""
     data = folder / "data"
     found = {}
     for part in ("tables", "datasets"):
@@ -108,7 +107,7 @@ def made(folder: Path) -> dict[str, str]:
 
 
 def undisturbed(folder: Path, days: list[date], count: int) -> dict[str, str]:
-    """Return what one run makes of the same raw files."""
+    """Return the files that a single undisturbed run makes of the same raw files, with their hashes."""
     write_days(folder, days, count)
     assert not materialize_days(days, config_of(folder), folder / "home", datasets="every").failed
     return made(folder)
@@ -215,11 +214,11 @@ def test_a_backfill_of_a_year(proof: Proof, tmp_path: Path) -> None:
 
 
 def processor_seconds() -> float:
-    """Return the CPU seconds of this process and the child processes that it has waited for."""
+    """Return the CPU time in s that this process and the child processes that it has waited for have used."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
 def last_over_first(seconds: list[float]) -> float:
-    """Return the median of the last 30 over that of the first 30."""
+    """Return the median of the last 30 values over that of the first 30."""
     return statistics.median(seconds[-30:]) / statistics.median(seconds[:30])

@@ -1,6 +1,6 @@
 """Pipeline: poisoned input
 
-Scores that are not scores, and sources that send too much: neither decides what a router learns.
+Invalid scores, and sources or tenants that flood a label: neither decides what a router learns.
 """
 
 from collections import Counter
@@ -41,12 +41,12 @@ POISON = [
     "[1]",
     "{}",
 ]
-"""What replaces the score of the model that would win, as it is written in JSON."""
+"""JSON texts, and texts like JSON, that are sent as the score of the model that would win."""
 DAY = date(2026, 1, 5)
 
 
 def poisoned(number: int, poison: str) -> bytes:
-    """Return a batch of one point: `qwen-max` would win by its poisoned score, else `qwen-math-7b`."""
+    """Return a batch of one data point, which `qwen-max` wins if its poisoned score counts, and else `qwen-math-7b`."""
     models = ("qwen-max", "qwen-math-7b", "qwen-code-7b")
     good = point(
         number,
@@ -81,7 +81,7 @@ def test_poisoned_scores_make_no_label(
     raw.write_raw(layout, DAY, [one.decode() for one in points])
     config = Config(
         storage=Storage(data_dir=layout.root, first_day="2026-01-01"),
-        operations=Operations(max_rejected_share=1.0),  # otherwise a day like this one would stop here
+        operations=Operations(max_rejected_share=1.0),  # otherwise so many rejects would block the day
     )
     assert not materialize_days({DAY, received}, config, tmp_path / "home").failed
     examples = read_table(layout, "training_examples")

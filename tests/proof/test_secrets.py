@@ -1,6 +1,6 @@
 """Servers: keys and prompts
 
-Everything that a run of the whole system wrote is searched for every key and for every word of a prompt.
+Everything that a run of the whole system wrote is searched for every key, and for a word that is in every prompt.
 """
 
 import base64
@@ -28,9 +28,9 @@ from tests.gateway.world import Outside, RunningGateway, until
 from tests.proof.conftest import Proof
 
 PROMPT = "xylophonquestion"
-"""A word that occurs in every prompt and in no program."""
+"""A word that is in every prompt of the test and in no program."""
 HOLDS_PROMPTS = ("raw", "rejected", "tables", "datasets", "routers", "spool")
-"""Subfolders of the data folder that legitimately hold prompts."""
+"""Folders in the data folder that hold prompts by design."""
 PROJECT = Path(__file__).parents[2]
 
 
@@ -97,8 +97,7 @@ def test_nothing_that_was_written_has_a_key_or_a_prompt(
         for one in _spellings(hidden):
             assert one not in content, f"{path} has the key {one!r}"
         by_nature = path.is_relative_to(data) and path.relative_to(data).parts[0] in HOLDS_PROMPTS
-        # Dagster's databases hold what the dataset's page shows, so their events are searched one by one
-        # instead.
+        # Dagster's databases hold the preview on the dataset's page; their events are searched one by one instead
         if not by_nature and ".db" not in path.suffixes:
             assert PROMPT.encode() not in content, f"{path} has a prompt"
     for page in pages:
@@ -112,7 +111,7 @@ def test_nothing_that_was_written_has_a_key_or_a_prompt(
 
 
 def _unreliable_model() -> Callable[[Arrived], Script]:
-    """Return a model that echoes the question in answers, errors and malformed bodies, in turn."""
+    """A model that echoes the question: by turns in an error, in replies that are no completion, and in answers."""
     calls = iter(range(10**6))
 
     def chat(asked: Arrived) -> Script:
@@ -143,7 +142,7 @@ def _unreliable_scorer() -> Callable[[Arrived], Script]:
 
 
 def _use(gateway: RunningGateway, key: str, wrong: str, rounds: int) -> list[str]:
-    """Use and misuse chat, routing, observation and proxying; return the gateway's refusals."""
+    """Send valid and invalid chat, routing, observation and proxy requests; return the bodies of some refusals."""
     own = {"authorization": f"Bearer {key}"}
     until(lambda: gateway.chat(PROMPT).status_code == 401)
     refusals = []
@@ -168,7 +167,7 @@ def _use(gateway: RunningGateway, key: str, wrong: str, rounds: int) -> list[str
 
 
 def _misuse(address: str, key: str, wrong: str) -> list[str]:
-    """Send batches that the collector refuses; return its responses."""
+    """Send batches that the collector refuses, and return its answers."""
     bad = body_of(point(1, question=PROMPT, scores={"qwen-max": 2.0}))
     bodies = [
         bad,
@@ -188,7 +187,7 @@ def _misuse(address: str, key: str, wrong: str) -> list[str]:
 
 
 def _run_dagster(config: Path, data: Path, home: Path, logs: Path) -> None:
-    """Make today's assets with Dagster's own command, which captures the output and the log of its steps."""
+    """Materialize today's assets with Dagster's own command, which captures the output of its steps, and keep its log."""
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(prepare_home(home)),
@@ -221,7 +220,7 @@ def _run_dagster(config: Path, data: Path, home: Path, logs: Path) -> None:
 
 
 def _dagster_events(home: Path) -> list[str]:
-    """Return everything that Dagster stores about its runs, except for the dataset page's preview."""
+    """Return everything that Dagster keeps of its runs, except the preview that the dataset's page is meant to show."""
     pages = []
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for run in instance.get_runs():
@@ -233,7 +232,7 @@ def _dagster_events(home: Path) -> list[str]:
 
 
 def _without_preview(entry: dg.EventLogEntry) -> str:
-    """Return an event in full, or for the one with the preview its message and all other metadata."""
+    """Return an event in full, or one with the preview as its message, its error and all other metadata."""
     data = entry.dagster_event.event_specific_data if entry.dagster_event is not None else None
     for holder in (data, getattr(data, "materialization", None)):
         metadata = getattr(holder, "metadata", None) or {}
@@ -244,6 +243,6 @@ def _without_preview(entry: dg.EventLogEntry) -> str:
 
 
 def _spellings(keys: Iterable[str]) -> list[bytes]:
-    """Return each key as it is, and as in Basic authorization."""
+    """Return each key as it is, and in base64, as Basic authorization would have it."""
     plain = [key.encode() for key in keys]
     return plain + [base64.b64encode(key)[:-4] for key in plain]

@@ -1,7 +1,6 @@
 """Servers: an hour under load
 
-The whole loop of gateway, collector, models and scorer runs at a steady rate, with its memory sampled every
-few seconds.
+Gateway, collector, models and scorer run at a steady rate; memory and open files are sampled every few seconds.
 """
 
 import itertools
@@ -27,16 +26,16 @@ from tests.proof.measure import MIB, open_files
 
 SECONDS = 3_600
 WARM_UP = 0.25
-"""Share of the time after which caches are full and allocators have reached their size."""
+"""Share of the run that is left out, in which caches fill up and allocators reach the size that they keep."""
 USERS = 4
 QUESTIONS = 20_000
-"""More than the decision cache holds."""
+"""Number of different questions: more than the decision cache holds."""
 MOST_GROWTH_MIB = 32
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[str]:
-    """The simulated models and scorer, as a process without any simulated latency."""
+    """Run the simulated models and scorer as a process, without simulated latency, and give its address."""
     output = tmp_path / "models.log"
     command = [sys.executable, "-m", "simulation", "serve", "--port", "0", "--speed", "0"]
     with (

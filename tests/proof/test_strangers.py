@@ -1,7 +1,7 @@
 """Strangers: clients that know nothing of Flywheel
 
-Go's encoder and HTTP client, curl and the OpenAI client, each with the real servers. LiteLLM's proxy with
-Flywheel's callback has its own file, tests/gateway/test_litellm.py.
+Go's encoder and HTTP client, curl and the OpenAI client, each against the real servers. LiteLLM's proxy with Flywheel's
+callback is tested in tests/gateway/test_litellm.py.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.proof.conftest import Proof
 
 GO_CLIENT = Path(__file__).with_name("go_client.go")
 GO_BATCH = Path(__file__).with_name("go_batch.json").read_bytes()
-"""What go_client.go writes, byte for byte, including the newline of a streaming encoder."""
+"""What go_client.go writes, byte for byte, including the newline that Go's streaming encoder appends."""
 
 DIALLED = {"Op": "dial", "Net": "tcp", "Source": None, "Addr": {"IP": "127.0.0.1", "Port": 1, "Zone": ""}, "Err": {}}  # fmt: skip
 REFUSED = {
@@ -34,7 +34,7 @@ EQUATION = "求解方程 x^2 + 2x - 3 = 0"
 
 
 def needed(program: str) -> str:
-    """Return the path of a program that is not part of Flywheel."""
+    """Return the path of a program that is not part of Flywheel; skip the test where it is not installed."""
     found = shutil.which(program)
     if found is None:
         pytest.skip(f"{program} is not installed here, and this is about what the real {program} sends")
@@ -42,7 +42,7 @@ def needed(program: str) -> str:
 
 
 def chunked(body: bytes, size: int) -> bytes:
-    """Return a request as Go's client writes it when it does not know the length in advance."""
+    """Return a request as Go's client writes it when it does not know the length of the body in advance."""
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     return (
         b"POST /collect HTTP/1.1\r\nHost: collector\r\nUser-Agent: Go-http-client/1.1\r\nTransfer-Encoding: chunked\r\n"
@@ -53,7 +53,7 @@ def chunked(body: bytes, size: int) -> bytes:
 
 
 def sent(collector: Process, request: bytes) -> tuple[bytes, Any]:
-    """Send a request of raw bytes; return status line and JSON body of the response."""
+    """Send the bytes of a request, and return the status line and the JSON body of the answer."""
     with collector.connect() as connection:
         connection.sendall(request)
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
@@ -124,7 +124,7 @@ def test_go_itself_is_understood(launch: StartCollector, proof: Proof, tmp_path:
 def both(
     launch: StartCollector, start: Callable[..., RunningGateway], outside: Outside
 ) -> Iterator[tuple[RunningGateway, Process]]:
-    """A gateway, and the collector that it uploads to; the test plays models and scorer."""
+    """A gateway, and the collector that it uploads to; the test itself plays the models and the scorer."""
     collector = launch()
     yield start(outside.config(data_collection__storage_endpoint=f"{collector.address}/collect")), collector
 

@@ -14,7 +14,7 @@ from tests.proof.conftest import Proof
 
 IN_FLIGHT = 8
 HANG_SECONDS = 300.0
-"""Longer than all questions take, so that no call that has started ends before."""
+"""Longer than all questions take together, so that no collection that has begun ends meanwhile."""
 
 
 def by_user(asked: Arrived) -> bool:

@@ -1,7 +1,7 @@
-"""A process to be killed: offers data points to an uploader endlessly, and names the spooled ones.
+"""A process to kill: it offers data points to an uploader endlessly, and prints the ids of those in its spool.
 
-`python -m tests.proof.uploading SPOOL COLLECTOR NAME` prints one line for every addition to the spool, with
-the ids of its data points.
+`python -m tests.proof.uploading SPOOL COLLECTOR NAME` prints an empty line once it has started, and then a line for every
+addition to the spool, with the ids of its data points, once they are on disk.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from flywheel_core.config import Config
 from flywheel_core.records import DataPoint, Response
 
 PAUSE = 0.03
-"""Seconds between groups of ten data points."""
+"""The pause after every ten data points, in s."""
 
 
 class TellingSpool(Spool):
-    """A spool that reports what it has on disk once it is there."""
+    """The spool, which prints the ids of data points once they are on disk."""
 
     def append(self, lines: Sequence[bytes]) -> int:
         count = super().append(lines)

@@ -1,4 +1,4 @@
-"""Processes that are killed repeatedly, and senders that remember what was acknowledged."""
+"""Processes to be killed, such as collector and uploader, and senders that remember what was acknowledged."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ STRACE = shutil.which("strace")
 
 
 def free_port(choose: random.Random) -> int:
-    """Return a port that outgoing connections do not use, so that it stays free while its owner is down."""
+    """Return a free port outside the range for outgoing connections, so that none gets it while its owner is down."""
     for _ in range(100):
         port = choose.randint(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -30,7 +30,10 @@ def free_port(choose: random.Random) -> int:
 
 
 def under_strace(call: str, when: int | str, what: str, paths: tuple[Path, ...] = ()) -> list[str]:
-    """Return a prefix for a command: a thread's `when`-th system call `call` (on `paths`) meets `what`."""
+    """Return the words before a command with which strace injects `what` at the `when`-th system call `call` of a thread.
+
+    With `paths`, only calls on these count.
+    """
     assert STRACE is not None
     only = [word for path in paths for word in ("-P", str(path))]
     inject = f"inject={call}:{what}:when={when}"
@@ -38,9 +41,9 @@ def under_strace(call: str, when: int | str, what: str, paths: tuple[Path, ...] 
 
 
 class Victim:
-    """A process to be killed, possibly under strace.
+    """A process to kill, under strace if `before` says so.
 
-    first: its first line on standard output, b"" if it died before; `told` gets the others.
+    first: its first line on standard output, b"" if it died before; later lines are passed to `told`.
     """
 
     def __init__(
@@ -68,25 +71,25 @@ class Victim:
         self._output.close()
 
     def dies_by_itself(self, seconds: float) -> bool:
-        """Return whether it dies within `seconds`."""
+        """Wait at most `seconds`, and return whether it has died."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         return self.process.returncode is not None
 
     def kill(self) -> None:
-        """Send SIGKILL and wait for the end."""
+        """Send SIGKILL, and wait for the end."""
         for own in self._own():
             own.kill()
         self._gone()
 
     def stop(self) -> int:
-        """Send SIGTERM and return the exit status."""
+        """Send SIGTERM, wait for the end, and return the exit status."""
         for own in self._own():
             own.terminate()
         return self._gone()
 
     def _own(self) -> list[psutil.Process]:
-        """Return the process itself, not its tracer; nothing once it is dead."""
+        """Return the process itself without the strace around it; nothing once it is dead."""
         if self.process.poll() is not None:
             return []
         started = psutil.Process(self.process.pid)
@@ -99,7 +102,7 @@ class Victim:
 
 
 class Sender:
-    """Posts batches until told to stop, each until it gets a 200. acknowledged: ids of their points."""
+    """Posts batches until `end`, each again until it is answered with 200. acknowledged: ids of the points in those."""
 
     def __init__(self, name: str, port: int) -> None:
         self.acknowledged: list[str] = []
@@ -110,7 +113,7 @@ class Sender:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop after the response to the batch in progress."""
+        """Stop posting, and wait for the answer to the current request."""
         self._ending.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
@@ -143,7 +146,7 @@ class Sender:
 
 
 def point(name: str, **changes: Any) -> dict[str, Any]:
-    """Return a data point on the wire that becomes an example."""
+    """Return a data point, as sent to the collector, that becomes an example."""
     models = {"big": 0.9, "coder": 0.25}
     return {
         "id": name,
