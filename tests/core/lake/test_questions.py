@@ -20,9 +20,8 @@ DAY_TWO = date(2026, 1, 6)
 def query(question: str, number: int = 0) -> str:
     """The `number`-th query of a question; the models of these tests stand in for those of the page."""
     asked = SECTION.partition(f"**{question}**")[2].partition("\n**")[0]
-    return re.findall(r"^```sql\n(.*?)^```", asked, re.MULTILINE | re.DOTALL)[number].replace(
-        "qwen-max", "big"
-    )
+    queries: list[str] = re.findall(r"^```sql\n(.*?)^```", asked, re.MULTILINE | re.DOTALL)
+    return queries[number].replace("qwen-max", "big")
 
 
 @pytest.fixture

@@ -118,7 +118,6 @@ def test_failures_while_the_scorer_was_down_do_not_make_the_model_that_fails_the
     def outcome(model: str, *, failed: bool) -> dict[str, object]:
         return {"model": model, "score": None, "failed": failed, "cost": None, "latency_ms": None}
 
-    schema = {"text": pl.String, "outcomes": pl.List(OUTCOME)}
     down = pl.DataFrame(
         {
             "text": [f"question {number}" for number in range(60)],
@@ -127,7 +126,7 @@ def test_failures_while_the_scorer_was_down_do_not_make_the_model_that_fails_the
                 for number in range(60)
             ],
         },
-        schema=schema,
+        schema={"text": pl.String, "outcomes": pl.List(OUTCOME)},
     )
     with pytest.raises(NoDataError, match="none with a scored answer"):
         train_examples(read_examples(down, QUICK), QUICK, version="v", single=True)
