@@ -141,7 +141,7 @@ def curl(*arguments: str) -> str:
 
 @pytest.mark.proof(
     "The specification's end-to-end test holds with curl: a question without a model is answered and is in the day's file",
-    "curl as in its test 4.1, against a gateway and a collector; then again with X-Training-Mode, a stream, and a body from a file",
+    "curl as in its test 4.1, against a gateway and a collector; then again with X-Training-Mode, Expect and a body from a file",
 )
 def test_curl_as_the_specification_does_it(
     both: tuple[RunningGateway, Process], proof: Proof, tmp_path: Path
@@ -180,7 +180,7 @@ def test_curl_as_the_specification_does_it(
 
 @pytest.mark.proof(
     "The OpenAI client works unchanged, and what it asks is in the day's file",
-    "whole answers and a conversation through the official client; the points are read from the collector's file",
+    "whole answers to system and user messages through the official client; the points are read from the collector's file",
 )
 def test_the_openai_client_to_the_file(both: tuple[RunningGateway, Process], proof: Proof) -> None:
     gateway, collector = both
