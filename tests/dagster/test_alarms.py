@@ -23,7 +23,7 @@ VARIABLE = "FLYWHEEL_TEST_WEBHOOK"
 
 
 class Hook(HTTPServer):
-    """A webhook that keeps alarms in `taken`, and answers with `statuses` in turn, from then on with the last of them."""
+    """A webhook that keeps alarms in `taken`, and answers with each of `statuses` in turn, repeating the last one."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taker)
@@ -171,7 +171,7 @@ def test_an_alarm_says_what_a_step_raised(
 
 
 def test_without_a_webhook_the_tick_is_skipped(hook: Hook, instance: dg.DagsterInstance) -> None:
-    """The skip gives its reason, so that alarms are not missing silently."""
+    """The tick says why it was skipped, so that alarms are never missing silently."""
     result = _tick(instance, Config())
     assert isinstance(result, dg.SkipReason)
     assert "failure_webhook_env is not set" in str(result.skip_message)

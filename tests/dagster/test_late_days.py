@@ -45,7 +45,7 @@ Tick = Callable[..., dg.SensorResult]
 
 @pytest.fixture
 def tick(config: Config, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Tick:
-    """Tick the sensor as Dagster's daemon does, each time with the cursor of the tick before, `later` than that tick."""
+    """Tick the sensor as Dagster's daemon does: with the cursor that the tick before left, and `later` after that tick."""
     defs = build_defs(config)
     sensor = defs.resolve_sensor_def("late_days")
     cursor: list[str | None] = [None]

@@ -26,7 +26,7 @@ def _log(instance: dg.DagsterInstance, run: str) -> list[str]:
 
 
 def test_more_runs_than_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every run's log can be read after its connection was closed for another's, also by Dagster's own storage."""
+    """Every run's log can be read after its connection was closed to open another, also by Dagster's own storage."""
     monkeypatch.setattr(storage, "MAX_OPEN", 2)
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
         used = instance.event_log_storage

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Script = Iterable[bytes | float]
-"""The parts of one reply: bytes to write and floats, seconds to wait; empty bytes close the connection."""
+"""The parts of one reply: bytes are written, floats are waits in seconds, and empty bytes close the connection."""
 
 
 @dataclass(frozen=True)

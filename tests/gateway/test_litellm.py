@@ -43,7 +43,7 @@ flywheel = FlywheelCallback("{address}", fallback="big")
 
 
 class LiteLLMProxy:
-    """A LiteLLM proxy with our callback on a free port, with three models behind it."""
+    """A LiteLLM proxy with Flywheel's callback, on a free port and with three models behind it."""
 
     def __init__(self, folder: Path, outside: Outside, gateway: str) -> None:
         shutil.copy(Path(integrations).with_name("litellm_callback.py"), folder)

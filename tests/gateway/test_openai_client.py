@@ -1,4 +1,4 @@
-"""The official OpenAI client works unchanged; pytest turns any warning of its into an error."""
+"""The official OpenAI client works unchanged; the test suite turns its warnings into errors."""
 
 from collections.abc import Callable, Iterator
 

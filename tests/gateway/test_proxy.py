@@ -110,7 +110,7 @@ def test_no_path_leads_out_of_v1(outside: Outside, start: Start, path: str) -> N
 
 
 def test_a_stale_kept_connection_is_not_a_failure(outside: Outside, start: Start) -> None:
-    """The model closes its connection after each answer without a `Connection: close`."""
+    """The model closes its connection after each answer without announcing it by `Connection: close`."""
     outside.other = lambda _: [*reply(b"again"), b""]
     gateway = start(outside.config())
     assert [gateway.get("/v1/files").text for _ in range(5)] == ["again"] * 5

@@ -7,7 +7,7 @@ from collector_api.disk import BLOCK, Disk
 
 
 class FailingDisk(Disk):
-    """The real disk, whose `nth` call (from 0) fails with the errno `error`; a write that fails has been done by half.
+    """The real disk, whose `nth` call (from 0) fails with the errno `error`; a failing write writes half of its blocks.
 
     calls: names of the calls so far. failed: the name of the one that failed, None before.
     """

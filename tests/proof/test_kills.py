@@ -26,7 +26,7 @@ CALLS = {
     "uploader that spools": {"write": 20, "fsync": 12, "openat": 4},
     "uploader that drains": {"/^rename": 2, "/^unlink": 1, "fsync": 8, "openat": 4},
 }
-"""System calls by which files change -> the last of a process's calls of it at which it may be killed."""
+"""System calls by which files change. A process is killed at its n-th such call, n being drawn from 1 to this number."""
 FEW_SECONDS = 3.0
 
 
@@ -60,7 +60,7 @@ class Arena:
             self.spooled.update(line.decode().split())
 
     def trap(self, whom: str) -> tuple[str, list[str]]:
-        """Choose a system call; return it, and the words before a command that kill it at one of its first such calls."""
+        """Draw a system call; return it, and the command prefix that kills a process at one of its first such calls."""
         call = self._choose.choice(sorted(CALLS[whom]))
         paths: tuple[Path, ...] = ()
         if call == "openat":  # Python makes thousands of these calls while it starts

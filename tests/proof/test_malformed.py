@@ -120,7 +120,7 @@ def sent(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> Sent:
 def run(
     proof: Proof, most: int, bodies: st.SearchStrategy[bytes], check: Callable[[bytes, dict[str, str]], None]
 ) -> int:
-    """Check at most `most` bodies, in the short form 250, and return how many were checked."""
+    """Check at most `most` bodies, fewer in the short form, and return how many were checked."""
     tried = 0
 
     @given(sent(bodies))

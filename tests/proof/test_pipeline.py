@@ -53,7 +53,10 @@ sys.exit(1 if done.failed else 0)
 
 
 def moments(asset: str, day: date) -> list[tuple[str, str, int]]:
-    """Return audit event, path pattern and count of four moments: begun, written, about to be in place, in place."""
+    """Return audit event, path pattern and count of four moments in which an asset can be interrupted.
+
+    They are: begun, written, about to be put in place, and in place but not yet reported.
+    """
     if asset == "training_dataset":
         temporary = rf"/datasets/\.{day:%Y%m%d}-[^/]+\.tmp"
         return [

@@ -30,7 +30,7 @@ def free_port(choose: random.Random) -> int:
 
 
 def under_strace(call: str, when: int | str, what: str, paths: tuple[Path, ...] = ()) -> list[str]:
-    """Return the words before a command with which strace injects `what` at the `when`-th system call `call` of a thread.
+    """Return the command prefix with which strace injects `what` at the `when`-th system call `call` of a thread.
 
     With `paths`, only calls on these count.
     """
@@ -102,7 +102,7 @@ class Victim:
 
 
 class Sender:
-    """Posts batches until `end`, each again until it is answered with 200. acknowledged: ids of the points in those."""
+    """Posts batches until `end`, repeating each until it is answered with 200. acknowledged: the ids in those batches."""
 
     def __init__(self, name: str, port: int) -> None:
         self.acknowledged: list[str] = []
