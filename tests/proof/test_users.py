@@ -32,10 +32,15 @@ def test_users_while_all_that_collection_asks_hangs(
     start: Callable[..., RunningGateway],  # noqa: F811 - the fixture
 ) -> None:
     questions = proof.size(80, 1_000)
-    ours = 0
+    ours = scored = 0
 
     def hang() -> Script:
         yield HANG_SECONDS
+
+    def score(_: Arrived) -> Script:
+        nonlocal scored
+        scored += 1
+        return hang()
 
     def chat(asked: Arrived) -> Script:
         nonlocal ours
@@ -44,7 +49,7 @@ def test_users_while_all_that_collection_asks_hangs(
         ours += 1
         return hang()
 
-    outside.chat, outside.score = chat, lambda _: hang()
+    outside.chat, outside.score = chat, score
     medians = {}
     for collecting in (False, True):
         config = outside.config(
@@ -72,6 +77,7 @@ def test_users_while_all_that_collection_asks_hangs(
         assert skipped == (questions - under_way if collecting else 0)
         gateway.kill()
     assert 0 < ours <= IN_FLIGHT * 3
+    assert 0 < scored <= IN_FLIGHT  # of the users' own answers, which collection reuses
     proof.note(
         users_answered=2 * questions, skipped_and_counted=int(skipped), collected_at_once=int(under_way)
     )
