@@ -45,7 +45,7 @@ def run(
     async def main() -> None:
         async with Outside() as world, opened(kind) as http:
             world.handlers["/x"] = reply if callable(reply) else lambda _: reply
-            await act(http, Endpoint(f"{world.url}/x", {"accept": "application/json"}, 0.5), world)
+            await act(http, Endpoint(f"{world.url}/x", {"accept": "application/json"}, 5.0), world)
 
     asyncio.run(main())
 
