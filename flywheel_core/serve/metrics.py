@@ -15,7 +15,7 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             f"{prefix}_requests",
-            "Requests answered, by code: ok, or the code of the refusal.",
+            "Requests, by code: ok, the code of the refusal, or client_gone when nobody waited for the answer.",
             ["code"],
             registry=self.registry,
         )
