@@ -15,7 +15,9 @@ for_gateway = click.option(
 
 
 def _store(settings: Settings, for_gateway: bool) -> KeyStore:
-    return KeyStore(settings.layout.client_keys if for_gateway else settings.layout.keys)
+    if for_gateway:
+        return KeyStore(settings.layout.client_keys, option="--gateway")
+    return KeyStore(settings.layout.keys)
 
 
 @click.group()

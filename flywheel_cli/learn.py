@@ -80,7 +80,8 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
     if record is None:
         raise NoDataError(
             f"there is no decision {decision_id!r} in {layout.decisions}",
-            hint="decisions are kept for gateway.decision_log_days days; --data-dir names the gateway's data folder",
+            hint="decisions are kept for gateway.decision_log_days days; --data-dir names the gateway's data folder; an answer"
+            " that was observed without a decision_id has none",
         )
     line = find_raw_line(layout, decision_id, datetime.fromtimestamp(record.at, UTC).date())
     if prompt is None and line is not None:
@@ -123,14 +124,22 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
     return facts
 
 
+def _answered(record: DecisionRecord, line: RawLine | None) -> str:
+    """Who answered the user. A decision of /v1/route does not say: the answer was given, and perhaps observed, elsewhere."""
+    if record.served is not None:
+        return f"answered by {record.served}"
+    if line is not None and line.served is not None:
+        return f"answered by {line.served}, as /v1/observe was told"
+    return "answered by nobody" if record.failed else "who answered is not on record"
+
+
 def _print_decision(
     record: DecisionRecord, facts: dict[str, Any], line: RawLine | None, *, whole: bool
 ) -> None:
-    served = record.served or "nobody"
     moment = datetime.fromtimestamp(record.at, UTC)
     click.echo(f"decision {record.decision_id}, {moment:%Y-%m-%d %H:%M:%S} UTC")
     click.echo(
-        f"{record.model} (category {record.category}), confidence {record.confidence:.2f}; answered by {served}"
+        f"{record.model} (category {record.category}), confidence {record.confidence:.2f}; {_answered(record, line)}"
     )
     click.echo(f"reason {record.reason}: {REASONS.get(record.reason, 'of an unknown kind')}")
     for model, trouble in record.failed.items():

@@ -203,7 +203,7 @@ def read_score(reply: Reply) -> Scored:
     if isinstance(score, float) and not math.isfinite(score):
         return Scored(None, "not_finite")
     if not 0 <= score <= 1:
-        return Scored(None, f"out_of_range: {score:.6g}" if abs(score) < 1e9 else "out_of_range")
+        return Scored(None, f"out_of_range: {score!r}" if abs(score) < 1e9 else "out_of_range")
     return Scored(float(score))
 
 

@@ -176,9 +176,10 @@ def _answer_as_before(router: Router, canary: Sequence[Mapping[str, Any]]) -> No
     for number, (was, now) in enumerate(zip(canary, decisions, strict=True)):
         off = max((abs(now.scores[model] - score) for model, score in was["scores"].items()), default=0.0)
         if now.model != was["model"] or not off <= CANARY_TOLERANCE:  # NaN fails too
+            other = "" if now.model == was["model"] else f", {now.model} instead of {was['model']}"
             raise RouterError(
-                f"router {router.version} does not answer canary prompt {number} as at its training: {now.model} instead of"
-                f" {was['model']}, scores off by {off:.2g}",
+                f"router {router.version} does not answer canary prompt {number} as at its training: scores off by {off:.2g}{other}",
+                hint="train it again, or put another one into service: flywheel router promote VERSION",
                 code="canary_failed",
             )
 

@@ -37,12 +37,16 @@ class Spoke:
 
 @dataclass(frozen=True)
 class RawLine:
-    """Where a collected data point lies, and its question. offset: bytes from the start of the file."""
+    """Where a collected data point lies, its question, and the model whose answer the user got.
+
+    offset: bytes from the start of the file; the model is None where the point does not say.
+    """
 
     file: Path
     offset: int
     line: str
     question: str
+    served: str | None
 
 
 def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str, model: str) -> list[Spoke]:
@@ -89,5 +93,12 @@ def _in_file(path: Path, wanted: bytes, decision_id: str) -> RawLine | None:
             except ValueError:
                 continue  # a torn line: ingest keeps it with its reason
             if isinstance(point, dict) and point.get("decision_id") == decision_id:
-                return RawLine(path, offset, line.decode(errors="replace"), str(point.get("question", "")))
+                served = point.get("served_model")
+                return RawLine(
+                    path,
+                    offset,
+                    line.decode(errors="replace"),
+                    str(point.get("question", "")),
+                    served if isinstance(served, str) else None,
+                )
     return None

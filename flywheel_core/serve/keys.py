@@ -48,10 +48,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyStore:
-    """The keys in one file; a missing file holds none."""
+    """The keys in one file; a missing file holds none. option: the option of `flywheel keys` that selects this file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, option: str = "") -> None:
         self.path = path
+        self._option = f" {option}" if option else ""
         self._keys: dict[str, Key] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._next_check = 0.0
@@ -83,7 +84,7 @@ class KeyStore:
             if len(live) >= MAX_LIVE_KEYS:
                 raise UsageError(
                     f"{source} has {MAX_LIVE_KEYS} live keys already: {', '.join(live)}",
-                    hint="revoke the older one first: flywheel keys revoke KEY_ID",
+                    hint=f"revoke the older one first: flywheel keys revoke{self._option} KEY_ID",
                 )
             key_id = secrets.token_hex(6)
             secret = secrets.token_urlsafe(32)
@@ -102,7 +103,7 @@ class KeyStore:
                         raise UsageError(f"the key {key_id} was revoked already, at {key.revoked_at}")
                     keys[at] = msgspec.structs.replace(key, revoked_at=_now())
                     return keys[at]
-        raise UsageError(f"there is no key {key_id}", hint="see flywheel keys list")
+        raise UsageError(f"there is no key {key_id}", hint=f"see flywheel keys list{self._option}")
 
     def __bool__(self) -> bool:
         """Return whether there are any keys, even revoked ones. Checks the file at most twice a second."""

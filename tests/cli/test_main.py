@@ -254,6 +254,17 @@ def test_keys_below_a_path_that_is_not_a_folder_give_an_error_message(
     assert "--data-dir or storage.data_dir" in result.stderr
 
 
+def test_hints_about_a_clients_key_name_the_clients_keys(run: Run) -> None:
+    unknown = run("keys", "revoke", "nope", "--gateway")
+    assert (
+        unknown.stderr == "error[usage_invalid]: there is no key nope\n  see flywheel keys list --gateway\n"
+    )
+    for _ in range(2):
+        assert run("keys", "create", "team", "--gateway").exit_code == 0
+    third = run("keys", "create", "team", "--gateway")
+    assert third.stderr.endswith("revoke the older one first: flywheel keys revoke --gateway KEY_ID\n")
+
+
 def test_rescoring_a_day_without_raw_files_says_where_and_what_to_do(run: Run, tmp_path: Path) -> None:
     result = run("rescore", "2026-01-05")
     assert result.exit_code == NoDataError.exit_status

@@ -47,6 +47,7 @@ def test_scores_in_range_are_taken(score: float) -> None:
         (b'{"score": 1e999}', "not_finite"),
         (b'{"score": 1.01}', "out_of_range: 1.01"),
         (b'{"score": -0.5}', "out_of_range: -0.5"),
+        (b'{"score": 1.0000001}', "out_of_range: 1.0000001"),
         (b'{"score": 1' + b"0" * 400 + b"}", "out_of_range"),
         (b"[0.5]", "malformed_body"),
         (b"0.5", "malformed_body"),

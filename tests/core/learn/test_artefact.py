@@ -97,7 +97,9 @@ def test_a_router_whose_scores_differ_from_those_at_training_is_refused(folder: 
     first = canary["decisions"][0]
     first["scores"] = {model: score + 0.01 for model, score in first["scores"].items()}
     _rewrite(folder, "canary.json", json.dumps(canary).encode())
-    with pytest.raises(RouterError, match="canary prompt 0") as refused:
+    with pytest.raises(
+        RouterError, match=r"canary prompt 0 as at its training: scores off by 0.01\n"
+    ) as refused:
         load_router(folder)
     assert refused.value.code == "canary_failed"
 
@@ -110,7 +112,8 @@ def test_a_router_whose_choices_differ_from_those_at_training_is_refused(
     first = canary["decisions"][-1]
     first["model"] = next(model for model in router.models if model != first["model"])
     _rewrite(folder, "canary.json", json.dumps(canary).encode())
-    with pytest.raises(RouterError, match=f"canary prompt {len(canary['decisions']) - 1}") as refused:
+    said = rf"canary prompt {len(canary['decisions']) - 1} .*, [\w-]+ instead of {first['model']}\n"
+    with pytest.raises(RouterError, match=said) as refused:
         load_router(folder)
     assert refused.value.code == "canary_failed"
 
