@@ -1,5 +1,6 @@
 """Which headers pass: to the model without the client's secrets, back without the connection's own."""
 
+from flywheel_core.collect.calls import MODEL_HEADERS, header_text
 from flywheel_core.collect.sampling import MARK_HEADER, TRAINING_HEADER
 from flywheel_core.errors import RequestError
 from flywheel_gateway.routing import Decision
@@ -31,8 +32,7 @@ _KEPT_FROM_MODELS = _CONNECTION | {
     b"api-key",
     b"x-api-key",
     b"cookie",
-    b"x-higress-llm-model",
-    b"x-ai-eg-model",
+    *(name.encode() for name in MODEL_HEADERS),
     MARK_HEADER.encode(),
     TRAINING_HEADER.encode(),
 }
@@ -56,8 +56,7 @@ def to_model(
         dropped = dropped | {b"content-encoding"}
     sent = [header for header in received if header[0] not in dropped]
     sent.append((b"accept-encoding", _encoding(received, untouched)))
-    sent.append((b"x-higress-llm-model", _ascii(model)))
-    sent.append((b"x-ai-eg-model", _ascii(model)))
+    sent.extend((name.encode(), _ascii(model)) for name in MODEL_HEADERS)
     sent.append((MARK_HEADER.encode(), marks.encode("latin-1")))
     if key is not None:
         sent.append((b"authorization", b"Bearer " + key.encode()))
@@ -126,4 +125,4 @@ def _encoding(received: RawHeaders, untouched: bool) -> bytes:
 
 def _ascii(text: str) -> bytes:
     """Return `text` as a header value; any character that is not printable ASCII becomes a question mark."""
-    return "".join(char if " " <= char <= "~" else "?" for char in text).encode()
+    return header_text(text).encode()

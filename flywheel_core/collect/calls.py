@@ -13,6 +13,9 @@ from flywheel_core.config import Config, Model
 from flywheel_core.config_file import secret
 from flywheel_core.errors import UpstreamError
 
+MODEL_HEADERS = ("x-higress-llm-model", "x-ai-eg-model")
+"""Headers that bear the model's name: gateways in front of the models route by them, users' calls and ours alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -30,13 +33,19 @@ def target_of(config: Config, name: str, environment: Mapping[str, str] | None =
     """
     base_url = config.require(f"models.{name}.base_url")
     settings = config.models[name]
-    headers = {"accept": "application/json", MARK_HEADER: "1"}
+    named = dict.fromkeys(MODEL_HEADERS, header_text(name))
+    headers = {"accept": "application/json", MARK_HEADER: "1", **named}
     if settings.api_key_env is not None:
         key = secret(settings.api_key_env, f"models.{name}.api_key_env", environment)
         headers["authorization"] = f"Bearer {key}"
     return Target(
         name, settings, Endpoint(f"{base_url}/v1/chat/completions", headers, settings.connect_timeout)
     )
+
+
+def header_text(text: str) -> str:
+    """`text` as a header value: what is not printable ASCII becomes a question mark."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 
 def answer_of(attempt: Attempt) -> Answer:

@@ -65,6 +65,13 @@ def test_the_whole_request_goes_to_every_model() -> None:
                 "max_tokens": 50,
             }
             assert request.headers["x-flywheel-collect"] == "1"
+        named = {name: request.headers.get("x-higress-llm-model") for name, request in sent.items()}
+        assert named == {
+            "general": "general",
+            "math-v2": "math",
+            "code": "code",
+        }  # as on a user's own request
+        assert named == {name: request.headers.get("x-ai-eg-model") for name, request in sent.items()}
         assert {request.json["question"] for request in world.asked("/evaluate")} == {"1 + 1?"}
         assert msgspec.json.decode(point.messages) == BODY["messages"]
 
