@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from flywheel_core.errors import NoDataError, StorageError
+from flywheel_core.lake.points import BYTE_ORDER_MARK
 from simulation.answers import Answer, count_tokens
 from simulation.backend import NO_SCORE, QuestionSet
 from simulation.seeded import fold, lookup_key, normal, uniform
@@ -116,8 +117,9 @@ def _read(path: Path) -> Iterator[_Point]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _decode(decoder, line, f"{path} line {number}")
+                text = line.removeprefix(BYTE_ORDER_MARK)
+                if text.strip():
+                    yield _decode(decoder, text, f"{path} line {number}")
     except (OSError, EOFError, zlib.error) as error:
         raise StorageError(
             f"{path} cannot be read: {error}", hint="--recorded takes a .jsonl or .jsonl.gz file"

@@ -104,6 +104,15 @@ def test_a_recorded_latency_is_kept_and_a_missing_one_simulated(file: Path) -> N
     assert latencies[1] == latencies[2] > 0
 
 
+def test_a_byte_order_mark_is_passed_over_as_by_import(tmp_path: Path) -> None:
+    """Windows programs put one before a file's first line, and files that were joined have it in their middle."""
+    plain, marked = tmp_path / "plain.jsonl", tmp_path / "marked.jsonl"
+    lines = [json.dumps(point).encode() + b"\n" for point in POINTS]
+    plain.write_bytes(b"".join(lines))
+    marked.write_bytes(b"".join(b"\xef\xbb\xbf" + line for line in lines))
+    assert Recorded(marked).questions("training") == Recorded(plain).questions("training") != []
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
