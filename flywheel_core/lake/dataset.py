@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     (the error names its day) or a file cannot be written, DatasetError when the dataset.json of an existing version
     cannot be read.
     """
-    window = [last_day - timedelta(days=back) for back in reversed(range(config.dataset.window_days))]
+    last = last_day.toordinal()
+    first = max(date.min.toordinal(), last - config.dataset.window_days + 1)
+    window = [date.fromordinal(number) for number in range(first, last + 1)]
     present = set(layout.table_days("training_examples"))
     days = [day for day in window if day in present]
     if not days:

@@ -250,3 +250,11 @@ def test_cost_does_not_grow_with_days_before_the_window(layout: Layout) -> None:
     write_raw(layout, [line(point("a", {"big": 0.9, "coder": 0.5}))])
     build_day(layout)
     assert build_dataset(layout, DAY, with_dataset(window_days=2)).manifest["counts"]["examples"] == 1
+
+
+def test_the_first_day_of_the_calendar_has_a_dataset(layout: Layout) -> None:
+    """As after a file whose name has a wrong year: `all` does not stop there."""
+    write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})], day=date.min)
+    build_day(layout, date.min)
+    manifest = build_dataset(layout, date.min, CONFIG).manifest
+    assert (manifest["counts"]["points"], manifest["days_missing"]) == (1, [])
