@@ -29,6 +29,8 @@ MANIFEST = "dataset.json"
 _BATCH_ROWS = 16_384
 _PART = 32_768
 """Examples assembled at once: the lists gathered for them must fit into memory, however large the window is."""
+_PART_BYTES = 64 * 1024 * 1024
+"""Bytes of text at which a part ends, exceeded by one example at most: long prompts fill memory sooner."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,25 @@ def _fill(
 def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
     """Yield all examples, one part at a time; the input tables are sorted by example, so a part reads only its own rows."""
     query = sql("dataset_examples")
-    total = connection.table("members").aggregate("coalesce(max(example) + 1, 0)").fetchall()[0][0]
-    for first in range(0, total, _PART):
-        part = connection.sql(query, params={"first": first, "last": first + _PART - 1})
+    for first, last in _parts(connection):
+        part = connection.sql(query, params={"first": first, "last": last})
         yield from part.to_arrow_reader(_BATCH_ROWS) or ()
+
+
+def _parts(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
+    """The first and the last example of each part, in order."""
+    lengths = connection.execute(
+        "select strlen(w.text) as length from members as m"
+        " inner join window_examples as w on m.day = w.day and m.point = w.point where m.repeat = 1 order by m.example"
+    ).fetchnumpy()["length"]
+    first = size = 0
+    for example, length in enumerate(lengths.tolist()):
+        size += length
+        if size >= _PART_BYTES or example - first + 1 == _PART:
+            yield first, example
+            first, size = example + 1, 0
+    if first < len(lengths):
+        yield first, len(lengths) - 1
 
 
 def _asked_too_often(connection: duckdb.DuckDBPyConnection, most: int) -> int:

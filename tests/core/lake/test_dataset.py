@@ -254,7 +254,37 @@ def test_cost_does_not_grow_with_days_before_the_window(layout: Layout) -> None:
 
 def test_the_first_day_of_the_calendar_has_a_dataset(layout: Layout) -> None:
     """As after a file whose name has a wrong year: `all` does not stop there."""
-    write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})], day=date.min)
-    build_day(layout, date.min)
+    write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})])
+    build_day(layout)
+    layout.table("training_examples", DAY).rename(layout.table("training_examples", date.min))
     manifest = build_dataset(layout, date.min, CONFIG).manifest
     assert (manifest["counts"]["points"], manifest["days_missing"]) == (1, [])
+
+
+def test_long_prompts_fit_into_memory_however_many(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 prompts of 64 KiB stopped each night; the parts that they are put together in are as large as their texts."""
+    write_raw(
+        layout,
+        [
+            point(f"{number}", {"big": 0.9, "coder": 0.5}, question=f"{'ab'[number % 2]}{'x' * number}")
+            for number in range(1, 101)
+        ],
+    )
+    build_day(layout)
+    whole = build_dataset(layout, DAY, CONFIG)
+    before = contents(whole.path)
+    shutil.rmtree(whole.path)
+    monkeypatch.setattr(dataset, "_PART_BYTES", 300)
+    asked: list[tuple[int, int]] = []
+
+    def noting(connection: Any) -> Any:
+        asked.extend(found := list(parts(connection)))
+        return found
+
+    parts = dataset._parts
+    monkeypatch.setattr(dataset, "_parts", noting)
+    again = build_dataset(layout, DAY, CONFIG)
+    assert [first for first, _ in asked] == [0, *(last + 1 for _, last in asked[:-1])]
+    assert asked[-1][1] == 99
+    assert len(asked) > 10
+    assert contents(again.path) == before
