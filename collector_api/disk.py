@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from flywheel_core.lake.layout import make_folder, sync_folder
+from flywheel_core.lake.atomic import make_folder, sync_folder
 
 BLOCK = 4_096
 """Alignment in bytes of the offset and size of every write, as writes that bypass the page cache require."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flywheel_core.errors import StorageError, UsageError
-from flywheel_core.lake.layout import Layout, own_folder
+from flywheel_core.lake.atomic import own_folder
+from flywheel_core.lake.layout import Layout
 
 
 @contextmanager

@@ -26,8 +26,9 @@ from flywheel_cli.demo_traffic import Reply, ask_all, questions, stored_today, u
 from flywheel_cli.output import fitted, print_table, progress
 from flywheel_cli.processes import Services
 from flywheel_core.errors import UsageError
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.importing import import_files
-from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import POINTER, read_champion
 
 NEWEST = "newest.jsonl"

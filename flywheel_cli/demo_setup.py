@@ -10,7 +10,7 @@ from flywheel_cli.processes import Service, Services, free_port
 from flywheel_core.config import Config
 from flywheel_core.config_file import load_config
 from flywheel_core.errors import UsageError
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.atomic import write_atomically
 
 CONFIG_NAME = "flywheel.yaml"
 MARK = "# Written by `flywheel demo`"

@@ -14,8 +14,8 @@ from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_rows, print_table, shown, size, some
 from flywheel_core.errors import RouterError, StorageError, UsageError
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.first_day import days_before_first, days_to_come
-from flywheel_core.lake.layout import write_atomically
 from flywheel_core.lake.views import check_only_reads, connect
 from flywheel_core.learn.champion import POINTER, read_champion
 from flywheel_core.report.overview import overview

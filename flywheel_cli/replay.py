@@ -6,7 +6,7 @@ import click
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_table, progress, shown
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.replay import replay as play
 from flywheel_core.learn.replay_result import DayResult, Replay

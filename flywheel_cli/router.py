@@ -14,7 +14,7 @@ import msgspec
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.errors import NoDataError, RouterError
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.learn.champion import MANIFEST, Champion, version_folder
 from flywheel_core.learn.registry import Record, Registry
 

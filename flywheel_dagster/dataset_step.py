@@ -8,9 +8,9 @@ import dagster as dg
 import polars as pl
 
 from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.dataset import MANIFEST, DatasetResult, build_dataset, verify_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE, SPLITS
-from flywheel_core.lake.layout import sha256_of
 from flywheel_core.lake.leftovers import remove_leftovers
 from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.views import write_views_file

@@ -12,7 +12,7 @@ import dagster as dg
 from sqlalchemy.exc import DatabaseError
 
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import own_folder, write_atomically
+from flywheel_core.lake.atomic import own_folder, write_atomically
 
 SETTINGS_FILE = "dagster.yaml"
 LAST_DATABASE = Path("schedules", "schedules.db")

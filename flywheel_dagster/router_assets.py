@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 
 from flywheel_core.errors import DatasetError, NoDataError, RouterError
+from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.dataset import build_dataset
-from flywheel_core.lake.layout import sha256_of
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft, best_single_champion, judge_challenger, promote_passed
 from flywheel_core.learn.registry import Registry

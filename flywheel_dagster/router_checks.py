@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from flywheel_core.errors import RouterError
+from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.dataset import latest_dataset
-from flywheel_core.lake.layout import sha256_of
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from flywheel_core.lake.layout import day_of, own_folder
+from flywheel_core.lake.atomic import own_folder
+from flywheel_core.lake.layout import day_of
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_core.trouble import Trouble
 from flywheel_gateway.routing import Decision

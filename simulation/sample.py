@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.atomic import write_atomically
 from simulation.answers import Answer, answer
 from simulation.bank import DEFAULT_SEED, build
 from simulation.dirt import as_file, dirty, failed_response

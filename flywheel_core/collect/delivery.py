@@ -17,7 +17,7 @@ from flywheel_core.collect.sampling import MARK_HEADER
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import UpstreamError
-from flywheel_core.lake.layout import sync_folder
+from flywheel_core.lake.atomic import sync_folder
 from flywheel_core.records import NULL, DataPoint, encode_point
 
 UPLOAD_TIMEOUT = 30.0

@@ -17,7 +17,8 @@ import msgspec
 from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, PointError
-from flywheel_core.lake.layout import IMPORTED_NAME, Layout, replacing
+from flywheel_core.lake.atomic import replacing
+from flywheel_core.lake.layout import IMPORTED_NAME, Layout
 from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME, check_imported
 from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.records import DataPoint, encode_point

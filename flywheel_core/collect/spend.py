@@ -9,7 +9,7 @@ import msgspec
 
 from flywheel_core.config import Model
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.atomic import write_atomically
 
 SAVE_SECONDS = 10.0
 MAX_TOKENS = 1_000_000_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import make_folder, sync_folder, write_atomically
+from flywheel_core.lake.atomic import make_folder, sync_folder, write_atomically
 
 SEGMENT_BYTES = 8_388_608
 """A segment of at least this size gets no further lines."""

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
+from flywheel_core.lake.atomic import publish_folder, sha256_of
 from flywheel_core.lake.dataset_files import write_files
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
-from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import check_table
 

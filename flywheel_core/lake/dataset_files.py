@@ -9,8 +9,8 @@ from typing import IO, Any
 import msgspec
 import pyarrow as pa
 
+from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.columns import Split
-from flywheel_core.lake.layout import sha256_of
 from flywheel_core.lake.parquet import write_rows
 from flywheel_core.lake.schemas import EXAMPLES
 

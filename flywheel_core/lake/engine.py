@@ -12,7 +12,8 @@ import duckdb
 
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import Layout, own_folder
+from flywheel_core.lake.atomic import own_folder
+from flywheel_core.lake.layout import Layout
 
 THREADS = 2
 

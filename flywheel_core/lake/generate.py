@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.lake.atomic import replacing
 from flywheel_core.lake.chunks import Batch, Wanted
 from flywheel_core.lake.engine import open_engine
 from flywheel_core.lake.labels import create_labels
-from flywheel_core.lake.layout import replacing
 from flywheel_core.lake.reading import Progress, Tally, read_files
 
 _POINTS_AT_ONCE = 20_000

@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 
 from flywheel_core.errors import POINT_CODES, NoDataError, PointError, StorageError
+from flywheel_core.lake.atomic import own_folder, replacing, sha256_of
 from flywheel_core.lake.chunks import REJECT_CODES
-from flywheel_core.lake.layout import Layout, day_of, own_folder, replacing, sha256_of
+from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME
 from flywheel_core.lake.raw_lines import Text, plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress

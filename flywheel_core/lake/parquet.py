@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.layout import replacing
+from flywheel_core.lake.atomic import replacing
 
 ROW_GROUP = 65_536
 """Rows per row group of a derived table."""

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, StorageError, UsageError
+from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
-from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.parquet import read_note, write_rows
 from flywheel_core.lake.schemas import TABLES
 

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import UsageError
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.dataset import latest_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.engine import open_engine, quoted
-from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
 
 VIEWS_FILE = "views.sql"

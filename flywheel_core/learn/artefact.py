@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.layout import Layout, half_made, publish_folder
+from flywheel_core.lake.atomic import half_made, publish_folder
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.ensemble import Ensemble
 from flywheel_core.learn.features import ARRAYS, TextFeatures

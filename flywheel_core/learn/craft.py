@@ -15,10 +15,11 @@ import polars as pl
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.lake.atomic import sha256_of, write_atomically
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import verify_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
-from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
 from flywheel_core.learn.answers import digest_of, newest_answers
 from flywheel_core.learn.champion import version_folder

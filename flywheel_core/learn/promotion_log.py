@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.layout import own_folder, sync_folder
+from flywheel_core.lake.atomic import own_folder, sync_folder
 
 Kind = Literal["judged", "first", "renewed", "promoted", "manual", "rollback"]
 """What an entry records.

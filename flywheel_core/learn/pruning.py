@@ -16,8 +16,9 @@ import msgspec
 
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError, UsageError
+from flywheel_core.lake.atomic import half_made
 from flywheel_core.lake.dataset import dataset_versions
-from flywheel_core.lake.layout import Layout, half_made
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import DRIFT_DAYS
 from flywheel_core.learn.champion import MANIFEST

@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.layout import Layout, own_folder, sha256_of, write_atomically
+from flywheel_core.lake.atomic import own_folder, sha256_of, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import (
     MANIFEST,
     POINTER,

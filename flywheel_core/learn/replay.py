@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.lake.atomic import sha256_of, write_atomically
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
-from flywheel_core.lake.layout import Layout, sha256_of, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.reading import Progress
 from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
 from flywheel_core.learn.champion import version_folder

@@ -12,8 +12,9 @@ import msgspec
 
 from flywheel_core.config import Config, Model
 from flywheel_core.errors import NoDataError, PointError, StorageError, UsageError
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.importing import import_files
-from flywheel_core.lake.layout import Layout, day_of, write_atomically
+from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.lake.points import NO_TIME
 from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.lake.reading import Progress

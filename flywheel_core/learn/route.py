@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from flywheel_core.errors import FlywheelError, RouterError
-from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import MANIFEST, POINTER, Champion, read_champion, version_folder
 
 logger = logging.getLogger(__name__)

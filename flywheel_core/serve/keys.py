@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from flywheel_core.errors import RequestError, StorageError, UsageError
-from flywheel_core.lake.layout import own_folder, replacing
+from flywheel_core.lake.atomic import own_folder, replacing
 
 log = logging.getLogger("flywheel.serve")
 

@@ -6,7 +6,8 @@ import pytest
 
 from flywheel_cli.demo import _show_addresses
 from flywheel_cli.demo_setup import prepare
-from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.atomic import write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.artefact import verify_router
 from flywheel_core.learn.registry import Registry
 from tests.core.learn.small import publish_single

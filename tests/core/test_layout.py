@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import StorageError, UsageError
-from flywheel_core.lake.layout import (
-    Layout,
-    day_of,
+from flywheel_core.lake.atomic import (
     make_folder,
     own_folder,
-    parse_day,
     publish_folder,
     replacing,
     sha256_of,
     write_atomically,
 )
+from flywheel_core.lake.layout import Layout, day_of, parse_day
 
 DAY = date(2026, 1, 5)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 
 from flywheel_core.config import Config, Operations
-from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.tables import DAILY_TABLES, read_table
 from flywheel_dagster.assets import TRAINING_DATASET

@@ -14,7 +14,8 @@ import pytest
 
 from flywheel_core.config import Config, Dataset, Storage
 from flywheel_core.errors import FlywheelError, StorageError, UsageError
-from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES
 from flywheel_core.learn.settings import Learning
 from flywheel_dagster.home import prepare_home

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from flywheel_core.lake.layout import write_atomically
+from flywheel_core.lake.atomic import write_atomically
 
 HEAD = """# Proof
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.config import Config, Dataset, Storage
-from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES
 from flywheel_dagster.home import prepare_home
 from flywheel_dagster.materialize import materialize_days

@@ -13,6 +13,7 @@ import pytest
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake import dataset, parquet
+from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.columns import split_of
 from flywheel_core.lake.dataset import (
     build_dataset,
@@ -21,7 +22,7 @@ from flywheel_core.lake.dataset import (
     verify_dataset,
 )
 from flywheel_core.lake.dataset_files import SPLITS
-from flywheel_core.lake.layout import Layout, sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES
 from tests.core.lake.lakes import (
     CONFIG,

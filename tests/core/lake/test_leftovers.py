@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_core.lake.layout import Layout, publish_folder, replacing
+from flywheel_core.lake.atomic import publish_folder, replacing
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.leftovers import remove_leftovers
 
 DAY = date(2026, 1, 5)
@@ -21,7 +22,8 @@ import os, signal, sys
 from pathlib import Path
 from flywheel_core.config import Config
 from flywheel_core.lake.engine import engine
-from flywheel_core.lake.layout import Layout, publish_folder, replacing
+from flywheel_core.lake.atomic import publish_folder, replacing
+from flywheel_core.lake.layout import Layout
 
 def killed(folder):
     (folder / "train.jsonl").write_bytes(b"half")

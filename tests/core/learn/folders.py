@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from flywheel_core.errors import RouterError
-from flywheel_core.lake.layout import Layout, publish_folder, sha256_of
+from flywheel_core.lake.atomic import publish_folder, sha256_of
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.registry import Registry
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import flywheel_core.learn.train
 from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.columns import question_key, split_of
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
-from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.champion import MANIFEST

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import RouterError, UsageError
+from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.dataset import build_dataset
-from flywheel_core.lake.layout import Layout, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.leftovers import HALF_MADE
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.learn.artefact import verify_router

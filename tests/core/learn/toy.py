@@ -15,9 +15,10 @@ import polars as pl
 
 from flywheel_core.config import Config, Dataset, Model, Storage
 from flywheel_core.errors import NoDataError, RouterError
+from flywheel_core.lake.atomic import publish_folder, sha256_of, write_atomically
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
-from flywheel_core.lake.layout import Layout, publish_folder, sha256_of, write_atomically
+from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.nightly import Craft
