@@ -190,8 +190,9 @@ def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]
 def _parts(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
     """The first and the last example of each part, in order."""
     lengths = connection.execute(
-        "select strlen(w.text) as length from members as m"
-        " inner join window_examples as w on m.day = w.day and m.point = w.point where m.repeat = 1 order by m.example"
+        "with texts as (select day, point, strlen(text) as length from window_examples)"  # before the join: no text is held
+        " select t.length from members as m inner join texts as t on m.day = t.day and m.point = t.point"
+        " where m.repeat = 1 order by m.example"
     ).fetchnumpy()["length"]
     first = size = 0
     for example, length in enumerate(lengths.tolist()):
