@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
@@ -19,10 +22,12 @@ from flywheel_core.lake.dataset_files import write_files
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import check_table
+from flywheel_core.lake.texts import texts_of, with_texts
 
-FORMAT = 2
+FORMAT = 3
 """Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"
@@ -30,8 +35,6 @@ MANIFEST = "dataset.json"
 _BATCH_ROWS = 16_384
 _PART = 32_768
 """Examples assembled at once: the lists gathered for them must fit into memory, however large the window is."""
-_PART_BYTES = 64 * 1024 * 1024
-"""Bytes of text at which a part ends, exceeded by one example at most: long prompts fill memory sooner."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
         missing = [day.isoformat() for day in window if day not in present]
         head = {"version": version, **plan, "days_missing": missing}
         with engine(layout, config) as connection:
-            publish_folder(path, lambda folder: _fill(folder, connection, list(files.values()), config, head))
+            publish_folder(path, lambda folder: _fill(folder, connection, files, config, head))
     return DatasetResult(version, path, last_day, load_manifest(layout, version))
 
 
@@ -149,13 +152,13 @@ def _settings(config: Config) -> dict[str, Any]:
 def _fill(
     folder: Path,
     connection: duckdb.DuckDBPyConnection,
-    inputs: list[Path],
+    inputs: Mapping[date, Path],
     config: Config,
     head: Mapping[str, Any],
 ) -> None:
     """Write all files of a dataset into `folder`. Raises StorageError when DuckDB fails."""
     try:
-        connection.read_parquet([one_file(path) for path in inputs]).create_view("window_examples")
+        connection.read_parquet([one_file(path) for path in inputs.values()]).create_view("window_examples")
         connection.execute(f"create temp table members as {sql('dataset_members')}")
         connection.execute(f"create temp table outcomes as {sql('dataset_outcomes')}")
         create_labels(connection)
@@ -163,7 +166,7 @@ def _fill(
         points = _count(connection, "window_examples")
         members = _count(connection, "members")
         weight_capped = _asked_too_often(connection, config.dataset.max_weight)
-        written = write_files(folder, _examples(connection))
+        written = write_files(folder, _examples(connection, inputs))
     except duckdb.Error as error:
         raise StorageError(f"cannot build dataset {head['version']}: {error}") from error
     repeats = members - written["counts"]["examples"]
@@ -179,29 +182,27 @@ def _fill(
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _examples(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
-    """Yield all examples, one part at a time; the input tables are sorted by example, so a part reads only its own rows."""
+def _examples(connection: duckdb.DuckDBPyConnection, inputs: Mapping[date, Path]) -> Iterator[pa.RecordBatch]:
+    """Yield all examples in order, their texts beside what DuckDB put together."""
+    query = "select point from members where repeat = 1 and day = ?"
+    firsts = {day: connection.execute(query, [day]).fetchnumpy()["point"] for day in inputs}
+    return with_texts(_parts(connection), _texts(inputs, firsts), "text", EXAMPLES.get_field_index("text"))
+
+
+def _parts(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
+    """Yield all examples but their texts, one part at a time; the input tables are sorted by example, so a part reads only its own rows."""
     query = sql("dataset_examples")
-    for first, last in _parts(connection):
-        part = connection.sql(query, params={"first": first, "last": last})
+    total = connection.table("members").aggregate("coalesce(max(example) + 1, 0)").fetchall()[0][0]
+    for first in range(0, total, _PART):
+        part = connection.sql(query, params={"first": first, "last": first + _PART - 1})
         yield from part.to_arrow_reader(_BATCH_ROWS) or ()
 
 
-def _parts(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
-    """The first and the last example of each part, in order."""
-    lengths = connection.execute(
-        "with texts as (select day, point, strlen(text) as length from window_examples)"  # before the join: no text is held
-        " select t.length from members as m inner join texts as t on m.day = t.day and m.point = t.point"
-        " where m.repeat = 1 order by m.example"
-    ).fetchnumpy()["length"]
-    first = size = 0
-    for example, length in enumerate(lengths.tolist()):
-        size += length
-        if size >= _PART_BYTES or example - first + 1 == _PART:
-            yield first, example
-            first, size = example + 1, 0
-    if first < len(lengths):
-        yield first, len(lengths) - 1
+def _texts(inputs: Mapping[date, Path], firsts: Mapping[date, NDArray[np.int64]]) -> Iterator[pa.Array]:
+    """Yield the text of each example: examples are in order of their first data points, as the days and their rows are."""
+    for day, path in inputs.items():
+        points = pq.read_table(path, columns=["point"]).column(0).to_numpy()
+        yield from texts_of(path, "text", np.isin(points, firsts[day]))
 
 
 def _asked_too_often(connection: duckdb.DuckDBPyConnection, most: int) -> int:

@@ -6,14 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.atomic import replacing
 
 ROW_GROUP = 65_536
 """Rows per row group of a derived table."""
+GROUP_BYTES = 16 * 1024 * 1024
+"""Bytes of text at which a row group ends earlier: who reads it, as who writes it, holds it in memory whole."""
 
 _COUNTS_KEY = b"flywheel"
 _DICTIONARY_BYTES = 64 * 1024 * 1024
@@ -67,25 +72,37 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write batches of any size as row groups of `ROW_GROUP` rows; return the number of rows.
+    """Write batches of any size as row groups of `ROW_GROUP` rows, fewer where texts are long; return the number of rows.
 
-    Raises StorageError when the file cannot be written.
+    How the rows are cut into batches changes nothing in the file. Raises StorageError when the file cannot be written.
     """
     waiting: list[pa.Table] = []
-    count = 0
+    count = size = 0
     with parquet_file(path, schema) as writer:
         for batch in batches:
             # cast first: names inside nested types differ between engines, and only equal schemas can be concatenated
-            waiting.append(pa.Table.from_batches([batch]).cast(schema))
-            count += batch.num_rows
-            while count >= ROW_GROUP:
-                table = pa.concat_tables(waiting)
-                writer.write(table.slice(0, ROW_GROUP))
-                waiting = [table.slice(ROW_GROUP)]
-                count -= ROW_GROUP
+            table = pa.Table.from_batches([batch]).cast(schema)
+            sizes = _text_bytes(table)
+            while count + table.num_rows >= ROW_GROUP or size + sizes.sum() >= GROUP_BYTES:
+                rows = int(np.searchsorted(sizes.cumsum(), GROUP_BYTES - size)) + 1
+                rows = min(rows, ROW_GROUP - count)
+                writer.write(pa.concat_tables([*waiting, table.slice(0, rows)]))
+                table, sizes = table.slice(rows), sizes[rows:]
+                waiting, count, size = [], 0, 0
+            waiting.append(table)
+            count, size = count + table.num_rows, size + int(sizes.sum())
         if waiting:
             writer.write(pa.concat_tables(waiting))
         return writer.rows
+
+
+def _text_bytes(table: pa.Table) -> NDArray[np.int64]:
+    """Return the bytes of all texts in each row, lists not counted."""
+    sizes = np.zeros(table.num_rows, np.int64)
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            sizes += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return sizes
 
 
 def read_note(path: Path) -> dict[str, Any]:

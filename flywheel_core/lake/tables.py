@@ -18,6 +18,7 @@ from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.parquet import read_note, write_rows
 from flywheel_core.lake.schemas import TABLES
+from flywheel_core.lake.texts import texts_of, with_texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,8 +86,17 @@ def _build(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day
         create_labels(connection)
     if name == "quality_report":
         _ingest_counts(connection, read_note(layout.table("responses", day)))
-    rows = connection.sql(sql(name)).to_arrow_reader(_BATCH_ROWS)
-    write_rows(path, TABLES[name], rows or ())
+    rows: Iterable[pa.RecordBatch] = connection.sql(sql(name)).to_arrow_reader(_BATCH_ROWS) or ()
+    if name == "training_examples":
+        rows = _with_questions(rows, layout.table("responses", day))
+    write_rows(path, TABLES[name], rows)
+
+
+def _with_questions(rows: Iterable[pa.RecordBatch], responses: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the training examples of a day, in order of `point`, with the questions of its responses as their texts."""
+    position = pq.read_table(responses, columns=["position"]).column(0).to_numpy()
+    texts = texts_of(responses, "question", position == 0)
+    return with_texts(rows, texts, "text", TABLES["training_examples"].get_field_index("text"))
 
 
 def table_file(name: str, day: date, path: Path) -> TableFile:

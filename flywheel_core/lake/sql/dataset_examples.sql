@@ -1,5 +1,5 @@
--- The examples $first to $last of a dataset, in order of their first data points. Only a part at a time, because the lists
--- gathered for it must fit into memory. Outcomes are sorted as structs, that is by their first field, the model.
+-- The examples $first to $last of a dataset, in order of their first data points; all columns but `text`. Only a part at a
+-- time, because the lists gathered for it must fit into memory. Outcomes are sorted as structs, that is by their first field, the model.
 -- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out), settings
 with points as (
     select
@@ -38,7 +38,6 @@ lists as (
 select
     w.data_point_id as id,
     w.day,
-    w.text,
     l.label,
     coalesce(l.rule, 'too_few_scores') as rule,
     l.best_model,

@@ -1,4 +1,4 @@
--- One row per data point, labelled or not.
+-- One row per data point, labelled or not, in order of `point`; all columns but `text`.
 -- reads   responses, labels (labels.sql over this day's responses)
 -- Outcomes are sorted as structs, that is by their first field, the model.
 with points as (
@@ -38,7 +38,6 @@ select
     p.user,
     p.received_at,
     p.timestamp,
-    p.question as text,
     p.question_key,
     p.split,
     l.label,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 from datetime import date, timedelta
 from typing import Any
@@ -21,12 +22,15 @@ from flywheel_core.lake.dataset import (
     load_manifest,
     verify_dataset,
 )
-from flywheel_core.lake.dataset_files import SPLITS
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE, SPLITS
+from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES
+from flywheel_core.lake.tables import build_table
 from tests.core.lake.lakes import (
     CONFIG,
     DAY,
+    LATER,
     build_day,
     contents,
     examples_of,
@@ -256,36 +260,25 @@ def test_cost_does_not_grow_with_days_before_the_window(layout: Layout) -> None:
 def test_the_first_day_of_the_calendar_has_a_dataset(layout: Layout) -> None:
     """As after a file whose name has a wrong year: `all` does not stop there."""
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})])
-    build_day(layout)
-    layout.table("training_examples", DAY).rename(layout.table("training_examples", date.min))
+    layout.raw_file(DAY).rename(layout.raw / "training_data_00010101.jsonl")
+    ingest_day(layout, date.min, CONFIG, today=LATER)
+    build_table(layout, "training_examples", date.min, CONFIG)
     manifest = build_dataset(layout, date.min, CONFIG).manifest
     assert (manifest["counts"]["points"], manifest["days_missing"]) == (1, [])
 
 
-def test_long_prompts_fit_into_memory_however_many(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2,000 prompts of 64 KiB stopped each night; the parts that they are put together in are as large as their texts."""
+def test_prompts_need_not_fit_into_memory(layout: Layout) -> None:
+    """A day of thousands of long prompts could otherwise not be labelled, nor its window become a dataset."""
+    storage = CONFIG.storage.model_copy(update={"memory_limit_mb": 64})
+    config = CONFIG.model_copy(update={"storage": storage})
+    prompts = [f"{number} {random.Random(number).randbytes(24_000).hex()}" for number in range(1_500)]
     write_raw(
         layout,
-        [
-            point(f"{number}", {"big": 0.9, "coder": 0.5}, question=f"{'ab'[number % 2]}{'x' * number}")
-            for number in range(1, 101)
-        ],
+        [point(f"{number}", {"big": 0.9, "coder": 0.5}, question) for number, question in enumerate(prompts)],
     )
-    build_day(layout)
-    whole = build_dataset(layout, DAY, CONFIG)
-    before = contents(whole.path)
-    shutil.rmtree(whole.path)
-    monkeypatch.setattr(dataset, "_PART_BYTES", 300)
-    asked: list[tuple[int, int]] = []
-
-    def noting(connection: Any) -> Any:
-        asked.extend(found := list(parts(connection)))
-        return found
-
-    parts = dataset._parts
-    monkeypatch.setattr(dataset, "_parts", noting)
-    again = build_dataset(layout, DAY, CONFIG)
-    assert [first for first, _ in asked] == [0, *(last + 1 for _, last in asked[:-1])]
-    assert asked[-1][1] == 99
-    assert len(asked) > 10
-    assert contents(again.path) == before
+    ingest_day(layout, DAY, config, today=LATER)
+    build_table(layout, "training_examples", DAY, config)
+    built = build_dataset(layout, DAY, config)
+    examples = pl.read_parquet(built.path / EXAMPLES_FILE)
+    assert examples["text"].to_list() == prompts
+    assert examples["id"].to_list() == [f"{number}" for number in range(1_500)]
