@@ -49,8 +49,8 @@ def test_ingest_says_which_models_have_no_place_in_the_configuration(run: Run, t
     assert "which win no label: llama, qwen-max;" in run("ingest", "2026-01-05").stdout, "known, and yet"
 
 
-def test_names_of_strangers_are_no_command_to_the_terminal(run: Run, tmp_path: Path) -> None:
-    """Sentences as well as tables: a model's name in one of ingest, a tenant's in one of dataset."""
+def test_names_from_outside_do_not_control_the_terminal(run: Run, tmp_path: Path) -> None:
+    """This holds in sentences too: ingest has a model's name in one, dataset a tenant's."""
     raw = tmp_path / "data" / "raw" / "training_data_20260105.jsonl"
     (tmp_path / "flywheel.yaml").write_text("dataset: {group_floor: 1, max_group_share: 0.5}\n")
     evil = "\x1b[2J\x1b]0;gone\x07" + "x" * 70_000
@@ -220,6 +220,17 @@ def test_generate_writes_text_and_label_and_prints_what_is_in_them(
     assert ["below_min_score", "1"] in table
     assert "6 lines, 4 data points, 0 duplicates, 2 rejected" in printed.replace("\n", " ")
     assert "3 training examples of score 0.5 and above" in printed
+
+
+def test_generate_lists_few_of_the_models_that_a_source_invents(run: Run, tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "raw" / "training_data_20260105.jsonl"
+    names = [f"invented-{number}" for number in range(50)]
+    write_lines(
+        raw, *(point(name, name, DAY_ONE, qwen_max=0.6, **{name: 0.9}) for name in [*names, "invented-7"])
+    )
+    result = run("generate", "--input", str(raw), "--output", "out.jsonl")
+    assert result.stdout.count("invented-") == 20
+    assert "the 20 with the most data points of 50; --json shows all" in result.stdout
 
 
 def test_generate_obeys_its_minimum_score(run: Run, data: Path, tmp_path: Path) -> None:

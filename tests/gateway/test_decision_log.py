@@ -148,6 +148,17 @@ def test_in_a_folder_that_cannot_be_written_decisions_are_dropped_and_counted(tm
     assert (log.written, log.dropped) == (0, 1)
 
 
+def test_decisions_of_one_day_are_counted_though_those_of_another_cannot_be_written(tmp_path: Path) -> None:
+    """Around midnight, one flush writes the files of two days."""
+    midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    decision_file(tmp_path, date(2026, 3, 1)).mkdir()
+    log = DecisionLog(tmp_path, 1_000_000, 30)
+    before, after = record(at=midnight - 1), record(at=midnight + 1)
+    write(log, before, after)
+    assert (log.written, log.dropped) == (1, 1)
+    assert find_decision(tmp_path, before.decision_id) == before
+
+
 def test_ids_begin_with_their_time_and_are_unique() -> None:
     before = int(time.time())
     ids = {new_decision_id() for _ in range(1_000)}
