@@ -10,7 +10,7 @@ from flywheel_core.lake.generate import Analysis
 from flywheel_core.lake.generate import generate as generate_file
 
 MAX_UNKNOWN = 20
-"""Models without a category that are listed: a source may invent a name for each answer."""
+"""Most models without a category that are listed: a source may invent a name for each answer."""
 
 
 @click.command()

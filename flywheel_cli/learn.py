@@ -80,8 +80,8 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
     if record is None:
         raise NoDataError(
             f"there is no decision {decision_id!r} in {layout.decisions}",
-            hint="decisions are kept for gateway.decision_log_days days; --data-dir names the gateway's data folder; an answer"
-            " that was observed without a decision_id has none",
+            hint="decisions are kept for gateway.decision_log_days days; --data-dir selects the gateway's data folder; an answer"
+            " observed without a decision_id belongs to no decision",
         )
     line = find_raw_line(layout, decision_id, datetime.fromtimestamp(record.at, UTC).date())
     if prompt is None and line is not None:
@@ -125,11 +125,14 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
 
 
 def _answered(record: DecisionRecord, line: RawLine | None) -> str:
-    """Who answered the user. A decision of /v1/route does not say: the answer was given, and perhaps observed, elsewhere."""
+    """Return who answered the user, as far as is known.
+
+    After a decision of /v1/route, another gateway answers, and may report the answer to /v1/observe.
+    """
     if record.served is not None:
         return f"answered by {record.served}"
     if line is not None and line.served is not None:
-        return f"answered by {line.served}, as /v1/observe was told"
+        return f"answered by {line.served}, as reported to /v1/observe"
     return "answered by nobody" if record.failed else "who answered is not on record"
 
 

@@ -145,7 +145,7 @@ def some(names: Sequence[object]) -> str:
 
 
 def plain(name: str) -> str:
-    """A name that came from outside for a sentence: short, on one line, with nothing that a terminal would obey."""
+    """Return a name that came from outside for use in a sentence: short, on one line, without control characters."""
     return fitted(name.translate(_COMMANDS), PLAIN_WIDTH)
 
 

@@ -21,13 +21,13 @@ from flywheel_core.collect.rescore import RescoreResult, rescore_day
 @click.option(
     "--all-answers",
     is_flag=True,
-    help="Score every stored answer, also those that have a score: for a new scorer.",
+    help="Score all stored answers, even those that have a score, for use with a new scorer.",
 )
 @settings_options
 @json_option
 @pass_settings
 def rescore(settings: Settings, days: tuple[str, ...], all_answers: bool) -> None:
-    """Score stored answers that have no score, for use after an outage of the scorer.
+    """Score stored answers again: those that have no score, after an outage of the scorer, or all of them.
 
     DAY is 2026-01-05, today, yesterday, a range FIRST..LAST, or all. The models are not asked again, and what was
     received stays as it is: ingest the day again to take the new scores in.

@@ -81,7 +81,7 @@ VariableName = Annotated[
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$"),
     Kind("the name of an environment variable (letters, digits and _)"),
 ]
-"""Names where a secret is. Most secrets are no such name, so one that was put here by mistake is refused."""
+"""Names the variable that holds a secret. Most secrets are not valid names, so one put here by mistake is refused."""
 Seconds = Annotated[float, Unit("s")]
 WholeSeconds = Annotated[int, Unit("s")]
 Milliseconds = Annotated[int, Unit("ms")]

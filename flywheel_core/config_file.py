@@ -162,7 +162,7 @@ def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables
     if "models" not in values:
         defaults = {name: model.model_dump(mode="json") for name, model in Config().models.items()}
         if any(p[0].lower() == "models" and p[1].lower() in defaults for p in named.values() if len(p) > 2):
-            values["models"] = defaults  # one value of a default model: the others stay
+            values["models"] = defaults  # a variable sets one value of a default model: all models stay
     for variable, parts in named.items():
         try:
             value = yaml.load(variables[variable], Loader=_Loader)  # noqa: S506  # the loader is a safe one

@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 _USER = re.compile(r"//[^/?#]*@")
 
 SECRETS_VARIABLE = "_env"
-"""What a setting that names the environment variable of a secret ends with."""
+"""Suffix of the settings that name the environment variable of a secret."""
 
 VARIABLE_PLACE = "environment variable "
 """Prefix of a value's location when the value comes from an environment variable."""
@@ -143,7 +143,7 @@ def _problem(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> 
     source = "the variable" if where.startswith(VARIABLE_PLACE) else "the file"
     if str(at[-1]).endswith(SECRETS_VARIABLE):
         return Problem(
-            path, where, f"{message}; what {source} has is not repeated, it may be the secret itself"
+            path, where, f"{message}; the value in {source} is not shown: it may be the secret itself"
         )
     return Problem(path, where, f"{message}; {source} has {_shown(detail['input'])}")
 

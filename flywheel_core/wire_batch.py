@@ -105,7 +105,7 @@ def split_batch(body: bytes, max_points: int) -> list[memoryview]:
             depth += 1
             if depth == 2 and mark == _LIST and key is not None:
                 if _is_list_name(body, key):
-                    # of the same name twice the last counts, as for every JSON reader
+                    # where the name occurs twice, the last list counts, as in JSON readers
                     first, last, pieces, piece_start = end, -1, [], end
                 key = _SEEN  # check a name once, however many lists follow it
         elif mark in _CLOSE:
@@ -192,7 +192,7 @@ def _stripped(body: bytes, start: int, end: int) -> memoryview:
 
 
 def _has_list(text: bytes) -> bool:
-    """Return whether `text`, a batch without its points, names a list of data points that is not null.
+    """Return whether `text`, a batch without its points, has a list of data points and not null in its place.
 
     Raises RequestError unless it is a JSON object with exactly one such name.
     """

@@ -92,7 +92,7 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
 
 
 def _short_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with the most frequent unknown models alone: as many as there are examples may have been invented."""
+    """Return the manifest with only the most frequent unknown models: a source may invent one for every example."""
     unknown = sorted(manifest["unknown_models"].items(), key=lambda found: (-found[1], found[0]))
     return {**manifest, "unknown_models": dict(unknown[: metadata.MAX_NAMED])}
 

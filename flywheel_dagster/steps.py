@@ -175,16 +175,16 @@ def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
 
 
 def _shown_models(board: pl.DataFrame) -> pl.DataFrame:
-    """The `MAX_MODELS` rows that have a chart and plot over days: configured models, then those with the most responses.
+    """Return the `MAX_MODELS` rows that get bars and a series: models with a category, then those with the most responses.
 
-    A source that invents a name for each response would else make every night's event as large as its tables.
+    Otherwise, a source that invents a name for each response would make every night's event as large as its tables.
     """
     first = board.sort(pl.col("category").is_null(), -pl.col("responses"), "model").head(MAX_MODELS)
     return first.sort("place")
 
 
 def _series(what: str, values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """`<what>_<model>` for each model: a series of its own that plots over days. Names too long for a page have none."""
+    """Return `<what>_<model>` -> value, which Dagster plots over days. Names too long for a page get no series."""
     return {
         f"{what}_{model}": metadata.short(value)
         for model, value in values

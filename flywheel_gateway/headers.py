@@ -124,5 +124,5 @@ def _encoding(received: RawHeaders, untouched: bool) -> bytes:
 
 
 def _ascii(text: str) -> bytes:
-    """Return `text` as a header value; any character that is not printable ASCII becomes a question mark."""
+    """Return the bytes of `text` as a header value: see `header_text`."""
     return header_text(text).encode()

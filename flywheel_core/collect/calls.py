@@ -14,7 +14,7 @@ from flywheel_core.config_file import secret
 from flywheel_core.errors import UpstreamError
 
 MODEL_HEADERS = ("x-higress-llm-model", "x-ai-eg-model")
-"""Headers that bear the model's name: gateways in front of the models route by them, users' calls and ours alike."""
+"""Request headers with the model's name. Gateways in front of the models route by them, users' calls and ours alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def target_of(config: Config, name: str, environment: Mapping[str, str] | None =
 
 
 def header_text(text: str) -> str:
-    """`text` as a header value: what is not printable ASCII becomes a question mark."""
+    """Return `text` as a header value; any character that is not printable ASCII becomes a question mark."""
     return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Score stored answers again: those without a score, so that an outage loses nothing, or all, for a new scorer.
+"""Score stored answers: those that lack a score after an outage of the scorer, or all of them with a new scorer.
 
 Points that get scores later go into an additional raw file of their day. Its name sorts before the day's
 other files, and of several lines with one id the first counts. So the next ingest of the day takes the
@@ -27,7 +27,7 @@ from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 RESCORED_WRITER = "-rescored"
 """Writer name of the raw file with rescored points; `-` sorts before every other writer's name."""
 
-V = TypeVar("V")
+_Value = TypeVar("_Value")
 
 WINDOW = 32
 """Number of data points whose answers are scored at once."""
@@ -76,12 +76,12 @@ async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[Da
 
 
 def rescore_day(layout: Layout, day: date, config: Config, *, every: bool = False) -> RescoreResult:
-    """Score a day's stored answers without a score, and write the points that got a final result.
+    """Score a day's stored answers that have no score, and write the points that got a final result.
 
-    That is a score, or the verdict that there will be none. With `every`, all stored answers are scored, as for a
-    new scorer; an answer that gets no score keeps the one it has. Runs its own event loop. A repeated run asks only
-    for what is still missing, or with `every` for everything again; if the scorer gives no result at all, the file
-    is not touched.
+    A final result is a score, or the verdict that there will be none. With `every`, all stored answers are scored,
+    for use with a new scorer; an answer without a final result keeps its old score. Runs its own event loop. A
+    repeated run asks only for what is still missing, or for everything again with `every`. If the scorer gives no
+    result at all, the file is not touched.
 
     Raises NoDataError when the day has no raw file, StorageError when the file cannot be written,
     ConfigIncompleteError when no scorer is configured.
@@ -123,8 +123,8 @@ class _NothingNewError(Exception):
 class _Stored:
     """A stored data point.
 
-    before: the point as stored; point: the same without the scores that are being asked for; kept: it is already in
-    the file of rescored points.
+    before: the point as stored; point: the same without the scores that are requested again; kept: whether it is
+    already in the file of rescored points.
     """
 
     before: DataPoint
@@ -133,7 +133,7 @@ class _Stored:
 
 
 def _windows(layout: Layout, day: date, target: Path, every: bool) -> Iterator[list[_Stored]]:
-    """Yield the day's points that are in the rescored file or are to be scored; only the first of each id."""
+    """Yield the day's points that are in the rescored file or have answers to score; only the first of each id."""
     window: list[_Stored] = []
     seen: set[str] = set()
     midnight = int(datetime.combine(day, time(), UTC).timestamp())
@@ -182,7 +182,7 @@ def _kept(
 
 
 def _unscored(point: DataPoint) -> DataPoint:
-    """The point as if none of its answers had been scored yet."""
+    """Return the point as if none of its answers had been scored yet."""
     answered = {model for model, response in point.responses.items() if not response.failed}
     return msgspec.structs.replace(
         point,
@@ -193,7 +193,7 @@ def _unscored(point: DataPoint) -> DataPoint:
 
 
 def _restored(point: DataPoint, before: DataPoint, missing: Sequence[str]) -> DataPoint:
-    """The point with the scores from before for those models whose score did not come now."""
+    """Return the point with the old scores of the models that got no final result."""
     known = {
         model: Scored(before.scores[model], None, (before.score_spreads or {}).get(model))
         for model in missing
@@ -202,7 +202,7 @@ def _restored(point: DataPoint, before: DataPoint, missing: Sequence[str]) -> Da
     return _with_scores(point, known) if known else point
 
 
-def _only(models: set[str], named: dict[str, V] | None) -> dict[str, V] | None:
+def _only(models: set[str], named: dict[str, _Value] | None) -> dict[str, _Value] | None:
     return {model: value for model, value in (named or {}).items() if model in models} or None
 
 

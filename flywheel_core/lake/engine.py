@@ -66,9 +66,9 @@ def quoted(text: str) -> str:
 
 
 def one_file(path: Path) -> str:
-    """A file's path for DuckDB, which reads it as a pattern: that of a folder `a[1]` would be those of its neighbour `a1`.
+    """Return a file's path for DuckDB, which takes it for a pattern: `a[1]` would match the neighbouring folder `a1`.
 
-    Not where a backslash is in it, at which DuckDB would split the pattern and find nothing.
+    A path that contains a backslash is not escaped, because DuckDB splits patterns there and would find nothing.
     """
     text = str(path)
     return text if "\\" in text else escape(text)

@@ -199,10 +199,10 @@ def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
 
 
 def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, str | None]]:
-    """Yield the lines of a file that are not blank, without byte order marks, each with the code of why it is not whole.
+    """Yield the lines of a file that are not blank, without byte order marks, each with a reject code or None.
 
-    The code is None for a whole line; `point_too_large` for an oversized one, of which only the beginning is given; and
-    `file_damaged` where the file cannot be unpacked further: the line is what is left before the damage, possibly nothing.
+    The code is None for a complete line; `point_too_large` for an oversized one, of which only the beginning is given;
+    and `file_damaged` where the file cannot be unpacked further: the line is then what precedes the damage, or nothing.
     """
     compressed = path.suffix == ".gz"
     within = 0

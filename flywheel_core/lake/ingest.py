@@ -19,9 +19,9 @@ from flywheel_core.lake.tables import TableFile, table_file
 
 _CHUNKS_A_ROW_GROUP = 4
 _MOST_CHUNKS = 256
-"""Chunks that a row group is made of at most, however little they hold: each takes some memory of its own."""
+"""Most chunks in a row group, however small they are: each takes some memory of its own."""
 _ROW_GROUP_BYTES = _CHUNKS_A_ROW_GROUP * CHUNK_BYTES // 2
-"""Below so many bytes chunks are put together: a day may be thousands of small files."""
+"""Chunks are gathered until they have this many bytes: a day may consist of thousands of small files."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def ingest_day(
 
 
 class _RowGroups:
-    """Gathers what chunks gave into row groups: thousands of small ones take longer to read than what is in them."""
+    """Gathers the rows of chunks into row groups, because thousands of small groups are slow to read."""
 
     def __init__(self, file: Writer, least_chunks: int = 1) -> None:
         self._file, self._least = file, least_chunks
@@ -107,7 +107,7 @@ class _RowGroups:
         self._size = 0
 
     def add(self, rows: pa.Table, size: int) -> None:
-        """Take the rows of a chunk, of so many bytes."""
+        """Add the rows of a chunk. size: bytes that the chunk counts for."""
         self._waiting.append(rows)
         self._size += size
         chunks = len(self._waiting)
@@ -115,7 +115,7 @@ class _RowGroups:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is left."""
+        """Write the rows gathered so far as a row group."""
         if self._waiting:
             self._file.write(pa.concat_tables(self._waiting))
         self._waiting.clear()

@@ -88,7 +88,7 @@ _TRAINING_EXAMPLES = {
     "n_models": "how many models were asked, from 0",
     "n_scored": "how many models have a score, from 0",
     "n_failed": "how many models failed, from 0",
-    "n_tied": "models within the tolerance of the highest score and not below `min_score`, the best included",
+    "n_tied": "models within the tolerance of the highest score that reach `min_score`, the best included",
     "outcomes": "of `model`, `score`, `failed`, `cost`, `latency_ms`, `asked` (the probability that it was) of every model, in order of name",
 }
 
@@ -148,7 +148,7 @@ _EXAMPLES = {
     "n_models": "how many models were asked, from 0",
     "n_scored": "how many models have a score, from 0",
     "n_failed": "how many models have failed in all their responses, from 0",
-    "n_tied": "models within the tolerance of the highest score and not below `min_score`",
+    "n_tied": "models within the tolerance of the highest score that reach `min_score`",
     "received_at": "when the first data point was received, unix seconds",
     "last_received_at": "when the last one was received, unix seconds",
     "source": "which gateway sent the first data point",

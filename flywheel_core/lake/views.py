@@ -111,8 +111,10 @@ def _view(
 
 
 def _files(folder: Path, pattern: str) -> str:
-    """The files of a folder for DuckDB: a pattern that also takes later ones, or their names where it would split the folder's
-    own name, as at every backslash."""
+    """Return a folder's files as an argument for DuckDB: a pattern, which also finds files that come later.
+
+    DuckDB splits patterns at backslashes, so for a folder with a backslash in its path the files are listed instead.
+    """
     if "\\" not in str(folder):
         return quoted(f"{escape(str(folder))}/{pattern}")
     return f"[{', '.join(quoted(str(path)) for path in sorted(folder.glob(pattern)))}]"

@@ -107,9 +107,11 @@ def read_examples(
     skipped. So are rows that the dataset left out, except those left out for want of a label: without them, a
     model's failures would not count where too few other models have a score. With `models`, outcomes of other
     models are skipped: each model is a column, so names that a source invents would cost memory without bound.
-    A question's failures are skipped too where its answers lack every score that the scorer should have given,
-    as while the scorer was down: with nothing to compare them with, a model that rarely fails would look as if
-    it always did. If no answer of any question has a score, all failures are skipped: no model is the best then.
+
+    Failures are skipped as well if other models answered the question but no answer has a score, as during an
+    outage of the scorer: nothing would be known of these models but their failures, and a model that rarely fails
+    would look like one that always does. If no question has a score, all failures are skipped.
+
     Raises DatasetError when a needed column is missing.
     """
     missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]

@@ -39,7 +39,7 @@ class Spoke:
 class RawLine:
     """Where a collected data point lies, its question, and the model whose answer the user got.
 
-    offset: bytes from the start of the file; the model is None where the point does not say.
+    offset: bytes from the start of the file; served: None if the point does not name that model.
     """
 
     file: Path

@@ -29,7 +29,7 @@ AXIS_HEIGHT = 44
 ROW_HEIGHT = 26
 PLANE_HEIGHT = 180
 TIP_WIDTH = 1_200
-"""Px of a name in the text that shows when the pointer rests on a bar: more than a screen is no help."""
+"""Width of a name in a bar's tooltip, in px; nobody reads more than a screen's width."""
 CROWDED = 8
 """Pixels between neighbouring names below which dots of the usual size would hide their line."""
 

@@ -43,16 +43,13 @@ def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
 
 
 def _brief(name: str) -> str:
-    """A name that came from outside, cut in its middle where it would fill the page by itself."""
-    return (
-        name
-        if len(name) <= MAX_NAME_CHARS
-        else f"{name[: MAX_NAME_CHARS // 2]}…{name[-MAX_NAME_CHARS // 2 :]}"
-    )
+    """Return a name that came from outside, cut in the middle if it would fill the page by itself."""
+    half = MAX_NAME_CHARS // 2
+    return name if len(name) <= MAX_NAME_CHARS else f"{name[:half]}…{name[-half:]}"
 
 
 def column(values: Mapping[str, float | None]) -> dict[str, str]:
-    """Name -> figure of a table's column, with as many decimals in each row; what is not known is a dash."""
+    """Return name -> figure for a table's column, all with equally many decimals; unknown values are a dash."""
     known = {name: value for name, value in values.items() if value is not None}
     return dict.fromkeys(values, NOTHING) | dict(zip(known, numbers_alike(known.values()), strict=True))
 

@@ -54,9 +54,8 @@ def fitted(text: str, width: float, size: float = FONT_SIZE) -> str:
     line = " ".join(text.split())
     if text_width(line, size) <= width:
         return line
-    most = max(
-        1, int(width / (0.6 * size)) + 1
-    )  # more letters never fit: names may have a million, and each step measures all
+    # Each step below measures the whole line, and a name may have a million letters: first drop what cannot fit.
+    most = max(1, int(width / (0.6 * size)) + 1)
     head, tail = line[: len(line) // 2][:most], line[len(line) // 2 :][-most:]
     while (head or tail) and text_width(f"{head}…{tail}", size) > width:
         head, tail = (head, tail[1:]) if len(tail) > len(head) else (head[:-1], tail)

@@ -48,7 +48,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyStore:
-    """The keys in one file; a missing file holds none. option: the option of `flywheel keys` that selects this file."""
+    """The keys in one file; a missing file holds none. option: the option of `flywheel keys` for this file, for hints."""
 
     def __init__(self, path: Path, *, option: str = "") -> None:
         self.path = path

@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers = []
 
     def _head_bytes(self) -> int:
-        """How long the head of this request was; some of what has come may be its body."""
+        """Return the size of this request's head; some of the bytes received so far may belong to its body."""
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _begin_request(self) -> None:

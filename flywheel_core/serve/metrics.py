@@ -15,7 +15,7 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             f"{prefix}_requests",
-            "Requests, by code: ok, the code of the refusal, or client_gone when nobody waited for the answer.",
+            "Requests, by code: ok, the code of the refusal, or client_gone if the client left before the answer.",
             ["code"],
             registry=self.registry,
         )

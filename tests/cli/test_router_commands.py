@@ -199,7 +199,7 @@ def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> N
 
 
 def test_why_of_a_decision_that_another_gateway_asked_for(run: Run, layout: Layout) -> None:
-    """The gateway that asked gave the answer: what is known of it is what it told /v1/observe."""
+    """That gateway answered the user; only what it reported to /v1/observe is known."""
     asked: dict[str, Any] = {"reason": "no_router", "router_version": None, "scores": {}, "served": None}
     decision_id = decided(layout, "hello you", **asked)
     assert "confidence 0.80; who answered is not on record\n" in run("why", decision_id).output
@@ -209,7 +209,7 @@ def test_why_of_a_decision_that_another_gateway_asked_for(run: Run, layout: Layo
     raw = layout.raw_file(day_of(time.time()))
     raw.parent.mkdir(parents=True)
     raw.write_bytes(encode_point(point) + b"\n")
-    assert "confidence 0.80; answered by big, as /v1/observe was told\n" in run("why", decision_id).output
+    assert "confidence 0.80; answered by big, as reported to /v1/observe\n" in run("why", decision_id).output
     failed = decided(layout, "hello you", **asked, failed={"math": "timeout"})
     assert "confidence 0.80; answered by nobody\n" in run("why", failed).output
 
@@ -217,7 +217,7 @@ def test_why_of_a_decision_that_another_gateway_asked_for(run: Run, layout: Layo
 def test_why_of_an_answer_observed_without_a_decision(run: Run, layout: Layout) -> None:
     result = run("why", new_decision_id())
     assert result.exit_code == 1
-    assert "an answer that was observed without a decision_id has none" in result.stderr
+    assert "an answer observed without a decision_id belongs to no decision" in result.stderr
 
 
 def test_why_names_a_packed_raw_file_that_is_damaged(run: Run, layout: Layout) -> None:

@@ -157,7 +157,7 @@ def test_a_whole_head_that_is_too_large_is_refused_however_it_arrives(
         assert read_all(connection).startswith(b"HTTP/1.1 431")
 
 
-def test_a_large_body_behind_a_small_head_is_no_large_head(collector: Process) -> None:
+def test_a_large_body_does_not_count_as_part_of_the_head(collector: Process) -> None:
     content = body_of(point(1)) + b" " * 100_000
     with collector.connect() as connection:
         connection.sendall(

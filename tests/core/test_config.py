@@ -133,9 +133,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) ->
         "operations.failure_webhook_env",
     ],
 )
-def test_a_secret_where_its_variables_name_belongs_is_refused_and_not_repeated(
-    tmp_path: Path, path: str
-) -> None:
+def test_a_secret_in_place_of_its_variables_name_is_refused_and_not_shown(tmp_path: Path, path: str) -> None:
     *sections, name = path.split(".")
     for secret_itself in ("sk-s3cret", "cc4cef4cae0e.pu72YL", "https://h/hook", "a b", ""):
         text = (
@@ -146,7 +144,7 @@ def test_a_secret_where_its_variables_name_belongs_is_refused_and_not_repeated(
         found = next(line for line in refusal(tmp_path, text) if path in line)
         assert found == (
             f"flywheel.yaml:1: {path}: must be the name of an environment variable (letters, digits and _) or null; "
-            "what the file has is not repeated, it may be the secret itself"
+            "the value in the file is not shown: it may be the secret itself"
         )
 
 

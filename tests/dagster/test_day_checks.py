@@ -38,7 +38,7 @@ def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance
 
 
 def test_figures_of_checks_are_written_as_on_the_other_pages() -> None:
-    """Thousands are separated, and a share has as many digits as a person reads."""
+    """Thousands are separated, and shares are rounded."""
     share = rejected_share(lines=3_320, rejected=20, limit=0.05)
     assert share.says.startswith("20 of 3,320 lines rejected (0.60%)")
     assert share.figures["share"] == 0.006024
@@ -105,7 +105,7 @@ def test_a_flood_of_invented_models_does_not_fill_dagsters_storage(
 def test_a_flood_of_invented_models_has_no_chart_and_no_series(
     config: Config, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Configured models come first, whatever is invented; a dataset's manifest names few of the invented ones."""
+    """Configured models come first; the dataset's manifest names only a few of the invented ones."""
     monkeypatch.setattr(steps, "MAX_MODELS", 8)
     strange: list[Any] = [point(DAY, number) for number in range(60)]
     for number, one in enumerate(strange):

@@ -249,7 +249,7 @@ def test_the_cursor_is_read_as_it_was_written() -> None:
 
 
 def test_a_day_of_many_files_names_a_few(layout: Layout, tick: Tick) -> None:
-    """What is recorded stays in Dagster's storage, each time that a file changes again."""
+    """Each change of a file is recorded, and the records stay in Dagster's storage."""
     for number in range(30):
         path = layout.raw_file(DAY, f"writer-{number:02}")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,8 @@ def by_user(asked: Arrived) -> bool:
 
 @pytest.mark.proof(
     "Collecting never delays a user, is bounded, and counts what it skips",
-    "every call of collection hangs, the scorer too, and the collector cannot be reached, while eight users ask at once; "
-    "the same without collection",
+    "every call of collection hangs, including the scorer's, and the collector cannot be reached, while eight users ask at once; "
+    "then the same without collection",
 )
 def test_users_while_all_that_collection_asks_hangs(
     proof: Proof,

@@ -104,8 +104,8 @@ def test_a_recorded_latency_is_kept_and_a_missing_one_simulated(file: Path) -> N
     assert latencies[1] == latencies[2] > 0
 
 
-def test_a_byte_order_mark_is_passed_over_as_by_import(tmp_path: Path) -> None:
-    """Windows programs put one before a file's first line, and files that were joined have it in their middle."""
+def test_byte_order_marks_are_skipped_as_by_import(tmp_path: Path) -> None:
+    """Windows programs write one at the start of a file, so concatenated files also have them further down."""
     plain, marked = tmp_path / "plain.jsonl", tmp_path / "marked.jsonl"
     lines = [json.dumps(point).encode() + b"\n" for point in POINTS]
     plain.write_bytes(b"".join(lines))

@@ -153,14 +153,14 @@ def test_an_answer_that_the_scorer_calls_invalid_gets_no_score_and_is_not_sent_a
 
 
 def ingested_scores(layout: Layout, config: Config) -> dict[tuple[str, str], float]:
-    """(data point, model) -> score, as the next ingest of the day has them."""
+    """Return (data point, model) -> score after the next ingest of the day."""
     ingest_day(layout, DAY, config, today=date(2026, 1, 9))
     rows = pl.read_parquet(layout.table("responses", DAY)).drop_nulls("score")
     return {(row["data_point_id"], row["model"]): row["score"] for row in rows.iter_rows(named=True)}
 
 
 def test_a_new_scorer_scores_every_answer_and_ingest_takes_its_scores(tmp_path: Path) -> None:
-    """Failed responses have nothing to score, and the spread of a score that is gone goes with it."""
+    """Failed responses are not scored, and a replaced score takes its spread with it."""
     layout = Layout(tmp_path)
     scored = point(1, scores={"general": 0.9, "math": None}, score_spreads={"general": 0.2})
     received = store(layout, encode_point(scored), encode_point(point(2)))
@@ -176,8 +176,8 @@ def test_a_new_scorer_scores_every_answer_and_ingest_takes_its_scores(tmp_path: 
     assert ingested_scores(layout, config) == {("p1", "general"): 0.5, ("p2", "general"): 0.5}
 
 
-def test_an_answer_for_which_a_new_scorer_has_no_score_keeps_the_old_one(tmp_path: Path) -> None:
-    """An outage in the middle takes nothing away."""
+def test_an_answer_that_a_new_scorer_fails_to_score_keeps_its_score(tmp_path: Path) -> None:
+    """An outage during the run loses no score."""
     layout = Layout(tmp_path)
     both = {"general": Response("general", "answer 1"), "math": Response("math", "answer 2")}
     scored = {
@@ -197,7 +197,7 @@ def test_an_answer_for_which_a_new_scorer_has_no_score_keeps_the_old_one(tmp_pat
     assert (kept.score_reasons, kept.score_spreads) == (None, {"general": 0.2})
 
 
-def test_without_every_what_has_a_score_keeps_it(tmp_path: Path) -> None:
+def test_by_default_scored_answers_are_not_scored_again(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     store(layout, encode_point(point(1, scores={"general": 0.9, "math": None})))
     _, world, config = rescore(layout, score_by_answer)

@@ -258,7 +258,7 @@ def test_cost_does_not_grow_with_days_before_the_window(layout: Layout) -> None:
 
 
 def test_the_first_day_of_the_calendar_has_a_dataset(layout: Layout) -> None:
-    """As after a file whose name has a wrong year: `all` does not stop there."""
+    """A raw file whose name has a wrong year must not stop `flywheel dataset all`."""
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})])
     layout.raw_file(DAY).rename(layout.raw / "training_data_00010101.jsonl")
     ingest_day(layout, date.min, CONFIG, today=LATER)

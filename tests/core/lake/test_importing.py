@@ -162,7 +162,7 @@ def test_a_packed_file_that_breaks_off_says_so_and_gives_what_it_has(layout: Lay
 def test_a_line_too_long_to_be_read_whole_is_called_too_large(
     layout: Layout, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only its beginning is read, which is no JSON: but the line may be."""
+    """Only its beginning is read, which is not valid JSON even if the whole line is."""
     monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 200_000)
     source = tmp_path / ("outcomes.jsonl.gz" if packed else "outcomes.jsonl")
     long = line(point("b", {"big": 0.5}, "why " * 100_000))

@@ -216,7 +216,7 @@ def test_reading_again_leaves_the_same_bytes(layout: Layout) -> None:
 
 
 def test_a_day_of_many_small_files_has_few_row_groups(layout: Layout) -> None:
-    """A row group a file took longer to read than what is in it, and more memory."""
+    """One row group per file would be slow to read and take much memory."""
     for number in range(40):
         write_raw(layout, [point(f"p{number}", {"big": 0.5}), b"broken\n"], writer=f"w{number:02}")
     result = ingest_day(layout, DAY, CONFIG, today=LATER)

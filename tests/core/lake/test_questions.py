@@ -1,4 +1,4 @@
-"""The queries of docs/data.md run as they stand and answer what they say."""
+"""The queries of docs/data.md run as printed and answer their questions."""
 
 import re
 from contextlib import closing
@@ -18,7 +18,7 @@ DAY_TWO = date(2026, 1, 6)
 
 
 def query(question: str, number: int = 0) -> str:
-    """The `number`-th query of a question; the models of these tests stand in for those of the page."""
+    """Return the `number`-th query of a question, with a model of these tests in place of the page's."""
     asked = SECTION.partition(f"**{question}**")[2].partition("\n**")[0]
     queries: list[str] = re.findall(r"^```sql\n(.*?)^```", asked, re.MULTILINE | re.DOTALL)
     return queries[number].replace("qwen-max", "big")
@@ -26,7 +26,7 @@ def query(question: str, number: int = 0) -> str:
 
 @pytest.fixture
 def filled(layout: Layout) -> Layout:
-    """Two days; on the second a router chose, `coder` failed once, and an answer of `big` got another score than before."""
+    """Two days; on the second, a router chose, `coder` failed once, and repeated answers got other scores than before."""
     decided = {
         "category": "math",
         "confidence": 0.9,
@@ -78,7 +78,7 @@ def test_wrong_choices_are_those_with_a_better_answer_the_worst_first(filled: La
 
 def test_a_model_is_worth_what_the_best_choice_would_lose_without_it(filled: Layout) -> None:
     rows = {model: (best, round(lost, 6)) for model, best, lost in answer(filled, "Which model could go?")}
-    # "alike?" has the means big 0.7, algebra 0.7 and coder 0.35, as its failure counts; the first by name is the best
+    # the mean scores of "alike?" are big 0.7, algebra 0.7 and coder 0.35, since its failure counts as 0; ties go by name
     assert rows["coder"] == (1, round(0.7 / 3, 6))
     assert rows["big"] == (1, round(0.2 / 3, 6))
     assert rows["algebra"] == (1, 0.0)

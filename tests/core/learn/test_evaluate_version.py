@@ -99,7 +99,7 @@ def test_an_evaluation_says_how_many_questions_are_not_compared_and_since_when(t
 
 
 def test_models_that_a_source_invents_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each model is a column of every example: with a new name for each answer, memory would grow with the square of a day."""
+    """Each model is a column: with a new name in each answer, memory would grow with the square of the examples."""
     layout = Layout(tmp_path / "data")
     write_raw(
         layout,

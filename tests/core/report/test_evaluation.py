@@ -161,7 +161,7 @@ def test_weights_of_cost_that_change_nothing_stand_in_one_row(three: dict[str, A
     assert trades_of({**three, "curve": []}) == []
 
 
-def test_costs_below_each_other_have_as_many_decimals_and_nothing_saved_has_no_sign(
+def test_costs_in_a_column_have_equally_many_decimals_and_no_saving_has_no_sign(
     three: dict[str, Any],
 ) -> None:
     alone = three["singles"][three["best_single"]]["cost"]
@@ -187,14 +187,14 @@ def test_the_bars_of_chosen_models_are_those_of_the_table_in_its_order(three: di
     assert {"52.1", "30.3", "17.7"} <= set(drawn)
 
 
-def test_why_a_model_is_the_best_single_one_is_said(three: dict[str, Any]) -> None:
-    """On the questions of the page another one may be better."""
+def test_the_page_says_on_which_questions_the_best_single_model_is_best(three: dict[str, Any]) -> None:
+    """On the page's questions, another model may be better."""
     row = next(row for row in summary_of(three) if row.name == "best single model")
     assert f"{three['best_single']}, the best one on the training questions" in row.meaning
 
 
-def test_on_paper_nothing_lies_beyond_an_edge(three: dict[str, Any]) -> None:
-    """Where a screen scrolls, paper would cut the newest days of a chart and the last columns of a table."""
+def test_printed_pages_lose_nothing_at_the_edge(three: dict[str, Any]) -> None:
+    """Paper does not scroll: it would cut off the newest days of a chart and the last columns of a table."""
     text = evaluation_page(three, questions=SPLIT)
     assert re.findall(r"\.(\w+) \{[^}]*overflow-x: auto", text) == ["wide", "panel"]
     paper = text.partition("@media print {")[2].partition("</style>")[0]
@@ -266,7 +266,7 @@ def test_a_curve_of_nothing_says_so() -> None:
 
 
 def test_a_category_without_any_labelled_question_has_no_accuracy() -> None:
-    """As when every model fails at all of its questions: that stopped each night's retraining."""
+    """This happens when every model fails on all of its questions."""
     known = read_examples(frame(600), QUICK)
     router = train_examples(known, QUICK, version="the-router", categories=CATEGORIES).router
     rows = frame(300, seed=2).with_columns(label=pl.lit(None, pl.String))
