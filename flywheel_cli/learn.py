@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
-from flywheel_cli.output import print_json, print_table
+from flywheel_cli.output import plain, print_json, print_table, visible
 from flywheel_cli.router import who
 from flywheel_core.errors import NoDataError, RouterError, UsageError
 from flywheel_core.lake.dataset import latest_dataset, load_manifest
@@ -132,7 +132,7 @@ def _answered(record: DecisionRecord, line: RawLine | None) -> str:
     if record.served is not None:
         return f"answered by {record.served}"
     if line is not None and line.served is not None:
-        return f"answered by {line.served}, as reported to /v1/observe"
+        return f"answered by {plain(line.served)}, as reported to /v1/observe"
     return "answered by nobody" if record.failed else "who answered is not on record"
 
 
@@ -146,7 +146,7 @@ def _print_decision(
     )
     click.echo(f"reason {record.reason}: {REASONS.get(record.reason, 'of an unknown kind')}")
     for model, trouble in record.failed.items():
-        click.echo(f"  {model} failed: {trouble}")
+        click.echo(f"  {model} failed: {visible(trouble)}")
     click.echo(f"router {record.router_version or '-'}, dataset {facts['dataset'] or '-'}\n")
     scores = sorted(record.scores.items(), key=lambda item: -item[1])
     if scores:
@@ -169,4 +169,4 @@ def _print_decision(
         )
         return
     click.echo(f"raw line: {line.file}, byte {line.offset:,}")
-    click.echo(line.line if whole else f"question: {line.question[:500]}")
+    click.echo(line.line if whole else f"question: {visible(line.question[:500])}")

@@ -146,13 +146,18 @@ def some(names: Sequence[object]) -> str:
 
 def plain(name: str) -> str:
     """Return a name that came from outside for use in a sentence: short, on one line, without control characters."""
-    return fitted(name.translate(_COMMANDS), PLAIN_WIDTH)
+    return fitted(visible(name), PLAIN_WIDTH)
+
+
+def visible(text: str) -> str:
+    """Return a text that came from outside with its control characters spelled out, as `\\x1b`."""
+    return text.translate(_COMMANDS)
 
 
 def _cell(value: Any) -> Any:
     from rich.text import Text
 
-    return Text(shown(value).translate(_COMMANDS))
+    return Text(visible(shown(value)))
 
 
 @contextmanager

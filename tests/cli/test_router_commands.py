@@ -214,6 +214,24 @@ def test_why_of_a_decision_that_another_gateway_asked_for(run: Run, layout: Layo
     assert "confidence 0.80; answered by nobody\n" in run("why", failed).output
 
 
+def test_texts_that_why_quotes_do_not_control_the_terminal(run: Run, layout: Layout) -> None:
+    """The question and the name of an observed model come from a client, a failure's words from a model's server."""
+    evil = "\x1b[2J\x1b]0;gone\x07"
+    decision_id = decided(
+        layout, f"hello {evil}", reason="no_router", served=None, failed={"math": f"http_500 {evil}"}
+    )
+    point = DataPoint(
+        "p1", f"hello {evil}", {}, {}, int(time.time()), decision_id=decision_id, served_model=f"big{evil}"
+    )
+    raw = layout.raw_file(day_of(time.time()))
+    raw.parent.mkdir(parents=True)
+    raw.write_bytes(encode_point(point) + b"\n")
+    printed = run("why", decision_id).output
+    assert "answered by big\\x1b[2J" in printed
+    assert "question: hello \\x1b[2J" in printed
+    assert [char for char in printed if not char.isprintable() and char != "\n"] == []
+
+
 def test_why_of_an_answer_observed_without_a_decision(run: Run, layout: Layout) -> None:
     result = run("why", new_decision_id())
     assert result.exit_code == 1
