@@ -157,8 +157,8 @@ def _note_places(node: yaml.Node, at: Place, file: Path, places: dict[Place, str
 
 
 def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables: Mapping[str, str]) -> None:
-    named = {name: name.removeprefix(VARIABLE_PREFIX).split("__") for name in sorted(variables)}
-    named = {name: parts for name, parts in named.items() if name.startswith(VARIABLE_PREFIX)}
+    ours = sorted(name for name in variables if name.startswith(VARIABLE_PREFIX))
+    named = {name: name.removeprefix(VARIABLE_PREFIX).split("__") for name in ours}
     if "models" not in values:
         defaults = {name: model.model_dump(mode="json") for name, model in Config().models.items()}
         if any(p[0].lower() == "models" and p[1].lower() in defaults for p in named.values() if len(p) > 2):

@@ -108,9 +108,9 @@ def read_examples(
     model's failures would not count where too few other models have a score. With `models`, outcomes of other
     models are skipped: each model is a column, so names that a source invents would cost memory without bound.
 
-    Failures are skipped as well if other models answered the question but no answer has a score, as during an
-    outage of the scorer: nothing would be known of these models but their failures, and a model that rarely fails
-    would look like one that always does. If no question has a score, all failures are skipped.
+    Failures are skipped as well where a question has answers but no score, as during an outage of the scorer:
+    only the failures would be known, and a model that rarely fails would look like one that always does. If no
+    question has a score, all failures are skipped.
 
     Raises DatasetError when a needed column is missing.
     """
