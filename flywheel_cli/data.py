@@ -16,7 +16,7 @@ from flywheel_cli.options import (
     settings_options,
 )
 from flywheel_cli.output import plain, print_json, print_table, progress, say_empty, say_rejects, size, some
-from flywheel_core.errors import UsageError
+from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.lake.importing import import_files
@@ -71,18 +71,30 @@ def ingest(settings: Settings, days: tuple[str, ...]) -> None:
     """Read the raw files of days into the tables responses and rejects.
 
     DAY is 2026-01-05, today, yesterday, a range 2026-01-01..2026-01-30, or all. The open day may be read while it grows.
+    A day that cannot be read stops only itself; the exit status is then 1.
     """
     layout = settings.layout
     raw_days = layout.raw_days()
     chosen = expand_days(days, raw_days, where=layout.raw, before=GET_RAW_DAYS)
     _refuse_future(chosen, raw_days)
     results: list[IngestResult] = []
+    failed: dict[date, StorageError] = {}
     for day in chosen:
-        with progress(f"ingest {day}") as tell:
-            results.append(ingest_day(layout, day, settings.config, tell))
+        try:
+            with progress(f"ingest {day}") as tell:
+                results.append(ingest_day(layout, day, settings.config, tell))
+        except StorageError as error:
+            failed[day] = error
     if settings.as_json:
+        _raise_failed(failed, len(chosen))
         print_json(results)
         return
+    if results:
+        _show_ingested(results, settings)
+    _raise_failed(failed, len(chosen))
+
+
+def _show_ingested(results: Sequence[IngestResult], settings: Settings) -> None:
     columns = ("day", "read", "lines", "accepted", "duplicates", "rejected", "blank")
     rows = [
         (
@@ -192,6 +204,20 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
                 "for so many (dataset.max_weight)"
             )
     click.echo(f"datasets in {layout.datasets}")
+
+
+def _raise_failed(failed: Mapping[date, StorageError], total: int) -> None:
+    """Raise StorageError for the days that failed, if any did; it names each of them and why."""
+    if not failed:
+        return
+    (day, first), *others = failed.items()
+    if total == 1:
+        raise first
+    made = "" if len(failed) == total else "; the others are made"
+    named = "".join(f"\n  {day}: {error.message}" for day, error in [(day, first), *others])
+    raise StorageError(
+        f"{len(failed)} of {total} days cannot be made{made}{named}", hint=first.hint
+    ) from first
 
 
 def _refuse_future(days: Sequence[date], raw_days: Iterable[date]) -> None:

@@ -70,6 +70,14 @@ def status(settings: Settings, last: int, home: Path) -> None:
         days,
         title=f"Days, {len(days)} of {len(facts.days)}",
     )
+    for unreadable_file in facts.unreadable:
+        click.echo(f"{unreadable_file}; its day cannot be made until it is mended or moved away\n")
+    if facts.passed_over:
+        count = len(facts.passed_over)
+        click.echo(
+            f"{settings.layout.raw} has {count} {'entry' if count == 1 else 'entries'} that nothing reads, because a raw file is "
+            f"named training_data_YYYYMMDD[.WRITER].jsonl[.gz]: {some(facts.passed_over)}\n"
+        )
     raw_days = [day.day for day in facts.days if day.raw_files]
     early = days_before_first(raw_days, settings.config)
     for not_made in filter(None, (early, days_to_come(raw_days, datetime.now(UTC).date()))):

@@ -132,6 +132,15 @@ class Layout:
             found.setdefault(day, []).append(path)
         return found
 
+    def passed_over(self) -> list[str]:
+        """Return the names in the folder of raw files that are not those of raw files, sorted: nothing reads them.
+
+        Hidden names are left out, as locks and half-written files have them.
+        """
+        read = {path.name for _, path in _entries(self.raw, RAW_NAME)}
+        there = sorted(path.name for path in self.raw.iterdir()) if self.raw.is_dir() else []
+        return [name for name in there if name not in read and not name.startswith(".")]
+
     def rejected_files_by_day(self) -> list[tuple[date, Path]]:
         """Return all files of rejected data points, each with its day, sorted by name."""
         return _entries(self.rejected, _REJECTED_NAME)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from flywheel_core.errors import StorageError
 from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.raw_lines import file_size
 from flywheel_core.lake.tables import DAILY_TABLES, row_count
 from flywheel_core.learn.champion import router_versions
 
@@ -39,11 +41,14 @@ class TableFacts:
 class Overview:
     """The contents of the data folder.
 
-    datasets: versions, the latest last; routers: versions, in order of name.
+    unreadable: a message for each raw file whose size cannot be read; passed_over: names among the raw files
+    that nothing reads; datasets: versions, the latest last; routers: versions, in order of name.
     """
 
     data_dir: Path
     days: tuple[DayFacts, ...]
+    unreadable: tuple[str, ...]
+    passed_over: tuple[str, ...]
     tables: tuple[TableFacts, ...]
     datasets: tuple[str, ...]
     routers: tuple[str, ...]
@@ -64,18 +69,20 @@ def overview(layout: Layout) -> Overview:
         days = sorted(counts)
         first, last = (days[0], days[-1]) if days else (None, None)
         tables.append(TableFacts(name, len(days), sum(counts.values()), size, first, last))
-    facts = [
-        DayFacts(
-            day,
-            len(raw.get(day, ())),
-            sum(path.stat().st_size for path in raw.get(day, ())),
-            rows[day],
-        )
-        for day in sorted(rows)
-    ]
+    facts, unreadable = [], []
+    for day in sorted(rows):
+        size = 0
+        for path in raw.get(day, ()):
+            try:
+                size += file_size(path)
+            except StorageError as error:  # one file: everything else can still be told
+                unreadable.append(str(error.message))
+        facts.append(DayFacts(day, len(raw.get(day, ())), size, rows[day]))
     return Overview(
         layout.root,
         tuple(facts),
+        tuple(unreadable),
+        tuple(layout.passed_over()),
         tuple(tables),
         tuple(dataset_versions(layout)),
         tuple(router_versions(layout)),

@@ -38,6 +38,23 @@ def test_ingest_counts_every_line_of_every_day(run: Run, data: Path) -> None:
     assert (data / "tables" / "responses" / "2026-01-05.parquet").is_file()
 
 
+def test_a_day_that_cannot_be_read_stops_only_itself(run: Run, data: Path) -> None:
+    (data / "raw" / "training_data_20260104.jsonl").mkdir()
+    result = run("ingest", "all")
+    assert result.exit_code == 1
+    assert [row[0] for row in rows(result.stdout)[1:3]] == ["2026-01-05", "2026-01-06"]
+    assert "error[storage_failed]: 1 of 3 days cannot be made; the others are made\n" in result.stderr
+    assert "training_data_20260104.jsonl: it is not a file\n" in result.stderr
+    assert "move it away" in result.stderr
+    assert (data / "tables" / "responses" / "2026-01-06.parquet").is_file()
+    alone = run("ingest", "2026-01-04")
+    assert alone.exit_code == 1
+    assert "days cannot be made" not in alone.stderr
+    as_json = run("ingest", "all", "--json")
+    assert as_json.exit_code == 1
+    assert "1 of 3 days cannot be made" in json.loads(as_json.stdout)["error"]["message"]
+
+
 def test_ingest_says_which_models_have_no_place_in_the_configuration(run: Run, tmp_path: Path) -> None:
     raw = tmp_path / "data" / "raw" / "training_data_20260105.jsonl"
     write_lines(raw, point("x", "who are you", DAY_ONE, qwen_max=0.1, llama=0.9))

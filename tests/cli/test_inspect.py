@@ -94,6 +94,27 @@ def test_status_names_raw_days_that_dagster_never_makes(
     assert "set storage.first_day to 2026-01-05" in text
 
 
+def test_status_names_raw_files_that_cannot_be_read_and_names_that_nothing_reads(
+    run: Run, labelled: Path
+) -> None:
+    text = run("status").stdout
+    assert "that nothing reads" not in text
+    (labelled / "raw" / "training_data_20260105.gone.jsonl").symlink_to("/nowhere")
+    (labelled / "raw" / "training_data_2026-01-06.jsonl").touch()
+    result = run("status")
+    assert result.exit_code == 0
+    assert (
+        "training_data_20260105.gone.jsonl: No such file or directory; its day cannot be made"
+        in result.stdout
+    )
+    assert "1 entry that nothing reads" in result.stdout
+    assert ": training_data_2026-01-06.jsonl\n" in result.stdout
+    assert "Days, 2 of 2" in result.stdout
+    found = parsed(run("status", "--json"))["overview"]
+    assert found["passed_over"] == ["training_data_2026-01-06.jsonl"]
+    assert len(found["unreadable"]) == 1
+
+
 def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_path: Path) -> None:
     @dg.op
     def nothing() -> None:

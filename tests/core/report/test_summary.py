@@ -1,6 +1,7 @@
 """The report on several days: its figures, and the page made of them."""
 
 import re
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -147,6 +148,25 @@ def test_an_overview_of_nothing_is_empty(tmp_path: Path) -> None:
     facts = overview(Layout(tmp_path / "nowhere"))
     assert facts.days == ()
     assert [table.days for table in facts.tables] == [0] * len(DAILY_TABLES)
+
+
+def test_a_raw_file_that_cannot_be_read_hides_nothing_else(layout: Layout, tmp_path: Path) -> None:
+    """A link to nowhere and a folder named like raw files, and names that are almost right."""
+    copied = Layout(Path(shutil.copytree(layout.root, tmp_path / "data")))
+    before = overview(copied)
+    (copied.raw / "training_data_20260105.gone.jsonl").symlink_to("/nowhere")
+    (copied.raw / "training_data_20260106.folder.jsonl").mkdir()
+    almost = ["training_data_2026-01-05.jsonl", "training_data_20261305.jsonl", "training_data_20260105.json"]
+    for name in (*almost, ".collector.lock"):
+        (copied.raw / name).touch()
+    facts = overview(copied)
+    assert [day.raw_bytes for day in facts.days] == [day.raw_bytes for day in before.days]
+    assert (facts.tables, facts.datasets) == (before.tables, before.datasets)
+    gone, folder = facts.unreadable
+    assert "training_data_20260105.gone.jsonl: No such file" in gone
+    assert "training_data_20260106.folder.jsonl: it is not a file" in folder
+    assert facts.passed_over == tuple(sorted(almost))
+    assert (before.unreadable, before.passed_over) == ((), ())
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
