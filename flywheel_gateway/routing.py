@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from flywheel_core.errors import RouterError
 from flywheel_core.learn import reasons as router_reasons
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.cache import DecisionCache
+from flywheel_gateway.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Decider:
         self._router = router
         cache = config.cache
         self.cache = DecisionCache[Decision](cache.max_entries, cache.ttl) if cache.enabled else None
-        self._threads = ThreadPoolExecutor(ROUTER_THREADS, thread_name_prefix="router")
+        self._threads = Threads(ROUTER_THREADS, "router")
 
     @property
     def router(self) -> Router | None:

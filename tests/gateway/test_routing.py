@@ -1,6 +1,8 @@
 """Decisions: the router in service, its time limit and its failures, and the cache in front of it."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -75,6 +77,30 @@ def test_a_slow_router_falls_back_to_the_default_model() -> None:
     config = Config.model_validate({"routing": {"timeout": 0.05}})
     (decision,) = decide(config, CountingRouter(seconds=0.5), "1 + 1?")
     assert decision == Decision("qwen-max", "general", 0.5, "fallback", "v1")
+
+
+HANGS = """
+import asyncio, threading
+from flywheel_core.config import Config
+from flywheel_gateway.routing import Decider
+
+class Router:
+    version = "v1"
+    def decide(self, prompt):
+        threading.Event().wait()
+
+async def main():
+    decider = Decider(Config.model_validate({"routing": {"timeout": 0.05}}), ["qwen-max"], Router())
+    print((await decider.decide("1 + 1?")).reason)
+    decider.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_router_that_never_returns_does_not_hold_up_the_end_of_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "fallback\n"), done.stderr
 
 
 def test_a_failing_router_falls_back_and_is_asked_again() -> None:
