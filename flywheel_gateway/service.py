@@ -17,7 +17,7 @@ from flywheel_core.errors import FlywheelError, RequestError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.serve.access import Access
 from flywheel_core.serve.keys import KeyStore
-from flywheel_core.serve.lifecycle import serve
+from flywheel_core.serve.lifecycle import Drain, serve
 from flywheel_core.serve.limits import BoundedProtocol
 from flywheel_core.serve.logs import log_as_json
 from flywheel_gateway.app import App
@@ -36,7 +36,9 @@ from flywheel_gateway.watch import Mark, mark_of, watch_file
 logger = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 3.0
-"""Seconds that the uploader may go on sending at shutdown; the rest stays in the spool."""
+"""Most seconds that the uploader goes on sending at shutdown; the rest stays in the spool."""
+LEAST_SECONDS = 0.5
+"""Seconds that collection and uploader each have at shutdown when connections took all the time there was."""
 
 
 class Protocol(BoundedProtocol):
@@ -60,6 +62,7 @@ class Service:
         self._started_with = config = load()
         layout = Layout(config.storage.data_dir)
         settings = config.gateway
+        self.drain = Drain(settings.drain_timeout)
         self.metrics = Metrics()
         access = Access(KeyStore(layout.client_keys), settings.host, allow_anonymous=settings.allow_anonymous)
         setup = make_setup(config)
@@ -95,8 +98,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.gateway.collection.close(self._started_with.gateway.drain_timeout)
-            await self._uploads.close(UPLOAD_SECONDS)
+            await self.gateway.collection.close(self.drain.left(LEAST_SECONDS))
+            await self._uploads.close(min(UPLOAD_SECONDS, self.drain.left(LEAST_SECONDS)))
             await self._decisions.close()
             await self._upstream.close()
             self.gateway.setup.decider.close()
@@ -179,6 +182,7 @@ def run(
         service.running(),
         protocol=Protocol,
         data_dir=config.storage.data_dir,
+        drain=service.drain,
     )
 
 

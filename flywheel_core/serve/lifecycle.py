@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,27 @@ Application = Callable[[Any, Any, Any], Any]
 
 BACKLOG = 1_024
 
+LOOK_SECONDS = 0.1
+"""Longest time until a server that was told to end notices it."""
+
+
+class Drain:
+    """The time that a server has to end: one deadline for its connections and for the work that follows them.
+
+    seconds: from the moment when the server was told to end.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    def left(self, least: float = 0.0) -> float:
+        """Return the seconds that are left, at least `least`; the first call starts the time."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._seconds
+        return max(least, self._until - now)
+
 
 def serve(
     application: Application,
@@ -39,14 +61,15 @@ def serve(
     protocol: type[BoundedProtocol] = BoundedProtocol,
     *,
     data_dir: Path,
+    drain: Drain | None = None,
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then drain: finish open requests, accept no new connection.
 
     `running` is entered before the first connection is accepted and left after the last response. The first
     line on standard output is `{"event": "listening", "address": "http://HOST:PORT"}`. The log also names
     `data_dir`, because two servers started in different working folders easily end up with different data
-    folders. Requests that do not end within `settings.drain_timeout` are cut off. Raises UsageError when the
-    address cannot be listened on, and whatever `running` raises.
+    folders. Requests that do not end within `drain`, of `settings.drain_timeout` unless given, are cut off.
+    Raises UsageError when the address cannot be listened on, and whatever `running` raises.
     """
     give_large_buffers_back()
     allow_open_files(settings.max_connections)
@@ -54,7 +77,8 @@ def serve(
     listener = listen(settings.host, settings.port)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with contextlib.closing(listener), signals_end_the_server_only(server), runner:
-        runner.run(_serve(server, settings, running, listener, data_dir.absolute()))
+        drain = drain or Drain(settings.drain_timeout)
+        runner.run(_serve(server, settings, running, listener, data_dir.absolute(), drain))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -125,8 +149,9 @@ async def _serve(
     running: AbstractAsyncContextManager[object],
     listener: socket.socket,
     data_dir: Path,
+    drain: Drain,
 ) -> None:
-    async with running, _sweeping(server, settings):
+    async with running, _sweeping(server, settings, drain):
         address = address_of(listener)
         print(json.dumps({"event": "listening", "address": address}), flush=True)  # noqa: T201 - the line is an interface
         log.info("listening", extra={"address": address, "data_dir": str(data_dir)})
@@ -135,27 +160,33 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _sweeping(server: uvicorn.Server, settings: Server) -> AsyncIterator[None]:
+async def _sweeping(server: uvicorn.Server, settings: Server, drain: Drain) -> AsyncIterator[None]:
     """Close overdue connections while the server runs, and all of them once draining has taken too long."""
 
     async def sweep() -> None:
         loop = asyncio.get_running_loop()
         deadlines = (settings.header_timeout, settings.body_timeout, settings.idle_timeout)
         pause = min(0.5, min(deadlines) / 4)
-        drained_by: float | None = None
+        next_sweep = loop.time() + pause
+        draining = False
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, LOOK_SECONDS))
             now = loop.time()
+            if now < next_sweep and not server.should_exit:
+                continue
+            next_sweep = now + pause
             connections = [
                 item for item in server.server_state.connections if isinstance(item, BoundedProtocol)
             ]
             for connection in connections:
                 connection.close_overdue(now)
-            if server.should_exit and drained_by is None:
-                drained_by = now + settings.drain_timeout
-                pause = 0.1
+            if not server.should_exit:
+                continue
+            left = drain.left()
+            if not draining:
+                draining = True
                 log.info("draining", extra={"connections": len(connections)})
-            if drained_by is not None and now > drained_by:
+            if left == 0:
                 for connection in connections:
                     connection.transport.abort()
 

@@ -1,15 +1,21 @@
 """The gateway among failing services, and killed or stopped while it works."""
 
+import asyncio
 import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from flywheel_core.config import Config
+from flywheel_core.serve.lifecycle import Drain
+from flywheel_gateway.service import LEAST_SECONDS, UPLOAD_SECONDS, Service
 from tests.gateway.scripted import (
     DONE,
     STREAM_END,
@@ -205,3 +211,47 @@ def test_shutdown_finishes_requests_and_keeps_points_not_yet_uploaded(outside: O
     until(lambda: len(outside.points) == 2)
     assert {point["question"] for point in outside.points} == {"kept on disk", "1 + 1?"}
     assert json.loads(gateway.log().splitlines()[0])["event"]
+
+
+def test_clients_collection_and_uploads_share_one_deadline_at_shutdown(
+    outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stuck clients, then models that do not answer, then a collector that does not: their times must not add up."""
+    settings = outside.config(gateway__drain_timeout=60, storage__data_dir=str(tmp_path))
+    given: dict[str, float] = {}
+
+    def noting(part: str, close: Callable[[float], Awaitable[None]]) -> Callable[[float], Awaitable[None]]:
+        async def noted(deadline: float) -> None:
+            given[part] = deadline
+            await close(deadline)
+
+        return noted
+
+    async def end(drain: Drain) -> None:
+        service = Service(lambda: Config.model_validate(settings))
+        service.drain = drain
+        collection, uploads = service.gateway.collection, service._uploads
+        monkeypatch.setattr(collection, "close", noting("collection", collection.close))
+        monkeypatch.setattr(uploads, "close", noting("uploads", uploads.close))
+        async with service.running():
+            drain.left()  # what the server does when it is told to end
+
+    asyncio.run(end(Drain(0.0)))
+    assert given == {"collection": LEAST_SECONDS, "uploads": LEAST_SECONDS}
+    asyncio.run(end(Drain(60.0)))
+    assert LEAST_SECONDS < given["collection"] <= 60
+    assert given["uploads"] == UPLOAD_SECONDS
+
+
+def test_the_time_to_end_starts_once_and_leaves_at_least_what_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("flywheel_core.serve.lifecycle.time.monotonic", lambda: now)
+    drain = Drain(8.0)
+    now = 200.0
+    assert drain.left() == 8.0
+    now = 205.0
+    assert drain.left() == 3.0
+    now = 300.0
+    assert (drain.left(), drain.left(0.5)) == (0.0, 0.5)
