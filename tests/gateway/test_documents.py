@@ -85,3 +85,24 @@ def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> No
         assert names, rule["alert"]
         for name in names:
             assert f"# TYPE {name} " in shown, name
+
+
+def test_both_sides_of_an_alert_have_the_same_labels(outside: Outside, start: Start) -> None:
+    """Prometheus compares only series whose labels are equal: a sum on neither side, or on both."""
+    rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
+    assert rules
+    (group,) = yaml.safe_load(rules[1])["groups"]
+    gateway = start(outside.config())
+    gateway.chat()
+    collector = CollectorMetrics()
+    collector.rejected_points.labels("question_empty").inc()
+    shown = gateway.get("/metrics").text + generate_latest(collector.registry).decode()
+
+    def labels(name: str) -> frozenset[str]:
+        found = re.search(rf"^{name}{{(.*)}} ", shown, re.M)
+        return frozenset(re.findall(r"(\w+)=", found[1]) if found else ())
+
+    for rule in group["rules"]:
+        alone = re.sub(r"\bsum(?: by \(\w+\) )?\((?:[^()]|\([^()]*\))*\)", "", rule["expr"])
+        names = re.findall(r"flywheel_\w+", alone)
+        assert len({labels(name) for name in names}) <= 1, rule["alert"]
