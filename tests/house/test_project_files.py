@@ -95,6 +95,14 @@ def test_all_services_of_the_composition_read_one_configuration() -> None:
     assert {service["working_dir"] for service in services.values()} == {"/data"}
 
 
+def test_every_service_of_the_composition_has_time_to_end() -> None:
+    """As under systemd: Dagster's processes need more than the ten seconds after which a container is killed."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    stop = re.search(r"^TimeoutStopSec=(\d+)$", (ROOT / "docs" / "operations.md").read_text(), re.M)
+    assert stop
+    assert {service.get("stop_grace_period") for service in services.values()} == {f"{stop[1]}s"}
+
+
 def test_the_image_runs_as_a_user_of_its_own() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
