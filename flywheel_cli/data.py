@@ -167,12 +167,14 @@ def label(settings: Settings, days: tuple[str, ...]) -> None:
 def dataset(settings: Settings, days: tuple[str, ...]) -> None:
     """Build the training dataset of the window that ends with each DAY.
 
-    DAY is as for `ingest`; `all` means every day that was labelled. A dataset that already exists stays as it is.
+    DAY is as for `ingest`; `all` means every day up to today that was labelled. A dataset that already exists stays as it is.
     """
     layout = settings.layout
+    today = _today()
     chosen = expand_days(
         days,
-        layout.table_days("training_examples"),
+        # a dataset of a future day, as a wrong clock leaves it, would be the newest until that day
+        [day for day in layout.table_days("training_examples") if day <= today],
         where=layout.tables / "training_examples",
         before="run flywheel ingest all, then flywheel label all,",
     )

@@ -135,7 +135,7 @@ def unpacked_chunks(path: Path) -> Iterator[Text]:
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a raw file, plain or compressed, without newlines, each with its offset in unpacked bytes.
 
-    Meant for single data points: a line is held whole, however long. Raises StorageError when the file is missing, not a
+    Blank lines are left out. Meant for single data points: a line is held whole, however long. Raises StorageError when the file is missing, not a
     regular file, or damaged.
     """
     offset = 0
@@ -143,7 +143,8 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
-                yield offset, line.removesuffix(b"\n")
+                if not line.isspace():
+                    yield offset, line.removesuffix(b"\n")
                 offset += len(line)
     except (OSError, EOFError, zlib.error) as error:
         raise StorageError(f"cannot read {path}: {error}") from error

@@ -156,4 +156,4 @@ def _models_of(source: Layout, day: date) -> set[str]:
 
 def _lines(source: Layout, day: date) -> Iterator[bytes]:
     for path in source.raw_files(day):
-        yield from (line for _, line in whole_lines(path) if line)
+        yield from (line for _, line in whole_lines(path))

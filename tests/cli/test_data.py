@@ -197,6 +197,19 @@ def test_a_dataset_is_built_once_and_named(run: Run, data: Path) -> None:
     assert table[1][4:] == ["1", "0"]
 
 
+def test_all_datasets_are_those_of_days_up_to_today(run: Run, data: Path) -> None:
+    """One of a future day, as a wrong clock makes it, would be the newest, and routers would be trained on it."""
+    ahead = datetime.now(UTC).date() + timedelta(days=400)
+    write_lines(data / "raw" / f"training_data_{ahead:%Y%m%d}.jsonl", point("x", "q", ahead, qwen_max=0.1))
+    run("ingest", "all")
+    run("label", "all")
+    assert [made["last_day"] for made in parsed(run("dataset", "all", "--json"))] == [
+        "2026-01-05",
+        "2026-01-06",
+    ]
+    assert parsed(run("dataset", str(ahead), "--json"))[0]["last_day"] == str(ahead)
+
+
 def test_a_dataset_leaves_the_views_for_other_clients(run: Run, data: Path) -> None:
     run("ingest", BOTH)
     run("label", BOTH)

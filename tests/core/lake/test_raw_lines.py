@@ -112,6 +112,12 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
         list(unpacked_chunks(gone))
 
 
+def test_single_lines_have_their_offsets_and_blank_ones_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "training_data_20260105.jsonl"
+    path.write_bytes(b"one\n\n \t\r\n  two\nthree")
+    assert list(whole_lines(path)) == [(0, b"one"), (9, b"  two"), (15, b"three")]
+
+
 @pytest.mark.timeout(20)
 def test_a_named_pipe_among_the_raw_files_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "training_data_20260105.jsonl"
