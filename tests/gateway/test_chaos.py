@@ -27,7 +27,7 @@ from tests.gateway.scripted import (
     event,
     reply,
 )
-from tests.gateway.world import Outside, RunningGateway, until
+from tests.gateway.world import Outside, RunningGateway, by_user, until
 
 Start = Callable[..., RunningGateway]
 QUESTIONS = 240
@@ -52,16 +52,16 @@ class Chaos:
     def chat(self, asked: Arrived) -> Script:
         body = asked.json
         text = answer_to(body["messages"][-1]["content"])
-        by_user = asked.header("x-higress-llm-model") is not None
+        users = by_user(asked)
         with self._lock:
             draw = 1.0 if body["model"] == "big" else self._random.random()
-            self.under_way += not by_user
+            self.under_way += not users
             self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             yield from self._reply(draw, text, body.get("stream") is True)
         finally:
             with self._lock:
-                self.under_way -= not by_user
+                self.under_way -= not users
 
     def _reply(self, draw: float, text: str, stream: bool) -> Script:
         whole = completion(text)

@@ -9,7 +9,7 @@ import pytest
 
 from flywheel_core.serve.keys import KeyStore
 from tests.gateway.scripted import Arrived, Script, completion, reply
-from tests.gateway.world import NotStartedError, Outside, RunningGateway, until
+from tests.gateway.world import NotStartedError, Outside, RunningGateway, by_user, until
 
 Start = Callable[..., RunningGateway]
 
@@ -55,7 +55,7 @@ def test_fault_10_the_users_answer_is_reused_and_the_others_get_the_whole_reques
 def test_the_answer_does_not_wait_for_collection(outside: Outside, start: Start) -> None:
     """The user is answered although the other models never answer."""
     first = outside.chat
-    outside.chat = lambda asked: first(asked) if asked.header("x-higress-llm-model") else [60.0]
+    outside.chat = lambda asked: first(asked) if by_user(asked) else [60.0]
     gateway = start(outside.config(data_collection__point_timeout=1.0))
     for _ in range(3):
         assert gateway.chat().status_code == 200
@@ -65,7 +65,7 @@ def test_the_answer_does_not_wait_for_collection(outside: Outside, start: Start)
 
 def test_collection_beyond_its_bound_is_skipped_and_counted(outside: Outside, start: Start) -> None:
     first = outside.chat
-    outside.chat = lambda asked: first(asked) if asked.header("x-higress-llm-model") else [3.0, *first(asked)]
+    outside.chat = lambda asked: first(asked) if by_user(asked) else [3.0, *first(asked)]
     gateway = start(outside.config(data_collection__max_in_flight=2))
     answers = [gateway.chat() for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200] * 5

@@ -15,9 +15,15 @@ from typing import Any
 import httpx
 import yaml
 
+from flywheel_core.collect.sampling import MARK_HEADER
 from tests.gateway.scripted import Arrived, Script, ScriptedModel, completion, reply
 
 WAIT_SECONDS = 30.0
+
+
+def by_user(request: Arrived) -> bool:
+    """Return whether a model's request is one that the gateway forwarded for a user, not one of collection."""
+    return request.header(MARK_HEADER) != "1"
 
 
 class Outside:
@@ -56,7 +62,7 @@ class Outside:
 
     def asked_by_users(self) -> list[Arrived]:
         """Return the chat completions that the gateway forwarded for its users, without those of collection."""
-        return [request for request in self.asked() if request.header("x-higress-llm-model") is not None]
+        return [request for request in self.asked() if by_user(request)]
 
     def config(self, **changes: Any) -> dict[str, Any]:
         """Return a configuration with three models, the scorer and the collector at this server's address.

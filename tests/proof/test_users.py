@@ -9,16 +9,12 @@ import pytest
 
 from tests.gateway.conftest import outside, start  # noqa: F401 - fixtures
 from tests.gateway.scripted import Arrived, Script, completion, reply
-from tests.gateway.world import Outside, RunningGateway
+from tests.gateway.world import Outside, RunningGateway, by_user
 from tests.proof.conftest import Proof
 
 IN_FLIGHT = 8
 HANG_SECONDS = 300.0
 """Longer than all questions take together, so that no collection that has begun ends meanwhile."""
-
-
-def by_user(asked: Arrived) -> bool:
-    return asked.header("x-higress-llm-model") is not None
 
 
 @pytest.mark.proof(
