@@ -83,6 +83,8 @@ def serve(
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises UsageError when the address cannot be listened on."""
+    if not host:  # to the system it means every address, which nobody asked for who left a variable unset
+        raise UsageError("cannot listen on an empty host", hint=HOST_HINT)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

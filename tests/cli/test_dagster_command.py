@@ -31,6 +31,18 @@ def test_a_taken_port_is_said_before_anything_starts(
     assert not (tmp_path / ".dagster").exists()
 
 
+@pytest.mark.parametrize(
+    "command", [["dagster", "webserver"], ["dagster", "dev"], ["simulate"], ["collector"]]
+)
+def test_an_empty_host_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """An unset variable in `--host "$HOST"` must not open a UI without users to the whole network."""
+    monkeypatch.setattr("os.execve", lambda *program: None)
+    result = run(*command, "--host", "", "--port", "1234")
+    assert result.exit_code == 2, result.output
+    assert "cannot listen on" in result.stderr
+    assert "\n  --host takes an address of this machine" in result.stderr
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
 @pytest.mark.parametrize("command", [["dagster", "webserver"], ["simulate"], ["collector"]])
 def test_a_host_of_another_machine_is_not_reported_as_a_taken_port(
