@@ -101,6 +101,7 @@ def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Confi
 
     Raises NoDataError when no test question has an outcome of each of the router's models.
     """
+    verify_dataset(layout, dataset)
     return _figures(layout, version, _read(layout, dataset, "test"), config)
 
 
@@ -135,9 +136,9 @@ def _loaded(folder: Path) -> "Router":
 
 def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     facts = _facts(layout, dataset, config, kind)
-    untested = _read(layout, dataset, "train", "validation")
-    used = untested if kind == "single" else untested.filter(pl.col("split") == "train")
-    frame = _drawn(used, config.learning.max_examples)
+    verify_dataset(layout, dataset)
+    splits = ("train", "validation") if kind == "single" else ("train",)
+    frame = _read(layout, dataset, *splits, most=config.learning.max_examples)
     if kind == "router":
         frame, facts["answers_sha256"] = _with_answers(layout, frame, config)
     version = f"{dataset}-{kind}-{_digest(facts)}"
@@ -147,32 +148,31 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
         return version
 
     trained = _MAKERS[kind](frame, config, version)
-    canary = untested.filter(pl.col("split") == "validation").sort("question_key").head(CANARY_PROMPTS)
+    canary = _read(layout, dataset, "validation", most=CANARY_PROMPTS).sort("question_key")
     publish_router(
         layout, trained.router, {**facts, "figures": dict(trained.figures)}, canary["text"].to_list()
     )
     return version
 
 
-def _read(layout: Layout, dataset: str, *splits: str) -> pl.DataFrame:
-    """Return the examples in these splits of a dataset, after checking the hashes of its files.
+def _read(layout: Layout, dataset: str, *splits: str, most: int | None = None) -> pl.DataFrame:
+    """Return the examples in these splits of a dataset, in order, or the `most` of them with the lowest question hashes.
 
-    Raises DatasetError when the dataset is missing or damaged.
+    Of those left out not even the texts are held: a window may have many more examples than are used. Raises
+    DatasetError when the file cannot be read.
     """
-    verify_dataset(layout, dataset)
+    rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE, glob=False).filter(
+        pl.col("split").is_in(splits)
+    )
     try:
-        rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE, glob=False).filter(
-            pl.col("split").is_in(splits)
-        )
+        if most is not None:
+            keys = rows.select("question_key").collect()["question_key"].sort()
+            if len(keys) > most:
+                rows = rows.filter(pl.col("question_key") <= keys[most - 1])
         found: pl.DataFrame = rows.collect()
         return found
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
-
-
-def _drawn(frame: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Return these examples, or the `count` of them with the lowest question hashes, in their order."""
-    return frame if frame.height <= count else frame[frame["question_key"].arg_sort()[:count].sort()]
 
 
 def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, str]:

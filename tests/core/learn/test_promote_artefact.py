@@ -2,21 +2,24 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flywheel_core.learn.train
+from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.columns import question_key, split_of
 from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
@@ -192,6 +195,31 @@ def test_a_damaged_version_is_whole_again_when_it_is_trained_again(
     assert best_single_version(layout, dataset, config) == version
     assert damaged.read_bytes() == before
     assert load_router(layout.router(version)).version == version
+
+
+@pytest.mark.parametrize(("train", "split"), [(train_version, "train"), (best_single_version, None)])
+def test_of_more_examples_than_are_used_those_with_the_lowest_hashes_are(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train: Callable[[Layout, str, Config], str],
+    split: str | None,
+) -> None:
+    """A longer window costs no more, and the same questions stay in use while it moves."""
+    layout, config = Layout(tmp_path), toy.config(tmp_path)
+    learning = config.learning.model_copy(update={"max_examples": 40})
+    dataset = toy.make_day(layout, config, toy.FIRST, 200)
+    examples = pl.read_parquet(layout.dataset(dataset) / EXAMPLES_FILE).filter(pl.col("split") != "test")
+    used = examples.filter(pl.col("split") == split) if split else examples
+    lowest = set(used.sort("question_key")["text"].head(40))
+    seen: list[str] = []
+
+    def trained(examples: Examples, *arguments: Any, **options: Any) -> Any:
+        seen.extend(examples.texts)
+        return train_examples(examples, *arguments, **{**options, "single": True})
+
+    monkeypatch.setattr(flywheel_core.learn.train, "train_examples", trained)
+    train(layout, dataset, config.model_copy(update={"learning": learning}))
+    assert seen == [text for text in used["text"] if text in lowest]
 
 
 words = st.sampled_from(["What is", "Add", "write CODE for", "水的沸点是", "a  poem\tabout", "Sort"])
