@@ -14,6 +14,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
 from flywheel_gateway.cache import DecisionCache
 from flywheel_gateway.routing import Decider, Decision
+from flywheel_gateway.threads import Threads
 
 T = TypeVar("T")
 MODELS = ("qwen-max", "qwen-math-7b")
@@ -101,6 +102,15 @@ asyncio.run(main())
 def test_a_router_that_never_returns_does_not_hold_up_the_end_of_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "fallback\n"), done.stderr
+
+
+def test_threads_that_nobody_refers_to_end() -> None:
+    """As those of a decider that a reload has replaced."""
+    threads = Threads(1, "tests")
+    thread = threads.submit(threading.current_thread).result()
+    del threads
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_failing_router_falls_back_and_is_asked_again() -> None:
