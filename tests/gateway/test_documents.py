@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prometheus_client import generate_latest
@@ -72,15 +73,21 @@ def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start)
         assert f"# HELP {name} {meaning}\n" in page
 
 
-def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
-    """The alert rules are valid YAML, and every metric that they use is exposed by the gateway or the collector."""
+def alert_rules() -> list[dict[str, Any]]:
+    """Return the alert rules of docs/operations.md."""
     rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
     assert rules
     (group,) = yaml.safe_load(rules[1])["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
+    """The alert rules are valid YAML, and every metric that they use is exposed by the gateway or the collector."""
     gateway = start(outside.config())
     gateway.chat()
     shown = gateway.get("/metrics").text + generate_latest(CollectorMetrics().registry).decode()
-    for rule in group["rules"]:
+    for rule in alert_rules():
         names = re.findall(r"flywheel_\w+", rule["expr"])
         assert names, rule["alert"]
         for name in names:
@@ -89,9 +96,6 @@ def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> No
 
 def test_both_sides_of_an_alert_have_the_same_labels(outside: Outside, start: Start) -> None:
     """Prometheus compares only series whose labels are equal: a sum on neither side, or on both."""
-    rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
-    assert rules
-    (group,) = yaml.safe_load(rules[1])["groups"]
     gateway = start(outside.config())
     gateway.chat()
     collector = CollectorMetrics()
@@ -102,7 +106,7 @@ def test_both_sides_of_an_alert_have_the_same_labels(outside: Outside, start: St
         found = re.search(rf"^{name}{{(.*)}} ", shown, re.M)
         return frozenset(re.findall(r"(\w+)=", found[1]) if found else ())
 
-    for rule in group["rules"]:
+    for rule in alert_rules():
         alone = re.sub(r"\bsum(?: by \(\w+\) )?\((?:[^()]|\([^()]*\))*\)", "", rule["expr"])
         names = re.findall(r"flywheel_\w+", alone)
         assert len({labels(name) for name in names}) <= 1, rule["alert"]
