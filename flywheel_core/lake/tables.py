@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.batches import frames_of
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
@@ -126,6 +127,21 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
         except (OSError, pl.exceptions.PolarsError) as error:
             raise _unreadable(path, day, error) from error
     return pl.concat(parts)
+
+
+def table_batches(
+    layout: Layout, name: str, day: date, columns: Sequence[str] | None = None
+) -> "Iterator[pl.DataFrame]":
+    """Yield the rows of one day of a table as `frames_of` does.
+
+    Raises StorageError, naming the file, when it is missing or damaged.
+    """
+    path = layout.table(name, day)
+    check_table(path, name, day)
+    try:
+        yield from frames_of(path, columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, day, error) from error
 
 
 def query_table(

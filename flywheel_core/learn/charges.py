@@ -11,6 +11,7 @@ import numpy as np
 
 from flywheel_core.learn.examples import FEWEST_ANSWERS, usual
 from flywheel_core.learn.targets import Doubles
+from flywheel_core.learn.text import Excerpt
 
 
 def lengths_of(texts: Sequence[str]) -> Doubles:
@@ -18,7 +19,13 @@ def lengths_of(texts: Sequence[str]) -> Doubles:
 
     Bytes are closer to tokens than characters are, in Chinese and English alike.
     """
-    return np.array([len(text.encode("utf-8", "surrogatepass")) for text in texts], dtype=np.float64)
+    return np.array(
+        [
+            text.size if isinstance(text, Excerpt) else len(text.encode("utf-8", "surrogatepass"))
+            for text in texts
+        ],
+        dtype=np.float64,
+    )
 
 
 @dataclass(frozen=True)

@@ -5,29 +5,33 @@ The libraries that training needs are imported only when it is asked for.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.atomic import sha256_of, write_atomically
+from flywheel_core.lake.batches import frames_of
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import verify_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import read_table
+from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.answers import digest_of, newest_answers
 from flywheel_core.learn.champion import version_folder
+from flywheel_core.learn.excerpts import in_excerpts, texts_and_groups
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.settings import Learning
 
 if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it
+    from flywheel_core.learn.train import Trained
 
 CANARY_PROMPTS = 24
 RECIPE = 13
@@ -110,7 +114,13 @@ def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: 
 
     The days may come after the router's training. Raises NoDataError as `figures_on_dataset` does.
     """
-    return _figures(layout, version, read_table(layout, "training_examples", days), config)
+    parts = [
+        in_excerpts(
+            part.filter(pl.col("split") == "test") for part in table_batches(layout, "training_examples", day)
+        )
+        for day in days
+    ]
+    return _figures(layout, version, pl.concat(parts), config)
 
 
 def _figures(layout: Layout, version: str, rows: pl.DataFrame, config: Config) -> Mapping[str, Any]:
@@ -147,31 +157,44 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     if is_whole(layout.router(version)):
         return version
 
-    trained = _MAKERS[kind](frame, config, version)
-    canary = _read(layout, dataset, "validation", most=CANARY_PROMPTS).sort("question_key")
+    make = _MAKERS[kind](frame, config, version)
+    del frame  # while training, its texts and answers would be held twice
+    trained = make()
     publish_router(
-        layout, trained.router, {**facts, "figures": dict(trained.figures)}, canary["text"].to_list()
+        layout, trained.router, {**facts, "figures": dict(trained.figures)}, _canary(layout, dataset)
     )
     return version
 
 
-def _read(layout: Layout, dataset: str, *splits: str, most: int | None = None) -> pl.DataFrame:
-    """Return the examples in these splits of a dataset, in order, or the `most` of them with the lowest question hashes.
+def _canary(layout: Layout, dataset: str) -> list[str]:
+    """Return whole prompts of the validation split, in order of their question hashes."""
+    rows = pl.concat(_rows(layout, dataset, ("validation",), CANARY_PROMPTS))
+    return rows.sort("question_key")["text"].to_list()
 
-    Of those left out not even the texts are held: a window may have many more examples than are used. Raises
-    DatasetError when the file cannot be read.
+
+def _read(layout: Layout, dataset: str, *splits: str, most: int | None = None) -> pl.DataFrame:
+    """Return the examples that `_rows` yields in one frame, with excerpts in place of long texts."""
+    return in_excerpts(_rows(layout, dataset, splits, most))
+
+
+def _rows(
+    layout: Layout, dataset: str, splits: Sequence[str], most: int | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield the examples in these splits of a dataset, in order, or the `most` of them with the lowest question hashes.
+
+    Raises DatasetError when the file cannot be read.
     """
-    rows = pl.scan_parquet(layout.dataset(dataset) / EXAMPLES_FILE, glob=False).filter(
-        pl.col("split").is_in(splits)
-    )
+    path = layout.dataset(dataset) / EXAMPLES_FILE
+    used = pl.col("split").is_in(splits)
     try:
         if most is not None:
-            keys = rows.select("question_key").collect()["question_key"].sort()
+            keys = pl.concat(
+                part.filter(used)["question_key"] for part in frames_of(path, ["split", "question_key"])
+            ).sort()
             if len(keys) > most:
-                rows = rows.filter(pl.col("question_key") <= keys[most - 1])
-        found: pl.DataFrame = rows.collect()
-        return found
-    except (OSError, pl.exceptions.PolarsError) as error:
+                used &= pl.col("question_key") <= keys[most - 1]
+        yield from (part.filter(used) for part in frames_of(path))
+    except (OSError, pa.ArrowInvalid) as error:
         raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
 
 
@@ -181,11 +204,14 @@ def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[
     return frame.join(answers, on="id", how="left", maintain_order="left"), digest_of(answers)
 
 
-def _from_outcomes(frame: pl.DataFrame, config: Config, version: str, *, single: bool) -> Any:
+def _from_outcomes(
+    frame: pl.DataFrame, config: Config, version: str, *, single: bool
+) -> Callable[[], "Trained"]:
     from flywheel_core.learn.examples import read_examples
     from flywheel_core.learn.train import train_examples
 
-    return train_examples(
+    return partial(
+        train_examples,
         read_examples(frame, config.learning, models=config.declared_order()),
         config.learning,
         version=version,
@@ -196,17 +222,18 @@ def _from_outcomes(frame: pl.DataFrame, config: Config, version: str, *, single:
     )
 
 
-def _from_labels(frame: pl.DataFrame, config: Config, version: str) -> Any:
+def _from_labels(frame: pl.DataFrame, config: Config, version: str) -> Callable[[], "Trained"]:
     from flywheel_core.learn.labels import train_labels
 
     rows = frame.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
     categories = config.categories()
     models = {model: categories[model] for model in config.declared_order() if model in categories}
-    texts, labels = rows["text"].to_list(), rows["label"].to_list()
-    return train_labels(texts, labels, models, config.learning, version=version)
+    texts, groups = texts_and_groups(rows)
+    labels = rows["label"].to_list()
+    return partial(train_labels, texts, labels, models, config.learning, version=version, groups=groups)
 
 
-_MAKERS: Mapping[str, Callable[[pl.DataFrame, Config, str], Any]] = {
+_MAKERS: Mapping[str, Callable[[pl.DataFrame, Config, str], Callable[[], "Trained"]]] = {
     "router": partial(_from_outcomes, single=False),
     "single": partial(_from_outcomes, single=True),
     "labels": _from_labels,

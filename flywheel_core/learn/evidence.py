@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from flywheel_core.config_promotion import Promotion
 from flywheel_core.lake.layout import Layout, day_of, first_second
 from flywheel_core.lake.schemas import TABLES
-from flywheel_core.lake.tables import query_table
+from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.excerpts import in_excerpts
 from flywheel_core.learn.promote import Gains
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.text import question_group
 
 COLUMNS = ("received_at", "text", "outcomes")
 LEAST_ASKED = 0.01
@@ -52,8 +52,8 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date, setting
     window, or by the days there are if those are fewer; questions are drawn by their hash, so that repeats of
     a question stay together.
 
-    Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms). A data
-    point without a time of receipt counts as received in its day's first second: without any time, it would
+    Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms), and those
+    that `in_excerpts` adds; texts are excerpts. A data point without a time of receipt counts as received in its day's first second: without any time, it would
     be used against every champion.
     """
     first = date.min if since is None else day_of(since)
@@ -66,26 +66,22 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date, setting
         parts.append(_drawn(rows, min(share, left)))
         left -= parts[-1].height
     empty = pl.DataFrame(TABLES["training_examples"].empty_table()).select(COLUMNS)
-    return pl.concat([empty, *reversed(parts)])
+    return pl.concat([in_excerpts([empty]), *reversed(parts)])
 
 
 def _fresh_of(layout: Layout, day: date, since: float | None) -> pl.DataFrame:
     """Return the fresh questions of one day."""
     received = pl.col("received_at").fill_null(first_second(day))
     fresh = (pl.col("split") == "test") & (True if since is None else received > since)
-    return query_table(
-        layout,
-        "training_examples",
-        [day],
-        lambda table: table.filter(fresh).with_columns(received).select(COLUMNS),
-    )
+    rows = table_batches(layout, "training_examples", day, [*COLUMNS, "split"])
+    return in_excerpts(part.filter(fresh).with_columns(received).select(COLUMNS) for part in rows)
 
 
 def _drawn(rows: pl.DataFrame, count: int) -> pl.DataFrame:
     """Return these rows, or the `count` of them with the lowest question hashes, in their order."""
     if rows.height <= count:
         return rows
-    groups = np.array([question_group(text) for text in rows["text"]], dtype=np.str_)
+    groups = np.array(rows["group"].to_list(), dtype=np.str_)
     return rows[np.sort(np.argsort(groups, kind="stable")[:count])]
 
 

@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.learn.excerpts import texts_and_groups
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
-from flywheel_core.learn.text import question_group
 
 COLUMNS = ("text", "outcomes")
 FEWEST_ANSWERS = 20
@@ -136,7 +136,7 @@ def read_examples(
         table = np.full((frame.height, len(names)), np.nan)
         table[rows, columns] = flat[name].to_numpy()
         tables[name] = table
-    texts = frame["text"].to_list()
+    texts, groups = texts_and_groups(frame)
     days = _days(frame)
     weights = (
         frame["weight"].cast(pl.Float64).to_numpy() if "weight" in frame.columns else np.ones(len(texts))
@@ -144,7 +144,6 @@ def read_examples(
     if settings.half_life_days is not None and len(days):
         weights = weights * 0.5 ** ((days.max() - days) / settings.half_life_days)
     labels = frame["label"].to_list() if "label" in frame.columns else [None] * len(texts)
-    groups = np.array([question_group(text) for text in texts], dtype=np.str_)
     answers = frame["answers"].to_list() if "answers" in frame.columns else None
     return Examples(
         texts,

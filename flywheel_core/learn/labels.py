@@ -47,11 +47,12 @@ def train_labels(
     settings: Learning,
     *,
     version: str,
+    groups: Sequence[str] | NDArray[np.str_] | None = None,
 ) -> Trained:
     """Train a router from texts and labels alone, as a classifier.
 
-    models: model -> category, in order of preference. The router's expected scores are the shares of the
-    categories. Raises NoDataError when no text has the category of a model as its label.
+    models: model -> category, in order of preference. groups: the `question_group` of each text, found from the
+    texts by default. The router's expected scores are the shares of the categories. Raises NoDataError when no text has the category of a model as its label.
     """
     kept = sorted(set(labels) & set(models.values()))
     rows = [row for row, label in enumerate(labels) if label in kept]
@@ -60,6 +61,7 @@ def train_labels(
             "there is no text whose label is the category of a model",
             hint="labels must be among the categories of the models in the configuration",
         )
+    groups = [question_group(text) for text in texts] if groups is None else groups
     used, wanted = [texts[row] for row in rows], np.array([labels[row] for row in rows], dtype=object)
     standing = {category: model for model, category in reversed(list(models.items()))}
     names = tuple(standing[label] for label in kept)
@@ -69,7 +71,7 @@ def train_labels(
         )
         table, _ = features.transform(used, jobs=settings.jobs)
         classifier = label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
-        unseen = _unseen_shares(used, table, features.dimensions, wanted, kept)
+        unseen = _unseen_shares([groups[row] for row in rows], table, features.dimensions, wanted, kept)
     shares = np.array([(wanted == label).mean() for label in kept])
     policy = Policy(
         best=int(shares.argmax()),
@@ -124,7 +126,7 @@ def _membership(wanted: NDArray[Any], labels: Sequence[str]) -> Doubles:
 
 
 def _unseen_shares(
-    texts: Sequence[str],
+    groups: Sequence[str],
     table: NDArray[np.float32],
     dimensions: int,
     wanted: NDArray[Any],
@@ -132,10 +134,10 @@ def _unseen_shares(
 ) -> Doubles:
     """Return shares of the labels, (n, l), each row's from a classifier that saw neither it nor its like.
 
-    Texts that `question_group` takes for the same are in one fold.
+    groups: of the rows, as `question_group` returns them; a group is in one fold.
     """
-    folds = np.array([int(question_group(text)[:12], 16) % FOLDS for text in texts])
-    shares = np.full((len(texts), len(labels)), 1 / len(labels))
+    folds = np.array([int(group[:12], 16) % FOLDS for group in groups])
+    shares = np.full((len(groups), len(labels)), 1 / len(labels))
     for fold in np.unique(folds):
         inside, outside = folds != fold, folds == fold
         if inside.any():

@@ -101,6 +101,22 @@ class Counts(NamedTuple):
     texts: int
 
 
+class Excerpt(str):
+    """What is read of a longer text.
+
+    characters, size: the length of the whole text in code points and in bytes of UTF-8.
+    """
+
+    characters: int
+    size: int
+
+    def __new__(cls, text: str, characters: int, size: int) -> "Excerpt":
+        """Return `text`, which `excerpt` made of a text of that length."""
+        made = super().__new__(cls, text)
+        made.characters, made.size = characters, size
+        return made
+
+
 def question_group(text: str) -> str:
     """Return a hash that is the same for questions that differ only in case, white space or digits.
 
@@ -113,7 +129,8 @@ def question_group(text: str) -> str:
 def excerpt(text: str) -> str:
     """Return the part of a text that is read.
 
-    An instruction stands before or after the long text that it is about, and seldom in the middle of it.
+    An instruction stands before or after the long text that it is about, and seldom in the middle of it. What is read
+    of an excerpt is all of it.
     """
     half = MAX_CHARS // 2
     return text if len(text) <= MAX_CHARS else f"{text[:half]}\n{text[-half:]}"
@@ -190,7 +207,8 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
 
 def surface(text: str) -> list[float]:
     """Measure the form of a text apart from its words: one number for each of `SURFACE_NAMES`."""
-    whole, text = len(text), excerpt(text)
+    whole = text.characters if isinstance(text, Excerpt) else len(text)
+    text = excerpt(text)
     first = _OPTION.search(text)
     options = _OPTION.findall(text) if first else []
     body = text[: first.start()] if first and first.start() else text
