@@ -3,7 +3,6 @@
 import os
 import pwd
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -244,14 +243,3 @@ def _time(at: float) -> str:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def fields_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a manifest, nested fields as `part.field`, so that a comparison shows only what differs."""
-    fields: dict[str, Any] = {}
-    for name, value in manifest.items():
-        if isinstance(value, Mapping):
-            fields |= {f"{name}.{inner}": one for inner, one in value.items()}
-        else:
-            fields[name] = value
-    return fields

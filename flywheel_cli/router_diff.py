@@ -1,13 +1,13 @@
 """Compare what two versions of a router choose on the same questions: part of `flywheel router diff`."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import msgspec
 
 from flywheel_cli.options import Settings
-from flywheel_cli.router import fields_of
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.evidence import fresh_questions, gains_of
@@ -18,7 +18,7 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     layout, craft = settings.layout, trained_craft()
     folders = [version_folder(layout, version) for version in (old, new)]
     routers = [craft.load(folder) for folder in folders]
-    manifests = [fields_of(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
+    manifests = [_fields_of(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
     questions = fresh_questions(layout, None, date.max, settings.config.promotion)
     texts = questions["text"].to_list()
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
@@ -40,3 +40,14 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
         "judged": len(gains.gains),
         "mean_gain": float(gains.shares().mean()) if len(gains.gains) else None,
     }
+
+
+def _fields_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a manifest, nested fields as `part.field`, so that a comparison shows only what differs."""
+    fields: dict[str, Any] = {}
+    for name, value in manifest.items():
+        if isinstance(value, Mapping):
+            fields |= {f"{name}.{inner}": one for inner, one in value.items()}
+        else:
+            fields[name] = value
+    return fields
