@@ -146,7 +146,7 @@ def _materialize(stage: Stage, layout: Layout, days: Sequence[date]) -> None:
 
 
 def _show_labels(layout: Layout) -> None:
-    from flywheel_cli.inspect import print_summary
+    from flywheel_cli.report import print_summary
     from flywheel_core.report.html import page
     from flywheel_core.report.summary import summarise
 

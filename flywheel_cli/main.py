@@ -39,9 +39,9 @@ COMMANDS: dict[str, Entry] = {
     "label": Entry("flywheel_cli.data:label", "Responses to labelled examples and daily aggregates."),
     "dataset": Entry("flywheel_cli.data:dataset", "A window of days to a versioned training dataset."),
     "generate": Entry("flywheel_cli.generate:generate", "One raw file to one training file."),
-    "status": Entry("flywheel_cli.inspect:status", "Days, counts, sizes and the latest runs."),
-    "sql": Entry("flywheel_cli.inspect:sql", "Run SQL over the tables."),
-    "report": Entry("flywheel_cli.inspect:report", "Distribution, leaderboard, quality and rejects of days."),
+    "status": Entry("flywheel_cli.status:status", "Days, counts, sizes and the latest runs."),
+    "sql": Entry("flywheel_cli.sql:sql", "Run SQL over the tables."),
+    "report": Entry("flywheel_cli.report:report", "Distribution, leaderboard, quality and rejects of days."),
     "prune": Entry("flywheel_cli.prune:prune", "Remove old days and versions that nothing needs."),
     "train": Entry(
         "flywheel_cli.learn:train", "Train a router on a dataset, judge it, promote it if it passes."

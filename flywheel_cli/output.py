@@ -22,6 +22,9 @@ READABLE_COLUMNS = 6
 NAMED = 5
 """Most days or models that a message names individually."""
 
+MAX_CELL_CHARS = 300
+"""Longest text shown in a table cell; --json shows everything."""
+
 PLAIN_PROGRESS_SECONDS = 5.0
 """Seconds between progress lines without a terminal."""
 
@@ -61,6 +64,14 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def short_cell(value: Any) -> Any:
+    """Prepare a value for a table: numbers and times unchanged, everything else as text of limited length."""
+    if value is None or isinstance(value, int | float | datetime):
+        return value
+    text = str(value)
+    return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
 
 
 _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
