@@ -5,8 +5,9 @@ chart raises ValueError for what it cannot show.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from flywheel_core.report.plane import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, Plane, nothing
 from flywheel_core.report.svg import (
     bar,
     dot,
@@ -23,11 +24,6 @@ from flywheel_core.report.svg import (
     ticks,
 )
 
-PAD = 16
-TITLE_HEIGHT = 40
-AXIS_HEIGHT = 44
-ROW_HEIGHT = 26
-PLANE_HEIGHT = 180
 TIP_WIDTH = 1_200
 """Width of a name in a bar's tooltip, in px; nobody reads more than a screen's width."""
 CROWDED = 8
@@ -110,7 +106,7 @@ def stacked_chart(
     totals = [sum(numbers[at] for numbers in series.values()) for at in range(len(names))]
     if not values or max(totals) == 0:
         return nothing(title, width)
-    plane = _Plane(names, 0.0, max(totals), series, unit, width)
+    plane = Plane(names, 0.0, max(totals), series, unit, width)
     for at, name in enumerate(names):
         base = 0.0
         for index, (of, numbers) in enumerate(series.items()):
@@ -139,7 +135,7 @@ def histogram(
     _checked(names, {"": counts})
     if not counts or max(counts) == 0:
         return nothing(title, width)
-    plane = _Plane(names, 0.0, max(counts), {}, f"{unit}, by {of}", width, edges=True)
+    plane = Plane(names, 0.0, max(counts), {}, f"{unit}, by {of}", width, edges=True)
     plane.parts.append(
         text(plane.x(len(counts)) - plane.step / 2, plane.bottom + 16, number(edges[-1]), anchor="middle")
     )
@@ -164,9 +160,7 @@ def line_chart(
     values = _checked(names, series)
     if not values:
         return nothing(title, width)
-    plane = _Plane(
-        names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width
-    )
+    plane = Plane(names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width)
     for index, (of, numbers) in enumerate(series.items()):
         for run in _runs(numbers):
             plane.parts.append(path([(plane.x(at), plane.y(value)) for at, value in run], index))
@@ -175,58 +169,6 @@ def line_chart(
                 tip = f"{names[at]}{f', {of}' if of else ''}: {number(value)} {unit}"
                 plane.parts.append(dot(plane.x(at), plane.y(value), index, tip, radius))
     return plane.drawn(title)
-
-
-class _Plane:
-    """The frame of a chart with names along the bottom and a scale on the left."""
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        low: float,
-        high: float,
-        series: Iterable[str],
-        unit: str,
-        width: int,
-        *,
-        edges: bool = False,
-    ) -> None:
-        self.parts: list[str] = []
-        self.width = width
-        keys = list(series)
-        top: float = TITLE_HEIGHT + 10
-        if keys:
-            self.parts, top = legend(keys, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
-        self.parts.append(text(PAD, top + 4, unit))
-        top += 18
-        self.bottom = top + PLANE_HEIGHT
-        marks = ticks(low, high, 4)
-        self._low, self._scale = marks[0], PLANE_HEIGHT / (marks[-1] - marks[0])
-        self.left = PAD + max(text_width(number(mark)) for mark in marks) + 8
-        right = width - PAD
-        self.step = (right - self.left) / len(names)
-        self.bar = min(self.step * 0.78, 44)
-        for mark in marks:
-            kind = "axis" if mark == 0 else "grid"
-            self.parts.append(line(self.left, self.y(mark), right, self.y(mark), kind))
-            self.parts.append(text(self.left - 8, self.y(mark) + 4, number(mark), anchor="end"))
-        widest = max(map(text_width, names)) + 10
-        every = max(1, math.ceil(widest / self.step))
-        for at in range(0, len(names), every):
-            x = self.x(at) - (self.step / 2 if edges else 0)
-            self.parts.append(text(x, self.bottom + 16, names[at], anchor="middle"))
-
-    def x(self, at: int) -> float:
-        """Return the x position of the middle of the `at`-th name, in px."""
-        return self.left + self.step * (at + 0.5)
-
-    def y(self, value: float) -> float:
-        """Return the y position of a value, in px from the top."""
-        return self.bottom - (value - self._low) * self._scale
-
-    def drawn(self, title: str) -> str:
-        """Return the whole chart."""
-        return drawing(self.parts, title=title, width=self.width, height=self.bottom + 28)
 
 
 def _checked(names: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> list[float]:
@@ -254,8 +196,3 @@ def _runs(numbers: Sequence[float | None]) -> list[list[tuple[int, float]]]:
         elif runs[-1]:
             runs.append([])
     return [run for run in runs if run]
-
-
-def nothing(title: str, width: int) -> str:
-    """Draw a chart without values: its title, and that there is nothing to show."""
-    return drawing([text(PAD, TITLE_HEIGHT + 14, "nothing to show")], title=title, width=width, height=76)

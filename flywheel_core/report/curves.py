@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from flywheel_core.report.charts import AXIS_HEIGHT, PAD, TITLE_HEIGHT, nothing
+from flywheel_core.report.plane import AXIS_HEIGHT, PAD, TITLE_HEIGHT, nothing
 from flywheel_core.report.svg import (
     FONT_SIZE,
     dot,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flywheel_core.report.charts import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, nothing
+from flywheel_core.report.plane import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, nothing
 from flywheel_core.report.svg import (
     dot,
     drawing,
