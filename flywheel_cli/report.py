@@ -8,7 +8,8 @@ import click
 from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table, short_cell, shown, some
 from flywheel_core.lake.atomic import write_atomically
-from flywheel_core.report.summary import Summary, summarise
+from flywheel_core.report.facts import Summary
+from flywheel_core.report.summary import summarise
 
 REPORT_DAYS = 30
 """Days in a report without DAY: the last ones that were labelled."""

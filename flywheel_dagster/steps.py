@@ -12,7 +12,7 @@ import polars as pl
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.tables import DRIFT_DAYS, build_table, read_table
-from flywheel_core.report.summary import MAX_MODELS
+from flywheel_core.report.facts import MAX_MODELS
 from flywheel_dagster import checks, metadata
 from flywheel_dagster.dataset_step import make_dataset
 from flywheel_dagster.days import Outcome, Step

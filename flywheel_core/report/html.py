@@ -9,8 +9,8 @@ from flywheel_core.report.charts import (
     line_chart,
     stacked_chart,
 )
+from flywheel_core.report.facts import Summary
 from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, column, render
-from flywheel_core.report.summary import Summary
 
 
 def page(summary: Summary, *, made_at: datetime) -> str:

@@ -13,9 +13,10 @@ from flywheel_core.errors import NoDataError, StorageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
+from flywheel_core.report.facts import MAX_MODELS, Summary
 from flywheel_core.report.html import page
 from flywheel_core.report.overview import DayFacts, overview
-from flywheel_core.report.summary import MAX_MODELS, Summary, summarise
+from flywheel_core.report.summary import summarise
 from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
 from tests.core.report.reader import Reader
 
