@@ -19,7 +19,7 @@ from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.excerpts import in_excerpts
-from flywheel_core.learn.promote import Gains
+from flywheel_core.learn.gains import Gains
 from flywheel_core.learn.settings import Learning
 
 COLUMNS = ("received_at", "text", "outcomes")

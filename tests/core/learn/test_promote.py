@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from flywheel_core.config_promotion import Promotion
-from flywheel_core.learn.promote import Gains, Judgement, judge
+from flywheel_core.learn.gains import Gains
+from flywheel_core.learn.promote import Judgement, judge
 from flywheel_core.learn.promotion_log import Looks
 
 NIGHTS = 30
