@@ -6,25 +6,19 @@ hold everything that those three do not cover.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from flywheel_core.config_collection import DEFAULT_CANDIDATES, DataCollection, Production, Training
+from flywheel_core.config_data import Dataset, Labelling, Storage, TieRule
 from flywheel_core.config_fields import (
-    Bytes,
-    Days,
-    DayText,
-    Kind,
-    Megabytes,
     ModelUrl,
     Money,
     Name,
     Seconds,
     Section,
-    Share,
     VariableName,
 )
 from flywheel_core.config_promotion import Promotion
@@ -53,8 +47,6 @@ __all__ = [
     "TieRule",
     "Training",
 ]
-
-TieRule = Literal["cheaper", "faster", "declared"]
 
 
 class Cache(Section):
@@ -99,62 +91,6 @@ class Model(Section):
     connect_timeout: Seconds = Field(2.0, gt=0, le=600, description="Time to connect.")
     timeout: Seconds = Field(25.0, gt=0, le=600, description="Time for one whole answer.")
     max_concurrency: int = Field(256, ge=1, le=10_000, description="Calls for collection under way at once.")
-
-
-class Labelling(Section):
-    """How the best model of a data point becomes its label."""
-
-    min_score: Share = Field(0.5, description="A best score below this gives no label.")
-    tie_tolerance: Share = Field(0.02, description="Scores this close to the best are ties.")
-    tie_preference: list[TieRule] = Field(
-        ["cheaper", "faster", "declared"],
-        min_length=1,
-        description="What decides ties, in order; declared is the order of training.candidate_models.",
-    )
-
-
-class Dataset(Section):
-    """What goes into a training dataset."""
-
-    window_days: Days = Field(
-        30, ge=1, le=3_650, description="Days that a dataset looks back, its last day included."
-    )
-    balance: Literal["none", "downsample", "upsample"] = Field(
-        "none",
-        description="Whether labels of the training split are evened out: none, downsample or upsample.",
-    )
-    seed: int = Field(0, ge=0, description="Seed for choosing which examples caps and balancing leave out.")
-    min_examples: int = Field(
-        50, ge=1, description="Labelled examples below which the dataset's check fails."
-    )
-    min_labels: int = Field(2, ge=1, description="Different labels below which the dataset's check fails.")
-    max_group_share: Share = Field(
-        0.8,
-        description="Largest share of a label's training examples that one of several sources or tenants may give; the excess is left out and reported.",
-    )
-    group_floor: int = Field(
-        200,
-        ge=0,
-        description="Training examples of a label that every source and tenant may give whatever its share.",
-    )
-    max_weight: int = Field(
-        10,
-        ge=1,
-        description="How often a repeated question counts in training at most, so that an endlessly repeated one does not outweigh the others.",
-    )
-
-
-class Storage(Section):
-    """Where data lies and how much room it must leave."""
-
-    data_dir: Annotated[Path, Kind("the path of a folder")] = Field(
-        Path("data"), strict=False, description="The data folder."
-    )
-    disk_floor_bytes: Bytes = Field(
-        536_870_912, ge=0, description="Free disk space below which the collector answers 503."
-    )
-    memory_limit_mb: Megabytes = Field(512, ge=64, le=1_048_576, description="Memory that DuckDB may use.")
-    first_day: DayText = Field("2025-01-01", description="First daily partition in Dagster.")
 
 
 def _default_models() -> dict[str, Model]:
