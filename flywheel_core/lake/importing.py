@@ -19,17 +19,12 @@ from flywheel_core.errors import POINT_CODES, NoDataError, PointError, StorageEr
 from flywheel_core.lake.atomic import own_folder, replacing, sha256_of
 from flywheel_core.lake.chunks import REJECT_CODES
 from flywheel_core.lake.layout import Layout, day_of
-from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME
-from flywheel_core.lake.raw_lines import Text, plain_chunks, unpacked_chunks
 from flywheel_core.lake.reading import Progress
-from flywheel_core.records import MAX_TIMESTAMP, DataPoint, encode_point
-
-SOURCE = "import"
-"""Source given to points that name none."""
+from flywheel_core.lake.recorded import SOURCE, Meter, dated_point, lines_of, points_of
+from flywheel_core.records import encode_point
 
 _MEANINGS = POINT_CODES | REJECT_CODES
 _SCRATCH = ".scratch"
-_DAY_SECONDS = 86_400
 _BUFFER_BYTES = 32 * 1024 * 1024
 _EARLY_BYTES = 8 * 1024 * 1024
 """Bytes of rejected lines before a file's first data point that are held in memory; more go to a temporary file."""
@@ -79,10 +74,10 @@ def import_files(
                 else "name files of recorded data points, plain or .gz",
             )
     passes = 1 if last_day is None else 2
-    meter = _Meter(progress, passes * sum(path.stat().st_size for path in files))
+    meter = Meter(progress, passes * sum(path.stat().st_size for path in files))
     shift = 0
     if last_day is not None:
-        latest = max((point.timestamp for path in files for point in _points(path, meter)), default=None)
+        latest = max((point.timestamp for path in files for point in points_of(path, meter)), default=None)
         shift = 0 if latest is None else (last_day - day_of(latest)).days
     importer = _Importer(layout, shift)
     for path in files:
@@ -108,21 +103,6 @@ def import_files(
     )
 
 
-class _Meter:
-    """Reports to the caller how many bytes are done, at the end of each chunk and file."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def advance(self, within: int) -> None:
-        if self._progress:
-            self._progress(min(self._done + within, self._total), self._total)
-
-    def finish(self, size: int) -> None:
-        self._done += size
-        self.advance(0)
-
-
 class _Importer:
     """Imports one file after the other, and counts lines and points."""
 
@@ -134,7 +114,7 @@ class _Importer:
         self.days: Counter[date] = Counter()
         self.written: list[Path] = []
 
-    def take(self, path: Path, meter: _Meter) -> None:
+    def take(self, path: Path, meter: Meter) -> None:
         """Write the raw files of one input file."""
         writer = f"{SOURCE}-{sha256_of(path)[:12]}"
         day: date | None = None
@@ -143,12 +123,12 @@ class _Importer:
             # The rejected lines before the first point.
             SpooledTemporaryFile(max_size=_EARLY_BYTES, dir=str(self._layout.root / _SCRATCH)) as early,
         ):
-            for line, broken in _lines(path, meter):
+            for line, broken in lines_of(path, meter):
                 self.lines += 1
                 try:
                     if broken:
                         raise PointError(broken, _MEANINGS[broken])
-                    point = _dated(line, self._shift)
+                    point = dated_point(line, self._shift)
                 except PointError as error:
                     self.rejected[error.code] += 1
                     if line and day is None:
@@ -168,58 +148,6 @@ class _Importer:
                         put(day, rejected.removesuffix(b"\n"))
                 put(day, encode_point(point))
                 self.days[day] += 1
-
-
-def _dated(line: bytes, shift: int) -> DataPoint:
-    """Return the point of a line, moved by `shift` days, with its event time as the time of receipt.
-
-    Raises PointError when the line is not an acceptable data point, or when its timestamp is missing or out of range.
-    """
-    from flywheel_core.wire import decode_point  # slow to load, and other commands do not need it
-
-    point = decode_point(line, now=NO_TIME)
-    if point.timestamp == NO_TIME:
-        raise PointError("timestamp_invalid", "a recorded point needs a timestamp")
-    point.timestamp += shift * _DAY_SECONDS
-    if not 0 <= point.timestamp <= MAX_TIMESTAMP:
-        raise PointError("timestamp_invalid", f"the time moved by {shift} days is not between 1970 and 2100")
-    point.received_at = float(point.timestamp)
-    point.source = point.source or SOURCE
-    return point
-
-
-def _points(path: Path, meter: _Meter) -> Iterator[DataPoint]:
-    for line, broken in _lines(path, meter):
-        if broken:
-            continue
-        try:
-            yield _dated(line, 0)
-        except PointError:
-            continue  # `_Importer.take` counts it
-
-
-def _lines(path: Path, meter: _Meter) -> Iterator[tuple[bytes, str | None]]:
-    """Yield the lines of a file that are not blank, without byte order marks, each with a reject code or None.
-
-    The code is None for a complete line; `point_too_large` for an oversized one, of which only the beginning is given;
-    and `file_damaged` where the file cannot be unpacked further: the line is then what precedes the damage, or nothing.
-    """
-    compressed = path.suffix == ".gz"
-    within = 0
-    for chunk in unpacked_chunks(path) if compressed else plain_chunks(path):
-        data = chunk.read()
-        if isinstance(chunk, Text) and chunk.damage is not None:
-            yield data, "file_damaged"
-        elif chunk.oversized:
-            yield data, "point_too_large"
-        else:
-            for line in data.split(b"\n"):
-                stripped = line.removeprefix(BYTE_ORDER_MARK)
-                if stripped.strip():
-                    yield stripped, None
-        within += 0 if compressed else len(data)
-        meter.advance(within)
-    meter.finish(path.stat().st_size)
 
 
 @contextmanager

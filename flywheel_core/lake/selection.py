@@ -11,7 +11,7 @@ import duckdb
 
 from flywheel_core.config import Dataset
 from flywheel_core.lake.engine import sql
-from flywheel_core.lake.importing import SOURCE
+from flywheel_core.lake.recorded import SOURCE
 
 GROUPS = ("source", "tenant")
 
