@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flywheel_core.learn.features import SEEN_TWICE_FROM, TextFeatures, sample_of
+from flywheel_core.learn.features import TextFeatures, sample_of
 from flywheel_core.learn.text import BUCKETS, Counts, count_grams, question_group
+from flywheel_core.learn.tfidf import SEEN_TWICE_FROM
 
 FAMILIAR = 0.75
 """Threshold for the share of known n-grams, as a fraction of the training texts' 1st percentile."""

@@ -8,7 +8,7 @@ answer says in more words what a question is about. The topics of question and a
 from the question's own directions, so that a decision needs the question alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -22,26 +22,20 @@ from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.text import (
     BUCKETS,
     SURFACE_NAMES,
-    Counts,
     count_all_grams,
     count_grams,
     excerpt,
     surface,
 )
+from flywheel_core.learn.tfidf import CHUNK, MOST_COLUMNS, Floats, known_shares, learn_grams, weighted_matrix
 
-Floats = NDArray[np.float32]
 ARRAYS = ("index", "rarity", "directions", "centre", "spread")
-_CHUNK = 256
-_MOST_COLUMNS = (60_000, 20_000)
-"""Most buckets kept of character n-grams, and of words."""
 _SURFACE_LIMIT = 4.0
 _ROUNDS = 4
 """Power iterations that find the main directions.
 
 After one iteration, they hold 92 % of what the best possible ones do, and miss rare words.
 """
-SEEN_TWICE_FROM = 50
-"""With more texts than this, an n-gram must occur in two of them to count."""
 TAUGHT = 60
 """Most directions that are learned from answers. They come before the others."""
 FEWEST_ANSWERED = 500
@@ -63,7 +57,7 @@ class TextFeatures:
         self, index: NDArray[np.int32], rarity: Floats, directions: Floats, centre: Floats, spread: Floats
     ) -> None:
         if (
-            index.shape != (len(_MOST_COLUMNS), BUCKETS)
+            index.shape != (len(MOST_COLUMNS), BUCKETS)
             or directions.ndim != 2
             or rarity.shape != directions.shape[:1]
             or centre.shape != (len(SURFACE_NAMES),)
@@ -99,7 +93,7 @@ class TextFeatures:
         if not texts:
             raise NoDataError("there is no text to learn features from")
         sample = [texts[at] for at in sample_of(len(texts), rows, seed)]
-        index, rarity, weighted = _learned(sample, count_grams)
+        index, rarity, weighted = learn_grams(sample, count_grams)
         rank = max(1, min(dimensions, min(weighted.shape) // 2))
         directions = _main_directions(weighted, rank, seed)
         if answers is not None:
@@ -126,15 +120,17 @@ class TextFeatures:
         features, known = np.empty((len(texts), size), np.float32), np.empty(len(texts), np.float32)
 
         def fill(start: int) -> None:
-            part = texts[start : start + _CHUNK]
+            part = texts[start : start + CHUNK]
             stop = start + len(part)
             pair = count_grams(part)
-            features[start:stop, : self.dimensions] = _matrix(pair, self.index, self.rarity) @ self.directions
+            features[start:stop, : self.dimensions] = (
+                weighted_matrix(pair, self.index, self.rarity) @ self.directions
+            )
             features[start:stop, self.dimensions :] = self._form(part)
-            known[start:stop] = _known(pair[0], self.index[0])
+            known[start:stop] = known_shares(pair[0], self.index[0])
 
         with ThreadPoolExecutor(jobs) as threads:
-            list(threads.map(fill, range(0, len(texts), _CHUNK)))
+            list(threads.map(fill, range(0, len(texts), CHUNK)))
         return features, known
 
     def _one(self, text: str) -> tuple[Floats, Floats]:
@@ -185,60 +181,11 @@ def sample_of(count: int, rows: int, seed: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).permutation(count)[:rows])
 
 
-def _weighted(
-    pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats
-) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
-    """Return column, value and text number of every known n-gram.
-
-    In each text, the values of its character n-grams have length 1, and so have those of its words.
-    """
-    columns, values, owners = [], [], []
-    for counts, table in zip(pair, index, strict=True):
-        column = table[counts.buckets]
-        seen = column >= 0
-        column, owner = column[seen], counts.owners[seen]
-        value = (1.0 + np.log(counts.counts[seen])) * rarity[column]
-        length = np.sqrt(np.bincount(owner, value * value, minlength=counts.texts))
-        columns.append(column)
-        values.append((value / length[owner]).astype(np.float32))
-        owners.append(owner)
-    return np.concatenate(columns), np.concatenate(values), np.concatenate(owners)
-
-
-def _matrix(pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats) -> sparse.csr_matrix:
-    columns, values, owners = _weighted(pair, index, rarity)
-    return sparse.csr_matrix((values, (owners, columns)), shape=(pair[0].texts, len(rarity)))
-
-
-def _known(counts: Counts, table: NDArray[np.int32]) -> NDArray[np.float64]:
-    seen = np.bincount(counts.owners, table[counts.buckets] >= 0, minlength=counts.texts)
-    return seen / np.maximum(np.bincount(counts.owners, minlength=counts.texts), 1)
-
-
 def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Floats:
     _, _, rows = randomized_svd(
         weighted, rank, n_oversamples=16, n_iter=_ROUNDS, random_state=seed, flip_sign=True
     )
     return np.ascontiguousarray(rows.T, dtype=np.float32)
-
-
-def _learned(
-    texts: Sequence[str], count: Callable[[Sequence[str]], tuple[Counts, Counts]]
-) -> tuple[NDArray[np.int32], Floats, sparse.csr_matrix]:
-    """Return the columns of the n-grams that count, how rare each is, and the texts' weighted n-grams."""
-    pairs = [count(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
-    index = np.full((len(_MOST_COLUMNS), BUCKETS), -1, dtype=np.int32)
-    rarities: list[Floats] = []
-    columns = 0
-    for block, most in enumerate(_MOST_COLUMNS):
-        found = np.sum([np.bincount(pair[block].buckets, minlength=BUCKETS) for pair in pairs], axis=0)
-        often = int((found >= (2 if len(texts) > SEEN_TWICE_FROM else 1)).sum())
-        kept = np.sort(np.argsort(-found, kind="stable")[: min(most, often)])
-        index[block, kept] = np.arange(columns, columns + len(kept))
-        rarities.append((np.log((1 + len(texts)) / (1 + found[kept])) + 1).astype(np.float32))
-        columns += len(kept)
-    rarity = np.concatenate(rarities)
-    return index, rarity, sparse.vstack([_matrix(pair, index, rarity) for pair in pairs], format="csr")
 
 
 def _with_taught(
@@ -258,14 +205,14 @@ def _with_taught(
     if len(heard) < FEWEST_ANSWERED:
         return directions
     drawn = np.sort(np.random.default_rng(seed).permutation(heard)[:rows])
-    _, _, both = _learned([f"{excerpt(texts[row])}\n{answers[row]}" for row in drawn], count_all_grams)
+    _, _, both = learn_grams([f"{excerpt(texts[row])}\n{answers[row]}" for row in drawn], count_all_grams)
     subjects = both @ _main_directions(both, min(TAUGHT, directions.shape[1]), seed)
     subjects /= np.maximum(np.linalg.norm(subjects, axis=1, keepdims=True), 1e-9)
     alone = np.concatenate(
         [
-            _matrix(count_grams([texts[row] for row in drawn[start : start + _CHUNK]]), index, rarity)
+            weighted_matrix(count_grams([texts[row] for row in drawn[start : start + CHUNK]]), index, rarity)
             @ directions
-            for start in range(0, len(drawn), _CHUNK)
+            for start in range(0, len(drawn), CHUNK)
         ]
     )
     taught = MultiRidge().fit(alone, subjects).coef_.astype(np.float32)
