@@ -1,4 +1,4 @@
-"""Trains a router from texts and labels alone: the classifier of a `{"text", "label"}` file."""
+"""The classifier of labels: a router of its own from texts and labels alone, or a candidate in training from scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.ensemble import ridge_table
+from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
@@ -70,7 +71,7 @@ def train_labels(
             used, dimensions=settings.dimensions, rows=settings.feature_rows, seed=settings.seed
         )
         table, _ = features.transform(used, jobs=settings.jobs)
-        classifier = label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
+        classifier = _label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
         unseen = _unseen_shares([groups[row] for row in rows], table, features.dimensions, wanted, kept)
     shares = np.array([(wanted == label).mean() for label in kept])
     policy = Policy(
@@ -112,7 +113,7 @@ def train_labels(
     )
 
 
-def label_classifier(
+def _label_classifier(
     table: NDArray[np.float32], dimensions: int, wanted: NDArray[Any], labels: Sequence[str], weights: Doubles
 ) -> MultiRidge:
     """Fit least squares to one column per label; its forecasts are close to the labels' shares."""
@@ -142,12 +143,12 @@ def _unseen_shares(
         inside, outside = folds != fold, folds == fold
         if inside.any():
             weights = np.ones(int(inside.sum()))
-            classifier = label_classifier(table[inside], dimensions, wanted[inside], labels, weights)
+            classifier = _label_classifier(table[inside], dimensions, wanted[inside], labels, weights)
             shares[outside] = label_shares(classifier, table[outside], dimensions)
     return shares
 
 
-def scores_by_label(
+def _scores_by_label(
     wanted: NDArray[Any], labels: Sequence[str], differences: Doubles, ease: Doubles, weights: Doubles
 ) -> Doubles:
     """Return the mean score (0..1) of each model under each label, (l, m), shrunken.
@@ -159,3 +160,41 @@ def scores_by_label(
     means = means_of(targets, weights)
     found = means + shrunken_table(_membership(wanted, labels), targets, weights, means, SHRINKAGE)[0]
     return np.clip(found[:, :-1] + found[:, -1:], 0.0, 1.0)
+
+
+def crossed_labels(
+    examples: Examples,
+    categories: Sequence[str],
+    differences: Doubles,
+    ease: Doubles,
+    table: NDArray[np.float32],
+    dimensions: int,
+    folds: NDArray[np.int64],
+) -> tuple[dict[str, Any], Doubles] | None:
+    """Return what a router needs to forecast labels, and its cross-fitted scores (n, m).
+
+    categories: those of the models; differences (n, m) and ease (n,): as `split_scores` returns them; table:
+    the features of the texts; folds: (n,). None with fewer than two labels, or when some fold leaves no
+    labelled example to learn from.
+    """
+    wanted, weights = np.array(examples.labels, dtype=object), examples.weights
+    kept = sorted({label for label in examples.labels if label is not None and label in categories})
+    if len(kept) < 2:
+        return None
+
+    def fitted(rows: NDArray[np.bool_]) -> tuple[MultiRidge, Doubles]:
+        return (
+            _label_classifier(table[rows], dimensions, wanted[rows], kept, weights[rows]),
+            _scores_by_label(wanted[rows], kept, differences[rows], ease[rows], weights[rows]),
+        )
+
+    labelled = np.isin(wanted, kept)
+    scores = np.zeros_like(differences)
+    for fold in np.unique(folds):
+        inside, outside = labelled & (folds != fold), folds == fold
+        if not inside.any():
+            return None
+        classifier, by_label = fitted(inside)
+        scores[outside] = label_shares(classifier, table[outside], dimensions) @ by_label
+    classifier, by_label = fitted(labelled)
+    return {"classifier": classifier, "labels": tuple(kept), "by_label": by_label}, scores

@@ -6,7 +6,6 @@ replaces the best single model only if the gain of its cross-fitted decisions ex
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,9 @@ from flywheel_core.learn.ensemble import fit_ensemble
 from flywheel_core.learn.examples import Examples, trainable
 from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
-from flywheel_core.learn.labels import Trained, label_classifier, scores_by_label
-from flywheel_core.learn.linear import MultiRidge
+from flywheel_core.learn.labels import Trained, crossed_labels
 from flywheel_core.learn.policy import Policy, fit_confidence
-from flywheel_core.learn.router import GENERAL, Router, label_shares
+from flywheel_core.learn.router import GENERAL, Router
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles, means_of, split_scores
 
@@ -125,21 +123,18 @@ class _Training:
         folds = self.examples.folds(_fold_count(len(texts), settings))
         if len(np.unique(folds)) < 2:
             return self._best_single("all questions are alike")
+        latent = self.features.dimensions
         ensemble, crossed, ease, evidence = fit_ensemble(
-            table,
-            self.differences,
-            self.ease,
-            self.examples.weights,
-            folds,
-            self.features.dimensions,
-            settings,
+            table, self.differences, self.ease, self.examples.weights, folds, latent, settings
         )
         scores = np.clip(crossed["blend"] + ease[:, None], 0.0, 1.0)
         familiar = least_known(self.features, texts, rows=settings.feature_rows, seed=settings.seed)
         policy = self._policy(always_single=False, known_share=familiar)
         blended, gain = self._with_advantage(policy, scores, evidence)
         candidates = {"best_single": (0.0, 0.0), "blend": gain}
-        labelled = self._labels(table, folds)
+        labelled = crossed_labels(
+            self.examples, self.categories, self.differences, self.ease, table, latent, folds
+        )
         if labelled is not None:
             by_labels, label_scores = labelled
             counts = np.broadcast_to(self._counts(), scores.shape)
@@ -179,39 +174,6 @@ class _Training:
             gains[advantage] = self._gain(chosen)
         best = max(gains, key=lambda value: (round(gains[value][0], 12), value))
         return replace(policy, advantage=best), gains[best]
-
-    def _labels(
-        self, table: NDArray[np.float32], folds: NDArray[np.int64]
-    ) -> tuple[dict[str, Any], Doubles] | None:
-        """Return what a router needs to forecast labels, and its cross-fitted scores (n, m).
-
-        None with fewer than two labels, or when some fold leaves no labelled example to learn from.
-        """
-        wanted = np.array(self.examples.labels, dtype=object)
-        kept = sorted({label for label in self.examples.labels if label in self.categories} - {None}, key=str)
-        if len(kept) < 2:
-            return None
-        names = [str(label) for label in kept]
-        labelled = np.isin(wanted, kept)
-        scores = np.zeros_like(self.differences)
-        for fold in np.unique(folds):
-            inside, outside = labelled & (folds != fold), folds == fold
-            if not inside.any():
-                return None
-            classifier, by_label = self._fitted_labels(table, inside, wanted, names)
-            scores[outside] = label_shares(classifier, table[outside], self.features.dimensions) @ by_label
-        classifier, by_label = self._fitted_labels(table, labelled, wanted, names)
-        return {"classifier": classifier, "labels": tuple(names), "by_label": by_label}, scores
-
-    def _fitted_labels(
-        self, table: NDArray[np.float32], rows: NDArray[np.bool_], wanted: NDArray[Any], names: Sequence[str]
-    ) -> tuple[MultiRidge, Doubles]:
-        """Fit the classifier of labels and the mean scores under each label on these rows."""
-        weights = self.examples.weights[rows]
-        return (
-            label_classifier(table[rows], self.features.dimensions, wanted[rows], names, weights),
-            scores_by_label(wanted[rows], names, self.differences[rows], self.ease[rows], weights),
-        )
 
     def _gain(self, chosen: NDArray[np.intp]) -> tuple[float, float]:
         """Return the mean gain in utility over the best single model, and its standard error.
