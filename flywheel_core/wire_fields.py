@@ -3,8 +3,6 @@
 Names may be CamelCase, camelCase or snake_case; unknown ones are ignored, as Go's decoder does.
 """
 
-import json
-import math
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,9 +12,9 @@ import msgspec
 
 from flywheel_core.errors import PointError
 from flywheel_core.records import MAX_ID_CHARS, MAX_TIMESTAMP, SCHEMA_VERSION, DataPoint, Response, content_id
+from flywheel_core.wire_json import parse_json
 from flywheel_core.wire_values import (
     MAX_DEPTH,
-    NotFinite,
     depth_of,
     few_models,
     kind_of,
@@ -40,15 +38,7 @@ NO_TIME = "0001-01-01T00:00:00Z"
 NO_TIME_SECONDS = -62_135_596_800
 """`NO_TIME` in unix seconds."""
 
-_NAMED_BYTES = 1024 * 1024
-"""Largest text, in bytes, in which the field that holds a non-finite number is looked for.
 
-The search needs Python's own JSON decoder, whose result takes ten times the memory of the text.
-"""
-
-_ANY = msgspec.json.Decoder()
-_ENCODER = msgspec.json.Encoder()
-_PROBE = msgspec.json.Encoder(enc_hook=str)
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _POINT_FIELDS = frozenset(DataPoint.__struct_fields__)
 _RESPONSE_FIELDS = frozenset(Response.__struct_fields__) | {"latency"}
@@ -60,7 +50,7 @@ def decode_fields(raw: bytes, now: int | None = None) -> DataPoint:
     `now` is the timestamp, in unix seconds, of a point without any time; the current time unless given. Raises
     PointError, naming the field and what it holds, when the text is not an acceptable data point.
     """
-    value = _parse(raw)
+    value = parse_json(raw)
     if not isinstance(value, dict):
         raise PointError("point_not_object", f"the data point is {kind_of(value)}, not an object")
     if depth_of(value) > MAX_DEPTH:
@@ -113,48 +103,13 @@ def error_text(value: Any) -> str | None:
     """
     if value is None:
         return None
-    text = value if isinstance(value, str) else _PROBE.encode(value).decode()
+    text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
     return text[:MAX_ERROR_CHARS]
 
 
 def go_latency(value: float) -> int:
     """Return a latency of the reference gateway in ms; `value` is in ms already, or a Go duration in ns."""
     return round(value / 1e6) if value >= NANOSECOND_LATENCY else round(value)
-
-
-def _parse(raw: bytes) -> Any:
-    """Return the JSON value of a text. Raises PointError when it is not JSON or not UTF-8, or nested too deep.
-
-    In a text of at most `_NAMED_BYTES`, non-finite numbers become `NotFinite`, so that their field can be named.
-    """
-    try:
-        if not raw.isascii():
-            raw.decode()
-    except UnicodeDecodeError as error:
-        raise PointError("point_not_utf8", f"byte {error.start} of the data point is not UTF-8") from None
-    try:
-        return _ANY.decode(raw)
-    except RecursionError:
-        raise PointError("point_too_deep") from None
-    except msgspec.MsgspecError as error:
-        reason = f"the data point is not JSON: {error}"
-    if len(raw) > _NAMED_BYTES:
-        raise PointError("point_not_json", reason)
-    try:
-        value = json.loads(raw.decode(), parse_constant=NotFinite, parse_float=_finite)
-        _PROBE.encode(value)
-    except RecursionError:
-        raise PointError("point_too_deep") from None
-    except UnicodeEncodeError:
-        raise PointError("point_not_utf8", "an escape stands for half a surrogate pair") from None
-    except ValueError:
-        raise PointError("point_not_json", reason) from None
-    return value
-
-
-def _finite(text: str) -> float | NotFinite:
-    value = float(text)
-    return value if math.isfinite(value) else NotFinite(text)
 
 
 @lru_cache(maxsize=1_024)
