@@ -4,40 +4,17 @@ Three shapes are known: the canonical one, the canonical one without an id, and 
 Text in any other shape, or that breaks a rule that types cannot express, is left to `flywheel_core/wire_fields.py`.
 """
 
-import codecs
-import itertools
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-import numpy as np
-import polars as pl
 from msgspec import Meta
 
 from flywheel_core.records import MAX_MODELS, MAX_TIMESTAMP, NULL, DataPoint, Response, content_id
 from flywheel_core.wire_fields import error_text, go_latency, question_code
-from flywheel_core.wire_values import MAX_DEPTH, is_deeper
+from flywheel_core.wire_undecoded import LARGE, LIST, OBJECT, are_plain, is_utf8
 
-_RAW_DEPTH = MAX_DEPTH - 3
-"""Deepest nesting of undecoded JSON text: inside a response, its outermost object is at the point's fourth level."""
-
-_FEW = 16
-"""With more texts than this, numpy counts brackets faster than a loop."""
-
-_OBJECT, _LIST, _NULL = b"{[n"
 _STRING_OR_NULL = frozenset(b'"n')
 
-_LARGE = 8_192
-"""Size in bytes from which polars checks UTF-8 faster than Python (five times as fast at 200 KB).
-
-From this size on, answers are also best left undecoded.
-"""
-
-_VERY_LARGE = 1_048_576
-_PIECE = 65_536
-"""Texts of at least `_VERY_LARGE` bytes are checked in pieces of `_PIECE` bytes.
-
-Polars would need twice the memory of such a text, and keep it.
-"""
 
 _Point = TypeVar("_Point")
 _ANY = msgspec.json.Decoder()
@@ -101,7 +78,7 @@ _MANY_LARGE: tuple[msgspec.json.Decoder[Any], ...] = (msgspec.json.Decoder(_Enve
 
 def decode_one_shortly(raw: bytes) -> DataPoint | None:
     """Return the data point of a text in a known shape that breaks no rule; None means: use `decode_fields`."""
-    if not _is_utf8(raw):
+    if not is_utf8(raw):
         return None
     for decoder in _ONE:
         try:
@@ -118,9 +95,9 @@ def decode_batch_shortly(body: bytes) -> list[DataPoint] | None:
 
     The points may only be encoded, for example by `encode_point`: an answer may still be undecoded JSON text.
     """
-    if not _is_utf8(body):
+    if not is_utf8(body):
         return None
-    for decoder in _MANY if len(body) < _LARGE else _MANY_LARGE:
+    for decoder in _MANY if len(body) < LARGE else _MANY_LARGE:
         try:
             found = decoder.decode(body).data_points
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -145,25 +122,6 @@ def cut_batch_shortly(body: bytes) -> list[memoryview] | None:
         return [memoryview(text) for text in _TEXTS.decode(body).data_points]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-
-
-def _is_utf8(text: bytes) -> bool:
-    """Return whether a whole text is UTF-8; msgspec does not check the parts that it leaves undecoded."""
-    if text.isascii():
-        return True
-    try:
-        if len(text) < _LARGE:
-            text.decode()
-        elif len(text) >= _VERY_LARGE:
-            decoder = codecs.getincrementaldecoder("utf-8")()
-            for at in range(0, len(text), _PIECE):
-                decoder.decode(text[at : at + _PIECE])
-            decoder.decode(b"", final=True)
-        else:
-            pl.Series([text], dtype=pl.Binary).cast(pl.String)
-    except (UnicodeDecodeError, pl.exceptions.PolarsError):
-        return False
-    return True
 
 
 def _canonical(point: Any) -> DataPoint | None:
@@ -230,28 +188,4 @@ def _texts_are_plain(points: list[DataPoint]) -> bool:
         first_bytes = {memoryview(response.answer)[0] for response in responses}  # type: ignore[arg-type] # kept as text
         if not first_bytes <= _STRING_OR_NULL:
             return False
-    return (not objects or _are_plain(objects, _OBJECT)) and (not lists or _are_plain(lists, _LIST))
-
-
-def _are_plain(texts: list[msgspec.Raw], first: int) -> bool:
-    """Return whether each text is null or begins with the byte `first`, is on one line and is not nested too deep.
-
-    A text cannot be nested deeper than its number of opening brackets, so most need no closer look.
-    """
-    views = [memoryview(text) for text in texts]
-    joined = b"".join(views)
-    if not {view[0] for view in views} <= {first, _NULL} or b"\n" in joined or b"\r" in joined:
-        return False
-    if len(texts) <= _FEW:
-        if joined.count(b"{") + joined.count(b"[") <= _RAW_DEPTH:
-            return True
-        pieces = [bytes(view) for view in views]
-        counts = [piece.count(b"{") + piece.count(b"[") for piece in pieces]
-    else:
-        marks = np.frombuffer(joined, np.uint8)
-        openers = ((marks | 32) == _OBJECT).nonzero()[0]  # setting this bit turns [ into { and keeps {
-        ends = list(itertools.accumulate(map(len, views)))
-        before = openers.searchsorted([0, *ends]).tolist()
-        counts = [stop - start for start, stop in itertools.pairwise(before)]
-    deep = [text for text, count in zip(texts, counts, strict=True) if count > _RAW_DEPTH]
-    return not any(is_deeper(bytes(text), _RAW_DEPTH) for text in deep)
+    return (not objects or are_plain(objects, OBJECT)) and (not lists or are_plain(lists, LIST))
