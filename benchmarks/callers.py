@@ -49,7 +49,8 @@ class FlywheelCaller:
         self._fanout = Fanout(config)
         if certificate is not None:
             trusting = PooledHttp(ssl.create_default_context(cafile=str(certificate)))
-            self._fanout._http = self._fanout._scorer._http = trusting
+            legs = self._fanout._legs
+            self._fanout._http = legs._http = legs._scorer._http = trusting
 
     async def __call__(self) -> bool:
         point = await self._fanout.collect(QUESTION)

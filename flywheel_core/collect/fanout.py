@@ -10,25 +10,26 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 import httpx
 
 from flywheel_core.collect.addresses import guard_of
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer
-from flywheel_core.collect.calls import Target, answer_of, target_of
+from flywheel_core.collect.calls import Target, target_of
 from flywheel_core.collect.http import Http, HttpxHttp
+from flywheel_core.collect.legs import Legs
 from flywheel_core.collect.point import Leg, Served, make_point
 from flywheel_core.collect.pool import PooledHttp
 from flywheel_core.collect.question import Question
-from flywheel_core.collect.retries import RetryBudget, post_with_retries
+from flywheel_core.collect.retries import RetryBudget
 from flywheel_core.collect.sampling import Plan, plan_collection
-from flywheel_core.collect.scoring import Scored, Scorer, code_of
-from flywheel_core.collect.spend import Spend, cost_of
+from flywheel_core.collect.scoring import Scorer
+from flywheel_core.collect.spend import Spend
 from flywheel_core.collect.stats import CollectStats
 from flywheel_core.config import Config
 from flywheel_core.errors import SkippedError, StorageError
-from flywheel_core.records import DataPoint, Response
+from flywheel_core.records import DataPoint
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Fanout:
         self._closed = False
         self.counters = CollectStats()
         self.spend = spend or Spend(config.data_collection.max_cost_per_day)
+        self._legs = Legs(self._http, self.counters, self._budgets, self.spend)
         self.use(config)
 
     async def __aenter__(self) -> Self:
@@ -83,7 +85,8 @@ class Fanout:
         if isinstance(self._http, PooledHttp):
             self._http.guard = guard_of(config)
         self.spend.limit = config.data_collection.max_cost_per_day
-        self._config, self._targets, self._scorer = config, targets, scorer
+        self._config, self._targets = config, targets
+        self._legs.use(config, scorer)
 
     def plan(self, request_id: str, headers: Mapping[str, str], predicted: str) -> Plan:
         """Run `plan_collection` under the current configuration; count a skip and raise SkippedError."""
@@ -220,68 +223,12 @@ class Fanout:
         self, question: Question, targets: list[Target], places: set[str], served: Served | None
     ) -> list[Leg]:
         ends = asyncio.get_running_loop().time() + self._config.data_collection.point_timeout
-        legs = [self._leg(question, target, places, ends) for target in targets]
+        legs = [
+            self._legs.asked(question, target, ends, partial(self._give_back, target.name, places))
+            for target in targets
+        ]
         if served is not None:
-            legs.append(self._served_leg(question, served, ends))
+            legs.append(self._legs.reused(question, served, ends))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(leg) for leg in legs]
         return [task.result() for task in tasks]
-
-    async def _leg(self, question: Question, target: Target, places: set[str], ends: float) -> Leg:
-        name, settings = target.name, target.settings
-        self.counters.calls[name] += 1
-        try:
-            attempt = await post_with_retries(
-                self._http,
-                target.endpoint,
-                question.body_for(settings.upstream_name or name),
-                call_timeout=settings.timeout,
-                ends=ends,
-                max_bytes=MAX_ANSWER_BYTES,
-                budget=self._budgets[name],
-                on_retry=lambda: self._count_retry(name),
-            )
-        finally:
-            self._give_back(name, places)
-        answer = answer_of(attempt)
-        cost = cost_of(answer.usage, settings)
-        if cost is not None:
-            self.spend.add(cost)
-        elif attempt.reply is not None and attempt.reply.status == 200:
-            self.counters.unpriced += 1
-        return await self._scored(question, name, answer, round(attempt.seconds * 1000), cost, ends)
-
-    async def _served_leg(self, question: Question, served: Served, ends: float) -> Leg:
-        self.counters.reused[served.model] += 1
-        settings = self._config.models.get(served.model)
-        cost = None if settings is None else cost_of(served.answer.usage, settings)
-        return await self._scored(question, served.model, served.answer, served.latency_ms, cost, ends)
-
-    async def _scored(
-        self,
-        question: Question,
-        name: str,
-        answer: Answer,
-        latency_ms: int | None,
-        cost: float | None,
-        ends: float,
-    ) -> Leg:
-        response = Response(
-            model=name,
-            answer=answer.text,
-            latency_ms=latency_ms,
-            error=answer.error,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
-            cost=cost,
-            raw_response=answer.raw,
-        )
-        if answer.error is not None or answer.text is None:
-            self.counters.failures[name, code_of(answer.error)] += 1
-            return response, Scored(None, "no_answer")
-        settings = self._config.data_collection
-        self.spend.add(settings.score_cost * settings.score_repeats)
-        return response, await self._scorer.score(question.text, answer.text, ends=ends)
-
-    def _count_retry(self, name: str) -> None:
-        self.counters.retries[name] += 1
