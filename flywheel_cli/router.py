@@ -14,8 +14,9 @@ from flywheel_cli.options import Settings, json_option, pass_settings, settings_
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.lake.atomic import write_atomically
-from flywheel_core.learn.champion import MANIFEST, Champion, version_folder
-from flywheel_core.learn.registry import Record, Registry
+from flywheel_core.learn.champion import MANIFEST, Champion, router_versions, version_folder
+from flywheel_core.learn.promotion_history import Record
+from flywheel_core.learn.registry import Registry
 
 SHOWN_ENTRIES = 20
 
@@ -54,7 +55,7 @@ def registry_of(settings: Settings) -> Registry:
 def list_(settings: Settings, last: int) -> None:
     """List the versions on disk and the log of judgements and promotions, the newest last."""
     registry = registry_of(settings)
-    versions = registry.versions()
+    versions = router_versions(settings.layout)
     try:
         champion, history = registry.champion(), registry.history()
     except RouterError:

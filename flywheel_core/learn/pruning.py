@@ -21,7 +21,7 @@ from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import DRIFT_DAYS
-from flywheel_core.learn.champion import MANIFEST
+from flywheel_core.learn.champion import MANIFEST, router_versions
 from flywheel_core.learn.registry import Registry
 
 _EVALUATION_KINDS = ("json", "html")
@@ -81,7 +81,7 @@ def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) ->
         raise UsageError(f"{keep_versions} versions are too few to keep", hint="keep at least 1")
     served = [record.entry.version for record in registry.history() if record.took_effect]
     champion = registry.champion()
-    routers = sorted(registry.versions(), key=lambda version: _made_at(layout.router(version) / MANIFEST))
+    routers = sorted(router_versions(layout), key=lambda version: _made_at(layout.router(version) / MANIFEST))
     kept = {*routers[-keep_versions:], *served[-keep_versions:], *([champion.version] if champion else [])}
     datasets = dataset_versions(layout)
     needed = {*datasets[-keep_versions:], *(_dataset_of(layout, version) for version in kept)}

@@ -13,7 +13,6 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,13 @@ from flywheel_core.learn.champion import (
     POINTER,
     Champion,
     read_champion,
-    router_versions,
     version_folder,
 )
+from flywheel_core.learn.promotion_history import Record, earlier_champion, looks_in_life, records
 from flywheel_core.learn.promotion_log import Entry, Kind, Looks, append_entry, read_entries
 
 LOG = "promotions.jsonl"
 LOCK = ".promotion.lock"
-
-
-@dataclass(frozen=True)
-class Record:
-    """An entry of the log, and its effect.
-
-    took_effect: whether it ever put its version into service; in_service: whether it does now.
-    """
-
-    entry: Entry
-    took_effect: bool
-    in_service: bool
 
 
 class Registry:
@@ -60,10 +47,6 @@ class Registry:
         self.pointer = layout.routers / POINTER
         self.log = layout.routers / LOG
 
-    def versions(self) -> list[str]:
-        """Return the versions on disk, in order of name, without checking that they are whole."""
-        return router_versions(self.layout)
-
     def champion(self) -> Champion | None:
         """Return what is in service, None before the first promotion.
 
@@ -73,18 +56,7 @@ class Registry:
 
     def history(self) -> list[Record]:
         """Return the log, oldest entry first. Raises RouterError when the log or the pointer is damaged."""
-        entries = read_entries(self.log)
-        champion = self.champion()
-        chain = {entry.sequence for entry in _chain(entries, champion)}
-        now = champion.sequence if champion else None
-        return [
-            Record(
-                entry,
-                entry.sequence is not None and entry.sequence in chain,
-                entry.sequence is not None and entry.sequence == now,
-            )
-            for entry in entries
-        ]
+        return records(read_entries(self.log), self.champion())
 
     def judgements(self, champion: Champion) -> list[Entry]:
         """Return the judgements against this champion, oldest first."""
@@ -96,27 +68,8 @@ class Registry:
         return next((one for one in read_entries(self.log) if one.sequence == champion.sequence), None)
 
     def looks(self, champion: Champion) -> Looks:
-        """Return the looks taken in this champion's life.
-
-        A renewed champion goes on with the looks of the one before it, because it was not earned on test
-        questions.
-        """
-        entries = read_entries(self.log)
-        by_sequence = _by_sequence(entries)
-        life = {champion.sequence}
-        at = by_sequence.get(champion.sequence)
-        while at is not None and at.kind == "renewed" and at.previous is not None:
-            life.add(at.previous)
-            at = by_sequence.get(at.previous)
-        taken = [
-            entry.figures
-            for entry in entries
-            if entry.kind == "judged" and entry.against in life and entry.figures.get("look") is not None
-        ]
-        if not taken:
-            return Looks()
-        last = taken[-1]
-        return Looks(len(taken), int(last.get("recent_questions") or last["questions"]), last.get("newest"))
+        """Return the looks taken in this champion's life. See `looks_in_life`."""
+        return looks_in_life(read_entries(self.log), champion)
 
     def record_judgement(
         self,
@@ -189,12 +142,7 @@ class Registry:
         """
         with self._locked():
             champion = self.champion()
-            by_sequence = _by_sequence(read_entries(self.log))
-            current = by_sequence.get(champion.sequence) if champion else None
-            origin = _origin(current, by_sequence)
-            target = _before(origin, by_sequence)
-            while target is not None and champion is not None and target.version == champion.version:
-                target = _before(target, by_sequence)  # promoted again while it served, replacing nothing
+            target = earlier_champion(read_entries(self.log), champion)
             if target is None:
                 raise RouterError(
                     "there is no earlier champion to go back to",
@@ -297,30 +245,3 @@ class Registry:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _by_sequence(entries: list[Entry]) -> dict[int, Entry]:
-    """Return the promotions among the entries, by sequence."""
-    return {entry.sequence: entry for entry in entries if entry.sequence is not None}
-
-
-def _chain(entries: list[Entry], champion: Champion | None) -> Iterator[Entry]:
-    """Yield the entries that took effect, newest first: from the pointer back along `previous`."""
-    by_sequence = _by_sequence(entries)
-    at = champion.sequence if champion else None
-    while at is not None and at in by_sequence:
-        entry = by_sequence.pop(at)
-        yield entry
-        at = entry.previous
-
-
-def _origin(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | None:
-    """Return the entry itself, or for a rollback the entry that it restores; None when that is missing."""
-    while entry is not None and entry.restores is not None:
-        entry = by_sequence.get(entry.restores)
-    return entry
-
-
-def _before(entry: Entry | None, by_sequence: Mapping[int, Entry]) -> Entry | None:
-    """Return what an entry replaced; if that was a rollback, the entry that it restored."""
-    return _origin(by_sequence.get(entry.previous or 0) if entry else None, by_sequence)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import RouterError
-from flywheel_core.learn.champion import Champion, read_champion
+from flywheel_core.learn.champion import Champion, read_champion, router_versions
 from flywheel_core.learn.promotion_log import Looks, append_entry
 from flywheel_core.learn.registry import LOCK, Registry
 from tests.core.learn.folders import load, registry
@@ -31,7 +31,7 @@ def promote(found: Registry, version: str, expected: int | None = None) -> Champ
 def test_nothing_is_in_service_at_first(tmp_path: Path) -> None:
     found = registry(tmp_path)
     assert found.champion() is None
-    assert found.versions() == []
+    assert router_versions(found.layout) == []
     assert found.history() == []
 
 
