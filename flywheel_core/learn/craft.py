@@ -30,8 +30,8 @@ from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.settings import Learning
 
 if TYPE_CHECKING:
-    from flywheel_core.learn.router import Router  # scikit-learn is imported with it
-    from flywheel_core.learn.train import Trained
+    from flywheel_core.learn.labels import Trained  # scikit-learn is imported with these
+    from flywheel_core.learn.router import Router
 
 CANARY_PROMPTS = 24
 RECIPE = 13

@@ -22,16 +22,18 @@ def test_excerpts_are_measured_like_whole_texts() -> None:
     features = TextFeatures.fit(TEXTS, dimensions=4, rows=100, seed=0)
     for found, whole in zip(features.transform(texts), features.transform(TEXTS), strict=True):
         np.testing.assert_array_equal(found, whole)
-    for text, whole in zip(texts, TEXTS, strict=True):
-        np.testing.assert_array_equal(features.transform([text])[0], features.transform([whole])[0])
+    for text, whole_text in zip(texts, TEXTS, strict=True):
+        np.testing.assert_array_equal(features.transform([text])[0], features.transform([whole_text])[0])
     np.testing.assert_array_equal(lengths_of(texts), lengths_of(TEXTS))
     assert groups.tolist() == [question_group(text) for text in TEXTS]
 
 
 def test_rows_of_whole_texts_give_the_same_excerpts() -> None:
     rows = pl.DataFrame({"text": TEXTS})
-    for found, expected in zip(texts_and_groups(rows), texts_and_groups(in_excerpts([rows])), strict=True):
-        assert list(found) == list(expected)
+    texts, groups = texts_and_groups(rows)
+    expected_texts, expected_groups = texts_and_groups(in_excerpts([rows]))
+    assert texts == expected_texts
+    assert groups.tolist() == expected_groups.tolist()
 
 
 def test_no_more_than_an_excerpt_of_each_text_is_held() -> None:
