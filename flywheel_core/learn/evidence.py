@@ -53,8 +53,8 @@ def fresh_questions(layout: Layout, since: float | None, last_day: date, setting
     a question stay together.
 
     Columns: received_at, text, outcomes (list of struct: model, score, failed, cost, latency_ms), and those
-    that `in_excerpts` adds; texts are excerpts. A data point without a time of receipt counts as received in its day's first second: without any time, it would
-    be used against every champion.
+    that `in_excerpts` adds; texts are excerpts. A data point without a time of receipt counts as received in
+    its day's first second: without any time, it would be used against every champion.
     """
     first = date.min if since is None else day_of(since)
     days = [day for day in layout.table_days("training_examples") if first <= day <= last_day]

@@ -1,4 +1,4 @@
-"""The classifier of labels: a router of its own from texts and labels alone, or a candidate in training from scores."""
+"""The classifier of labels: alone, as a router from texts and labels, and as a candidate of `train.py`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,8 +52,9 @@ def train_labels(
 ) -> Trained:
     """Train a router from texts and labels alone, as a classifier.
 
-    models: model -> category, in order of preference. groups: the `question_group` of each text, found from the
-    texts by default. The router's expected scores are the shares of the categories. Raises NoDataError when no text has the category of a model as its label.
+    models: model -> category, in order of preference. groups: the `question_group` of each text, found from
+    the texts by default. The router's expected scores are the shares of the categories. Raises NoDataError
+    when no text has the category of a model as its label.
     """
     kept = sorted(set(labels) & set(models.values()))
     rows = [row for row, label in enumerate(labels) if label in kept]
