@@ -34,7 +34,7 @@ def select_examples(connection: duckdb.DuckDBPyConnection, settings: Dataset) ->
     """Create the table `selection` (example, copies, left_out); return the caps that took effect, as mappings.
 
     copies: how often an example is written to the file of its split; left_out: why it is in none, `unlabelled`,
-    `group_cap` or `balance`, or null. Scores are learned from the unlabelled examples, too.
+    `group_cap` or `balance`, or null. Scores are learned from all but those over a cap.
     """
     connection.execute(f"create temp table selection as {sql('dataset_candidates')}", {"seed": settings.seed})
     caps = [cap for group in GROUPS for cap in _cap(connection, group, settings)]

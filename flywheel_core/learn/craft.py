@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router
 
 CANARY_PROMPTS = 24
-RECIPE = 13
+RECIPE = 14
 """Increased whenever the same dataset and settings would give a different router."""
 
 
@@ -225,7 +225,8 @@ def _from_outcomes(
 def _from_labels(frame: pl.DataFrame, config: Config, version: str) -> Callable[[], "Trained"]:
     from flywheel_core.learn.labels import train_labels
 
-    rows = frame.filter(pl.col("label").is_not_null() & pl.col("left_out").is_null())
+    rows = frame.filter(pl.col("label").is_not_null() & (pl.col("copies") > 0))
+    rows = rows.select(pl.col("text", "label").repeat_by("copies")).explode("text", "label")
     categories = config.categories()
     models = {model: categories[model] for model in config.declared_order() if model in categories}
     texts, groups = texts_and_groups(rows)

@@ -18,10 +18,11 @@ COLUMNS = ("text", "outcomes")
 FEWEST_ANSWERS = 20
 """A model with fewer answers in the window cannot be chosen, unless no model has this many."""
 
-IN_USE = pl.col("left_out").is_null() | (pl.col("left_out") == "unlabelled")
+IN_USE = pl.col("left_out").is_null() | pl.col("left_out").is_in(["unlabelled", "balance"])
 """Rows of a dataset's `examples.parquet` that scores are learned from.
 
-These are the rows that were not left out, or were left out only because they have no label.
+These are the rows that were not left out, or were left out only for want of a label or to even out labels.
+A label depends on the scores: of questions chosen by it, each model's mean score would be wrong.
 """
 
 
@@ -104,8 +105,8 @@ def read_examples(
     The frame has `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms, optionally
     failures, scored, asked), and optionally `label`, `split`, `weight`, `day`, `left_out` and `answers`
     (text). With `split`, only rows of that split are read. Outcomes with neither a score nor a failure are
-    skipped. So are rows that the dataset left out, except those left out for want of a label: without them, a
-    model's failures would not count where too few other models have a score. With `models`, outcomes of other
+    skipped. So are rows that the dataset left out, but not all of them, see `IN_USE`: without those that have no
+    label, a model's failures would not count where too few other models have a score. With `models`, outcomes of other
     models are skipped: each model is a column, so names that a source invents would cost memory without bound.
 
     Failures are skipped as well where a question has answers but no score, as during an outage of the scorer:

@@ -1,5 +1,6 @@
 """A published version's figures on a dataset cover every test question whose outcomes are known."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from flywheel_core.learn.craft import (
     best_single_version,
     figures_on_dataset,
     figures_on_days,
+    train_labels_version,
     trained_craft,
 )
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.nightly import run_night
 from flywheel_core.report.evaluation import evaluation_page
 from flywheel_core.report.verdict import not_compared
-from tests.core.lake.lakes import CONFIG, DAY, build_day, point, response, write_raw
+from tests.core.lake.lakes import CONFIG, DAY, build_day, point, response, with_dataset, write_raw
 from tests.core.learn.small import publish_single
 
 
@@ -71,6 +73,43 @@ def test_a_model_that_gives_up_does_not_look_good_where_its_failures_leave_no_la
     dataset = build_dataset(layout, DAY, CONFIG)
     router = load_router(layout.router(best_single_version(layout, dataset.version, CONFIG)))
     assert router.decide("a question").model == "big"
+
+
+def test_evened_out_labels_do_not_change_which_model_is_best(tmp_path: Path) -> None:
+    """A label depends on the scores: with as many questions of each, a model would look better the rarer its wins."""
+    layout = Layout(tmp_path / "data")
+    write_raw(
+        layout,
+        [
+            *(point(f"a{n}", {"big": 0.9, "coder": 0.6}, question="a" * n) for n in range(1, 151)),
+            *(point(f"b{n}", {"big": 0.3, "coder": 0.9}, question="b" * n) for n in range(1, 51)),
+        ],
+    )
+    build_day(layout)
+    for balance in ("none", "downsample", "upsample"):
+        config = with_dataset(balance=balance)
+        dataset = build_dataset(layout, DAY, config)
+        router = load_router(layout.router(best_single_version(layout, dataset.version, config)))
+        assert router.decide("a question").model == "big", balance
+
+
+@pytest.mark.parametrize("balance", ["downsample", "upsample"])
+def test_the_classifier_of_labels_learns_from_the_lines_of_the_dataset(tmp_path: Path, balance: str) -> None:
+    """`train.jsonl` has as many lines of each label, left out or repeated."""
+    layout, config = Layout(tmp_path / "data"), with_dataset(balance=balance)
+    write_raw(
+        layout,
+        [
+            *(point(f"a{n}", {"big": 0.9, "coder": 0.6}, question="a" * n) for n in range(1, 151)),
+            *(point(f"b{n}", {"big": 0.3, "coder": 0.9}, question="b" * n) for n in range(1, 51)),
+        ],
+    )
+    build_day(layout)
+    dataset = build_dataset(layout, DAY, config)
+    version = train_labels_version(layout, dataset.version, config)
+    figures = json.loads((layout.router(version) / "router.json").read_bytes())["figures"]
+    assert figures["labels"] == {"code": 0.5, "general": 0.5}
+    assert figures["examples"] == len((dataset.path / "train.jsonl").read_bytes().splitlines())
 
 
 def test_an_evaluation_says_how_many_questions_are_not_compared_and_since_when(tmp_path: Path) -> None:
