@@ -15,6 +15,9 @@ from flywheel_core.learn.targets import Doubles
 _CODES = (ROUTER, THIN, UNFAMILIAR, SINGLE)
 _EVEN = (0.0, 0.0, 0.0)
 _NO_LENGTHS = Lengths()
+_TENTHS = 10
+_SHRINKAGE = 5.0
+"""Weight, in examples, of the share over all expected scores in the share of one tenth of them."""
 
 
 @dataclass(frozen=True)
@@ -130,24 +133,56 @@ def fit_confidence(
 ) -> tuple[float, float, float]:
     """Fit the logistic model of `Policy.confidences` to cross-fitted and true scores, both (n, m).
 
-    True scores are NaN where missing. The fewer of the other models are known, the easier it is for a choice
-    to be within tolerance. So the share of them that is missing is an extra feature in the fit, and
-    confidence is the prediction with none missing. A row weighs less the more of them are missing.
+    True scores are NaN where missing. The choice counts as within tolerance of a missing one with the
+    probability that `_probably_within` returns, otherwise it would only be compared with the few models that
+    were asked. A row weighs less the more of the other models are missing.
     """
     rows, missing = np.arange(len(truth)), np.isnan(truth)
     gone = (missing.sum(axis=1) - missing[rows, chosen]) / max(truth.shape[1] - 1, 1)
     known = ~missing[rows, chosen] & (gone < 1)
-    gone, weights = gone[known], (weights * (1 - gone))[known]
-    best = np.nan_to_num(truth[known], nan=-np.inf).max(axis=1)
-    within = within_tolerance(truth[rows, chosen][known], best, tolerance)
+    truth, weights = truth[known], (weights * (1 - gone))[known]
+    best = np.nan_to_num(truth, nan=-np.inf).max(axis=1)
+    picked = truth[np.arange(len(truth)), chosen[known]]
+    within = within_tolerance(picked, best, tolerance) * _probably_within(
+        scores[known], truth, chosen[known], weights, tolerance
+    )
     share = (float((within * weights).sum()) + 0.5) / (float(weights.sum()) + 1.0)
-    if within.all() or not within.any():
+    if (within == 1).all() or not within.any():
         return float(np.log(share / (1 - share))), 0.0, 0.0
     signs = _signs(scores, chosen)[known]
-    if gone.any():
-        signs = np.column_stack([signs, gone])
-    model = LogisticRegression(C=1.0).fit(signs, within, sample_weight=weights)
+    model = LogisticRegression(C=1.0).fit(
+        np.concatenate([signs, signs]),
+        np.repeat([True, False], len(signs)),
+        sample_weight=np.concatenate([weights * within, weights * (1 - within)]),
+    )
     return float(model.intercept_[0]), float(model.coef_[0, 0]), float(model.coef_[0, 1])
+
+
+def _probably_within(
+    scores: Doubles, truth: Doubles, chosen: NDArray[np.intp], weights: Doubles, tolerance: float
+) -> Doubles:
+    """Return the probability, (n,), that each choice is within tolerance of all missing scores.
+
+    It is the product over the missing models, of each the share of the known ones that the choice was within
+    tolerance of, among rows where the choice scored alike and the model was expected to score alike, to a
+    tenth. Models are taken to be independent apart from that; if they fail together, it is too low.
+    """
+    picked = truth[np.arange(len(truth)), chosen]
+    others = ~np.isnan(truth) & (np.arange(truth.shape[1]) != chosen[:, None])
+    cells = _tenth(picked)[:, None] * _TENTHS + _tenth(scores)
+    hits = others & within_tolerance(picked[:, None], truth, tolerance)
+    size, shape = _TENTHS * _TENTHS, (_TENTHS, _TENTHS)
+    seen = np.bincount(cells.ravel(), (others * weights[:, None]).ravel(), size).reshape(shape)
+    came = np.bincount(cells.ravel(), (hits * weights[:, None]).ravel(), size).reshape(shape)
+    usual = (came.sum(axis=1, keepdims=True) + 0.5) / (seen.sum(axis=1, keepdims=True) + 1.0)
+    shares = ((came + _SHRINKAGE * usual) / (seen + _SHRINKAGE)).ravel()
+    result: Doubles = np.where(np.isnan(truth), shares[cells], 1.0).prod(axis=1)
+    return result
+
+
+def _tenth(values: Doubles) -> NDArray[np.intp]:
+    """Return the number of the tenth of 0..1 that each value is in."""
+    return np.clip((values * _TENTHS).astype(np.intp), 0, _TENTHS - 1)
 
 
 def _signs(scores: Doubles, chosen: NDArray[np.intp]) -> Doubles:

@@ -110,6 +110,21 @@ def test_confidence_comes_true_even_if_half_of_the_scores_are_missing(models: in
     assert abs(policy.confidences(scores, chosen).mean() - came.mean()) < 0.03
 
 
+@pytest.mark.parametrize("models", [3, 5, 12])
+def test_confidence_is_about_all_models_even_if_only_two_are_ever_asked(models: int) -> None:
+    """As with `production.baseline`: the other one that is asked is seldom the best of the others."""
+    random = np.random.default_rng(0)
+    scores = random.random((6_000, models))
+    truth = (random.random(scores.shape) < scores).astype(float)
+    rows, chosen = np.arange(6_000), scores.argmax(axis=1)
+    told = np.full_like(truth, np.nan)
+    for asked in (chosen, (chosen + random.integers(1, models, 6_000)) % models):
+        told[rows, asked] = truth[rows, asked]
+    policy = replace(POLICY, confidence=fit_confidence(scores, told, chosen, np.ones(6_000), 0.05))
+    came = truth[rows, chosen] >= truth.max(axis=1)
+    assert abs(policy.confidences(scores, chosen).mean() - came.mean()) < 0.03
+
+
 def test_a_score_lower_by_exactly_the_tolerance_counts_as_come_true() -> None:
     """In floating point, 0.15 is less than 0.2 - 0.05."""
     first = np.zeros(90, dtype=np.intp)
