@@ -56,15 +56,18 @@ def looks_in_life(entries: Sequence[Entry], champion: Champion) -> Looks:
     return Looks(len(taken), int(last.get("recent_questions") or last["questions"]), last.get("newest"))
 
 
-def earlier_champion(entries: Sequence[Entry], champion: Champion | None) -> Entry | None:
-    """Return the entry of the version that a rollback puts back into service, None when there is none."""
+def way_back(entries: Sequence[Entry], champion: Champion | None) -> Iterator[Entry]:
+    """Yield the entries that one rollback after another would restore, the next one first.
+
+    A version that was promoted again while it served, replacing nothing, counts once.
+    """
     by_sequence = _by_sequence(entries)
-    current = by_sequence.get(champion.sequence) if champion else None
-    origin = _origin(current, by_sequence)
-    target = _before(origin, by_sequence)
-    while target is not None and champion is not None and target.version == champion.version:
-        target = _before(target, by_sequence)  # promoted again while it served, replacing nothing
-    return target
+    at = _origin(by_sequence.get(champion.sequence) if champion else None, by_sequence)
+    while at is not None:
+        before = _before(at, by_sequence)
+        if before is not None and before.version != at.version:
+            yield before
+        at = before
 
 
 def _by_sequence(entries: Sequence[Entry]) -> dict[int, Entry]:

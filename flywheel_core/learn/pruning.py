@@ -72,17 +72,17 @@ def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -
 def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) -> list[Removal]:
     """Return the routers, their evaluations and the datasets beyond the newest `keep_versions` of each.
 
-    Also kept are the champion, the champions of the last `keep_versions` promotions, and the datasets of all
-    kept routers. Routers come first in the result, so that none is ever left without its dataset. Raises
-    UsageError for fewer than one version, RouterError when the pointer or the log is damaged, StorageError
-    when a folder cannot be read.
+    Also kept are the champion, the versions that the next `keep_versions` rollbacks would put into service,
+    and the datasets of all kept routers. Routers come first in the result, so that none is ever left without
+    its dataset. Raises UsageError for fewer than one version, RouterError when the pointer or the log is
+    damaged, StorageError when a folder cannot be read.
     """
     if keep_versions < 1:
         raise UsageError(f"{keep_versions} versions are too few to keep", hint="keep at least 1")
-    served = [record.entry.version for record in registry.history() if record.took_effect]
     champion = registry.champion()
     routers = sorted(router_versions(layout), key=lambda version: _made_at(layout.router(version) / MANIFEST))
-    kept = {*routers[-keep_versions:], *served[-keep_versions:], *([champion.version] if champion else [])}
+    back = registry.way_back()[:keep_versions]
+    kept = {*routers[-keep_versions:], *back, *([champion.version] if champion else [])}
     datasets = dataset_versions(layout)
     needed = {*datasets[-keep_versions:], *(_dataset_of(layout, version) for version in kept)}
     removals = []

@@ -28,7 +28,7 @@ from flywheel_core.learn.champion import (
     read_champion,
     version_folder,
 )
-from flywheel_core.learn.promotion_history import Record, earlier_champion, looks_in_life, records
+from flywheel_core.learn.promotion_history import Record, looks_in_life, records, way_back
 from flywheel_core.learn.promotion_log import Entry, Kind, Looks, append_entry, read_entries
 
 LOG = "promotions.jsonl"
@@ -57,6 +57,13 @@ class Registry:
     def history(self) -> list[Record]:
         """Return the log, oldest entry first. Raises RouterError when the log or the pointer is damaged."""
         return records(read_entries(self.log), self.champion())
+
+    def way_back(self) -> list[str]:
+        """Return the versions that one rollback after another would put into service, the next one first.
+
+        Raises RouterError when the log or the pointer is damaged.
+        """
+        return [entry.version for entry in way_back(read_entries(self.log), self.champion())]
 
     def judgements(self, champion: Champion) -> list[Entry]:
         """Return the judgements against this champion, oldest first."""
@@ -141,8 +148,7 @@ class Registry:
         Raises RouterError when there is none, or it is missing or damaged.
         """
         with self._locked():
-            champion = self.champion()
-            target = earlier_champion(read_entries(self.log), champion)
+            target = next(way_back(read_entries(self.log), self.champion()), None)
             if target is None:
                 raise RouterError(
                     "there is no earlier champion to go back to",

@@ -103,6 +103,7 @@ def test_more_days_than_the_calendar_has_may_be_kept(layout: Layout) -> None:
 def test_versions_that_serve_or_served_last_stay_with_their_datasets(
     layout: Layout, registry: Registry
 ) -> None:
+    oldest = make_router(layout, registry, 0, promoted=True)
     first = make_router(layout, registry, 1, promoted=True)
     second = make_router(layout, registry, 2, promoted=True)
     tried = make_router(layout, registry, 3, promoted=False)
@@ -111,17 +112,18 @@ def test_versions_that_serve_or_served_last_stay_with_their_datasets(
     newest = make_router(layout, registry, 6, promoted=False)
     found = versions_to_prune(layout, registry, 2)
     assert named(found) == [
-        ("router", first),
-        ("evaluation", first),
+        ("router", oldest),
+        ("evaluation", oldest),
         ("router", tried),
         ("evaluation", tried),
         ("dataset", dataset_name(3)),
-        ("dataset", dataset_name(1)),
+        ("dataset", dataset_name(0)),
     ]
     prune(found, registry)
-    assert router_versions(registry.layout) == sorted([second, champion, newer, newest])
+    assert router_versions(registry.layout) == sorted([first, second, champion, newer, newest])
     assert registry.rollback(by="tests", reason="back", since=None).version == second
-    assert not layout.evaluation(first, "json").exists()
+    assert registry.rollback(by="tests", reason="back", since=None).version == first
+    assert not layout.evaluation(oldest, "json").exists()
 
 
 def test_the_champion_stays_however_old_it_is(layout: Layout, registry: Registry) -> None:
@@ -185,3 +187,22 @@ def test_at_least_one_version_is_kept(layout: Layout, registry: Registry) -> Non
 def test_an_empty_folder_has_nothing_to_prune(layout: Layout, registry: Registry) -> None:
     assert versions_to_prune(layout, registry, 1) == []
     assert days_to_prune(layout, WINDOW, 10, TODAY) == []
+
+
+def test_what_a_rollback_returns_to_stays_even_after_rollbacks(layout: Layout, registry: Registry) -> None:
+    """The last promotions in the log are then not those before the champion."""
+    first, second, third, fourth = (make_router(layout, registry, n, promoted=True) for n in (1, 2, 3, 4))
+    for served in (third, second):
+        assert registry.rollback(by="tests", reason="back", since=None).version == served
+    prune(versions_to_prune(layout, registry, 1), registry)
+    assert registry.versions() == sorted([first, second, fourth])
+    assert registry.rollback(by="tests", reason="back", since=None).version == first
+
+
+def test_a_champion_promoted_again_counts_once_among_those_kept(layout: Layout, registry: Registry) -> None:
+    first = make_router(layout, registry, 1, promoted=True)
+    second = make_router(layout, registry, 2, promoted=True)
+    registry.promote(second, kind="manual", by="tests", reason="again", since=None)
+    make_router(layout, registry, 3, promoted=False)
+    prune(versions_to_prune(layout, registry, 1), registry)
+    assert registry.rollback(by="tests", reason="back", since=None).version == first
