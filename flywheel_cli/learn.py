@@ -1,6 +1,6 @@
 """`flywheel train` and `flywheel why`: train a router, and explain one decision."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from flywheel_cli.output import plain, print_json, print_table, visible
 from flywheel_cli.router import who
 from flywheel_core.errors import NoDataError, RouterError, UsageError
 from flywheel_core.lake.dataset import latest_dataset, load_manifest
+from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import train_labels_version, trained_craft
@@ -20,6 +21,8 @@ from flywheel_core.learn.why import RawLine, Spoke, find_raw_line, words_that_sp
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.decisions import DecisionRecord, find_decision, prompt_hash
 from flywheel_gateway.routing import REASONS
+
+REMOVED = "flywheel prune removed it, or it is in another data folder (--data-dir)"
 
 
 @click.command()
@@ -95,7 +98,7 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
     if settings.as_json:
         print_json({"decision": msgspec.to_builtins(record), **facts, "raw_line": line})
         return
-    _print_decision(record, facts, line, whole=raw)
+    _print_decision(layout, record, facts, line, whole=raw)
 
 
 def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None) -> dict[str, Any]:
@@ -103,6 +106,8 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
     if record.router_version is None:
         return {"router": None, "dataset": None, "words": [], "note": "no router decided"}
     facts: dict[str, Any] = {"router": None, "dataset": None, "words": [], "note": None}
+    if not settings.layout.router(record.router_version).is_dir():
+        return facts | {"note": f"router {record.router_version} is not here: {REMOVED}"}
     try:
         folder: Path = version_folder(settings.layout, record.router_version)
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
@@ -136,8 +141,20 @@ def _answered(record: DecisionRecord, line: RawLine | None) -> str:
     return "answered by nobody" if record.failed else "who answered is not on record"
 
 
+def _why_no_line(layout: Layout, record: DecisionRecord) -> str:
+    """Return why a decision has no raw line, as far as is known."""
+    if not record.collected:
+        # A decision of /v1/route may have been observed later, which its record does not say.
+        return "the request was not collected, or its data point is not here"
+    day = datetime.fromtimestamp(record.at, UTC).date()
+    over = datetime.now(UTC).date() > day + timedelta(days=1)
+    if over and not any(layout.raw_files(at) for at in (day, day + timedelta(days=1))):
+        return f"there is no raw file of {day} in {layout.raw.name}/: {REMOVED}"
+    return "collected, but its data point is not here yet"
+
+
 def _print_decision(
-    record: DecisionRecord, facts: dict[str, Any], line: RawLine | None, *, whole: bool
+    layout: Layout, record: DecisionRecord, facts: dict[str, Any], line: RawLine | None, *, whole: bool
 ) -> None:
     moment = datetime.fromtimestamp(record.at, UTC)
     click.echo(f"decision {record.decision_id}, {moment:%Y-%m-%d %H:%M:%S} UTC")
@@ -162,11 +179,7 @@ def _print_decision(
     if facts["note"]:
         click.echo(facts["note"])
     if line is None:
-        # A decision of /v1/route may have been observed later, which its record does not say.
-        missing = "the request was not collected, or its data point is not here"
-        click.echo(
-            f"no raw line: {'collected, but its data point is not here yet' if record.collected else missing}"
-        )
+        click.echo(f"no raw line: {_why_no_line(layout, record)}")
         return
     click.echo(f"raw line: {line.file}, byte {line.offset:,}")
     click.echo(line.line if whole else f"question: {visible(line.question[:500])}")

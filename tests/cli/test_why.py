@@ -29,7 +29,7 @@ def publish_learned(layout: Layout) -> str:
 
 def decided(layout: Layout, prompt: str, **changes: Any) -> str:
     """Log a decision as a gateway does, and return its id."""
-    decision_id = new_decision_id()
+    decision_id = new_decision_id(changes.get("at"))
     record = DecisionRecord(
         decision_id,
         time.time(),
@@ -152,6 +152,20 @@ def test_why_of_a_decision_whose_point_is_on_its_way(run: Run, layout: Layout) -
     assert "no raw line: collected, but its data point is not here yet" in text
 
 
+def test_why_of_a_decision_whose_raw_day_and_router_were_removed(run: Run, layout: Layout) -> None:
+    """What `flywheel prune` removed will never arrive, so it must not look as if it were on its way."""
+    at = time.time() - 40 * 86_400
+    decision_id = decided(layout, "an old question", at=at, collected=True, router_version="pruned")
+    text = run("why", decision_id).output
+    assert f"no raw line: there is no raw file of {day_of(at)} in {layout.raw.name}/" in text
+    assert "router pruned is not here" in text
+    assert text.count("flywheel prune") == 2
+    assert "yet" not in text
+    layout.raw.mkdir()
+    layout.raw_file(day_of(at)).write_bytes(b"")
+    assert "no raw line: collected, but its data point is not here" in run("why", decision_id).output
+
+
 def test_why_shows_no_words_where_none_spoke(run: Run, layout: Layout) -> None:
     alone = decided(layout, "hello you", reason="best_single")
     text = run("why", alone, "--prompt", "hello you").output
@@ -166,7 +180,7 @@ def test_why_without_router_or_decision(run: Run, layout: Layout) -> None:
     decision_id = decided(layout, "hello you", router_version=None, reason="no_router")
     assert parsed(run("why", decision_id, "--json"))["note"] == "no router decided"
     gone = decided(layout, "hello you", router_version="gone")
-    assert "there is no router 'gone'" in parsed(run("why", gone, "--prompt", "hello you", "--json"))["note"]
+    assert "router gone is not here" in parsed(run("why", gone, "--prompt", "hello you", "--json"))["note"]
     unknown = run("why", new_decision_id())
     assert unknown.exit_code == 1
     assert "error[no_data]: there is no decision" in unknown.stderr
