@@ -2,7 +2,8 @@
 
 Dagster's own class opens a new engine and connection for every statement, which is most of what recording a
 day's events costs: 0.43 s of CPU per day with it, 0.20 s with this one. What is stored, and where, is the
-same; `dagster.yaml` names this class.
+same; `dagster.yaml` names this class. A run that is deleted leaves nothing here, while Dagster's own class
+keeps its file, at least 128 KiB for every run, and the results of its checks.
 """
 
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
@@ -62,6 +64,19 @@ class SteadySqliteEventLogStorage(SqliteEventLogStorage):
         while len(self._open) > MAX_OPEN:
             self._open.popitem(last=False)[1].dispose()
         return engine
+
+    def delete_events(self, run_id: str) -> None:
+        """Delete a run's events, the results of its checks, and the file that held its events."""
+        super().delete_events(run_id)
+        with self.index_connection() as connection:
+            ours = AssetCheckExecutionsTable.c.run_id == run_id
+            connection.execute(AssetCheckExecutionsTable.delete().where(ours))
+        with self._db_lock:
+            if known := self._open.pop(run_id, None):
+                known.dispose()
+            self._initialized_dbs.discard(run_id)
+            for ending in ("", "-wal", "-shm"):
+                Path(self.path_for_shard(run_id) + ending).unlink(missing_ok=True)
 
     def dispose(self) -> None:
         """Close every connection."""

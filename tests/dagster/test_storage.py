@@ -17,8 +17,14 @@ def something() -> None:
     """An asset without content: its materialization is what the log keeps."""
 
 
+@dg.asset_check(asset=something)
+def looked_at() -> dg.AssetCheckResult:
+    """A check whose result the log keeps."""
+    return dg.AssetCheckResult(passed=True)
+
+
 def _run(instance: dg.DagsterInstance) -> str:
-    return dg.materialize([something], instance=instance, run_config=QUIET).run_id
+    return dg.materialize([something, looked_at], instance=instance, run_config=QUIET).run_id
 
 
 def _log(instance: dg.DagsterInstance, run: str) -> list[str]:
@@ -41,12 +47,22 @@ def test_more_runs_than_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert instance.get_latest_materialization_event(something.key) is not None
 
 
+def test_a_deleted_run_takes_its_check_results_along(tmp_path: Path) -> None:
+    """Those of other runs stay."""
+    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
+        runs = [_run(instance) for _ in range(2)]
+        instance.delete_run(runs[0])
+        results = instance.event_log_storage.get_asset_check_execution_history(looked_at.check_key, limit=9)
+        assert [result.run_id for result in results] == runs[1:]
+
+
 def test_a_deleted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its events are gone, and the next run starts clean."""
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
         run = _run(instance)
         assert _log(instance, run)
         instance.delete_run(run)
+        assert list((tmp_path / "history" / "runs").glob(f"{run}*")) == []
         assert _log(instance, run) == []
         instance.wipe()
         assert _log(instance, _run(instance))
