@@ -112,16 +112,21 @@ def go_latency(value: float) -> int:
     return round(value / 1e6) if value >= NANOSECOND_LATENCY else round(value)
 
 
+def snake_case(name: str) -> str:
+    """Return the name of a field in snake_case, whatever its spelling; long names are no fields and stay as they are."""
+    return _snake(name) if len(name) <= 64 else name
+
+
 @lru_cache(maxsize=1_024)
-def _snake(key: str) -> str:
-    return _WORD.sub("_", key).lower()
+def _snake(name: str) -> str:
+    return _WORD.sub("_", name).lower()
 
 
 def _snake_keys(value: dict[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
     """Return the known fields of `value` under their snake_case names. Raises PointError when one occurs twice."""
     fields: dict[str, Any] = {}
     for key, field in value.items():
-        name = _snake(key) if len(key) <= 64 else key
+        name = snake_case(key)
         if name not in known:
             continue
         if name in fields:

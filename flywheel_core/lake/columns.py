@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from flywheel_core.lake.points import free_part
+from flywheel_core.wire_fields import snake_case
 
 Split = Literal["train", "validation", "test"]
 
@@ -89,7 +90,7 @@ def point_columns(points: Sequence[Any], offsets: Sequence[int], schema: pa.Sche
     for name in schema.names:
         if name in _FROM_DECISION:
             field, read = _FROM_DECISION[name]
-            columns[name] = [decision and read(decision, field) for decision in decisions]
+            columns[name] = [read(decision, field) for decision in decisions]
         elif name not in columns:
             columns[name] = list(map(attrgetter("id" if name == "data_point_id" else name), points))
     return _table(columns, schema)
@@ -185,9 +186,10 @@ def _keys(question: str) -> tuple[str, Split]:
     return digest[:32], "train" if bucket < 70 else "validation" if bucket < 80 else "test"
 
 
-def _decision(classification: Any) -> dict[str, Any] | None:
+def _decision(classification: Any) -> dict[str, Any]:
+    """Return the fields of a point's classification under their snake_case names; none when there is no decision."""
     found = free_part(classification)
-    return found if isinstance(found, dict) else None
+    return {snake_case(name): value for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _text(decision: dict[str, Any], name: str) -> str | None:
@@ -195,11 +197,11 @@ def _text(decision: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _number(decision: dict[str, Any], name: str) -> float | None:
+def _share(decision: dict[str, Any], name: str) -> float | None:
     value = decision.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) <= 1e300 else None
+    return float(value) if 0 <= value <= 1 else None
 
 
 def _reasons(point: Any, names: Sequence[str | None]) -> list[str | None]:
@@ -241,7 +243,7 @@ _FROM_DECISION: dict[str, tuple[str, Callable[[dict[str, Any], str], Any]]] = {
     "router_version": ("router_version", _text),
     "predicted_model": ("model", _text),
     "predicted_category": ("category", _text),
-    "confidence": ("confidence", _number),
+    "confidence": ("confidence", _share),
     "decision_reason": ("reason", _text),
 }
 """Column -> the field of a point's classification, and the function that reads it."""

@@ -160,6 +160,34 @@ def test_files_of_the_reference_service_are_read(layout: Layout) -> None:
     assert rows[0]["data_point_id"].startswith("sha256-")
 
 
+DECISION = {"category": "math", "confidence": 0.875, "model": "algebra", "reason": "router", "router_version": "r-7"}
+
+
+@pytest.mark.parametrize(
+    ("classification", "expected"),
+    [
+        ({}, [None] * 5),
+        ({"confidence": 1.5, "category": 3, "model": None}, [None] * 5),
+        (DECISION, ["math", 0.875, "algebra", "router", "r-7"]),
+        (
+            {"Category": "math", "Confidence": 1, "Model": "algebra", "Reason": "", "RouterVersion": "r-7"},
+            ["math", 1.0, "algebra", "", "r-7"],
+        ),
+        ({"category": "math", "routerVersion": "r-7"}, ["math", None, None, None, "r-7"]),
+    ],
+)
+def test_a_decision_may_have_any_fields_in_every_spelling(
+    layout: Layout, classification: dict[str, object], expected: list[object]
+) -> None:
+    """What is no decision's field, or not of its type or range, is null; no decision stops its day."""
+    go_point = {**GO_POINT, "Classification": classification}
+    write_raw(layout, [point("a", {"big": 0.5}, classification=classification), go_point])
+    assert ingest_day(layout, DAY, CONFIG, today=LATER).accepted == 2
+    columns = ["predicted_category", "confidence", "predicted_model", "decision_reason", "router_version"]
+    rows = read_table(layout, "responses").select(columns).rows()
+    assert [list(row) for row in rows] == [expected] * 3
+
+
 def test_a_day_without_files_gives_empty_tables_with_their_columns(layout: Layout) -> None:
     result = ingest_day(layout, DAY, CONFIG, today=LATER)
     assert (result.lines, result.responses.rows, result.rejects.rows, result.files) == (0, 0, 0, ())
