@@ -7,7 +7,7 @@ import pytest
 
 from flywheel_core.errors import POINT_CODES, PointError
 from flywheel_core.records import encode_point
-from flywheel_core.wire import MAX_POINT_BYTES, decode_point
+from flywheel_core.wire import MAX_LINE_BYTES, MAX_POINT_BYTES, decode_point
 from flywheel_core.wire_fields import NO_TIME, NO_TIME_SECONDS
 
 CANONICAL: dict[str, Any] = {
@@ -124,6 +124,19 @@ def test_gos_zero_time_counts_as_no_time(never: str | int) -> None:
     unset, absent = (text(CANONICAL, timestamp=value, received_at=1_767_225_700.5) for value in (never, None))
     assert decode_point(unset) == decode_point(absent)
     assert decode_point(unset).timestamp == 1_767_225_700
+
+
+def test_a_point_whose_stored_line_ingest_could_not_read_is_refused() -> None:
+    """1e15 takes 4 bytes as it is sent and 18 as it is stored."""
+    numbers = b"1e15," * (MAX_LINE_BYTES // 20)
+    raw = text(CANONICAL, unknown=1).replace(b'"a": [1]', b'"a": [%b1]' % numbers)
+    assert len(raw) < MAX_POINT_BYTES
+    assert len(encode_point(decode_point(raw))) < MAX_LINE_BYTES
+    raw = raw.replace(numbers, numbers + numbers[: len(numbers) // 2])
+    assert len(raw) < MAX_POINT_BYTES
+    with pytest.raises(PointError) as caught:
+        decode_point(raw)
+    assert caught.value.code == "point_too_large"
 
 
 def test_unknown_fields_are_dropped() -> None:
