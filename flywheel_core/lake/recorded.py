@@ -37,9 +37,10 @@ def dated_point(line: bytes, shift: int) -> DataPoint:
 
     Raises PointError when the line is not an acceptable data point, or when its timestamp is missing or out of range.
     """
-    from flywheel_core.wire import decode_point  # slow to load, and other commands do not need it
+    # imported here because it is slow to load, and other commands do not need it
+    from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
-    point = decode_point(line, now=NO_TIME)
+    point = decode_point(line, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
     if point.timestamp == NO_TIME:
         raise PointError("timestamp_invalid", "a recorded point needs a timestamp")
     point.timestamp += shift * _DAY_SECONDS

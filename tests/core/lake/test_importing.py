@@ -19,6 +19,7 @@ from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.leftovers import KEPT_SECONDS, remove_leftovers
 from flywheel_core.lake.tables import read_table
+from flywheel_core.wire import MAX_POINT_BYTES
 from tests.core.lake.lakes import CONFIG, DAY, LATER, contents, line, point
 
 NOON = 1_767_614_400
@@ -171,6 +172,19 @@ def test_a_line_too_long_to_be_read_whole_is_called_too_large(
     result = import_files(layout, [source])
     assert (result.lines, result.imported, result.rejected_by_code) == (3, 2, {"point_too_large": 1})
     assert ingest_day(layout, DAY, CONFIG, today=LATER).lines == 3
+
+
+def test_a_raw_line_as_large_as_a_collector_may_store_is_imported(layout: Layout, tmp_path: Path) -> None:
+    """Otherwise import would count it as rejected, and ingest would take the line that import carried over."""
+    source = tmp_path / "outcomes.jsonl"
+    large = point("b", {"big": 0.5})
+    large["responses"]["big"]["answer"] = "x" * (MAX_POINT_BYTES + 1)
+    source.write_bytes(recorded("a", NOON) + line(large))
+    assert import_files(layout, [source]).imported == 2
+    ingested = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert (ingested.accepted, ingested.rejected) == (2, 0)
+    rows = read_table(layout, "responses").select("timestamp", "received_at").unique().rows()
+    assert all(received_at == timestamp for timestamp, received_at in rows)
 
 
 @pytest.mark.parametrize("name", ["plain.jsonl.gz", "without.jsonl"])
