@@ -40,7 +40,8 @@ def dated_point(line: bytes, shift: int) -> DataPoint:
     # imported here because it is slow to load, and other commands do not need it
     from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
-    point = decode_point(line, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
+    text = line.removeprefix(BYTE_ORDER_MARK)
+    point = decode_point(text, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
     if point.timestamp == NO_TIME:
         raise PointError("timestamp_invalid", "a recorded point needs a timestamp")
     point.timestamp += shift * _DAY_SECONDS
@@ -63,7 +64,7 @@ def points_of(path: Path, meter: Meter) -> Iterator[DataPoint]:
 
 
 def lines_of(path: Path, meter: Meter) -> Iterator[tuple[bytes, str | None]]:
-    """Yield the lines of a file that are not blank, without byte order marks, each with a reject code or None.
+    """Yield the lines of a file that are not blank, each with a reject code or None.
 
     The code is None for a complete line; `point_too_large` for an oversized one, of which only the beginning is given;
     and `file_damaged` where the file cannot be unpacked further: the line is then what precedes the damage, or nothing.
@@ -78,9 +79,8 @@ def lines_of(path: Path, meter: Meter) -> Iterator[tuple[bytes, str | None]]:
             yield data, "point_too_large"
         else:
             for line in data.split(b"\n"):
-                stripped = line.removeprefix(BYTE_ORDER_MARK)
-                if stripped.strip():
-                    yield stripped, None
+                if line.removeprefix(BYTE_ORDER_MARK).strip():
+                    yield line, None
         within += 0 if compressed else len(data)
         meter.advance(within)
     meter.finish(path.stat().st_size)

@@ -174,6 +174,17 @@ def test_a_line_too_long_to_be_read_whole_is_called_too_large(
     assert ingest_day(layout, DAY, CONFIG, today=LATER).lines == 3
 
 
+def test_a_rejected_line_keeps_its_byte_order_marks(layout: Layout, tmp_path: Path) -> None:
+    """With one mark less, ingest would take the second line, which import had rejected."""
+    source = tmp_path / "outcomes.jsonl"
+    mark = b"\xef\xbb\xbf"
+    source.write_bytes(mark + recorded("a", NOON) + mark + mark + recorded("b", NOON))
+    result = import_files(layout, [source])
+    assert (result.imported, result.rejected_by_code) == (1, {"point_not_json": 1})
+    ingested = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert (ingested.accepted, ingested.rejected_by_code) == (1, {"point_not_json": 1})
+
+
 def test_a_raw_line_as_large_as_a_collector_may_store_is_imported(layout: Layout, tmp_path: Path) -> None:
     """Otherwise import would count it as rejected, and ingest would take the line that import carried over."""
     source = tmp_path / "outcomes.jsonl"
