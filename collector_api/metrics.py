@@ -2,8 +2,11 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from flywheel_core.errors import POINT_CODES
 from flywheel_core.serve.metrics import ServerMetrics
 
+_NOT_STORED = ("storage_unavailable", "disk_full", "internal_error")
+"""Codes of requests that an alert counts."""
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -41,5 +44,12 @@ class CollectorMetrics(ServerMetrics):
             registry=registry,
         )
         self.disk_free_bytes = Gauge(
-            "flywheel_collector_disk_free_bytes", "Free space where the raw files lie.", registry=registry
+            "flywheel_collector_disk_free_bytes",
+            "Free space where the raw files lie; NaN while it is unknown.",
+            registry=registry,
         )
+        # Prometheus sees no increase in a series that begins with its first event: these begin at 0.
+        for code in POINT_CODES:
+            self.rejected_points.labels(code)
+        for code in _NOT_STORED:
+            self.requests.labels(code)

@@ -1,6 +1,7 @@
 """Check whether the disk has room for more data points."""
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -28,10 +29,10 @@ class Room:
         self._disk = disk
         self._folder = folder
         self._floor = floor
-        self._metrics = metrics
         self._looked = 0.0
         self._free = 0
         self._full, self._unknown = Trouble(log), Trouble(log)
+        metrics.disk_free_bytes.set_function(self._shown)
 
     def check(self) -> None:
         """Raise RequestError `disk_full` if there is less free space than the floor.
@@ -48,9 +49,15 @@ class Room:
                 raise RequestError("storage_unavailable", retry_after=RETRY_AFTER) from None
             self._unknown.gone("free_space_known_again")
             self._looked = now
-            self._metrics.disk_free_bytes.set(self._free)
         free = {"free_bytes": self._free}
         if self._free < self._floor:
             self._full.met("disk_full", extra=free)
             raise RequestError("disk_full", retry_after=_FULL_RETRY_AFTER)
         self._full.gone("disk_has_room", extra=free)
+
+    def _shown(self) -> float:
+        """Return the free bytes for /metrics, which is read also while no request comes; NaN if unknown."""
+        try:
+            return self._disk.free_bytes(self._folder)
+        except OSError:
+            return math.nan
