@@ -26,7 +26,7 @@ class Courier:
     """The way to the collector, shared by all senders of an uploader.
 
     rejected_file: keeps the points that the collector rejects, with its reply; on_change: called when `wait`
-    may have changed; away: whether the last upload failed; uploads: number of requests sent; failed: number
+    may have changed; uploads: number of requests sent; failed: number
     of those that failed, by reason.
     """
 
@@ -41,9 +41,14 @@ class Courier:
         self._stopped = False
         self._failures = 0
         self._not_before = 0.0
-        self.away = False
+        self._away_for: str | None = None
         self.uploads = 0
         self.failed: Counter[str] = Counter()
+
+    @property
+    def away(self) -> bool:
+        """Whether the last upload failed."""
+        return self._away_for is not None
 
     @property
     def wait(self) -> float:
@@ -112,10 +117,11 @@ class Courier:
     def _note_failure(self, verdict: Verdict) -> None:
         if self._stopped:
             return
-        self.failed[verdict.reason.partition(":")[0]] += 1
-        if not self.away:
+        kind = verdict.reason.partition(":")[0]
+        self.failed[kind] += 1
+        if kind != self._away_for:  # a collector that was down may come back and refuse the key
             log.warning("the collector does not take data points (%s); they are spooled", verdict.reason)
-        self.away = True
+        self._away_for = kind
         wait = min(verdict.wait, LONGEST_ASKED) + full_jitter(self._failures, FIRST_DELAY, LONGEST_DELAY)
         self._failures += 1
         self._not_before = asyncio.get_running_loop().time() + wait
@@ -124,5 +130,5 @@ class Courier:
     def _note_success(self) -> None:
         if self.away:
             log.warning("the collector takes data points again")
-        self.away = False
+        self._away_for = None
         self._failures = 0

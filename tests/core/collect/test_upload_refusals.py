@@ -40,6 +40,24 @@ def test_a_collector_that_refuses_for_now_is_asked_again(tmp_path: Path, status:
     run(act)
 
 
+def test_another_reason_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A collector that was down may come back and refuse the key: the log must not keep to the first reason."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        refusals = [503, 503, 401, 401]
+        collector.verdict = lambda _: Reply(refusals.pop(0)) if refusals else None
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            await offer(uploader, range(2))
+            await until(lambda: uploader.acknowledged == 2)
+
+    run(act)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3
+    assert "status 503" in said[0]
+    assert "status 401" in said[1]
+    assert said[2] == "the collector takes data points again"
+
+
 def test_retry_after_is_kept_to(tmp_path: Path) -> None:
     """The collector says when to try again."""
 
