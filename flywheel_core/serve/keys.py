@@ -160,12 +160,13 @@ class KeyStore:
 
     def _unreadable(self, error: Exception) -> StorageError:
         why = (error.strerror if isinstance(error, OSError) else None) or error
-        return StorageError(
-            f"cannot read the keys in {self.path}: {why}",
-            hint="give the file to the user that the server runs as"
-            if isinstance(error, PermissionError)
-            else "name the data folder that they lie in with --data-dir or storage.data_dir",
-        )
+        if isinstance(error, PermissionError):
+            hint = "give the file to the user that the server runs as"
+        elif isinstance(error, OSError):
+            hint = "name the data folder that they lie in with --data-dir or storage.data_dir"
+        else:
+            hint = "it is damaged: bring it back from a backup, or remove it and make new keys"
+        return StorageError(f"cannot read the keys in {self.path}: {why}", hint=hint)
 
     @contextmanager
     def _exclusively(self) -> Iterator[list[Key]]:

@@ -97,8 +97,9 @@ def test_a_damaged_file_is_an_error_at_start_but_not_while_running(tmp_path: Pat
     store.path.write_bytes(damage)
     store._next_check = 0.0
     assert store.source_of(f"Bearer {key}".encode()) == "east"
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError) as caught:
         KeyStore(store.path).all()
+    assert caught.value.hint and "damaged" in caught.value.hint, "another data folder does not help"
 
 
 def test_an_unreadable_file_is_read_once_it_is_readable_again(tmp_path: Path) -> None:
