@@ -95,6 +95,7 @@ class DecisionLog:
         self._writing = asyncio.Lock()
         self._day: date | None = None
         self._refused = Trouble(logger)
+        self._full: date | None = None
         self.written = 0
         self.dropped = 0
 
@@ -138,6 +139,10 @@ class DecisionLog:
                     )
                 else:
                     self._refused.gone("decisions_written_again", extra={"dropped": self.dropped})
+                    if written < len(of_day) and day != self._full:
+                        self._full = day
+                        extra = {"file": str(decision_file(self._folder, day)), "max_bytes": self._max_bytes}
+                        logger.warning("decision_log_full", extra=extra)
                 self.written += written
                 self.dropped += len(of_day) - written
 

@@ -130,6 +130,16 @@ def test_a_days_file_is_bounded_and_dropped_decisions_are_counted(tmp_path: Path
     assert (again.written, again.dropped) == (0, 1)
 
 
+def test_a_full_log_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The metric of dropped decisions grows alike for a full log and for a failing disk: the log tells which."""
+    log = DecisionLog(tmp_path, 2_000, 30)
+    for _ in range(3):
+        write(log, *(record() for _ in range(20)))
+    assert log.dropped > 0
+    (said,) = caplog.records
+    assert (said.message, vars(said)["max_bytes"]) == ("decision_log_full", 2_000)
+
+
 def test_old_days_are_removed(tmp_path: Path) -> None:
     today = datetime.now(UTC).date()
     for days in (1, 29, 31, 400):
