@@ -21,6 +21,8 @@ GENERAL = "general"
 UNSURE = 0.5
 """Confidence of a decision that no router made."""
 ROUTER_THREADS = 2
+MAX_TOLD = 100
+"""Most reasons for a router's failures that are logged; the metric of decisions counts each failure."""
 
 CACHE = "cache"
 REQUESTED = "requested"
@@ -82,6 +84,7 @@ class Decider:
         cache = config.cache
         self.cache = DecisionCache[Decision](cache.max_entries, cache.ttl) if cache.enabled else None
         self._threads = Threads(ROUTER_THREADS, "router")
+        self._told: set[str] = set()
 
     @property
     def router(self) -> Router | None:
@@ -91,6 +94,7 @@ class Decider:
     def take_up(self, router: Router | None) -> None:
         """Decide with another router from now on; cached decisions of the earlier one are no longer found."""
         self._router = router
+        self._told.clear()
 
     def close(self) -> None:
         """Accept no more prompts; the threads end after the decisions that are still awaited."""
@@ -118,13 +122,25 @@ class Decider:
             logger.warning(
                 "router_too_slow", extra={"router": router.version, "seconds": self._routing.timeout}
             )
-        except Exception:
-            logger.exception("router_failed", extra={"router": router.version})
+        except RouterError as error:
+            if self._is_new(error.message):
+                extra = {"router": router.version, "reason": error.message}
+                logger.warning("router_failed", extra=extra)
+        except Exception as error:
+            if self._is_new(type(error).__name__):
+                logger.exception("router_failed", extra={"router": router.version})
         return self._default(FALLBACK, router.version)
 
     def requested(self, model: str) -> Decision:
         """Return the decision that a client made by naming a model."""
         return Decision(model, self._models[model].category or GENERAL, 1.0, REQUESTED)
+
+    def _is_new(self, reason: str) -> bool:
+        """Return whether to log a reason: once per router, because it may recur at every request."""
+        if reason in self._told or len(self._told) == MAX_TOLD:
+            return False
+        self._told.add(reason)
+        return True
 
     async def _ask(self, router: Router, prompt: str) -> Decision:
         """Ask the router.

@@ -113,6 +113,30 @@ def test_threads_that_nobody_refers_to_end() -> None:
     assert not thread.is_alive()
 
 
+def test_why_a_router_fails_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """After a model was retired its router may choose it at every request, until the next router."""
+    router = CountingRouter(model="retired")
+    decisions = decide(Config(), router, "one", "two", "three")
+    assert [decision.reason for decision in decisions] == ["fallback"] * 3
+    (record,) = caplog.records
+    assert (record.levelname, record.message, record.exc_info) == ("WARNING", "router_failed", None)
+    assert "chose retired" in vars(record)["reason"]
+
+
+def test_another_reason_or_another_router_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def decisions() -> None:
+        decider = Decider(Config(), MODELS, CountingRouter(model="retired"))
+        for prompt in ("one", "broken", "broken", "two"):
+            await decider.decide(prompt)
+        decider.take_up(CountingRouter())
+        await decider.decide("broken")
+        decider.close()
+
+    asyncio.run(decisions())
+    reasons = [vars(record)["reason"].partition(",")[0] for record in caplog.records]
+    assert reasons == ["router v1 chose retired", "the router is broken", "the router is broken"]
+
+
 def test_a_failing_router_falls_back_and_is_asked_again() -> None:
     router = CountingRouter()
     decisions = decide(Config(), router, "broken", "fine")
