@@ -71,10 +71,9 @@ class App:
             code = error.code
             await send_error(send, error, close=error.code in ("body_too_large", "queue_full"))
         except ClientGoneError:
-            code = "client_left"
-        except UpstreamError as error:
+            code = "client_gone"
+        except UpstreamError:
             code = "answer_cut"  # returning with the response unfinished closes the connection
-            logger.warning("answer_cut", extra={"reason": f"{error.code}: {error.message}"})
         except StorageError as error:
             code = "storage_unavailable"
             logger.error("storage_failed", extra={"reason": error.message})

@@ -61,21 +61,21 @@ class Exchange:
         """
         for at, target in enumerate(targets):
             begun = time.perf_counter()
+            answered = False
             try:
                 async with upstream.open(self._call(target)) as reply:
-                    if await self._pass_on(target, reply, send, last=at == len(targets) - 1):
-                        return
+                    answered = await self._pass_on(target, reply, send, last=at == len(targets) - 1)
             except UpstreamError as error:
                 self.failed[target.name] = f"{error.code}: {error.message}"
                 if self.served is not None:
+                    self._log_failure("answer_cut", target.name)
                     raise
             finally:
                 self.latency = time.perf_counter() - begun
-            reason = self.failed[target.name]
-            logger.warning(
-                "model_failed",
-                extra={"decision_id": self.decision_id, "model": target.name, "reason": reason},
-            )
+            if target.name in self.failed:  # also when the client got its error response
+                self._log_failure("model_failed", target.name)
+            if answered:
+                return
         timed_out = all(reason.startswith(("timeout", "connect_timeout")) for reason in self.failed.values())
         # Only the codes go to the client: the details may name internal addresses.
         reasons = ", ".join(f"{name}: {reason.partition(':')[0]}" for name, reason in self.failed.items())
@@ -88,6 +88,11 @@ class Exchange:
     def answer(self) -> Answer | None:
         """Return the answer that the client got, or None if no model's response was sent."""
         return None if self.recorder is None else self.recorder.answer(complete=self.complete)
+
+    def _log_failure(self, event: str, model: str) -> None:
+        """Log why a model did not answer, with the id that the client finds in its response's headers."""
+        extra = {"decision_id": self.decision_id, "model": model, "reason": self.failed[model]}
+        logger.warning(event, extra=extra)
 
     def _call(self, target: Target) -> Call:
         return Call(

@@ -50,11 +50,11 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
     except UpstreamError as error:
+        reason = {"model": target.name, "reason": f"{error.code}: {error.message}"}
         if begun:
+            logger.warning("answer_cut", extra=reason)
             raise
         late = error.code in ("timeout", "connect_timeout")
         code = "upstream_timeout" if late else "upstream_failed"
-        logger.warning(
-            "model_failed", extra={"model": target.name, "reason": f"{error.code}: {error.message}"}
-        )
+        logger.warning("model_failed", extra=reason)
         raise RequestError(code, f"{target.name}: {error.code}") from None

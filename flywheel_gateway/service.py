@@ -164,6 +164,7 @@ def run(
     Raises ConfigError, UsageError, StorageError or another FlywheelError when the gateway cannot start.
     """
     log_as_json()
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut_answer)
     file = find_file(config_file)
 
     def load() -> Config:
@@ -184,6 +185,14 @@ def run(
         data_dir=config.storage.data_dir,
         drain=service.drain,
     )
+
+
+def _is_no_cut_answer(record: logging.LogRecord) -> bool:
+    """Return False for what uvicorn says of a response left unfinished.
+
+    The gateway does that on purpose when a model's answer breaks off, and logs it with the model's name.
+    """
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def _needs_restart(started_with: Config, config: Config) -> list[str]:

@@ -166,6 +166,9 @@ def test_a_failure_passed_on_to_the_client_is_recorded_like_any_other(
     metric = f'flywheel_gateway_model_failures_total{{model="{asked}",reason="http_status"}}'
     assert gateway.metric(metric) == 1
     assert until(gateway.decisions)[0]["failed"] == {asked: failure}
+    (logged,) = gateway.logged("model_failed")
+    assert (logged["model"], logged["reason"]) == (asked, failure)
+    assert logged["decision_id"] == answer.headers["x-flywheel-decision"]
 
 
 def test_a_models_refusal_of_a_request_is_not_a_failure(outside: Outside, start: Start) -> None:

@@ -109,7 +109,7 @@ def test_the_call_to_the_model_ends_when_the_client_leaves(outside: Outside, sta
         next(answer.iter_raw())
     assert outside.server.left.wait(20)
     until(lambda: gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}') == 1)
-    assert gateway.metric('flywheel_gateway_requests_total{code="client_left"}') == 1
+    assert gateway.metric('flywheel_gateway_requests_total{code="client_gone"}') == 1
     assert len(outside.asked()) == 1
 
 
@@ -127,7 +127,7 @@ def test_the_call_to_the_model_ends_when_the_client_leaves_before_an_answer(
         )
         until(outside.asked)
     assert outside.server.left.wait(20)
-    until(lambda: gateway.metric('flywheel_gateway_requests_total{code="client_left"}') == 1)
+    until(lambda: gateway.metric('flywheel_gateway_requests_total{code="client_gone"}') == 1)
     assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}') == 1
     assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 0
 
@@ -174,6 +174,9 @@ def test_fault_12_a_stream_that_breaks_off_is_cut_for_the_client_and_marked_trun
         broken = True
     assert broken
     assert got == event("half of an ans")
+    (logged,) = until(lambda: gateway.logged("answer_cut"))
+    assert (logged["model"], logged["decision_id"]) == ("big", answer.headers["x-flywheel-decision"])
+    assert '"level": "ERROR"' not in gateway.log(), "the model's fault is no error of the gateway"
     point = until(lambda: outside.points)[0]
     assert point["responses"]["big"]["error"].startswith("truncated")
     assert point["scores"]["big"] is None

@@ -144,6 +144,10 @@ class RunningGateway:
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text(encoding="utf-8")
 
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of the log with this event."""
+        return [line for line in map(json.loads, self.log().splitlines()) if line["event"] == event]
+
     def chat(
         self, question: str = "1 + 1?", headers: dict[str, str] | None = None, **body: Any
     ) -> httpx.Response:
