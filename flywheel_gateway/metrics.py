@@ -1,7 +1,7 @@
 """The gateway's metrics, under the names that the routing challenge prescribes and under names of its own."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
@@ -26,8 +26,8 @@ MEANINGS: Mapping[str, str] = {
     "flywheel_gateway_collection_in_flight": "Data points under way now.",
     "flywheel_gateway_collection_skipped_total": "Requests that were not collected, by reason.",
     "flywheel_gateway_collection_calls_total": "Calls of models for collection, without retries, by model.",
-    "flywheel_gateway_collection_retries_total": "Calls of models tried again, by model.",
-    "flywheel_gateway_collection_failures_total": "Calls that ended without a usable answer, by reason.",
+    "flywheel_gateway_collection_retries_total": "Calls tried again, by model; those of the scorer under scorer.",
+    "flywheel_gateway_collection_failures_total": "Answers that were not usable, by model and reason.",
     "flywheel_gateway_missing_scores_total": "Answers that should have a score and have none, by reason.",
     "flywheel_gateway_collection_unpriced_total": "Answers without token counts, whose cost is unknown.",
     "flywheel_gateway_collection_spend_today": "What collection cost since midnight UTC, in the currency of the prices.",
@@ -107,6 +107,14 @@ class Metrics(ServerMetrics):
         )
         self._scores: deque[float] = deque(maxlen=ACCURACY_WINDOW)
 
+    def expect(self, models: Iterable[str]) -> None:
+        """Show the counter of answers of these models from now on.
+
+        Prometheus sees no increase in a series that begins with its first event.
+        """
+        for model in models:
+            self.answered.labels(model)
+
     def score(self, score: float) -> None:
         """Add the score of an answer that a client got."""
         self._scores.append(score)
@@ -122,7 +130,7 @@ class Counted(Collector):
 
     `read` returns, for names of `MEANINGS`, name -> number, or name -> {label value: number}. Names that end
     in `_total` are counters, all others gauges. The label of a metric with label values follows a colon:
-    `skipped_total:reason`.
+    `skipped_total:reason`. Several labels are separated by commas, and their values are a tuple.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
@@ -137,7 +145,7 @@ class Counted(Collector):
         for key, value in self._read().items():
             name, _, label = key.partition(":")
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            family = kind(name, MEANINGS[name], labels=[label] if label else None)
-            for at, number in value.items() if label else [("", value)]:
-                family.add_metric([at] if label else [], number)
+            family = kind(name, MEANINGS[name], labels=label.split(",") if label else None)
+            for at, number in value.items() if label else [((), value)]:
+                family.add_metric([at] if isinstance(at, str) else at, number)
             yield family

@@ -4,12 +4,12 @@ import asyncio
 import gc
 import logging
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from flywheel_core.collect.scoring import SCORE_REASONS
 from flywheel_core.collect.spend import Spend
 from flywheel_core.config import Config
 from flywheel_core.config_file import find_file, load_config
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 3.0
 """Most seconds that the uploader goes on sending at shutdown; the rest stays in the spool."""
+_NO_SCORES = dict.fromkeys((reason for reason in SCORE_REASONS if reason != "no_answer"), 0)
+"""Counts of missing scores at the start: Prometheus sees no increase in a series that begins with its first event."""
 LEAST_SECONDS = 0.5
 """Seconds that collection and uploader each have at shutdown when connections took all the time there was."""
 
@@ -66,6 +68,7 @@ class Service:
         self.metrics = Metrics()
         access = Access(KeyStore(layout.client_keys), settings.host, allow_anonymous=settings.allow_anonymous)
         setup = make_setup(config)
+        self.metrics.expect(setup.targets)
         spend = Spend(config.data_collection.max_cost_per_day, layout.spool / "spend.json")
         self._uploads = Uploads(config, layout.spool)
         self._decisions = DecisionLog(
@@ -120,6 +123,7 @@ class Service:
             self.metrics.reloads.labels("refused").inc()
             raise
         self.gateway.setup = setup
+        self.metrics.expect(setup.targets)
         self._upstream.guard = setup.guard
         if uploader is not None:
             await self._uploads.exchange(uploader, config)
@@ -141,8 +145,10 @@ class Service:
             "flywheel_gateway_collection_skipped_total:reason": collected["skipped"],
             "flywheel_gateway_collection_calls_total:model": collected.get("calls", {}),
             "flywheel_gateway_collection_retries_total:model": collected.get("retries", {}),
-            "flywheel_gateway_collection_failures_total:reason": _by_reason(collected.get("failures", {})),
-            "flywheel_gateway_missing_scores_total:reason": collected.get("missing_scores", {}),
+            "flywheel_gateway_collection_failures_total:model,reason": _by_model_and_reason(
+                collected.get("failures", {})
+            ),
+            "flywheel_gateway_missing_scores_total:reason": _NO_SCORES | collected.get("missing_scores", {}),
             "flywheel_gateway_collection_unpriced_total": collected.get("unpriced", 0),
             "flywheel_gateway_collection_spend_today": collected.get("spend_today", 0.0),
             "flywheel_gateway_decision_cache_entries": 0 if cache is None else len(cache),
@@ -218,8 +224,7 @@ def _upload_counts(stats: Mapping[str, Any]) -> dict[str, Any]:
     return {**counts, **gauges, "flywheel_upload_failures_total:reason": stats["failed_uploads"]}
 
 
-def _by_reason(failures: dict[str, dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for reasons in failures.values():
-        total.update(reasons)
-    return dict(total)
+def _by_model_and_reason(failures: dict[str, dict[str, int]]) -> dict[tuple[str, str], int]:
+    return {
+        (model, reason): count for model, reasons in failures.items() for reason, count in reasons.items()
+    }

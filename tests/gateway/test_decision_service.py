@@ -97,7 +97,7 @@ def test_error_messages_of_another_gateway_share_one_code(outside: Outside, star
     assert {point["responses"]["math"]["error"] for point in points} == {
         f"reported: request {number} of the man with the red hat failed: quota" for number in range(3)
     }
-    assert gateway.metric('flywheel_gateway_collection_failures_total{reason="reported"}') == 3
+    assert gateway.metric('flywheel_gateway_collection_failures_total{model="math",reason="reported"}') == 3
     assert "red hat" not in gateway.get("/metrics").text
 
 

@@ -73,7 +73,13 @@ def test_blocked_in_the_configuration(proof: Proof, outside: Outside, tmp_path: 
 def blocked_everywhere(gateway: RunningGateway) -> bool:
     """Return whether all connections for one data point, to two models, scorer and collector, were refused."""
     return (
-        gateway.metric('flywheel_gateway_collection_failures_total{reason="address_blocked"}') == 2
+        sum(
+            gateway.metric(
+                f'flywheel_gateway_collection_failures_total{{model="{model}",reason="address_blocked"}}'
+            )
+            for model in ("math", "code")
+        )
+        == 2
         and gateway.metric('flywheel_gateway_missing_scores_total{reason="address_blocked"}') == 1
         and gateway.metric('flywheel_upload_failures_total{reason="address_blocked"}') >= 1
         and gateway.metric("flywheel_upload_offered_total") == 1
