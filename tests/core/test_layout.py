@@ -131,6 +131,13 @@ def test_a_version_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> Non
         publish_folder(tmp_path / "versions" / "v1", lambda folder: None)
 
 
+def test_a_version_whose_name_a_file_has_is_a_storage_error(tmp_path: Path) -> None:
+    _write(tmp_path / "v1", "a file")
+    with pytest.raises(StorageError, match=r"cannot write .*/v1: "):
+        publish_folder(tmp_path / "v1", lambda folder: _write(folder / "a", "x"))
+    assert [path.name for path in tmp_path.iterdir()] == ["v1"]
+
+
 def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +170,8 @@ def test_a_published_folder_is_never_changed(tmp_path: Path) -> None:
 def test_a_folder_that_fails_to_fill_does_not_appear(tmp_path: Path) -> None:
     def fill(folder: Path) -> None:
         _write(folder / "a", "x")
+        (folder / "deeper").mkdir()
+        _write(folder / "deeper" / "b", "y")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from flywheel_core.lake import ingest
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.parquet import read_note
@@ -243,15 +244,32 @@ def test_reading_again_leaves_the_same_bytes(layout: Layout) -> None:
     assert contents(layout.tables) == first
 
 
-def test_a_day_of_many_small_files_has_few_row_groups(layout: Layout) -> None:
-    """One row group per file would be slow to read and take much memory."""
-    for number in range(40):
-        write_raw(layout, [point(f"p{number}", {"big": 0.5}), b"broken\n"], writer=f"w{number:02}")
+@pytest.mark.parametrize(("files", "groups"), [(40, 1), (300, 2)])
+def test_a_day_of_many_small_files_has_few_row_groups_and_each_row_once(
+    layout: Layout, files: int, groups: int
+) -> None:
+    """One row group per file would be slow to read and take much memory; one for all would have to be held."""
+    for number in range(files):
+        write_raw(layout, [point(f"p{number}", {"big": 0.5}), b"broken\n"], writer=f"w{number:03}")
     result = ingest_day(layout, DAY, CONFIG, today=LATER)
-    assert (result.accepted, result.rejected, len(result.files)) == (40, 40, 40)
+    assert (result.accepted, result.rejected, len(result.files)) == (files, files, files)
     for table in (result.responses, result.rejects):
-        assert pq.read_metadata(table.path).num_row_groups == 1
-        assert table.rows == 40
+        assert pq.read_metadata(table.path).num_row_groups == groups
+        assert table.rows == files
     points = read_table(layout, "responses", [DAY])
-    assert points["point"].to_list() == list(range(40))
-    assert points["data_point_id"].to_list() == [f"p{number}" for number in range(40)]
+    assert points["point"].to_list() == list(range(files))
+    assert points["data_point_id"].to_list() == [f"p{number}" for number in range(files)]
+
+
+def test_a_large_day_is_written_while_it_is_read(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is gathered for a row group is bounded by its bytes, and each row is written once."""
+    monkeypatch.setattr(ingest, "_ROW_GROUP_BYTES", 4_000)
+    for number in range(12):
+        values = [point(f"p{number}", {"big": 0.5}, question="long " * 200), b"broken " * 600 + b"\n"]
+        write_raw(layout, values, writer=f"w{number:02}")
+    result = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert pq.read_metadata(result.responses.path).num_row_groups == 3  # of four chunks each
+    assert pq.read_metadata(result.rejects.path).num_row_groups == 12
+    rows = read_table(layout, "responses", [DAY])
+    assert rows["data_point_id"].to_list() == [f"p{number}" for number in range(12)]
+    assert read_table(layout, "rejects", [DAY]).height == 12

@@ -126,6 +126,27 @@ def test_versions_that_serve_or_served_last_stay_with_their_datasets(
     assert not layout.evaluation(oldest, "json").exists()
 
 
+def test_rejected_challengers_do_not_take_the_place_of_earlier_champions(
+    layout: Layout, registry: Registry
+) -> None:
+    """A rollback after weeks of rejected challengers still finds the champion before."""
+    before = make_router(layout, registry, 1, promoted=True)
+    make_router(layout, registry, 2, promoted=True)
+    champion = registry.champion()
+    assert champion
+    for number in (3, 4, 5):
+        rejected = make_router(layout, registry, number, promoted=False)
+        registry.record_judgement(
+            champion,
+            rejected,
+            f"2026-02-0{number}",
+            lambda _: ("worse", {"look": 1, "questions": 9}),
+            by="tests",
+        )
+    prune(versions_to_prune(layout, registry, 2), registry)
+    assert registry.rollback(by="tests", reason="back", since=None).version == before
+
+
 def test_the_champion_stays_however_old_it_is(layout: Layout, registry: Registry) -> None:
     champion = make_router(layout, registry, 1, promoted=True)
     for number in (2, 3, 4):
