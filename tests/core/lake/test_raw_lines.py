@@ -72,6 +72,35 @@ def test_a_line_longer_than_a_chunk_is_set_apart_and_not_held(tmp_path: Path) ->
     assert texts[2].read() == b"after\n"
 
 
+def test_a_last_line_that_is_too_long_and_has_no_newline_is_not_held_either(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b"before\n" + b"x" * 350)
+    chunks = list(plain_chunks(path))
+    assert [(chunk.start, chunk.end, chunk.oversized) for chunk in chunks] == [
+        (0, 7, False),
+        (7, 357, True),
+    ]
+    assert chunks[1].read() == b"x" * 16
+
+
+@pytest.mark.parametrize("before", [b"before\n", b"\n", b""])
+def test_what_follows_a_line_that_is_too_long_is_kept_wherever_that_line_ends(
+    tmp_path: Path, before: bytes
+) -> None:
+    """A block may end with the last byte of the line, with its newline, or anywhere else."""
+    plain, packed = tmp_path / "lines.jsonl", tmp_path / "lines.jsonl.gz"
+    for length in range(210, 420):
+        content = before + b"x" * length + b"\nafter\nlast\n"
+        plain.write_bytes(content)
+        packed.write_bytes(gzip.compress(content))
+        for found in (list(plain_chunks(plain)), list(unpacked_chunks(packed))):
+            long = [piece.start for piece in found if piece.oversized]
+            assert long == [len(before)]
+            kept = [(piece.start, piece.read()) for piece in found if not piece.oversized]
+            assert b"".join(text for _, text in kept) == before + b"after\nlast\n"
+            assert all(content[start : start + len(text)] == text for start, text in kept)
+
+
 def test_members_of_a_gzip_file_follow_each_other_with_padding(tmp_path: Path) -> None:
     packed = tmp_path / "lines.jsonl.gz"
     packed.write_bytes(gzip.compress(b"one\n") + b"\0" * 40 + gzip.compress(b"two\n") + b"\0" * 3)
