@@ -1,6 +1,7 @@
 """Group commit, on a disk that fails on demand and with a settable clock."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,6 +210,40 @@ def test_a_new_start_seals_what_a_crash_left(tmp_path: Path) -> None:
     assert (folder / "training_data_20260104.jsonl").read_bytes() == b"old\n"
     assert (folder / "training_data_20260105.jsonl").read_bytes() == b"whole\ntor\nnew\n"
     assert (folder / "training_data_20260105.east.jsonl").read_bytes() == b"another's tor"
+
+
+def test_only_the_start_and_the_end_of_a_failure_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "flywheel.collector")
+
+    async def work(committer: Committer, disk: BadDisk) -> None:
+        await store(committer, DAY, b"good\n")
+        disk.fail["write"] = 3
+        for _ in range(3):
+            assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
+        await store(committer, DAY, b"good\n")
+        await store(committer, DAY, b"good\n")
+
+    run(tmp_path, work)
+    assert [record.message for record in caplog.records if "stor" in record.message] == [
+        "storing_fails",
+        "storing_works_again",
+    ]
+
+
+def test_commits_take_no_longer_than_those_who_wait_for_them(tmp_path: Path) -> None:
+    async def work(committer: Committer, _disk: BadDisk) -> None:
+        begun = time.perf_counter()
+        for number in range(3):
+            await store(committer, DAY, b"%d\n" % number)
+        waited = time.perf_counter() - begun
+        (found,) = committer._metrics.commit_seconds.collect()
+        figures = {sample.name.rpartition("_")[2]: sample.value for sample in found.samples}
+        assert figures["count"] == 3
+        assert 0 < figures["sum"] <= waited
+
+    run(tmp_path, work)
 
 
 def test_each_writer_has_its_own_files(tmp_path: Path) -> None:

@@ -28,6 +28,20 @@ def test_a_full_batch_goes_at_once(tmp_path: Path) -> None:
     run(act)
 
 
+def test_large_points_do_not_wait_for_the_batch_to_have_enough_of_them(tmp_path: Path) -> None:
+    """A batch goes once it has BATCH_BYTES: a thousand large points would be more than the collector takes."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        config = world.config(training={"batch_size": 1_000, "flush_interval": 3_600})
+        async with Uploader(config, tmp_path) as uploader:
+            await offer(uploader, range(5), "x" * (upload.BATCH_BYTES // 4))
+            await until(lambda: uploader.acknowledged == 4)
+            assert check(uploader)["in_memory"] == 1
+        assert collector.batches == [4, 1]
+
+    run(act)
+
+
 def test_an_old_batch_goes_at_the_interval(tmp_path: Path) -> None:
     """A batch that does not fill up is sent after flush_interval."""
 

@@ -279,6 +279,13 @@ def test_a_router_that_used_to_gain_and_has_begun_to_lose_is_not_promoted() -> N
     assert "on the newest 1401 questions the mean gain is -" in verdict.reason
 
 
+def test_the_reason_names_the_newest_questions_only_where_they_decide() -> None:
+    steady = drawn(np.random.default_rng(1), 6_000, 0.2, 0.05)
+    verdict = judge(gains(steady, per_day=80), Looks(), SETTINGS)
+    assert (verdict.outcome, verdict.questions) == ("promoted", 6_000)
+    assert "newest" not in verdict.reason
+
+
 def test_the_error_level_is_shared_only_where_there_are_two_bounds() -> None:
     """While all questions fall within the window, the newest are all of them, and there is only one bound."""
     random = np.random.default_rng(2033)
