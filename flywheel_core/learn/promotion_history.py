@@ -26,7 +26,7 @@ def records(entries: Sequence[Entry], champion: Champion | None) -> list[Record]
     return [
         Record(
             entry,
-            entry.sequence is not None and entry.sequence in chain,
+            entry.sequence in chain,
             entry.sequence is not None and entry.sequence == now,
         )
         for entry in entries

@@ -1,6 +1,7 @@
 """Group commit, on a disk that fails on demand and with a settable clock."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,26 @@ def test_a_disk_that_stays_broken_does_not_pile_up_files(tmp_path: Path) -> None
 
     run(tmp_path, work)
     assert names(tmp_path) == ["training_data_20260105.jsonl"]
+
+
+@pytest.mark.parametrize("call", ["write", "sync", "sync_folder"])
+def test_no_file_stays_open_that_is_not_written_any_more(tmp_path: Path, call: str) -> None:
+    """A disk that fails for hours would otherwise use up the open files of the process."""
+
+    def open_files() -> list[str]:
+        handles = (os.path.realpath(f"/proc/self/fd/{handle}") for handle in os.listdir("/proc/self/fd"))
+        return [path for path in handles if "training_data_" in path]
+
+    async def work(committer: Committer, disk: BadDisk) -> None:
+        disk.fail[call] = 5
+        for _ in range(5):
+            assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
+        for day in (DAY, NEXT):
+            await store(committer, day, b"good\n")
+        assert open_files() == [str(tmp_path / "raw" / "training_data_20260106.jsonl")]
+
+    run(tmp_path, work)
+    assert open_files() == []
 
 
 @pytest.mark.parametrize("call", ["open", "sync_folder"])

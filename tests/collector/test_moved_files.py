@@ -28,9 +28,10 @@ def test_a_file_that_was_moved_or_deleted_is_not_written_to_again(tmp_path: Path
     assert path.read_bytes() == b"third\n"
 
 
+@pytest.mark.parametrize("failing_writes", [0, 1])
 @pytest.mark.parametrize("before", [b"first\n", None])
 def test_a_commit_whose_file_is_replaced_meanwhile_is_not_acknowledged(
-    tmp_path: Path, before: bytes | None
+    tmp_path: Path, before: bytes | None, failing_writes: int
 ) -> None:
     path = tmp_path / "raw" / "training_data_20260105.jsonl"
 
@@ -40,6 +41,7 @@ def test_a_commit_whose_file_is_replaced_meanwhile_is_not_acknowledged(
         task = await held(committer, disk)
         path.unlink()
         path.write_bytes(b"another's\n")
+        disk.fail["write"] = failing_writes
         disk.gate.set()
         assert await code_of(task) == "storage_unavailable"
         await store(committer, DAY, b"again\n")

@@ -50,13 +50,20 @@ def test_a_smaller_level_gives_a_lower_bound() -> None:
     assert bounds[0] < gains.mean()
 
 
+def test_without_skewness_the_bound_is_students_with_two_worst_cases_more() -> None:
+    seen = [1.0, 1.0, 0.0, 0.0]
+    whole = np.array([*seen, -1.0, -1.0])
+    student = stats.t.interval(0.9, 5, whole.mean(), stats.sem(whole))[0]
+    assert lower_bound(seen, 0.05) == pytest.approx(student)
+
+
 def test_gains_beyond_one_widen_what_the_worst_may_be() -> None:
     gains = np.tile([0.0, 3.0, -3.0, 1.0], 50)
     assert lower_bound(gains, 0.05) == lower_bound(gains, 0.05, worst=-3.0)
     assert lower_bound(gains, 0.05) < lower_bound(gains, 0.05, worst=-1.0)
 
 
-@pytest.mark.parametrize("gains", [[], [1.0], [0.1, float("nan")], [[0.1, 0.2]]])
+@pytest.mark.parametrize("gains", [[], [1.0], [0.1, float("nan")], [[0.1, 0.2], [0.3, 0.4]]])
 def test_what_is_no_sample_is_refused(gains: list[float]) -> None:
     with pytest.raises(ValueError, match="two or more finite numbers"):
         lower_bound(gains, 0.05)

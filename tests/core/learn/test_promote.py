@@ -104,6 +104,9 @@ def test_a_small_slice_is_shown_and_stops_nothing() -> None:
     assert verdict.outcome == "promoted"
     assert [one.counts for one in verdict.slices] == [True, False]
     assert judge(with_losing_slice(100), Looks(), SETTINGS).outcome == "rejected"
+    alone = judge(with_losing_slice(1), Looks(), SETTINGS)
+    assert alone.outcome == "promoted"
+    assert (alone.slices[1].questions, alone.slices[1].lower) == (1, None)
 
 
 def test_a_champion_past_its_age_is_replaced_by_one_that_is_not_worse_and_the_reason_says_so() -> None:
