@@ -180,21 +180,34 @@ def _recent(found: Gains, settings: Promotion) -> Gains:
 
 
 def _slices(found: Gains, recent: Gains, settings: Promotion) -> tuple[Slice, ...]:
-    """Return each category, judged on its newest questions.
+    """Return each category, judged on its newest questions, or on all where only those can show enough.
 
-    These are its questions in `recent`, or the newest `min_slice_questions` of the category if those are
-    more, so that a rare category is judged too once it has had that many since the promotion.
+    The newest are its questions in `recent`, or the newest `min_slice_questions` of the category if those are
+    more, so that a rare category is judged too once it has had that many since the promotion. All are used
+    where the bound of the newest is below -`max_slice_loss`, but their mean gain is not: so few questions of
+    a category in which scores often differ would stop every challenger.
     """
     names = np.asarray(found.slices, dtype=object)
     slices = []
     for category in sorted(set(found.slices)):
         rows = np.flatnonzero(names == category)
+        part = whole = found.pick(rows)
         if recent is not found and found.received is not None and recent.received is not None:
             rows = rows[np.argsort(found.received[rows], kind="stable")]
             newest = int((found.received[rows] >= recent.received.min()).sum())
-            rows = np.sort(rows[-max(newest, settings.min_slice_questions) :])
-        part = found.pick(rows)
-        lower = part.lower(SLICE_LEVEL) if len(part.gains) > 1 else None
+            part = found.pick(np.sort(rows[-max(newest, settings.min_slice_questions) :]))
+        mean, lower = float(part.shares().mean()), _slice_bound(part)
+        if (
+            lower is not None
+            and lower < -settings.max_slice_loss <= mean
+            and len(whole.gains) > len(part.gains)
+        ):
+            part = whole
+            mean, lower = float(part.shares().mean()), _slice_bound(part)
         enough = len(part.gains) >= settings.min_slice_questions
-        slices.append(Slice(category, len(part.gains), float(part.shares().mean()), lower, enough))
+        slices.append(Slice(category, len(part.gains), mean, lower, enough))
     return tuple(slices)
+
+
+def _slice_bound(part: Gains) -> float | None:
+    return part.lower(SLICE_LEVEL) if len(part.gains) > 1 else None

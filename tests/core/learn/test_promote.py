@@ -150,6 +150,29 @@ def test_a_rare_category_is_looked_at_on_its_newest_questions() -> None:
     )
 
 
+def with_rare_category(newest: list[float]) -> Gains:
+    """Return a clear gain, and a category with 3 % of the questions in which the routers differ but are equal.
+
+    newest: the gains of the last 100 questions of that category, repeated.
+    """
+    names = ["rare" if number % 30 == 0 else "general" for number in range(20_000)]
+    rare = np.flatnonzero([name == "rare" for name in names])
+    values = drawn(np.random.default_rng(3), len(names), 0.2, 0.05)
+    values[rare] = np.resize([1.0, -1.0, 0.0, 0.0, 0.0], len(rare))
+    values[rare[-100:]] = np.resize(newest, 100)
+    return gains(values, names, per_day=80)
+
+
+def test_a_rare_category_does_not_stop_a_promotion_for_want_of_new_questions() -> None:
+    """A hundred questions cannot show that nothing is lost where scores often differ; all 667 can."""
+    verdict = judge(with_rare_category([1.0, -1.0, 0.0, 0.0, 0.0]), Looks(), SETTINGS)
+    assert verdict.outcome == "promoted"
+    assert [(one.category, one.questions) for one in verdict.slices] == [("general", 1_084), ("rare", 667)]
+    lately = judge(with_rare_category([-1.0, -1.0, 1.0, 0.0, 0.0]), Looks(), SETTINGS)
+    assert lately.outcome == "rejected", "the newest questions lose more than is allowed"
+    assert "category rare may lose too much" in lately.reason
+
+
 def test_gains_and_slices_belong_together() -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         Gains(np.zeros(3), ["math"])
