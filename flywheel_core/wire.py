@@ -40,6 +40,11 @@ def decode_point(
     found = decode_one_shortly(text)  # keeps large parts as they are, so the line cannot be much longer
     if found is None:
         found = decode_fields(text, now)
-        if len(text) > MAX_LINE_BYTES // _GROWTH and len(encode_point(found)) > MAX_LINE_BYTES - _RECEIPT_BYTES:
-            raise PointError("point_too_large", "the numbers of the data point are too long once written in full")
+        if (
+            len(text) > MAX_LINE_BYTES // _GROWTH
+            and len(encode_point(found)) > MAX_LINE_BYTES - _RECEIPT_BYTES
+        ):
+            raise PointError(
+                "point_too_large", "the numbers of the data point are too long once written in full"
+            )
     return found

@@ -95,8 +95,8 @@ def test_no_file_stays_open_that_is_not_written_any_more(tmp_path: Path, call: s
     """A disk that fails for hours would otherwise use up the open files of the process."""
 
     def open_files() -> list[str]:
-        handles = (os.path.realpath(f"/proc/self/fd/{handle}") for handle in os.listdir("/proc/self/fd"))
-        return [path for path in handles if "training_data_" in path]
+        paths = (os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir())
+        return [path for path in paths if "training_data_" in path]
 
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.fail[call] = 5

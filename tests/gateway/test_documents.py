@@ -117,9 +117,8 @@ def test_failures_of_collection_name_the_model(outside: Outside, start: Start) -
     )
     gateway = start(outside.config())
     gateway.chat()
-    for model in ("math", "code"):
-        name = f'flywheel_gateway_collection_failures_total{{model="{model}",reason="http_status"}}'
-        until(lambda name=name: gateway.metric(name) == 1)
+    name = 'flywheel_gateway_collection_failures_total{{model="{}",reason="http_status"}}'
+    until(lambda: all(gateway.metric(name.format(model)) == 1 for model in ("math", "code")))
 
 
 def test_both_sides_of_an_alert_have_the_same_labels(outside: Outside, start: Start) -> None:

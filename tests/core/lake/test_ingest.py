@@ -161,7 +161,13 @@ def test_files_of_the_reference_service_are_read(layout: Layout) -> None:
     assert rows[0]["data_point_id"].startswith("sha256-")
 
 
-DECISION = {"category": "math", "confidence": 0.875, "model": "algebra", "reason": "router", "router_version": "r-7"}
+DECISION = {
+    "category": "math",
+    "confidence": 0.875,
+    "model": "algebra",
+    "reason": "router",
+    "router_version": "r-7",
+}
 
 
 @pytest.mark.parametrize(
