@@ -196,8 +196,13 @@ def dataset(settings: Settings, days: tuple[str, ...]) -> None:
     for result in results:
         for cap in result.manifest["group_caps"]:
             click.echo(
-                f"{result.version}: {cap['group']} {plain(cap['name'])} gave {cap['examples']} training examples of "
-                f"{cap['label'] or 'no label'}; {cap['kept']} were kept (dataset.max_group_share)"
+                f"{result.version}: {cap['group']} {plain(cap['name'])} gave {cap['examples']} training examples "
+                + (
+                    f"in all; scores are learned from {cap['kept']}"
+                    if cap["label"] is None
+                    else f"of {cap['label']}; {cap['kept']} were kept"
+                )
+                + " (dataset.max_group_share)"
             )
         capped = result.manifest["counts"]["weight_capped"]
         if capped:

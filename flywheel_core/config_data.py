@@ -39,12 +39,12 @@ class Dataset(Section):
     min_labels: int = Field(2, ge=1, description="Different labels below which the dataset's check fails.")
     max_group_share: Share = Field(
         0.8,
-        description="Largest share of a label's training examples that one of several sources or tenants may give; the excess is left out and reported.",
+        description="Largest share of a label's training examples, and of all that scores are learned from, that one of several sources or tenants may give; the excess is left out and reported.",
     )
     group_floor: int = Field(
         200,
         ge=0,
-        description="Training examples of a label that every source and tenant may give whatever its share.",
+        description="Training examples of a label that every source and tenant may give whatever its share; of all examples, as many times this as there are labels.",
     )
     max_weight: int = Field(
         10,

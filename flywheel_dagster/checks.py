@@ -185,17 +185,17 @@ def enough_examples(*, labels: Mapping[str, int], min_examples: int, min_labels:
 def groups_within_share(*, caps: Sequence[Mapping[str, Any]], limit: float) -> Verdict:
     """Check that no source or tenant was capped.
 
-    caps: group, name, label, examples and kept of each that was.
+    caps: group, name, label (None: all examples, for the scores), examples and kept of each that was.
     """
     says = "; ".join(
-        f"{cap['group']} {named([cap['name']])} gave {cap['examples']:,} examples of {cap['label'] or 'no label'}, {cap['kept']:,} were kept"
+        f"{cap['group']} {named([cap['name']])} gave {cap['examples']:,} examples {'in all' if cap['label'] is None else 'of ' + cap['label']}, {cap['kept']:,} were kept"
         for cap in caps[:MAX_NAMED]
     )
-    left_out = sum(cap["examples"] - cap["kept"] for cap in caps)
+    left_out = sum(cap["examples"] - cap["kept"] for cap in caps if cap["label"] is not None)
     return Verdict(
         "groups_within_share",
         not caps,
-        says or f"no source or tenant gave more than {limit:.0%} of a label",
+        says or f"no source or tenant gave more than {limit:.0%} of a label or of all examples",
         dg.AssetCheckSeverity.WARN,
         {"capped": len(caps), "left_out": left_out, "limit": limit},
     )

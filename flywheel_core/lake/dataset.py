@@ -27,7 +27,7 @@ from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import check_table
 from flywheel_core.lake.texts import texts_of, with_texts
 
-FORMAT = 3
+FORMAT = 4
 """Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"

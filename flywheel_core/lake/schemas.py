@@ -139,6 +139,7 @@ EXAMPLES = pa.schema(
         ("weight", pa.int64()),
         ("copies", pa.int64()),
         ("left_out", pa.string()),
+        ("for_scores", pa.bool_()),
         ("question_key", pa.string()),
         ("n_models", pa.int64()),
         ("n_scored", pa.int64()),

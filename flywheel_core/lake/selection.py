@@ -15,12 +15,32 @@ from flywheel_core.lake.recorded import SOURCE
 
 GROUPS = ("source", "tenant")
 
+_OUT_OF_FILES = """
+update selection set copies = 0, left_out = 'group_cap'
+where example in (
+    select example from selection
+    where split = 'train' and copies > 0 and label = ? and group_name = ?
+    order by lot, example
+    offset ?
+)
+"""
+_OUT_OF_SCORES = """
+update selection set for_scores = false
+where example in (
+    select example from selection
+    where split = 'train' and for_scores and group_name = ?
+    order by lot, example
+    offset ?
+)
+"""
+
 
 @dataclass(frozen=True)
 class Cap:
-    """One source or tenant whose share of a label's training examples was too large: it had `examples` and keeps `kept`.
+    """One source or tenant whose share of the training examples was too large: it had `examples` and keeps `kept`.
 
-    group: `source` or `tenant`; name: which one. label: None for examples without one, whose scores are learned from.
+    group: `source` or `tenant`; name: which one; label: of which label, None for all examples, from which scores are
+    learned.
     """
 
     group: str
@@ -31,10 +51,11 @@ class Cap:
 
 
 def select_examples(connection: duckdb.DuckDBPyConnection, settings: Dataset) -> list[dict[str, Any]]:
-    """Create the table `selection` (example, copies, left_out); return the caps that took effect, as mappings.
+    """Create the table `selection` (example, copies, left_out, for_scores); return the caps that took effect, as mappings.
 
     copies: how often an example is written to the file of its split; left_out: why it is in none, `unlabelled`,
-    `group_cap` or `balance`, or null. Scores are learned from all but those over a cap.
+    `group_cap` or `balance`, or null. for_scores: whether scores are learned from it. This does not depend on labels:
+    a label depends on the scores, so among examples chosen by it the models' mean scores would be wrong.
     """
     connection.execute(f"create temp table selection as {sql('dataset_candidates')}", {"seed": settings.seed})
     caps = [cap for group in GROUPS for cap in _cap(connection, group, settings)]
@@ -66,41 +87,39 @@ def _cap(connection: duckdb.DuckDBPyConnection, group: str, settings: Dataset) -
     if settings.max_group_share >= 1:
         return []
     connection.execute(f"alter table selection rename column {group} to group_name")
-    found = connection.execute(
-        """
-        select label, group_name, count(*) from selection
-        where split = 'train' and (copies > 0 or left_out = 'unlabelled')
-        group by all
-        """
+    of_label = connection.execute(
+        "select label, group_name, count(*) from selection where split = 'train' and copies > 0 group by all"
     ).fetchall()
-    caps = []
-    for label in sorted({row[0] for row in found}, key=lambda label: (label is None, label)):
-        counts = {name: count for found_label, name, count in found if found_label == label}
-        ungrouped = counts.pop(None, 0)
-        # imported points come from the operator, not through a collector key: they are no source that could flood
-        imported = counts.pop(SOURCE, 0) if group == "source" else 0
-        if len(counts) + (ungrouped > 0) < 2:
-            continue
-        even = largest_even_limit(list(counts.values()), ungrouped + imported, settings.max_group_share)
-        limit = max(even, settings.group_floor)
-        caps += [
-            Cap(group, name, label, count, limit) for name, count in sorted(counts.items()) if count > limit
-        ]
+    in_all = connection.execute(
+        "select null, group_name, count(*) from selection where split = 'train' and for_scores group by all"
+    ).fetchall()
+    labels = sorted({row[0] for row in of_label})
+    caps = [cap for label in labels for cap in _over_share(group, label, of_label, settings, 1)]
     for cap in caps:
-        connection.execute(
-            """
-            update selection set copies = 0, left_out = 'group_cap'
-            where example in (
-                select example from selection
-                where split = 'train' and (copies > 0 or left_out = 'unlabelled') and label is not distinct from ? and group_name = ?
-                order by lot, example
-                offset ?
-            )
-            """,
-            [cap.label, cap.name, cap.kept],
-        )
+        connection.execute(_OUT_OF_FILES, [cap.label, cap.name, cap.kept])
+    caps_of_scores = _over_share(group, None, in_all, settings, max(1, len(labels)))
+    for cap in caps_of_scores:
+        connection.execute(_OUT_OF_SCORES, [cap.name, cap.kept])
     connection.execute(f"alter table selection rename column group_name to {group}")
-    return caps
+    return caps + caps_of_scores
+
+
+def _over_share(
+    group: str, label: str | None, found: list[tuple[Any, ...]], settings: Dataset, floors: int
+) -> list[Cap]:
+    """Return the caps of the groups that have more examples of a label than their share.
+
+    found: label, group and number of examples; floors: how often `group_floor` is free to a group.
+    """
+    counts = {name: count for found_label, name, count in found if found_label == label}
+    ungrouped = counts.pop(None, 0)
+    # imported points come from the operator, not through a collector key: they are no source that could flood
+    imported = counts.pop(SOURCE, 0) if group == "source" else 0
+    if len(counts) + (ungrouped > 0) < 2:
+        return []
+    even = largest_even_limit(list(counts.values()), ungrouped + imported, settings.max_group_share)
+    limit = max(even, settings.group_floor * floors)
+    return [Cap(group, name, label, count, limit) for name, count in sorted(counts.items()) if count > limit]
 
 
 def _balance(connection: duckdb.DuckDBPyConnection, upwards: bool) -> None:

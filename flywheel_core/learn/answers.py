@@ -11,7 +11,7 @@ import polars as pl
 
 from flywheel_core.errors import DatasetError
 from flywheel_core.lake.layout import Layout
-from flywheel_core.learn.examples import IN_USE
+from flywheel_core.learn.examples import for_scores
 
 ANSWER_CHARS = 400
 ALL_CHARS = 3_000
@@ -32,10 +32,10 @@ def newest_answers(layout: Layout, examples: pl.DataFrame, most: int) -> pl.Data
     """Return columns id and answers of the newest examples in use, at most `most`.
 
     The answers are read from the `responses` of the examples' days. examples: with `id`, `day` and
-    `left_out`. Examples without answers are left out, as are days whose table is gone. Raises DatasetError
+    `for_scores`. Examples without answers are left out, as are days whose table is gone. Raises DatasetError
     when a table cannot be read.
     """
-    used = examples.filter(IN_USE).sort("day", "id", descending=True).head(most)
+    used = for_scores(examples).sort("day", "id", descending=True).head(most)
     parts = [
         _of_day(layout, day, rows["id"]) for (day,), rows in sorted(used.select("id", "day").group_by("day"))
     ]

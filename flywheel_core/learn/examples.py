@@ -18,13 +18,6 @@ COLUMNS = ("text", "outcomes")
 FEWEST_ANSWERS = 20
 """A model with fewer answers in the window cannot be chosen, unless no model has this many."""
 
-IN_USE = pl.col("left_out").is_null() | pl.col("left_out").is_in(["unlabelled", "balance"])
-"""Rows of a dataset's `examples.parquet` that scores are learned from.
-
-These are the rows that were not left out, or were left out only for want of a label or to even out labels.
-A label depends on the scores: of questions chosen by it, each model's mean score would be wrong.
-"""
-
 
 @dataclass(frozen=True)
 class Examples:
@@ -103,10 +96,9 @@ def read_examples(
     """Read examples from a frame with a row per question.
 
     The frame has `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms, optionally
-    failures, scored, asked), and optionally `label`, `split`, `weight`, `day`, `left_out` and `answers`
-    (text). With `split`, only rows of that split are read. Outcomes with neither a score nor a failure are
-    skipped. So are rows that the dataset left out, but not all of them, see `IN_USE`: without those that have no
-    label, a model's failures would not count where too few other models have a score. With `models`, outcomes of other
+    failures, scored, asked), and optionally `label`, `split`, `weight`, `day`, `for_scores` and `answers`
+    (text). With `split`, only rows of that split are read. Rows that are not for scores are skipped, and so are
+    outcomes with neither a score nor a failure. With `models`, outcomes of other
     models are skipped: each model is a column, so names that a source invents would cost memory without bound.
 
     Failures are skipped as well where a question has answers but no score, as during an outage of the scorer:
@@ -120,8 +112,7 @@ def read_examples(
         raise DatasetError(f"the examples have no column {', '.join(missing)}")
     if split is not None:
         frame = frame.filter(pl.col("split") == split)
-    if "left_out" in frame.columns:
-        frame = frame.filter(IN_USE)
+    frame = for_scores(frame)
     flat = _outcomes(frame, settings)
     by_chance = bool((flat["asked"] < 1).any())
     if models is not None:
@@ -159,6 +150,11 @@ def read_examples(
         answers,
         np.nan_to_num(tables["asked"], nan=1.0) if by_chance else None,
     )
+
+
+def for_scores(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a dataset that scores are learned from; all of them if they do not say."""
+    return rows.filter("for_scores") if "for_scores" in rows.columns else rows
 
 
 def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | None) -> Examples:

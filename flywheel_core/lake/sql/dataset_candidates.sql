@@ -8,7 +8,8 @@ select
     w.tenant,
     sha256(cast($seed as varchar) || ':' || w.question_key) as lot,
     case when l.label is null then 0 else 1 end as copies,
-    case when l.label is null then 'unlabelled' end as left_out
+    case when l.label is null then 'unlabelled' end as left_out,
+    true as for_scores
 from members as m
 inner join window_examples as w on m.day = w.day and m.point = w.point
 left join labels as l on m.example = l.example

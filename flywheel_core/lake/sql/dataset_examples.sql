@@ -1,6 +1,6 @@
 -- The examples $first to $last of a dataset, in order of their first data points; all columns but `text`. Only a part at a
 -- time, because the lists gathered for it must fit into memory. Outcomes are sorted as structs, that is by their first field, the model.
--- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out), settings
+-- reads   window_examples, members, outcomes, labels, selection (example, copies, left_out, for_scores), settings
 with points as (
     select
         example,
@@ -47,6 +47,7 @@ select
     least(p.repeats, t.max_weight) as weight,
     s.copies,
     s.left_out,
+    s.for_scores,
     w.question_key,
     coalesce(l.n_models, 0) as n_models,
     coalesce(l.n_scored, 0) as n_scored,

@@ -93,6 +93,26 @@ def test_evened_out_labels_do_not_change_which_model_is_best(tmp_path: Path) -> 
         assert router.decide("a question").model == "big", balance
 
 
+def test_caps_on_sources_do_not_change_which_model_is_best(tmp_path: Path) -> None:
+    """A second source that asks hardly any math must not thin out the math questions of the first."""
+    layout = Layout(tmp_path / "data")
+    asked = {("math", "first"): 150, ("talk", "first"): 130, ("math", "second"): 4, ("talk", "second"): 40}
+    values = []
+    for (kind, source), count in asked.items():
+        for _ in range(count):
+            scores = {"big": 0.5, "coder": 0.9} if kind == "math" else {"big": 0.8, "coder": 0.5}
+            text = f"{kind} " + "".join("abcdefghij"[int(digit)] for digit in str(len(values)))
+            values.append(point(f"p{len(values)}", scores, question=text, source=source))
+    write_raw(layout, values)
+    build_day(layout)
+    for share in (1.0, 0.8):
+        config = with_dataset(max_group_share=share, group_floor=0)
+        dataset = build_dataset(layout, DAY, config)
+        assert bool(dataset.manifest["group_caps"]) == (share < 1)
+        router = load_router(layout.router(best_single_version(layout, dataset.version, config)))
+        assert router.decide("a question").model == "coder", share
+
+
 @pytest.mark.parametrize("balance", ["downsample", "upsample"])
 def test_the_classifier_of_labels_learns_from_the_lines_of_the_dataset(tmp_path: Path, balance: str) -> None:
     """`train.jsonl` has as many lines of each label, left out or repeated."""
