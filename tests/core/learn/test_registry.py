@@ -44,6 +44,7 @@ def test_a_promotion_swaps_the_pointer_and_is_written_down(tmp_path: Path) -> No
     newest = found.history()[-1]
     assert (newest.entry.by, newest.entry.reason, newest.in_service) == ("tests", "better", True)
     assert [record.took_effect for record in found.history()] == [True, True]
+    assert [record.in_service for record in found.history()] == [False, True]
 
 
 def test_a_promotion_is_durably_written_down_before_the_pointer_is_swapped(
@@ -59,10 +60,28 @@ def test_a_promotion_is_durably_written_down_before_the_pointer_is_swapped(
         assert before == [("sync", path) for path in of_the_log]
 
 
+def test_an_entry_is_in_the_log_when_the_log_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python still holds in its own buffer is not made durable by a sync."""
+    found = registry(tmp_path, "a")
+    synced: list[bytes] = []
+    fsync = os.fsync
+
+    def sync(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink() == found.log:
+            synced.append(found.log.read_bytes())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    promote(found, "a")
+    assert synced == [found.log.read_bytes()]
+
+
 def test_a_missing_version_is_not_promoted(tmp_path: Path) -> None:
     found = registry(tmp_path, "a")
     promote(found, "a")
-    for name in ("b", "../a", ".hidden", ""):
+    for name in ("b", "../a", "a/../a", ".hidden", ""):
         with pytest.raises(RouterError, match="no router"):
             promote(found, name)
     assert len(found.history()) == 1
@@ -181,6 +200,17 @@ def test_not_yet_spends_no_look(tmp_path: Path) -> None:
     assert found.looks(champion).taken == 0
 
 
+def test_a_challenger_that_had_no_look_is_judged_again_and_written_down_if_that_changed(
+    tmp_path: Path,
+) -> None:
+    found = registry(tmp_path, "a", "b")
+    champion = promote(found, "a")
+    for reason in ("few", "few", "more", "more", "few"):
+        figures = {"look": None, "questions": 10}
+        found.record_judgement(champion, "b", DAY, lambda _, said=(reason, figures): said, by="tests")  # type: ignore[misc]  # the default binds the turn's own values
+    assert [entry.reason for entry in found.judgements(champion)] == ["few", "more", "few"]
+
+
 def test_an_entry_without_its_swap_never_took_effect(tmp_path: Path) -> None:
     """A process that dies between the log and the pointer leaves such an entry."""
     found = registry(tmp_path, "a", "b", "c")
@@ -203,6 +233,19 @@ def test_a_torn_last_line_is_not_read_and_is_removed_by_the_next_entry(tmp_path:
     promote(found, "b")
     assert [record.entry.version for record in found.history()] == ["a", "b"]
     assert found.log.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_torn_line_of_any_length_takes_nothing_else_with_it(tmp_path: Path, before: int) -> None:
+    """The end of the log is read in blocks of 4,096 bytes, and a line may be torn at the edge of one."""
+    found = registry(tmp_path, "a")
+    promote(found, "a")
+    line = found.log.read_bytes()
+    entry = found.history()[0].entry
+    for length in (1, 2, *range(4_090, 4_100), *range(8_188, 8_196)):
+        found.log.write_bytes(line * before + b"x" * length)
+        append_entry(found.log, entry)
+        assert found.log.read_bytes() == line * (before + 1), length
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
