@@ -1,15 +1,16 @@
 """Group commit, on a disk that fails on demand and with a settable clock."""
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from collector_api import room
 from collector_api.commits import Committer
-from flywheel_core.errors import StorageError
+from collector_api.metrics import CollectorMetrics
+from flywheel_core.errors import RequestError, StorageError
 from flywheel_core.lake.layout import day_of
 from tests.collector.committing import (
     DAY,
@@ -95,13 +96,14 @@ def test_no_file_stays_open_that_is_not_written_any_more(tmp_path: Path, call: s
     """A disk that fails for hours would otherwise use up the open files of the process."""
 
     def open_files() -> list[str]:
-        paths = (os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir())
-        return [path for path in paths if "training_data_" in path]
+        paths = [str(handle.resolve()) for handle in Path("/proc/self/fd").iterdir()]
+        return [path for path in paths if "training_data_" in path or ".probe" in path]
 
     async def work(committer: Committer, disk: BadDisk) -> None:
         disk.fail[call] = 5
         for _ in range(5):
             assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
+        await committer.check_ready()
         for day in (DAY, NEXT):
             await store(committer, day, b"good\n")
         assert open_files() == [str(tmp_path / "raw" / "training_data_20260106.jsonl")]
@@ -171,6 +173,25 @@ def test_below_the_disk_floor_nothing_is_accepted(tmp_path: Path) -> None:
 
     run(tmp_path, work, disk_floor_bytes=1_000)
     assert names(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_and_is_cleared_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "flywheel.collector")
+    monkeypatch.setattr(room, "_LOOK_SECONDS", 0.0)
+    disk, metrics = BadDisk(), CollectorMetrics()
+    watched = room.Room(disk, tmp_path, 1_000, metrics)
+    watched.check()
+    disk.free = 999
+    for _ in range(2):
+        with pytest.raises(RequestError) as caught:
+            watched.check()
+        assert caught.value.code == "disk_full"
+    assert metrics.registry.get_sample_value("flywheel_collector_disk_free_bytes") == 999
+    disk.free = 1_000
+    watched.check()
+    assert [record.message for record in caplog.records] == ["disk_full", "disk_has_room"]
 
 
 def test_at_the_disk_floor_there_is_room(tmp_path: Path) -> None:

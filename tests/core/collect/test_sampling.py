@@ -30,6 +30,8 @@ def plan(settings: Config, request_id: str = "r1", **headers: str) -> Plan | str
 def test_training_asks_every_candidate() -> None:
     """At rate 1 every request goes to every candidate with certainty, and all of that is recorded."""
     assert plan(config()) == Plan(ALL, "training", 1.0, dict.fromkeys(ALL, 1.0))
+    with_baseline = config(mode="training", production={"baseline": True})
+    assert plan(with_baseline) == plan(config()), "the settings of production mode do not matter"
 
 
 def test_a_routed_model_that_is_not_a_candidate_is_asked_too() -> None:

@@ -192,6 +192,8 @@ def test_a_rejected_point_and_the_name_of_its_file_are_durable(
         steps.clear()
         keep_rejected(path, [b"{}"], [Rejection(0, 422, "question_empty", "there is none")])
         assert [one for one in steps if one[0] == "sync"] == [("sync", path) for path in synced]
+    held = [handle.resolve().name for handle in Path("/proc/self/fd").iterdir()]
+    assert not any(name.startswith("rejected.jsonl") for name in held), "files stay open"
 
 
 @pytest.mark.parametrize("status", [400, 413])
