@@ -13,7 +13,7 @@ from flywheel_core.config_promotion import Promotion
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.lake.schemas import TABLES
-from flywheel_core.learn.evidence import fresh_questions, gains_of
+from flywheel_core.learn.evidence import AsServed, fresh_questions, gains_of
 from flywheel_core.learn.promote import judge
 from flywheel_core.learn.promotion_log import Looks
 from flywheel_core.learn.settings import Learning
@@ -108,6 +108,25 @@ def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(l
     assert list(found.slices) == ["of a", "of a"]
     dear = gains_of(questions, only["a"], only["b"], Learning(failure_score=0.5, lambda_cost=0.1))
     assert dear.gains[0] == pytest.approx(0.1)
+
+
+def test_a_model_that_is_no_longer_configured_is_replaced_by_the_default() -> None:
+    router = AsServed(toy.ToyRouter("r", "a", {"code": "gone"}), ["a", "b"], "b")
+    assert [choice.model for choice in router.decide_all(["story one", "code two"])] == ["a", "b"]
+    assert [choice.category for choice in router.decide_all(["code two"])] == ["of gone"]
+    assert router.gone == {"gone"}
+
+
+def test_a_question_counts_as_received_when_it_last_came() -> None:
+    both = [("a", 0.2, False), ("b", 0.4, False)]
+    questions = pl.DataFrame(
+        [
+            {**row(text, *both), "received_at": moment}
+            for text, moment in (("again", 10.0), ("again", 30.0), ("again", 20.0), ("once", 5.0))
+        ]
+    )
+    found = gains_of(questions, toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "b", {}), Learning())
+    assert found.received is not None and found.received.tolist() == [30.0, 5.0]
 
 
 def chosen_only(since: float = 0.0) -> pl.DataFrame:

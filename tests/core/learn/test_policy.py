@@ -125,6 +125,17 @@ def test_confidence_is_about_all_models_even_if_only_two_are_ever_asked(models: 
     assert abs(policy.confidences(scores, chosen).mean() - came.mean()) < 0.03
 
 
+def test_a_question_of_weight_two_counts_as_two_questions() -> None:
+    random = np.random.default_rng(0)
+    scores = random.random((400, 3))
+    truth = (random.random(scores.shape) < scores).astype(float)
+    told = np.where(random.random(scores.shape) < 0.3, np.nan, truth)
+    chosen, twice = scores.argmax(axis=1), np.repeat(np.arange(400), 2)
+    weighted = fit_confidence(scores, told, chosen, np.full(400, 2.0), 0.05)
+    repeated = fit_confidence(scores[twice], told[twice], chosen[twice], np.ones(800), 0.05)
+    assert weighted == pytest.approx(repeated, abs=1e-3)
+
+
 def test_a_score_lower_by_exactly_the_tolerance_counts_as_come_true() -> None:
     """In floating point, 0.15 is less than 0.2 - 0.05."""
     first = np.zeros(90, dtype=np.intp)
