@@ -8,7 +8,7 @@ import pytest
 from flywheel_core.errors import POINT_CODES, PointError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, MAX_POINT_BYTES, decode_point
-from flywheel_core.wire_fields import NO_TIME, NO_TIME_SECONDS
+from flywheel_core.wire_fields import NO_TIME, NO_TIME_SECONDS, decode_fields
 
 CANONICAL: dict[str, Any] = {
     "id": "p-1",
@@ -101,7 +101,18 @@ def test_a_go_duration_is_nanoseconds() -> None:
     responses = {
         "m": {"Model": "m", "Answer": "a", "Latency": 812_000_000, "Error": None, "RawResponse": None}
     }
-    assert decode_point(text(GATEWAY, Responses=responses)).responses["m"].latency_ms == 812
+    for decode in (decode_point, decode_fields):  # a plain point in a known shape takes a path of its own
+        assert decode(text(GATEWAY, Responses=responses)).responses["m"].latency_ms == 812
+
+
+@pytest.mark.parametrize("size", [100, 10_000, 1_200_000])
+def test_what_is_not_utf8_is_refused_however_long_the_point_is(size: int) -> None:
+    raw = {"m": {"model": "m", "answer": "a", "raw_response": {"text": "PAD"}}}
+    whole = text(CANONICAL, responses=raw, scores={})
+    good = whole.replace(b"PAD", "é".encode() * (size // 2))
+    assert good.count(bytes(decode_point(good).responses["m"].raw_response)) == 1
+    with pytest.raises(PointError):
+        decode_point(whole.replace(b"PAD", b"x" * size + b"\xff"))
 
 
 def test_integers_above_2_to_53_in_kept_json_stay_exact() -> None:
@@ -200,6 +211,7 @@ REFUSED: list[tuple[str, bytes]] = [
     ("response_invalid", text(CANONICAL, responses={"m": None})),
     ("response_invalid", text(CANONICAL, responses=response(answer=5))),
     ("response_invalid", text(CANONICAL, responses=response(latency_ms=-1))),
+    ("field_invalid", text(CANONICAL, score_reasons=["timeout"])),
     ("response_invalid", text(CANONICAL, responses=response(raw_response=[1]))),
     ("response_invalid", text(CANONICAL, responses=response(raw_response={"a": float("nan")}))),
     ("scores_invalid", text(CANONICAL, scores=[1])),
