@@ -3,14 +3,16 @@
 from collections import defaultdict
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
+from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table, progress, size
 from flywheel_cli.router import registry_of
 from flywheel_core.errors import UsageError
-from flywheel_core.learn.pruning import Removal, days_to_prune, versions_to_prune
+from flywheel_core.learn.pruning import Removal, days_to_prune, first_kept, versions_to_prune
 from flywheel_core.learn.pruning import prune as remove
 
 
@@ -19,7 +21,7 @@ from flywheel_core.learn.pruning import prune as remove
     "--keep-days",
     type=click.IntRange(1),
     metavar="N",
-    help="Remove raw files, rejected points and tables of days more than N days ago.",
+    help="Remove raw files, rejected points, tables and Dagster's runs of days more than N days ago.",
 )
 @click.option(
     "--keep-versions",
@@ -28,10 +30,13 @@ from flywheel_core.learn.pruning import prune as remove
     help="Remove routers and datasets beyond the newest N, except those in service or needed for a rollback.",
 )
 @click.option("--yes", is_flag=True, help="Remove; without this option only show what would go.")
+@home_option
 @settings_options
 @json_option
 @pass_settings
-def prune(settings: Settings, keep_days: int | None, keep_versions: int | None, yes: bool) -> None:
+def prune(
+    settings: Settings, keep_days: int | None, keep_versions: int | None, yes: bool, home: Path
+) -> None:
     """Remove days and versions that nothing needs any more; without --yes, only show them.
 
     What the dataset window, the router in service and the way back to the ones before it need always stays.
@@ -42,13 +47,25 @@ def prune(settings: Settings, keep_days: int | None, keep_versions: int | None, 
         )
     registry = registry_of(settings)
     removals: list[Removal] = []
+    runs: list[Removal] = []
     if keep_versions is not None:
         removals += versions_to_prune(settings.layout, registry, keep_versions)
     if keep_days is not None:
-        removals += days_to_prune(settings.layout, settings.config, keep_days, datetime.now(UTC).date())
+        from flywheel_dagster.history import has_runs, runs_to_prune
+
+        today = datetime.now(UTC).date()
+        removals += days_to_prune(settings.layout, settings.config, keep_days, today)
+        runs = runs_to_prune(home, first_kept(keep_days, today))
+        if not has_runs(home):
+            click.echo(f"Dagster has no runs in {home.absolute()}; --home names another folder", err=True)
     if yes:
         with progress("prune") as tell:
             remove(removals, registry, tell)
+            if runs:
+                from flywheel_dagster.history import prune_runs
+
+                prune_runs(home, runs, tell)
+    removals += runs
     if settings.as_json:
         print_json({"removed": yes, "removals": [asdict(removal) for removal in removals]})
         return

@@ -31,7 +31,7 @@ _EVALUATION_KINDS = ("json", "html")
 class Removal:
     """A file or folder that may be removed.
 
-    kind: raw, rejected, tables, dataset, router or evaluation; of: its day or version.
+    kind: raw, rejected, tables, dataset, router, evaluation or run; of: its day or version.
     """
 
     kind: str
@@ -43,6 +43,11 @@ class Removal:
 def least_days(config: Config) -> int:
     """Return the fewest days before today that must be kept: the dataset window, and the week before it."""
     return config.dataset.window_days + DRIFT_DAYS
+
+
+def first_kept(keep_days: int, today: date) -> date:
+    """Return the first day to keep: `keep_days` days before `today`, or the calendar's first."""
+    return date.fromordinal(max(1, today.toordinal() - keep_days))
 
 
 def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -> list[Removal]:
@@ -58,14 +63,14 @@ def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -
             f" (dataset.window_days) and label drift {DRIFT_DAYS} more",
             hint=f"keep at least {least}",
         )
-    first_kept = date.fromordinal(max(1, today.toordinal() - keep_days))
+    first = first_kept(keep_days, today)
     found = [("raw", day, path) for day, paths in layout.raw_files_by_day().items() for path in paths]
     found += [("rejected", day, path) for day, path in layout.rejected_files_by_day()]
     found += [("tables", day, layout.table(name, day)) for name in TABLES for day in layout.table_days(name)]
     return [
         Removal(kind, day.isoformat(), path, _size(path))
         for kind, day, path in sorted(found, key=lambda one: (one[1], one[2]))
-        if day < first_kept
+        if day < first
     ]
 
 
@@ -73,9 +78,10 @@ def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) ->
     """Return the routers, their evaluations and the datasets beyond the newest `keep_versions` of each.
 
     Also kept are the champion, the versions that the next `keep_versions` rollbacks would put into service,
-    and the datasets of all kept routers. Routers come first in the result, so that none is ever left without
-    its dataset. Raises UsageError for fewer than one version, RouterError when the pointer or the log is
-    damaged, StorageError when a folder cannot be read.
+    and the datasets of all kept routers. In the result an evaluation comes before its router, by which it is
+    found, and every router before the datasets, so that none is ever left without its own. Raises UsageError
+    for fewer than one version, RouterError when the pointer or the log is damaged, StorageError when a folder
+    cannot be read.
     """
     if keep_versions < 1:
         raise UsageError(f"{keep_versions} versions are too few to keep", hint="keep at least 1")
@@ -88,9 +94,9 @@ def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) ->
     removals = []
     for version in routers:
         if version not in kept:
-            removals.append(_removal("router", version, layout.router(version)))
             pages = (layout.evaluation(version, kind) for kind in _EVALUATION_KINDS)
             removals += [_removal("evaluation", version, page) for page in pages if page.is_file()]
+            removals.append(_removal("router", version, layout.router(version)))
     removals += [
         _removal("dataset", version, layout.dataset(version))
         for version in sorted(datasets)

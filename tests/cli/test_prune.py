@@ -1,11 +1,15 @@
 """`flywheel prune` first shows what would go, and removes it only with --yes."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from flywheel_dagster.home import prepare_home
 from tests.cli.conftest import Run, parsed
 from tests.cli.recorded import record
+from tests.dagster.runs import run_ended
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +48,26 @@ def test_what_may_go_has_to_be_said(run: Run) -> None:
     result = run("prune", "--yes")
     assert result.exit_code == 2
     assert "--keep-days N, --keep-versions N, or both" in result.stderr
+
+
+def test_dagsters_runs_of_removed_days_go_along(run: Run, tmp_path: Path) -> None:
+    """The newest run stays, so of two old ones one goes."""
+    home = prepare_home(tmp_path / "home")
+    days = [run_ended(home, datetime(2026, 1, day, tzinfo=UTC)) for day in (5, 6)]
+    named = ("prune", "--keep-days", "40", "--home", str(home))
+    assert ["run", "1", "2026-01-05", "2026-01-05"] in [
+        line.split()[:4] for line in run(*named).stdout.splitlines()
+    ]
+    found = parsed(run(*named, "--json", "--yes"))
+    assert [one["path"] for one in found["removals"] if one["kind"] == "run"] == [
+        str(home / "history" / "runs" / f"{days[0]}.db")
+    ]
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert [one.run_id for one in instance.get_runs()] == days[1:]
+
+
+def test_a_folder_without_dagsters_runs_is_named(run: Run, tmp_path: Path) -> None:
+    """From cron, where DAGSTER_HOME is not set, runs would otherwise stay without a word."""
+    told = run("prune", "--keep-days", "40", "--home", str(tmp_path / "none"))
+    assert told.exit_code == 0
+    assert f"Dagster has no runs in {tmp_path / 'none'}; --home names another folder" in told.stderr

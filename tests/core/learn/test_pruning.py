@@ -112,10 +112,10 @@ def test_versions_that_serve_or_served_last_stay_with_their_datasets(
     newest = make_router(layout, registry, 6, promoted=False)
     found = versions_to_prune(layout, registry, 2)
     assert named(found) == [
-        ("router", oldest),
         ("evaluation", oldest),
-        ("router", tried),
+        ("router", oldest),
         ("evaluation", tried),
+        ("router", tried),
         ("dataset", dataset_name(3)),
         ("dataset", dataset_name(0)),
     ]
@@ -185,19 +185,21 @@ def test_what_is_gone_already_is_no_error(layout: Layout, registry: Registry) ->
 def test_a_kill_half_way_leaves_whole_versions_and_leftovers_only(
     layout: Layout, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_router(layout, registry, 1, promoted=False)
+    gone = make_router(layout, registry, 1, promoted=False)
     make_router(layout, registry, 2, promoted=True)
 
     def killed(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", killed)
         prune(versions_to_prune(layout, registry, 1), registry)
     assert len(router_versions(registry.layout)) == 1
     hidden = [path.name for path in layout.routers.iterdir() if path.name.endswith(".tmp")]
     assert len(hidden) == 1
     assert HALF_MADE.fullmatch(hidden[0])
+    prune(versions_to_prune(layout, registry, 1), registry)
+    assert not layout.evaluation(gone, "json").exists()
 
 
 def test_at_least_one_version_is_kept(layout: Layout, registry: Registry) -> None:
