@@ -8,6 +8,7 @@ import dagster as dg
 
 from flywheel_core.learn.pruning import Removal
 from flywheel_dagster.home import readable
+from flywheel_dagster.storage import SteadySqliteEventLogStorage
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -53,6 +54,8 @@ def prune_runs(
             instance.delete_run(run_id)
             if progress:
                 progress(done, len(removals))
+        if isinstance(instance.event_log_storage, SteadySqliteEventLogStorage):
+            instance.event_log_storage.delete_checks_of_deleted_runs()
 
 
 def _removal(home: Path, run_id: str, ended: date) -> Removal:

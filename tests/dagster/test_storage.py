@@ -47,12 +47,15 @@ def test_more_runs_than_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert instance.get_latest_materialization_event(something.key) is not None
 
 
-def test_a_deleted_run_takes_its_check_results_along(tmp_path: Path) -> None:
+def test_check_results_of_deleted_runs_go(tmp_path: Path) -> None:
     """Those of other runs stay."""
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
         runs = [_run(instance) for _ in range(2)]
         instance.delete_run(runs[0])
-        results = instance.event_log_storage.get_asset_check_execution_history(looked_at.check_key, limit=9)
+        used = instance.event_log_storage
+        assert isinstance(used, storage.SteadySqliteEventLogStorage)
+        used.delete_checks_of_deleted_runs()
+        results = used.get_asset_check_execution_history(looked_at.check_key, limit=9)
         assert [result.run_id for result in results] == runs[1:]
 
 
