@@ -24,7 +24,7 @@ def make_responses(lake: Lake, day: date) -> Sequence[Outcome]:
     result = ingest_day(lake.layout, day, lake.config)
     stored = pl.scan_parquet(result.responses.path, glob=False)
     points = stored.select(pl.col("data_point_id").n_unique()).collect().item()
-    models = stored.select(pl.col("model").unique().sort()).collect().to_series().to_list()
+    models = stored.select(pl.col("model").drop_nulls().unique().sort()).collect().to_series().to_list()
     categories = lake.config.categories()
     verdicts = (
         checks.points_reconciled(

@@ -70,6 +70,23 @@ def test_an_unknown_model_is_reported(config: Config, layout: Layout, instance: 
     assert "mystery" in str(told.description)
 
 
+@pytest.mark.parametrize("strangers", [0, 1])
+def test_a_point_without_any_response_is_no_unknown_model(
+    config: Config, layout: Layout, instance: dg.DagsterInstance, strangers: int
+) -> None:
+    """Its row in `responses` has no model: that names nothing, and stops no day that has an unknown model too."""
+    lines: list[Any] = [point(DAY, number) for number in range(40)]
+    lines[0] |= {"responses": {}, "scores": {}}
+    for one in lines[1 : 1 + strangers]:
+        one["responses"] |= {"mystery": {"model": "mystery", "answer": "42"}}
+    write_raw(layout, DAY, lines)
+    ran = run_days(config, instance, DAY)
+    assert ran.success
+    (told,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "models_mapped"]
+    assert told.metadata["models"].value == len(MODELS) + strangers
+    assert told.metadata["unmapped"].value == strangers
+
+
 def test_names_from_outside_render_no_image_and_no_link(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
