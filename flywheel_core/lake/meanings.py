@@ -120,7 +120,7 @@ _MODEL_LEADERBOARD = {
     "failure_rate": "failed / responses, 0..1",
     "latency_p50_ms": "latency that half of its answers do not exceed, exact, whole ms",
     "latency_p95_ms": "latency that 95 % of its answers do not exceed, exact, whole ms",
-    "cost": "sum of its costs, in the currency of the prices, from 0",
+    "cost": "sum of its costs, in the currency of the prices, from 0; null without any",
     "mean_cost": "mean cost of the responses with one, in the currency of the prices",
 }
 
