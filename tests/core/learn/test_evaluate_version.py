@@ -97,7 +97,7 @@ def test_caps_on_sources_do_not_change_which_model_is_best(tmp_path: Path) -> No
     """A second source that asks hardly any math must not thin out the math questions of the first."""
     layout = Layout(tmp_path / "data")
     asked = {("math", "first"): 150, ("talk", "first"): 130, ("math", "second"): 4, ("talk", "second"): 40}
-    values = []
+    values: list[dict[str, Any]] = []
     for (kind, source), count in asked.items():
         for _ in range(count):
             scores = {"big": 0.5, "coder": 0.9} if kind == "math" else {"big": 0.8, "coder": 0.5}
