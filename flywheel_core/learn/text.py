@@ -202,7 +202,8 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
     np.not_equal(keys[1:], keys[:-1], out=fresh[1:-1])
     bounds = np.flatnonzero(fresh)
     distinct = keys[bounds[:-1]]
-    return Counts(distinct >> BUCKET_BITS, distinct & (BUCKETS - 1), bounds[1:] - bounds[:-1], texts)
+    found = (distinct >> BUCKET_BITS, distinct & (BUCKETS - 1), bounds[1:] - bounds[:-1])
+    return Counts(*(values.astype(np.int32) for values in found), texts)  # training holds those of 4,000 texts
 
 
 def surface(text: str) -> list[float]:
