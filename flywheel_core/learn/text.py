@@ -203,7 +203,8 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
     bounds = np.flatnonzero(fresh)
     distinct = keys[bounds[:-1]]
     found = (distinct >> BUCKET_BITS, distinct & (BUCKETS - 1), bounds[1:] - bounds[:-1])
-    return Counts(*(values.astype(np.int32) for values in found), texts)  # training holds those of 4,000 texts
+    # small numbers: training holds those of 4,000 texts
+    return Counts(*(values.astype(np.int32) for values in found), texts)
 
 
 def surface(text: str) -> list[float]:
