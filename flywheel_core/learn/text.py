@@ -202,9 +202,13 @@ def _counted(owners: NDArray[np.int64], hashes: NDArray[np.uint64], texts: int) 
     np.not_equal(keys[1:], keys[:-1], out=fresh[1:-1])
     bounds = np.flatnonzero(fresh)
     distinct = keys[bounds[:-1]]
-    found = (distinct >> BUCKET_BITS, distinct & (BUCKETS - 1), bounds[1:] - bounds[:-1])
-    # small numbers: training holds those of 4,000 texts
-    return Counts(*(values.astype(np.int32) for values in found), texts)
+    small = np.int32  # training holds the counts of 4,000 texts
+    return Counts(
+        (distinct >> BUCKET_BITS).astype(small),
+        (distinct & (BUCKETS - 1)).astype(small),
+        (bounds[1:] - bounds[:-1]).astype(small),
+        texts,
+    )
 
 
 def surface(text: str) -> list[float]:
