@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from flywheel_core.config import Config
-from flywheel_core.errors import UsageError
+from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.dataset import latest_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
@@ -30,10 +30,17 @@ def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
     Views: the daily tables under their names; `dataset_examples`, the examples of all versions with a column `version`;
     `training_dataset`, those of the latest version. A table without any file is an empty view with the right columns.
     The tables `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no DuckDB
-    setting can be changed.
+    setting can be changed. Raises StorageError, naming the file, when the columns of one cannot be read.
     """
     connection = open_engine(config, str(Path(tempfile.gettempdir()) / f"flywheel-sql-{uuid.uuid4().hex}"))
-    connection.execute(_statements(layout))
+    try:
+        connection.execute(_statements(layout))
+    except duckdb.Error as error:
+        connection.close()
+        raise StorageError(
+            f"a table or dataset cannot be read: {str(error).partition(chr(10))[0]}",
+            hint="make that day or dataset again, or move the file away",
+        ) from error
     root = f"{layout.root.resolve()}/"  # DuckDB checks patterns as well as files against the allowed folders
     connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
     connection.execute("set enable_external_access = false")
@@ -84,11 +91,18 @@ def _statements(layout: Layout) -> str:
             f"[0-9]*/{EXAMPLES_FILE}",
             version is not None,
             "parse_path(filename)[-2] as version, * exclude (filename)",
-            ", filename = true",
+            ", filename = true, union_by_name = true",  # versions of an earlier format have fewer columns
         )
     )
     views.append(
-        f"create or replace view training_dataset as\nselect * from dataset_examples where version = {quoted(version or '')};\n"
+        _view(
+            "training_dataset",
+            versioned,
+            layout.dataset(version or "none"),
+            EXAMPLES_FILE,
+            version is not None,
+            f"{quoted(version or '')} as version, *",
+        )
     )
     return "\n".join(views)
 

@@ -5,9 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
+from flywheel_core.errors import StorageError
 from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
 from flywheel_core.lake.tables import read_table
@@ -35,6 +38,32 @@ def test_every_table_and_dataset_is_a_view(filled: Layout) -> None:
         assert counts["models"] == 4
         version = connection.execute("select distinct version from training_dataset").fetchall()
         assert version == [(build_dataset(filled, DAY, CONFIG).version,)]
+
+
+@pytest.mark.parametrize("older", ["20250101-0123456789ab", "20270101-0123456789ab"])
+def test_datasets_of_an_earlier_format_are_read_beside_others(filled: Layout, older: str) -> None:
+    """A version is never changed, so after an upgrade some lack a column, which is null for them."""
+    made = build_dataset(filled, DAY, CONFIG)
+    path = filled.dataset(older) / EXAMPLES_FILE
+    path.parent.mkdir()
+    pl.read_parquet(made.path / EXAMPLES_FILE).drop("for_scores").write_parquet(path)
+    with closing(connect(filled, CONFIG)) as connection:
+        rows = connection.execute("select version, for_scores from dataset_examples order by all").fetchall()
+        latest = connection.execute("select for_scores from training_dataset").fetchall()
+    assert sorted(rows) == sorted([(made.version, True)] * 2 + [(older, None)] * 2)
+    assert latest == [(True,)] * 2
+
+
+@pytest.mark.parametrize(
+    "where", ["tables/responses/2026-01-01.parquet", "datasets/20250101-0/examples.parquet"]
+)
+def test_a_file_that_cannot_be_read_is_named(filled: Layout, where: str) -> None:
+    path = filled.root / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"no table")
+    with pytest.raises(StorageError, match=path.name) as caught:
+        connect(filled, CONFIG)
+    assert str(path.parent) in caught.value.message
 
 
 def test_without_any_file_the_views_are_empty_with_the_same_columns(layout: Layout, filled: Layout) -> None:
