@@ -21,7 +21,7 @@ SEEN_TWICE_FROM = 50
 
 def _weighted(
     pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats
-) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], Floats, NDArray[np.int32]]:
     """Return column, value and text number of every known n-gram.
 
     In each text, the values of its character n-grams have length 1, and so have those of its words.
