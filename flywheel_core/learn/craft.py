@@ -25,7 +25,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.answers import digest_of, newest_answers
 from flywheel_core.learn.champion import version_folder
-from flywheel_core.learn.excerpts import in_excerpts, texts_and_groups
+from flywheel_core.learn.excerpts import MEASURES, in_excerpts, texts_and_groups
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.settings import Learning
 
@@ -226,7 +226,8 @@ def _from_labels(frame: pl.DataFrame, config: Config, version: str) -> Callable[
     from flywheel_core.learn.labels import train_labels
 
     rows = frame.filter(pl.col("label").is_not_null() & (pl.col("copies") > 0))
-    rows = rows.select(pl.col("text", "label").repeat_by("copies")).explode("text", "label")
+    columns = ("text", "label", *MEASURES)
+    rows = rows.select(pl.col(columns).repeat_by("copies")).explode(columns)
     categories = config.categories()
     models = {model: categories[model] for model in config.declared_order() if model in categories}
     texts, groups = texts_and_groups(rows)

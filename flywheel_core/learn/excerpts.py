@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from flywheel_core.learn.text import MAX_CHARS, Excerpt, excerpt, question_group
 
+MEASURES = ("characters", "size", "group")
+"""Columns that stand for the whole text of an excerpt: without them the excerpt would count as the whole text."""
+
 
 def in_excerpts(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return the rows of all parts with excerpts in place of their texts.
 
-    parts: at least one, each with the column `text`. Three columns are added: `characters` and `size`, the length of
-    the whole text in code points and in bytes of UTF-8, and its `group`, see `question_group`.
+    parts: at least one, each with the column `text`. `MEASURES` are added: `characters` and `size`, the length of the
+    whole text in code points and in bytes of UTF-8, and its `group`, see `question_group`.
     """
     return pl.concat([_shortened(part) for part in parts])
 

@@ -64,7 +64,8 @@ def train_labels(
             hint="labels must be among the categories of the models in the configuration",
         )
     groups = [question_group(text) for text in texts] if groups is None else groups
-    used, wanted = [texts[row] for row in rows], np.array([labels[row] for row in rows], dtype=object)
+    used, used_groups = [texts[row] for row in rows], [groups[row] for row in rows]
+    wanted = np.array([labels[row] for row in rows], dtype=object)
     standing = {category: model for model, category in reversed(list(models.items()))}
     names = tuple(standing[label] for label in kept)
     with threadpool_limits(limits=1):
@@ -73,7 +74,7 @@ def train_labels(
         )
         table, _ = features.transform(used, jobs=settings.jobs)
         classifier = _label_classifier(table, features.dimensions, wanted, kept, np.ones(len(used)))
-        unseen = _unseen_shares([groups[row] for row in rows], table, features.dimensions, wanted, kept)
+        unseen = _unseen_shares(used_groups, table, features.dimensions, wanted, kept)
     shares = np.array([(wanted == label).mean() for label in kept])
     policy = Policy(
         best=int(shares.argmax()),
@@ -82,7 +83,7 @@ def train_labels(
         advantage=0.0,
         tie_tolerance=0.0,
         min_evidence=0.0,
-        known_share=least_known(features, used, rows=settings.feature_rows, seed=settings.seed),
+        known_share=least_known(features, used, used_groups, rows=settings.feature_rows, seed=settings.seed),
         always_single=len(kept) == 1,
         confidence=fit_confidence(
             unseen,

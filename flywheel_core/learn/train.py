@@ -128,7 +128,8 @@ class _Training:
             table, self.differences, self.ease, self.examples.weights, folds, latent, settings
         )
         scores = np.clip(crossed["blend"] + ease[:, None], 0.0, 1.0)
-        familiar = least_known(self.features, texts, rows=settings.feature_rows, seed=settings.seed)
+        groups = self.examples.groups
+        familiar = least_known(self.features, texts, groups, rows=settings.feature_rows, seed=settings.seed)
         policy = self._policy(always_single=False, known_share=familiar)
         blended, gain = self._with_advantage(policy, scores, evidence)
         candidates = {"best_single": (0.0, 0.0), "blend": gain}

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -21,6 +22,7 @@ from flywheel_core.learn.craft import (
     trained_craft,
 )
 from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.labels import train_labels
 from flywheel_core.learn.nightly import run_night
 from flywheel_core.report.evaluation import evaluation_page
 from flywheel_core.report.verdict import not_compared
@@ -130,6 +132,31 @@ def test_the_classifier_of_labels_learns_from_the_lines_of_the_dataset(tmp_path:
     figures = json.loads((layout.router(version) / "router.json").read_bytes())["figures"]
     assert figures["labels"] == {"code": 0.5, "general": 0.5}
     assert figures["examples"] == len((dataset.path / "train.jsonl").read_bytes().splitlines())
+
+
+def test_the_classifier_of_labels_learns_the_same_from_long_prompts_as_from_whole_texts(
+    tmp_path: Path,
+) -> None:
+    """It holds excerpts of them; their length and what they are alike to are those of the whole texts."""
+    layout, random = Layout(tmp_path / "data"), np.random.default_rng(0)
+    letters = np.array(list("abcdefgh"))
+    values = []
+    for number in range(120):
+        model = ("big", "coder")[number % 2]
+        middle = " ".join("".join(random.choice(letters, 5)) for _ in range(300 + 10 * number))
+        text = f"{model} {'same ' * 400}{middle}{' end' * 500}"
+        scores = {"big": 0.5, "coder": 0.5} | {model: 0.9}
+        values.append(point(f"p{number}", scores, question=text))
+    write_raw(layout, values)
+    build_day(layout)
+    dataset = build_dataset(layout, DAY, CONFIG)
+    found = load_router(layout.router(train_labels_version(layout, dataset.version, CONFIG)))
+    rows = pl.read_parquet(dataset.path / "examples.parquet").filter(pl.col("split") == "train")
+    texts, models = rows["text"].to_list(), {"big": "general", "coder": "code"}
+    expected = train_labels(texts, rows["label"].to_list(), models, CONFIG.learning, version="whole").router
+    assert found.features and expected.features
+    np.testing.assert_array_equal(found.features.centre, expected.features.centre)
+    assert found.policy == expected.policy
 
 
 def test_an_evaluation_says_how_many_questions_are_not_compared_and_since_when(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from flywheel_core.learn.familiar import least_known
 from flywheel_core.learn.features import TextFeatures
+from flywheel_core.learn.text import question_group
 
 WORDS = {"chinese": (0x4E00, 0x9000, 2, 4), "english": (ord("a"), ord("z"), 3, 8)}
 
@@ -23,7 +24,7 @@ def _texts(kind: str, count: int, seed: int) -> list[str]:
 
 def _shares_unfamiliar(texts: list[str], *others: list[str]) -> list[float]:
     features = TextFeatures.fit(texts, dimensions=16, rows=4_000, seed=0)
-    least = least_known(features, texts, rows=4_000, seed=0)
+    least = least_known(features, texts, [question_group(text) for text in texts], rows=4_000, seed=0)
     return [float((features.transform(other)[1] < least).mean()) for other in others]
 
 
