@@ -11,6 +11,7 @@ from flywheel_cli.options import Settings
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.evidence import fresh_questions, gains_of
+from flywheel_core.learn.excerpts import texts_and_groups
 
 
 def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     routers = [craft.load(folder) for folder in folders]
     manifests = [_fields_of(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
     questions = fresh_questions(layout, None, date.max, settings.config.promotion)
-    texts = questions["text"].to_list()
+    texts, _ = texts_and_groups(questions)
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
     counts = [Counter(models) for models in chosen]
     asked = {*counts[0], *counts[1], *settings.config.models}

@@ -4,11 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from flywheel_core.lake.layout import Layout
-from flywheel_core.learn.artefact import verify_router
+from flywheel_core.learn.artefact import publish_router, verify_router
+from flywheel_core.learn.charges import Lengths
+from flywheel_core.learn.policy import Policy
 from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.router import Router
 from tests.cli.conftest import Run, parsed
-from tests.cli.recorded import point
+from tests.cli.recorded import point, write_lines
 from tests.core.learn import toy
 
 QUICK = """
@@ -122,6 +127,34 @@ def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -
     assert "settings.trees" not in fields, "it is the same in both"
     assert compared["different"] > 50
     assert "test questions" in run("router", "diff", single, labels).output
+
+
+def test_diff_decides_long_prompts_by_their_whole_length(run: Run, layout: Layout) -> None:
+    """Only excerpts of them are held, of about 4,000 bytes; this router asks the small model from 5,000 on."""
+    policy = Policy(
+        best=0,
+        prices=(0.0, 0.0),
+        costs=(1.0, 0.5),
+        advantage=0.0,
+        tie_tolerance=0.0,
+        min_evidence=0.0,
+        known_share=0.0,
+        always_single=False,
+        price_slopes=(1e-3, 0.0),
+        lengths=Lengths(0.0, 4_500.0, 100_000.0),
+    )
+    numbers = {"means": np.array([0.9, 0.4]), "spreads": np.zeros(2), "counts": np.full(2, 9.0)}
+    router = Router("by-length", ("big", "math"), ("general", "math"), policy, **numbers)
+    publish_router(layout, router, {"dataset": "made up"}, ["a", "x" * 6_000])
+    day = toy.FIRST
+    questions = [letter * 10_000 for letter in "abcdefghijklmnopqrstuvwxyz"]
+    points = [point(question[0], question, day, big=0.5, math=0.5) for question in questions]
+    write_lines(layout.raw_file(day), *points)
+    for command in ("ingest", "label"):
+        assert run(command, str(day)).exit_code == 0
+    compared = parsed(run("router", "diff", "to-big", "by-length", "--json"))
+    assert compared["questions"] > 0
+    assert compared["different"] == compared["questions"]
 
 
 def test_evaluate_prints_the_figures_and_writes_a_page(run: Run, tmp_path: Path) -> None:
