@@ -153,8 +153,15 @@ def read_examples(
 
 
 def for_scores(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a dataset that scores are learned from; all of them if they do not say."""
-    return rows.filter("for_scores") if "for_scores" in rows.columns else rows
+    """Return the rows that scores are learned from; all of them if they do not say.
+
+    Datasets of format 3 have no `for_scores`: there they are those that no cap left out.
+    """
+    if "for_scores" in rows.columns:
+        return rows.filter("for_scores")
+    if "left_out" in rows.columns:
+        return rows.filter(pl.col("left_out").ne_missing("group_cap"))
+    return rows
 
 
 def trainable(examples: Examples, settings: Learning, allowed: Sequence[str] | None) -> Examples:

@@ -136,6 +136,13 @@ def test_a_flood_of_questions_without_a_label_is_capped_too(layout: Layout) -> N
     assert used.height == 2 * cap["kept"]
 
 
+def test_a_dataset_of_an_earlier_format_keeps_its_cap_on_scores() -> None:
+    """It has no `for_scores`; what its caps left out must not be learned from after an upgrade."""
+    reasons = [None, "unlabelled", "balance", "group_cap"]
+    earlier = pl.DataFrame({"left_out": reasons}, schema={"left_out": pl.String})
+    assert for_scores(earlier)["left_out"].to_list() == reasons[:3]
+
+
 def test_balancing_does_not_bring_back_what_a_cap_left_out(layout: Layout) -> None:
     write_labelled(
         layout, {("math", "flood", None): 200, ("math", "calm", None): 25, ("general", "calm", None): 60}
