@@ -84,6 +84,13 @@ def alert_rules() -> list[dict[str, Any]]:
     return found
 
 
+def test_every_alert_says_what_to_do() -> None:
+    remedies = (DOCS / "operations.md").read_text(encoding="utf-8").partition("## When something is wrong")[2]
+    first_cells = [line.split("|")[1] for line in remedies.splitlines() if line.startswith("|")]
+    for rule in alert_rules():
+        assert any(f"`{rule['alert']}`" in cell for cell in first_cells), rule["alert"]
+
+
 def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> None:
     """The alert rules are valid YAML, and every metric that they use is exposed by the gateway or the collector."""
     gateway = start(outside.config())
