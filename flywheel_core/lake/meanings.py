@@ -145,7 +145,7 @@ _EXAMPLES = {
     "weight": "what it counts for in training: how many data points are merged in it, at most `dataset.max_weight`",
     "copies": "how often it stands in its split's file, from 0",
     "left_out": "why it stands in none: `unlabelled`, `group_cap`, `balance`, or null",
-    "for_scores": "whether scores are learned from it: not if its source or tenant has more than its share of all",
+    "for_scores": "whether scores are learned from it: not if it is over its source's or tenant's share of all",
     "n_models": "how many models were asked, from 0",
     "n_scored": "how many models have a score, from 0",
     "n_failed": "how many models have failed in all their responses, from 0",

@@ -15,7 +15,7 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             f"{prefix}_requests",
-            "Requests, by code: ok, the code of the refusal, client_gone if the client left, answer_cut if a model's answer broke off.",
+            "Requests, by code: ok, the code of the refusal, client_gone if the client left; at the gateway also answer_cut if a model's answer broke off.",
             ["code"],
             registry=self.registry,
         )
