@@ -38,7 +38,6 @@ NO_TIME = "0001-01-01T00:00:00Z"
 NO_TIME_SECONDS = -62_135_596_800
 """`NO_TIME` in unix seconds."""
 
-
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _POINT_FIELDS = frozenset(DataPoint.__struct_fields__)
 _RESPONSE_FIELDS = frozenset(Response.__struct_fields__) | {"latency"}

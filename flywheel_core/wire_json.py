@@ -16,7 +16,6 @@ The search needs Python's own JSON decoder, whose result takes ten times the mem
 """
 
 _ANY = msgspec.json.Decoder()
-
 _PROBE = msgspec.json.Encoder(enc_hook=str)
 
 

@@ -15,7 +15,6 @@ from flywheel_core.wire_undecoded import LARGE, LIST, OBJECT, are_plain, is_utf8
 
 _STRING_OR_NULL = frozenset(b'"n')
 
-
 _Point = TypeVar("_Point")
 _ANY = msgspec.json.Decoder()
 
