@@ -25,6 +25,7 @@ def home(tmp_path: Path) -> Path:
 def test_runs_of_earlier_days_go_with_all_that_belongs_to_them(home: Path) -> None:
     old = run_ended(home, midnight(FIRST_KEPT).replace(day=1, month=2))
     kept = run_ended(home, midnight(FIRST_KEPT))
+    newest = run_ended(home, midnight(FIRST_KEPT).replace(day=2))
     found = runs_to_prune(home, FIRST_KEPT)
     assert [(one.kind, one.of, one.path.stem) for one in found] == [("run", "2026-02-01", old)]
     assert found[0].bytes > 100_000
@@ -33,9 +34,9 @@ def test_runs_of_earlier_days_go_with_all_that_belongs_to_them(home: Path) -> No
     assert runs_to_prune(home, FIRST_KEPT) == []
     assert [path for path in home.rglob("*") if old in path.name] == []
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        assert [run.run_id for run in instance.get_runs()] == [kept]
+        assert [run.run_id for run in instance.get_runs()] == [newest, kept]
         results = instance.event_log_storage.get_asset_check_execution_history(looked_at.check_key, limit=9)
-        assert [result.run_id for result in results] == [kept]
+        assert [result.run_id for result in results] == [newest, kept]
         assert instance.get_latest_materialization_event(something.key) is not None
         assert instance.all_logs(kept)
 
