@@ -16,6 +16,9 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 LONGEST_ASKED = 3_600.0
 """Longest wait in seconds accepted from a Retry-After: one that asks for years must not end uploading."""
 
+BATCH_BYTES = 2_097_152
+"""Bytes of a batch beyond which it gets no further point."""
+
 log = logging.getLogger(__name__)
 
 Settle = Callable[[int, int], Awaitable[None]]
@@ -26,8 +29,8 @@ class Courier:
     """The way to the collector, shared by all senders of an uploader.
 
     rejected_file: keeps the points that the collector rejects, with its reply; on_change: called when `wait`
-    may have changed; uploads: number of requests sent; failed: number
-    of those that failed, by reason.
+    may have changed; stopped: whether `stop` was called; uploads: number of requests sent; failed: number of
+    those that failed, by reason.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class Courier:
         self._rejected_file = rejected_file
         self._on_change = on_change
         self._posts: set[asyncio.Task[Verdict]] = set()
-        self._stopped = False
+        self.stopped = False
         self._failures = 0
         self._not_before = 0.0
         self._away_for: str | None = None
@@ -80,12 +83,12 @@ class Courier:
 
     def stop(self) -> None:
         """Cancel the uploads in progress: their points count as not delivered."""
-        self._stopped = True
+        self.stopped = True
         for post in self._posts:
             post.cancel()
 
     async def _post(self, batch: Sequence[bytes]) -> Verdict:
-        if self._stopped:
+        if self.stopped:
             return Verdict("later", reason="closing")
         self.uploads += 1
         post = asyncio.create_task(deliver(self._http, self._endpoint, batch))
@@ -115,7 +118,7 @@ class Courier:
         return verdict
 
     def _note_failure(self, verdict: Verdict) -> None:
-        if self._stopped:
+        if self.stopped:
             return
         kind = verdict.reason.partition(":")[0]
         self.failed[kind] += 1

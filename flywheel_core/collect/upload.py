@@ -11,23 +11,23 @@ At every moment `offered = acknowledged + rejected + spooled + in_memory + dropp
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 
 from flywheel_core.collect.addresses import guard_of
 from flywheel_core.collect.backlog import Backlog, Batch
-from flywheel_core.collect.courier import Courier, Settle
+from flywheel_core.collect.courier import BATCH_BYTES, Courier
 from flywheel_core.collect.delivery import collector_endpoint, encode_line
 from flywheel_core.collect.http import Http, HttpxHttp
 from flywheel_core.collect.pool import PooledHttp
-from flywheel_core.collect.spool import Spool
+from flywheel_core.collect.spooler import DISK_PAUSE, Spooler
+from flywheel_core.collect.wakeup import Wakeup
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.records import DataPoint
-from flywheel_core.trouble import Trouble
 
 MAX_UPLOADS = 4
 """Most batches sent from memory at once."""
@@ -35,16 +35,8 @@ MAX_MEMORY_BYTES = 33_554_432
 """Bytes of queued points beyond which `offer` waits."""
 SPILL_BYTES = 8_388_608
 """Bytes of queued points beyond which they go to the spool if MAX_UPLOADS are in progress."""
-BATCH_BYTES = 2_097_152
-"""A batch gets no further point once it has this many bytes."""
-SPOOLED_BATCH = 200
-"""Most data points sent at once from the spool."""
-DISK_PAUSE = 0.2
-"""Seconds to wait after the disk refused."""
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Uploader:
@@ -71,20 +63,20 @@ class Uploader:
         self._batch_size = settings.training.batch_size
         self._interval = float(settings.training.flush_interval)
         self._http: Http = HttpxHttp(client) if client is not None else PooledHttp(guard=guard_of(config))
+        self._wakeup = Wakeup()
         self._courier = Courier(
-            self._http, collector_endpoint(config, environment), spool / "rejected.jsonl", self._wake
+            self._http, collector_endpoint(config, environment), spool / "rejected.jsonl", self._wakeup.wake
         )
         self._folder = spool
-        self._spool = Spool(spool, settings.spool_max_bytes)
-        self._cannot_write, self._cannot_read = Trouble(log), Trouble(log)
-        self._disk = asyncio.Lock()
+        self._spooler = Spooler(
+            spool, settings.spool_max_bytes, self._courier, self._wakeup, self._count_settled
+        )
         self._backlog = Backlog()
         self._sending: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._shutting: asyncio.Task[None] | None = None
-        self._started = self._closed = self._stopping = False
-        self._changed = asyncio.Event()
-        self.offered = self.acknowledged = self.rejected = self.spooled = self.dropped = 0
+        self._started = self._closed = False
+        self.offered = self.acknowledged = self.rejected = self.dropped = 0
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -98,10 +90,10 @@ class Uploader:
 
         Raises StorageError when the spool belongs to another process or cannot be opened.
         """
-        await asyncio.to_thread(self._spool.open)
-        self.spooled = self.offered = self._spool.points
+        await self._spooler.open()
+        self.offered = self._spooler.points
         self._started = True
-        self._loops = [asyncio.create_task(self._flush()), asyncio.create_task(self._drain())]
+        self._loops = [asyncio.create_task(self._flush()), asyncio.create_task(self._spooler.send())]
         for task in self._loops:
             task.add_done_callback(_log_crash)
 
@@ -112,19 +104,24 @@ class Uploader:
         """
         line = encode_line(point)
         while self._started and not self._closed and self._backlog.waiting_bytes > MAX_MEMORY_BYTES:
-            await self._wait()
+            await self._wakeup.wait()
         if not self._started or self._closed:
             raise UsageError(
                 "the uploader takes data points between start() and close() only", code="uploader_closed"
             )
         self.offered += 1
         self._backlog.add(line, self._now())
-        self._wake()
+        self._wakeup.wake()
 
     @property
     def in_memory(self) -> int:
         """Number of data points that wait for their batch or are being sent."""
         return self._backlog.points
+
+    @property
+    def spooled(self) -> int:
+        """Number of data points that are on disk and sent from there."""
+        return self._spooler.points
 
     def stats(self) -> dict[str, Any]:
         """Return the module's counters, the spool's size in bytes, and the failed uploads by reason."""
@@ -135,7 +132,7 @@ class Uploader:
             "spooled": self.spooled,
             "in_memory": self.in_memory,
             "dropped": self.dropped,
-            "spool_bytes": self._spool.size,
+            "spool_bytes": self._spooler.size,
             "uploads": self._courier.uploads,
             "failed_uploads": dict(self._courier.failed),
             "collector_away": self._courier.away,
@@ -155,16 +152,15 @@ class Uploader:
         await asyncio.shield(self._shutting)
 
     async def _shut(self, deadline: float) -> None:
-        self._wake()
+        self._wakeup.wake()
         try:
             async with asyncio.timeout(deadline):
                 while self.in_memory or (self.spooled and not self._courier.away):
-                    await self._wait()
+                    await self._wakeup.wait()
         except TimeoutError:
             log.warning("the collector did not take everything in time; the rest stays in %s", self._folder)
-        self._stopping = True
         self._courier.stop()
-        self._wake()
+        self._wakeup.wake()
         await asyncio.gather(*self._loops, *self._sending, return_exceptions=True)
         self._backlog.recall(self._now())
         if self._backlog.waiting:
@@ -175,14 +171,14 @@ class Uploader:
             self._backlog.release(lost)
             log.error("%d data points could not be spooled and are lost", len(lost.lines))
         await self._http.close()
-        await asyncio.to_thread(self._spool.close)
+        await self._spooler.close()
 
     async def _flush(self) -> None:
         """Cut batches when they are full or old enough, and send or spool them."""
-        while not self._stopping:
+        while not self._courier.stopped:
             due = self._due_in()
             if due > 0:
-                await self._wait(due)
+                await self._wakeup.wait(due)
             elif self.spooled or self._courier.wait > 0:
                 await self._spill(self._backlog.cut_all())
             elif len(self._sending) < MAX_UPLOADS:
@@ -192,7 +188,7 @@ class Uploader:
             elif self._backlog.waiting_bytes > SPILL_BYTES:
                 await self._spill(self._backlog.cut_all())
             else:
-                await self._wait()
+                await self._wakeup.wait()
 
     def _due_in(self) -> float:
         """Return the seconds until the next batch is due; 0 if it is due now, infinity if nothing waits."""
@@ -216,7 +212,7 @@ class Uploader:
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         _log_crash(task)
-        self._wake()
+        self._wakeup.wake()
 
     def _count_settled(self, count: int, rejected: int) -> None:
         self.rejected += rejected
@@ -225,70 +221,20 @@ class Uploader:
     async def _spill(self, batch: Batch) -> None:
         """Move a batch to the spool, or back to the queue if the disk refuses."""
         try:
-            stored = await self._on_disk(lambda: self._spool.append(batch.lines))
-        except StorageError as error:
-            self._cannot_write.met("%s; %d data points stay in memory", error, len(batch.lines))
+            stored = await self._spooler.store(batch.lines)
+        except StorageError:
             self._backlog.put_back(batch, self._now())
             await asyncio.sleep(DISK_PAUSE)
             return
-        self._cannot_write.gone("the spool %s takes data points again", self._folder)
         dropped = len(batch.lines) - stored
-        self.spooled += stored
         self.dropped += dropped
         self._backlog.release(batch)
         if dropped:
             log.error("the spool is full: %d data points dropped, %d in all", dropped, self.dropped)
-        self._wake()
-
-    async def _drain(self) -> None:
-        """Send what is in the spool, oldest first, for as long as it takes."""
-        while not self._stopping:
-            wait = self._courier.wait
-            if not self.spooled or wait > 0:
-                await self._wait(wait if self.spooled else None)
-                continue
-            try:
-                lines = await self._on_disk(lambda: self._spool.peek(SPOOLED_BATCH, BATCH_BYTES))
-            except StorageError as error:
-                self._cannot_read.met("%s", error)
-                await asyncio.sleep(DISK_PAUSE)
-                continue
-            self._cannot_read.gone("the spool %s can be read again", self._folder)
-            await self._courier.deliver(tuple(lines), self._settler(lines))
-
-    def _settler(self, lines: list[bytes]) -> Settle:
-        """Return a callback that removes settled lines from the spool."""
-
-        async def settle(count: int, rejected: int) -> None:
-            done, lines[:count] = lines[:count], []
-            try:
-                await self._on_disk(lambda: self._spool.take(done))
-            except StorageError as error:
-                log.error("%s; after a restart %d data points are sent once more", error, count)
-            self.spooled -= count
-            self._count_settled(count, rejected)
-
-        return settle
-
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        async with self._disk:
-            return await asyncio.to_thread(work)
+        self._wakeup.wake()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def _wake(self) -> None:
-        """Wake everything that waits, to check again."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    async def _wait(self, seconds: float | None = None) -> None:
-        """Wait until something changed, at most `seconds`."""
-        try:
-            async with asyncio.timeout(None if seconds == math.inf else seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return
 
 
 def _log_crash(task: asyncio.Task[None]) -> None:

@@ -35,7 +35,7 @@ async def main(spool: Path, collector: str, name: str) -> None:
         {"data_collection": {"storage_endpoint": collector, "training": {"flush_interval": 0.1}}}
     )
     uploader = Uploader(config, spool)
-    uploader._spool = TellingSpool(spool, config.data_collection.spool_max_bytes)
+    uploader._spooler._spool = TellingSpool(spool, config.data_collection.spool_max_bytes)
     await uploader.start()
     os.write(1, b"\n")
     number = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_core.collect import Uploader, upload
+from flywheel_core.collect import Uploader, courier, upload
 from flywheel_core.errors import ConfigIncompleteError, StorageError, UsageError
 from tests.core.collect.outside import Outside, Reply, until
 from tests.core.collect.uploading import Collector, check, ids, offer, point, run
@@ -34,7 +34,7 @@ def test_large_points_do_not_wait_for_the_batch_to_have_enough_of_them(tmp_path:
     async def act(world: Outside, collector: Collector) -> None:
         config = world.config(training={"batch_size": 1_000, "flush_interval": 3_600})
         async with Uploader(config, tmp_path) as uploader:
-            await offer(uploader, range(5), "x" * (upload.BATCH_BYTES // 4))
+            await offer(uploader, range(5), "x" * (courier.BATCH_BYTES // 4))
             await until(lambda: uploader.acknowledged == 4)
             assert check(uploader)["in_memory"] == 1
         assert collector.batches == [4, 1]
