@@ -1,5 +1,6 @@
 """`flywheel rescore`: score stored answers again, after an outage of the scorer or with a new one."""
 
+from collections import Counter
 from dataclasses import asdict
 
 import click
@@ -42,7 +43,13 @@ def rescore(settings: Settings, days: tuple[str, ...], all_answers: bool) -> Non
         return
     rows = [(day, found.points, found.improved, found.scores, found.missing) for day, found in done.items()]
     what = ("points", "scored again") if all_answers else ("points without a score", "improved")
-    print_table(("day", *what, "scores", "without a new score" if all_answers else "still missing"), rows)
+    missing = "without a new score" if all_answers else "still missing"
+    print_table(("day", *what, "scores", missing), rows)
+    reasons: Counter[str] = Counter()
+    for found in done.values():
+        reasons.update(found.reasons)
+    if reasons:
+        click.echo(f"{missing}: " + ", ".join(f"{code} {count:,}" for code, count in sorted(reasons.items())))
     improved = " ".join(day for day, found in done.items() if found.improved)
     if improved:
         click.echo(f"take the new scores in: flywheel ingest {improved}, then flywheel label {improved}")

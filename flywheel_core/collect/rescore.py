@@ -7,7 +7,7 @@ rescored points and drops the original lines as duplicates. The raw files as rec
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +41,7 @@ class RescoreResult:
 
     file: where the rescored points are, from this run and earlier ones; points: data points with an answer to
     score; improved: those that got at least one score; scores: scores obtained; missing: scores that are still
-    missing.
+    missing; reasons: why, as numbers of them by code.
     """
 
     file: Path
@@ -49,6 +49,7 @@ class RescoreResult:
     improved: int = 0
     scores: int = 0
     missing: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 def missing_scores(point: DataPoint) -> list[str]:
@@ -174,6 +175,9 @@ def _kept(
         came = sum(point.scores.get(model) is not None for model in asked)
         result.scores += came
         result.missing += len(missing)
+        for model in missing:
+            code = code_of((point.score_reasons or {}).get(model))
+            result.reasons[code] = result.reasons.get(code, 0) + 1
         result.improved += came > 0
         answers += len(asked) - len(missing)
         if stored.kept or len(missing) < len(asked):

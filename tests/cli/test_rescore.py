@@ -79,3 +79,15 @@ def test_all_answers_are_scored_again_with_a_new_scorer(tmp_path: Path) -> None:
     (table,) = rescored(layout, file, ["--all-answers"])
     assert "scored again" in table.stdout
     assert "without a score" not in table.stdout
+
+
+def test_why_scores_are_still_missing_is_said(tmp_path: Path) -> None:
+    """A scorer that is still down, or refuses, must not look like answers that have no score."""
+    layout, file = stored(tmp_path), tmp_path / "flywheel.yaml"
+    file.write_text("data_collection: {training: {evaluate_endpoint: 'http://127.0.0.1:1/v1/evaluate'}}\n")
+    arguments = ["--config", str(file), "--data-dir", str(layout.root), "rescore", "2026-01-05"]
+    answer = CliRunner().invoke(main, arguments)
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.splitlines()[-1] == "still missing: connection 1"
+    figures = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert figures["2026-01-05"]["reasons"] == {"connection": 1}
