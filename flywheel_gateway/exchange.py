@@ -68,12 +68,12 @@ class Exchange:
             except UpstreamError as error:
                 self.failed[target.name] = f"{error.code}: {error.message}"
                 if self.served is not None:
-                    self._log_failure("answer_cut", target.name)
+                    logger.warning("answer_cut", extra=self._failure(target.name))
                     raise
             finally:
                 self.latency = time.perf_counter() - begun
             if target.name in self.failed:  # also when the client got its error response
-                self._log_failure("model_failed", target.name)
+                logger.warning("model_failed", extra=self._failure(target.name))
             if answered:
                 return
         timed_out = all(reason.startswith(("timeout", "connect_timeout")) for reason in self.failed.values())
@@ -89,10 +89,9 @@ class Exchange:
         """Return the answer that the client got, or None if no model's response was sent."""
         return None if self.recorder is None else self.recorder.answer(complete=self.complete)
 
-    def _log_failure(self, event: str, model: str) -> None:
-        """Log why a model did not answer, with the id that the client finds in its response's headers."""
-        extra = {"decision_id": self.decision_id, "model": model, "reason": self.failed[model]}
-        logger.warning(event, extra=extra)
+    def _failure(self, model: str) -> dict[str, str]:
+        """Return what to log of a model that did not answer, with the id that the client finds in the headers."""
+        return {"decision_id": self.decision_id, "model": model, "reason": self.failed[model]}
 
     def _call(self, target: Target) -> Call:
         return Call(

@@ -109,12 +109,9 @@ class Courier:
             await asyncio.to_thread(keep_rejected, self._rejected_file, batch, verdict.rejected)
         except OSError as error:
             return Verdict("later", reason=f"cannot keep rejected points: {error}")
-        log.error(
-            "the collector rejected %d data points for good, the first with %s: see %s",
-            len(verdict.rejected),
-            verdict.rejected[0].code,
-            self._rejected_file,
-        )
+        first = verdict.rejected[0].code
+        extra = {"points": len(verdict.rejected), "first": first, "file": str(self._rejected_file)}
+        log.error("points_rejected", extra=extra)
         return verdict
 
     def _note_failure(self, verdict: Verdict) -> None:
@@ -123,7 +120,7 @@ class Courier:
         kind = verdict.reason.partition(":")[0]
         self.failed[kind] += 1
         if kind != self._away_for:  # a collector that was down may come back and refuse the key
-            log.warning("the collector does not take data points (%s); they are spooled", verdict.reason)
+            log.warning("collector_away", extra={"reason": verdict.reason})
         self._away_for = kind
         wait = min(verdict.wait, LONGEST_ASKED) + full_jitter(self._failures, FIRST_DELAY, LONGEST_DELAY)
         self._failures += 1
@@ -132,6 +129,6 @@ class Courier:
 
     def _note_success(self) -> None:
         if self.away:
-            log.warning("the collector takes data points again")
+            log.warning("collector_back")
         self._away_for = None
         self._failures = 0

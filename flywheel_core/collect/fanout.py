@@ -209,7 +209,7 @@ class Fanout:
             try:
                 await asyncio.to_thread(self.spend.save)
             except StorageError as error:
-                log.error("the spend of collection was not saved: %s", error)
+                log.error("spend_not_saved", extra={"reason": error.message})
 
     @contextmanager
     def _counting_skips(self) -> Iterator[None]:

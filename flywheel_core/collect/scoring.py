@@ -167,7 +167,9 @@ class Scorer:
         if scored.value is not None:
             stats.scores += 1
             if stats.unscored_in_a_row >= AWAY_AFTER:
-                log.warning("the scorer gives scores again; flywheel rescore DAY gets those that are missing")
+                log.warning(
+                    "scorer_back", extra={"hint": "flywheel rescore DAY gets the scores that are missing"}
+                )
             stats.unscored_in_a_row = 0
             return
         code = code_of(scored.reason)
@@ -176,7 +178,7 @@ class Scorer:
             return
         stats.unscored_in_a_row += 1
         if stats.unscored_in_a_row == AWAY_AFTER:
-            log.warning("the scorer gives no scores (%s); answers are stored without", code)
+            log.warning("scorer_away", extra={"reason": code})
 
 
 def read_score(reply: Reply) -> Scored:

@@ -85,9 +85,7 @@ class Spend:
         before = self.today
         self._cost = before + cost
         if self.limit is not None and before < self.limit <= self._cost:
-            log.warning(
-                "data_collection.max_cost_per_day is spent: nothing more is collected until 00:00 UTC"
-            )
+            log.warning("max_cost_per_day_spent", extra={"max_cost_per_day": self.limit})
 
     @property
     def due(self) -> bool:

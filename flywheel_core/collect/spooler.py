@@ -68,9 +68,11 @@ class Spooler:
         try:
             stored = await self._on_disk(lambda: self._spool.append(lines))
         except StorageError as error:
-            self._cannot_write.met("%s; %d data points stay in memory", error, len(lines))
+            self._cannot_write.met(
+                "spool_not_written", extra={"reason": error.message, "in_memory": len(lines)}
+            )
             raise
-        self._cannot_write.gone("the spool %s takes data points again", self._folder)
+        self._cannot_write.gone("spool_written_again", extra={"folder": str(self._folder)})
         self.points += stored
         return stored
 
@@ -84,10 +86,10 @@ class Spooler:
             try:
                 lines = await self._on_disk(lambda: self._spool.peek(BATCH_POINTS, BATCH_BYTES))
             except StorageError as error:
-                self._cannot_read.met("%s", error)
+                self._cannot_read.met("spool_unreadable", extra={"reason": error.message})
                 await asyncio.sleep(DISK_PAUSE)
                 continue
-            self._cannot_read.gone("the spool %s can be read again", self._folder)
+            self._cannot_read.gone("spool_readable_again", extra={"folder": str(self._folder)})
             await self._courier.deliver(tuple(lines), self._settler(lines))
 
     def _settler(self, lines: list[bytes]) -> Settle:
@@ -98,7 +100,7 @@ class Spooler:
             try:
                 await self._on_disk(lambda: self._spool.take(done))
             except StorageError as error:
-                log.error("%s; after a restart %d data points are sent once more", error, count)
+                log.error("spool_position_not_saved", extra={"reason": error.message, "sent_again": count})
             self.points -= count
             self._on_settled(count, rejected)
 

@@ -158,7 +158,7 @@ class Uploader:
                 while self.in_memory or (self.spooled and not self._courier.away):
                     await self._wakeup.wait()
         except TimeoutError:
-            log.warning("the collector did not take everything in time; the rest stays in %s", self._folder)
+            log.warning("points_left_in_spool", extra={"folder": str(self._folder)})
         self._courier.stop()
         self._wakeup.wake()
         await asyncio.gather(*self._loops, *self._sending, return_exceptions=True)
@@ -169,7 +169,7 @@ class Uploader:
             lost = self._backlog.cut_all()
             self.dropped += len(lost.lines)
             self._backlog.release(lost)
-            log.error("%d data points could not be spooled and are lost", len(lost.lines))
+            log.error("points_lost", extra={"points": len(lost.lines)})
         await self._http.close()
         await self._spooler.close()
 
@@ -230,7 +230,7 @@ class Uploader:
         self.dropped += dropped
         self._backlog.release(batch)
         if dropped:
-            log.error("the spool is full: %d data points dropped, %d in all", dropped, self.dropped)
+            log.error("spool_full", extra={"dropped": dropped, "dropped_in_all": self.dropped})
         self._wakeup.wake()
 
     def _now(self) -> float:
@@ -238,7 +238,6 @@ class Uploader:
 
 
 def _log_crash(task: asyncio.Task[None]) -> None:
+    """Log that a task of the uploader failed: its points stay in memory until the uploader is closed."""
     if not task.cancelled() and task.exception() is not None:
-        log.critical(
-            "the uploader failed; points stay in memory until it is closed", exc_info=task.exception()
-        )
+        log.critical("uploader_failed", exc_info=task.exception())

@@ -122,7 +122,8 @@ class RouterWatch(Generic[_Router]):
         self.in_force = InForce(router, champion, time.time())
         self.taken_up += 1
         self._settled()
-        logger.info("router %s is in service, promotion %s", champion.version, champion.sequence)
+        extra = {"router": champion.version, "promotion": champion.sequence}
+        logger.info("router_in_service", extra=extra)
         return self.in_force
 
     def _settled(self) -> None:
@@ -137,7 +138,8 @@ class RouterWatch(Generic[_Router]):
         self._retry_at = self._clock() + min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(tries - 1, 10))
         self.refused += 1
         kept = self.in_force.champion.version if self.in_force else "none"
-        logger.error("router %s is refused, in service stays %s: %s", version or POINTER, kept, error.message)
+        extra = {"router": version or POINTER, "in_service": kept, "reason": error.message}
+        logger.error("router_refused", extra=extra)
 
     def _mark(self) -> tuple[int, int, int] | None:
         try:

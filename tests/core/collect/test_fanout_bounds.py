@@ -134,8 +134,8 @@ def test_the_day_s_limit_is_logged_once_when_it_is_reached(caplog: pytest.LogCap
     spend = Spend(0.5, now=lambda: now[0])
     for _ in range(3):
         spend.add(0.3)
-    (said,) = caplog.messages
-    assert "max_cost_per_day" in said
+    (said,) = caplog.records
+    assert (said.message, vars(said)["max_cost_per_day"]) == ("max_cost_per_day_spent", 0.5)
     now[0] += 86_400
     spend.add(0.6)
     assert len(caplog.messages) == 2

@@ -51,11 +51,10 @@ def test_another_reason_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureF
             await until(lambda: uploader.acknowledged == 2)
 
     run(act)
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 3
-    assert "status 503" in said[0]
-    assert "status 401" in said[1]
-    assert said[2] == "the collector takes data points again"
+    assert caplog.messages == ["collector_away", "collector_away", "collector_back"]
+    reasons = [vars(record)["reason"] for record in caplog.records[:2]]
+    assert "status 503" in reasons[0]
+    assert "status 401" in reasons[1]
 
 
 def test_retry_after_is_kept_to(tmp_path: Path) -> None:
