@@ -1,6 +1,7 @@
 """The state of one gateway and how it handles a request: decide, forward, account, collect."""
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -11,16 +12,19 @@ from starlette.types import Send
 
 from flywheel_core.collect.point import Served
 from flywheel_core.collect.spend import cost_of
+from flywheel_core.errors import FlywheelError, RequestError
 from flywheel_gateway.collection import Collection, Sender, Subject
 from flywheel_gateway.decisions import DecisionLog, new_decision_id, record_of
 from flywheel_gateway.exchange import Exchange
-from flywheel_gateway.headers import check_loop
+from flywheel_gateway.headers import check_loop, of_decision
 from flywheel_gateway.metrics import Metrics
 from flywheel_gateway.names import named_model
 from flywheel_gateway.request import ChatRequest
 from flywheel_gateway.routing import Decision
 from flywheel_gateway.setup import Setup
 from flywheel_gateway.upstream import Upstream
+
+logger = logging.getLogger(__name__)
 
 REMEMBERED_DECISIONS = 10_000
 """Decisions of /v1/route kept in memory for an /v1/observe that may follow."""
@@ -46,7 +50,8 @@ class Gateway:
     async def chat(self, request: ChatRequest, sender: Sender, send: Send) -> None:
         """Have a model answer a chat completion, then hand the request to collection.
 
-        Raises RequestError when no model answers, UpstreamError when the response breaks off midway.
+        Raises RequestError when no model answers or the gateway itself is at fault, UpstreamError when the
+        response breaks off midway.
         """
         started = time.perf_counter()
         setup, collection = self.setup, self.collection
@@ -59,6 +64,12 @@ class Gateway:
         except asyncio.CancelledError:
             exchange.left = True
             raise
+        except FlywheelError:
+            raise
+        except Exception as error:
+            logger.exception("request_failed", extra={"decision_id": exchange.decision_id})
+            headers = of_decision(decision, exchange.decision_id, None)
+            raise RequestError("internal_error", headers=headers) from error
         finally:
             self._account(setup, exchange, time.perf_counter() - started)
             record = record_of(exchange.decision_id, decision, request.prompt, sender.tenant)

@@ -1,0 +1,49 @@
+"""A fault of the gateway's own: the client is told, and the log's line can be found by the id that the client got."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flywheel_core.config import Config
+from flywheel_gateway.service import Service
+from flywheel_gateway.upstream import Call, Upstream
+from tests.gateway.world import Outside
+
+
+class FaultyUpstream(Upstream):
+    """Connections to models, with a fault."""
+
+    def open(self, call: Call) -> Any:
+        """Raise what no caller expects."""
+        raise LookupError(f"a fault before {call.method}")
+
+
+def test_a_fault_is_logged_with_the_id_that_the_client_got(
+    tmp_path: Path, outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = outside.config(storage__data_dir=str(tmp_path), data_collection__enabled=False)
+
+    async def ask() -> httpx.Response:
+        service = Service(lambda: Config.model_validate(settings))
+        service.gateway.upstream = FaultyUpstream()
+        transport = httpx.ASGITransport(service.app)
+        async with (
+            service.running(),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+        ):
+            body = {"messages": [{"role": "user", "content": "a secret question"}]}
+            return await client.post("/v1/chat/completions", json=body)
+
+    answer = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    (fault,) = [record for record in caplog.records if record.message == "request_failed"]
+    assert fault.exc_info is not None and fault.exc_info[0] is LookupError
+    assert vars(fault)["decision_id"] == answer.headers["x-flywheel-decision"]
+    (file,) = (tmp_path / "decisions").iterdir()
+    (decision,) = [json.loads(line) for line in file.read_text().splitlines()]
+    assert decision["decision_id"] == answer.headers["x-flywheel-decision"]
+    assert "secret" not in answer.text and "fault" not in answer.text
