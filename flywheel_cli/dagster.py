@@ -15,7 +15,14 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 import click
 
-from flywheel_cli.options import GET_RAW_DAYS, Settings, expand_days, pass_settings, settings_options
+from flywheel_cli.options import (
+    GET_RAW_DAYS,
+    Settings,
+    days_argument,
+    expand_days,
+    pass_settings,
+    settings_options,
+)
 from flywheel_cli.output import progress, say_empty
 
 CODE_LOCATION = ("-m", "flywheel_dagster.definitions")
@@ -84,7 +91,7 @@ def daemon(settings: Settings, home: Path) -> None:
 
 
 @dagster.command(short_help="Make days again, in this process.")
-@click.argument("days", metavar="DAY...", nargs=-1, required=True)
+@days_argument
 @click.option(
     "--datasets",
     type=click.Choice(["none", "last", "every"]),

@@ -31,13 +31,13 @@ COMMANDS: dict[str, Entry] = {
     "keys": Entry("flywheel_cli.keys:keys", "Create, list and revoke the keys of collector and gateway."),
     "collector": Entry("flywheel_cli.collector:collector", "Serve the collector: POST /collect."),
     "gateway": Entry("flywheel_cli.gateway:gateway", "Serve the gateway: the OpenAI API, routed."),
-    "import": Entry("flywheel_cli.data:import_", "Take recorded outcomes into the raw days."),
+    "import": Entry("flywheel_cli.raw:import_", "Take recorded outcomes into the raw days."),
     "rescore": Entry(
         "flywheel_cli.rescore:rescore", "Score stored answers again, after an outage or with a new scorer."
     ),
-    "ingest": Entry("flywheel_cli.data:ingest", "Raw days to the tables responses and rejects."),
-    "label": Entry("flywheel_cli.data:label", "Responses to labelled examples and daily aggregates."),
-    "dataset": Entry("flywheel_cli.data:dataset", "A window of days to a versioned training dataset."),
+    "ingest": Entry("flywheel_cli.raw:ingest", "Raw days to the tables responses and rejects."),
+    "label": Entry("flywheel_cli.dataset:label", "Responses to labelled examples and daily aggregates."),
+    "dataset": Entry("flywheel_cli.dataset:dataset", "A window of days to a versioned training dataset."),
     "generate": Entry("flywheel_cli.generate:generate", "One raw file to one training file."),
     "status": Entry("flywheel_cli.status:status", "Days, counts, sizes and the latest runs."),
     "sql": Entry("flywheel_cli.sql:sql", "Run SQL over the tables."),

@@ -71,6 +71,11 @@ def settings_options(command: _Command) -> _Command:
     )(command)
 
 
+def days_argument(command: _Command) -> _Command:
+    """Add the argument DAY..., at least one; see `expand_days`."""
+    return click.argument("days", metavar="DAY...", nargs=-1, required=True)(command)
+
+
 def json_option(command: _Command) -> _Command:
     """Add the option --json: one JSON value on standard output, even for errors; see `Settings.as_json`."""
     return click.option(

@@ -8,6 +8,7 @@ import click
 from flywheel_cli.options import (
     GET_RAW_DAYS,
     Settings,
+    days_argument,
     expand_days,
     json_option,
     pass_settings,
@@ -18,7 +19,7 @@ from flywheel_core.collect.rescore import RescoreResult, rescore_day
 
 
 @click.command()
-@click.argument("days", metavar="DAY...", nargs=-1, required=True)
+@days_argument
 @click.option(
     "--all-answers",
     is_flag=True,

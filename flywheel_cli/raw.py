@@ -1,4 +1,4 @@
-"""From recorded outcomes to a dataset: `import`, `ingest`, `label` and `dataset`."""
+"""From recorded outcomes and raw files to responses: `import` and `ingest`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,24 +10,18 @@ import click
 from flywheel_cli.options import (
     GET_RAW_DAYS,
     Settings,
+    days_argument,
     expand_days,
     json_option,
     pass_settings,
     settings_options,
 )
-from flywheel_cli.output import plain, print_json, print_table, progress, say_empty, say_rejects, size, some
+from flywheel_cli.output import print_json, print_table, progress, say_empty, say_rejects, size, some
 from flywheel_core.errors import StorageError, UsageError
-from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.ingest import IngestResult, ingest_day
 from flywheel_core.lake.layout import parse_day
-from flywheel_core.lake.tables import DAILY_TABLES, TableFile, build_table, read_table
-from flywheel_core.lake.views import write_views_file
-
-LABEL_TABLES = tuple(name for name in DAILY_TABLES if name not in ("responses", "rejects"))
-
-days_argument = click.argument("days", metavar="DAY...", nargs=-1, required=True)
 
 
 @click.command(name="import")
@@ -57,7 +51,7 @@ def import_(settings: Settings, files: tuple[Path, ...], last_day: str | None) -
         click.echo(f"days {min(result.days)} to {max(result.days)}; raw files in {settings.layout.raw}")
     say_rejects(result.rejected_by_code)
     _say_early(result.days, settings)
-    ahead = days_to_come(result.days, _today())
+    ahead = days_to_come(result.days, datetime.now(UTC).date())
     if ahead:
         click.echo(ahead, err=True)
 
@@ -119,100 +113,6 @@ def _show_ingested(results: Sequence[IngestResult], settings: Settings) -> None:
     _say_early((result.day for result in results if result.files), settings)
 
 
-@click.command()
-@days_argument
-@settings_options
-@json_option
-@pass_settings
-def label(settings: Settings, days: tuple[str, ...]) -> None:
-    """Label the responses of days, and build their distribution, leaderboard and quality report.
-
-    DAY is as for `ingest`; `all` means every day that was ingested.
-    """
-    layout = settings.layout
-    chosen = expand_days(
-        days,
-        layout.table_days("responses"),
-        where=layout.tables / "responses",
-        before="run flywheel ingest all",
-    )
-    built: list[TableFile] = []
-    with progress("label") as tell:
-        for day in chosen:
-            for name in LABEL_TABLES:
-                built.append(build_table(layout, name, day, settings.config))
-                tell(len(built), len(chosen) * len(LABEL_TABLES))
-    if settings.as_json:
-        print_json(built)
-        return
-    labels = read_table(layout, "training_examples", chosen).select("day", "label")
-    counts: dict[date, Counter[str | None]] = {day: Counter() for day in chosen}
-    for day, name in labels.iter_rows():
-        counts[day][name] += 1
-    names = sorted({name for found in counts.values() for name in found if name is not None})
-    print_table(
-        ("day", "examples", *names, "no label"),
-        [
-            (day, sum(found.values()), *(found[name] for name in names), found[None])
-            for day, found in counts.items()
-        ],
-    )
-
-
-@click.command()
-@days_argument
-@settings_options
-@json_option
-@pass_settings
-def dataset(settings: Settings, days: tuple[str, ...]) -> None:
-    """Build the training dataset of the window that ends with each DAY.
-
-    DAY is as for `ingest`; `all` means every day up to today that was labelled. A dataset that already exists stays as it is.
-    """
-    layout = settings.layout
-    today = _today()
-    chosen = expand_days(
-        days,
-        # a dataset of a future day, as a wrong clock leaves it, would be the newest until that day
-        [day for day in layout.table_days("training_examples") if day <= today],
-        where=layout.tables / "training_examples",
-        before="run flywheel ingest all, then flywheel label all,",
-    )
-    results: list[DatasetResult] = []
-    with progress("dataset") as tell:
-        for day in chosen:
-            results.append(build_dataset(layout, day, settings.config))
-            tell(len(results), len(chosen))
-    if results:
-        write_views_file(layout)
-    if settings.as_json:
-        print_json(results)
-        return
-    figures = ("train", "validation", "test", "unlabelled", "repeats")
-    print_table(
-        ("version", *figures),
-        [(result.version, *(result.manifest["counts"][name] for name in figures)) for result in results],
-    )
-    for result in results:
-        for cap in result.manifest["group_caps"]:
-            click.echo(
-                f"{result.version}: {cap['group']} {plain(cap['name'])} gave {cap['examples']} training examples "
-                + (
-                    f"in all; scores are learned from {cap['kept']}"
-                    if cap["label"] is None
-                    else f"of {cap['label']}; {cap['kept']} were kept"
-                )
-                + " (dataset.max_group_share)"
-            )
-        capped = result.manifest["counts"]["weight_capped"]
-        if capped:
-            click.echo(
-                f"{result.version}: {capped} questions were asked more than {settings.config.dataset.max_weight} times, and count "
-                "for so many (dataset.max_weight)"
-            )
-    click.echo(f"datasets in {layout.datasets}")
-
-
 def _raise_failed(failed: Mapping[date, StorageError], total: int) -> None:
     """Raise StorageError for the days that failed, if any did; it names each of them and why."""
     if not failed:
@@ -232,7 +132,7 @@ def _refuse_future(days: Sequence[date], raw_days: Iterable[date]) -> None:
 
     A mistyped year would otherwise leave empty tables of future days, with which reports would then end.
     """
-    today, there = _today(), set(raw_days)
+    today, there = datetime.now(UTC).date(), set(raw_days)
     future = [day for day in days if day > today and day not in there]
     if future:
         raise UsageError(
@@ -245,10 +145,6 @@ def _say_early(days: Iterable[date], settings: Settings) -> None:
     early = days_before_first(days, settings.config)
     if early:
         click.echo(early, err=True)
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
