@@ -12,10 +12,7 @@ import gzip
 import hashlib
 import json
 import re
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +22,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.common import machine_info, percentile, print_result, print_table
+from benchmarks.common import machine_info, print_result, print_table
 from benchmarks.pools import replay_pools
+from benchmarks.routing_speed import measured
 from flywheel_core.learn.answers import joined_answers
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.measures import pair_figures
 from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.text import question_group
 from flywheel_core.learn.train import train_examples
 
 NEAR_EQUAL = ("gemini-1.5-flash-002", "DeepSeek-Coder-V2", "Meta-Llama-3.1-70B-Instruct")
 FOLDS = 5
 LOCKED = 0.2
 SIZES = (10_000, 100_000)
-PROMPTS = 2_000
 OUTCOMES = pl.List(
     pl.Struct(
         {
@@ -78,11 +74,7 @@ def main() -> None:
     parser.add_argument("--locked", action="store_true", help="judge on the locked fifth instead of by folds")
     parser.add_argument("--only", choices=("mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"), action="append")
     parser.add_argument("--pools", type=int, default=0, help="how many seeded pools to replay day by day")
-    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(_measure(options.measure)))
-        return
     machine = machine_info()
     wanted = options.only or ([] if options.pools else ["mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"])
     ratios: dict[str, float] = {}
@@ -103,7 +95,7 @@ def main() -> None:
     if rows:
         print_table(("data", "figure", "value", "low", "high"), rows)
     if "speed" in wanted:
-        speeds = {size: _measured(size, options.data) for size in SIZES}
+        speeds = {size: measured(size) for size in SIZES}
         print_table(
             ("examples", *speeds[SIZES[0]]), [[size, *found.values()] for size, found in speeds.items()]
         )
@@ -225,81 +217,6 @@ def _folded(text: str) -> str:
 
 def _share(text: str) -> float:
     return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
-
-
-def _measured(size: int, data: Path) -> dict[str, float]:
-    """Measure training and decisions with `size` examples, in a process of its own for the peak memory."""
-    command = [sys.executable, "-m", "benchmarks.routing", "--data", str(data), "--measure", str(size)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def _measure(size: int) -> dict[str, float]:
-    examples = made_up(size)
-    start, used = time.perf_counter(), time.process_time()
-    router = train_examples(examples, Learning(), version="speed").router
-    train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    prompts = made_up(PROMPTS, seed=1).texts
-    for prompt in prompts[:100]:
-        router.decide(prompt)
-    times, processor = [], []
-    for prompt in prompts:
-        start, used = time.perf_counter(), time.process_time()
-        router.decide(prompt)
-        times.append(1_000 * (time.perf_counter() - start))
-        processor.append(1_000 * (time.process_time() - used))
-    start = time.perf_counter()
-    router.decide_all(prompts)
-    return {
-        "p50_ms": percentile(times, 0.5),
-        "p99_ms": percentile(times, 0.99),
-        "cpu_p50_ms": percentile(processor, 0.5),
-        "train_s": train_s,
-        "train_cpu_s": train_cpu_s,
-        "peak_gib": peak,
-        "batch_per_s": len(prompts) / (time.perf_counter() - start),
-    }
-
-
-def made_up(size: int, seed: int = 0) -> Examples:
-    """Make synthetic questions of 100 words in five subjects, and five models, each better at one."""
-    random = np.random.default_rng(seed)
-    letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
-    odds = 1 / (np.arange(len(letters)) + 3.0)
-    speller = np.random.default_rng(7)
-    words = np.array(
-        [
-            "".join(speller.choice(letters, speller.integers(2, 11), p=odds / odds.sum()))
-            for _ in range(20_000)
-        ]
-    )
-    frequency = 1 / (np.arange(len(words)) + 10.0)
-    frequency /= frequency.sum()
-    subjects = random.integers(0, 5, size)
-    texts = []
-    for subject in subjects:
-        drawn = random.choice(len(words), 100, p=frequency)
-        special = random.random(100) < 0.2
-        drawn[special] = 1_000 + 500 * subject + drawn[special] % 500
-        texts.append(" ".join(words[drawn]))
-    skill = 0.5 + 0.15 * (subjects[:, None] == np.arange(5)) + 0.05 * (np.arange(5) == 0)
-    scores = (random.random((size, 5)) < skill).astype(float)
-    empty = np.full_like(scores, np.nan)
-    groups = np.array([question_group(text) for text in texts], dtype=np.str_)
-    models = tuple(f"model-{number}" for number in range(5))
-    return Examples(
-        texts,
-        models,
-        scores,
-        empty,
-        empty,
-        np.ones(size),
-        groups,
-        [None] * size,
-        np.zeros(size, dtype=np.int64),
-    )
 
 
 if __name__ == "__main__":
