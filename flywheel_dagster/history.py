@@ -51,7 +51,8 @@ def prune_runs(
         for done, removal in enumerate(removals, start=1):
             run_id = removal.path.stem
             instance.compute_log_manager.delete_logs(prefix=[run_id])
-            instance.delete_run(run_id)
+            instance.event_log_storage.delete_events(run_id)
+            instance.run_storage.delete_run(run_id)  # last, because the rest is found by it
             if progress:
                 progress(done, len(removals))
         if isinstance(instance.event_log_storage, SteadySqliteEventLogStorage):

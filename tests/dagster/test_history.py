@@ -8,6 +8,7 @@ import pytest
 
 from flywheel_dagster.history import prune_runs, runs_to_prune
 from flywheel_dagster.home import prepare_home
+from flywheel_dagster.storage import SteadySqliteEventLogStorage
 from tests.dagster.runs import looked_at, run_ended, something
 
 FIRST_KEPT = date(2026, 3, 1)
@@ -56,6 +57,22 @@ def test_the_newest_run_stays_so_that_later_events_get_new_numbers(home: Path) -
     prune_runs(home, found)
     run_ended(home, midnight(FIRST_KEPT))
     assert newest() > before
+
+
+def test_after_a_kill_half_way_the_next_prune_finds_the_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's own file is found by the run: it would stay for good if the run went first."""
+    runs = [run_ended(home, midnight(date(2026, 2, day))) for day in (1, 2)]
+
+    def killed(storage: SteadySqliteEventLogStorage, run_id: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(SteadySqliteEventLogStorage, "delete_events", killed)
+        prune_runs(home, runs_to_prune(home, FIRST_KEPT))
+    prune_runs(home, runs_to_prune(home, FIRST_KEPT))
+    assert [path for path in home.rglob("*") if runs[0] in path.name] == []
 
 
 def test_without_a_home_there_are_no_runs(tmp_path: Path) -> None:
