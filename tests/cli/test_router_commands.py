@@ -143,15 +143,8 @@ def test_diff_decides_long_prompts_by_their_whole_length(run: Run, layout: Layou
         price_slopes=(1e-3, 0.0),
         lengths=Lengths(0.0, 4_500.0, 100_000.0),
     )
-    router = Router(
-        "by-length",
-        ("big", "math"),
-        ("general", "math"),
-        policy,
-        means=np.array([0.9, 0.4]),
-        spreads=np.zeros(2),
-        counts=np.full(2, 9.0),
-    )
+    means, spreads, counts = np.array([0.9, 0.4]), np.zeros(2), np.full(2, 9.0)
+    router = Router("by-length", ("big", "math"), ("general", "math"), policy, means, spreads, counts)
     publish_router(layout, router, {"dataset": "made up"}, ["a", "x" * 6_000])
     day = toy.FIRST
     questions = [letter * 10_000 for letter in "abcdefghijklmnopqrstuvwxyz"]
