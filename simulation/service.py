@@ -27,6 +27,7 @@ from flywheel_core.errors import UsageError
 from flywheel_core.prompt import extract_prompt
 from simulation.answers import Answer
 from simulation.backend import Backend, QuestionSet, Simulated
+from simulation.chat_request import read_chat
 from simulation.faults import Faults, Injector, parse_faults
 from simulation.replies import (
     CutReply,
@@ -40,23 +41,7 @@ from simulation.stats import Stats
 from simulation.streams import Stream, left_within
 
 _MAX_BODY = 8 * 2**20
-_MAX_CHOICES = 8
 _QUESTION_SETS: dict[str, QuestionSet] = {"training": "training", "validation": "validation"}
-
-
-class _ChatRequest(msgspec.Struct):
-    model: str
-    messages: list[dict[str, Any]]
-    stream: bool = False
-    n: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    stream_options: dict[str, Any] | None = None
-
-    @property
-    def with_usage(self) -> bool:
-        """Whether a stream should end with a usage chunk."""
-        return bool((self.stream_options or {}).get("include_usage"))
 
 
 class Service:
@@ -90,21 +75,14 @@ class Service:
         body = await _body(request)
         if isinstance(body, Response):
             return body
-        try:
-            asked = msgspec.json.decode(body, type=_ChatRequest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return error_reply(400, "invalid_request", f"the body is no chat completion request: {error}")
-        if asked.model not in self._names:
-            return error_reply(404, "model_not_found", f"there is no model {asked.model!r}; see /v1/models")
-        choices = 1 if asked.n is None else asked.n
-        limit = asked.max_completion_tokens or asked.max_tokens
-        if not 1 <= choices <= _MAX_CHOICES or (limit is not None and limit < 1):
-            return error_reply(400, "invalid_request", f"n is 1 to {_MAX_CHOICES}, max_tokens at least 1")
+        asked = read_chat(body, self._names)
+        if isinstance(asked, Response):
+            return asked
         question = extract_prompt({"messages": asked.messages}).text
         calls = self.stats.model(asked.model)
         self.stats.note_question(asked.model, question)
         with calls.running():
-            answer = self.backend.answer(asked.model, question, limit)
+            answer = self.backend.answer(asked.model, question, asked.limit)
             if answer is None:
                 return error_reply(404, "not_recorded", "this question has no recorded answer of this model")
             if isinstance(answer, str):
@@ -123,7 +101,7 @@ class Service:
                 answer = Answer("", "stop", answer.prompt_tokens, 0, answer.latency_ms, answer.cost)
             seconds = answer.latency_ms / 1000 / self._speed if self._speed else 0.0
             if asked.stream:
-                events = list(stream_events(asked.model, question, answer, choices, asked.with_usage))
+                events = list(stream_events(asked.model, question, answer, asked.choices, asked.with_usage))
                 reply = Stream(events, seconds, calls)
                 return (
                     reply
@@ -133,7 +111,7 @@ class Service:
             if await left_within(request.receive, seconds):
                 calls.left += 1
                 return Response(status_code=499)
-            payload = JSONResponse(completion(asked.model, question, answer, choices))
+            payload = JSONResponse(completion(asked.model, question, answer, asked.choices))
             if fault == "cut":
                 return CutReply(bytes(payload.body), "application/json", declare_length=True)
             calls.answered += 1
