@@ -1,4 +1,4 @@
-"""Reads Parquet files a few thousand rows at a time, for readers that keep only a part of each row."""
+"""Reads Parquet files about a thousand rows at a time, for readers that keep only a part of each row."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     import polars as pl
 
-_ROWS = 4_096
+_ROWS = 1_024
 
 
 def frames_of(path: Path, columns: Sequence[str] | None = None) -> Iterator["pl.DataFrame"]:
