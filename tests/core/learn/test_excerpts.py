@@ -45,9 +45,7 @@ def test_no_more_than_an_excerpt_of_each_text_is_held() -> None:
 
 
 @pytest.mark.parametrize("columns", [None, ["number"], ["text", "number"]])
-def test_a_file_is_read_in_order_a_thousand_rows_at_a_time(
-    tmp_path: Path, columns: list[str] | None
-) -> None:
+def test_a_file_is_read_in_order_a_thousand_rows_at_a_time(tmp_path: Path, columns: list[str] | None) -> None:
     whole = pl.DataFrame({"number": range(10_000), "text": [str(number) for number in range(10_000)]})
     whole.write_parquet(tmp_path / "rows.parquet", row_group_size=7_000)
     parts = list(frames_of(tmp_path / "rows.parquet", columns))
