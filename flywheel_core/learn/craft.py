@@ -5,22 +5,19 @@ The libraries that training needs are imported only when it is asked for.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.atomic import sha256_of, write_atomically
-from flywheel_core.lake.batches import frames_of
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import verify_dataset
-from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.answers import digest_of, newest_answers
@@ -28,6 +25,7 @@ from flywheel_core.learn.champion import version_folder
 from flywheel_core.learn.excerpts import MEASURES, in_excerpts, texts_and_groups
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.settings import Learning
+from flywheel_core.learn.split_rows import read_split, rows_of
 
 if TYPE_CHECKING:
     from flywheel_core.learn.labels import Trained  # scikit-learn is imported with these
@@ -106,7 +104,7 @@ def figures_on_dataset(layout: Layout, version: str, dataset: str, config: Confi
     Raises NoDataError when no test question has an outcome of each of the router's models.
     """
     verify_dataset(layout, dataset)
-    return _figures(layout, version, _read(layout, dataset, "test"), config)
+    return _figures(layout, version, read_split(layout, dataset, "test"), config)
 
 
 def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: Config) -> Mapping[str, Any]:
@@ -148,7 +146,7 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     facts = _facts(layout, dataset, config, kind)
     verify_dataset(layout, dataset)
     splits = ("train", "validation") if kind == "single" else ("train",)
-    frame = _read(layout, dataset, *splits, most=config.learning.max_examples)
+    frame = read_split(layout, dataset, *splits, most=config.learning.max_examples)
     if kind == "router":
         frame, facts["answers_sha256"] = _with_answers(layout, frame, config)
     version = f"{dataset}-{kind}-{_digest(facts)}"
@@ -168,34 +166,8 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
 
 def _canary(layout: Layout, dataset: str) -> list[str]:
     """Return whole prompts of the validation split, in order of their question hashes."""
-    rows = pl.concat(_rows(layout, dataset, ("validation",), CANARY_PROMPTS))
+    rows = pl.concat(rows_of(layout, dataset, ("validation",), CANARY_PROMPTS))
     return rows.sort("question_key")["text"].to_list()
-
-
-def _read(layout: Layout, dataset: str, *splits: str, most: int | None = None) -> pl.DataFrame:
-    """Return the examples that `_rows` yields in one frame, with excerpts in place of long texts."""
-    return in_excerpts(_rows(layout, dataset, splits, most))
-
-
-def _rows(
-    layout: Layout, dataset: str, splits: Sequence[str], most: int | None = None
-) -> Iterator[pl.DataFrame]:
-    """Yield the examples in these splits of a dataset, in order, or the `most` of them with the lowest question hashes.
-
-    Raises DatasetError when the file cannot be read.
-    """
-    path = layout.dataset(dataset) / EXAMPLES_FILE
-    used = pl.col("split").is_in(splits)
-    try:
-        if most is not None:
-            keys = pl.concat(
-                part.filter(used)["question_key"] for part in frames_of(path, ["split", "question_key"])
-            ).sort()
-            if len(keys) > most:
-                used &= pl.col("question_key") <= keys[most - 1]
-        yield from (part.filter(used) for part in frames_of(path))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DatasetError(f"the examples of dataset {dataset} cannot be read: {error}") from error
 
 
 def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, str]:
