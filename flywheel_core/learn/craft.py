@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router
 
 CANARY_PROMPTS = 24
-RECIPE = 14
+RECIPE = 15
 """Increased whenever the same dataset and settings would give a different router."""
 
 

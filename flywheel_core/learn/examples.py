@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.learn.alike import alike, parts
 from flywheel_core.learn.excerpts import texts_and_groups
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
@@ -51,8 +52,14 @@ class Examples:
         return len(self.texts)
 
     def folds(self, count: int) -> NDArray[np.int64]:
-        """Return a fold number 0..count-1 for each example; all examples of a group share theirs."""
-        return np.array([int(group[:12], 16) % count for group in self.groups], dtype=np.int64)
+        """Return a fold number 0..count-1 for each example; examples of a group or of a bunch share theirs.
+
+        Bunches are those of `alike`, in as many parts as `parts` gives.
+        """
+        names, first, own = np.unique(self.groups, return_index=True, return_inverse=True)
+        bunches = alike([self.texts[row] for row in first])
+        hashes = np.array([int(name[:12], 16) for name in names], dtype=np.int64)
+        return ((hashes[bunches] + parts(bunches)) % count)[own]
 
     def utilities(self, settings: Learning) -> Doubles:
         """Return the utility of each answer, (n, m), NaN where its score is.

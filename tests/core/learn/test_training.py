@@ -40,6 +40,26 @@ def test_a_classifier_of_labels_that_wins_forecasts_scores_and_how_sure_it_is() 
     assert expected[right, 0].mean() - expected[~right, 0].mean() > 0.4  # the true means are 0.95 and 0.3
 
 
+def test_near_duplicates_do_not_make_a_router_look_better_than_it_is() -> None:
+    """Two hundred questions without anything to learn, five times each with another word: only memory would help."""
+    random = np.random.default_rng(4)
+    words = np.array([bytes(word).decode() for word in random.integers(97, 123, (500, 6)).astype(np.uint8)])
+    rows: list[dict[str, object]] = []
+    for drawn in random.choice(words, (200, 12)):
+        right = random.random(2) < 0.6
+        outcomes = [
+            {"model": model, "score": float(score), "failed": False, "cost": None, "latency_ms": None}
+            for model, score in zip(("m-code", "m-general"), right, strict=True)
+        ]
+        for place in range(5):
+            texts = drawn.copy()
+            texts[place] = random.choice(words)
+            rows.append({"text": " ".join(texts), "outcomes": outcomes, "split": "train"})
+    examples = pl.DataFrame(rows, schema_overrides={"outcomes": pl.List(OUTCOME)})
+    figures = train(examples, QUICK, version="v", categories=CATEGORIES).figures
+    assert figures["candidates"]["blend"]["gain"] < 0.03
+
+
 def test_training_works_with_missing_scores() -> None:
     router = train(frame(1_500, missing=0.5), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(600, seed=9), QUICK), QUICK)
