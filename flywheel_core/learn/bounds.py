@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from flywheel_core.learn.alike import parts
+
 WORST_CASES = 2
 """Questions with the worst gain added to the sample.
 
@@ -21,12 +23,19 @@ One is too few at levels below 0.001, three cost power.
 """
 
 
-def lower_bound(gains: ArrayLike, level: float, worst: float | None = None) -> float:
+LASTING_DAYS = 5
+"""Questions that are alike and came on this many days are a lasting part of the traffic."""
+
+
+def lower_bound(
+    gains: ArrayLike, level: float, worst: float | None = None, alike: NDArray[np.intp] | None = None
+) -> float:
     """Return a value that the true mean of `gains` exceeds, except with probability `level`.
 
-    gains: shape (n,), n >= 2, finite, independent of each other; level: 0 < level < 1; worst: the worst
-    possible gain, by default minus the larger of 1 and the largest gain or loss seen. Raises ValueError for
-    other input.
+    gains: shape (n,), n >= 2, finite, independent of each other unless in one bunch; level: 0 < level < 1;
+    worst: the worst possible gain, by default minus the larger of 1 and the largest gain or loss seen;
+    alike: (n, 2), a number that is equal for questions that are alike, and the day on which each came; those of one
+    day may gain or lose together. None if all are independent. Raises ValueError for other input.
     """
     seen: NDArray[Any] = np.asarray(gains, dtype=float)
     if seen.ndim != 1 or len(seen) < 2 or not np.isfinite(seen).all():
@@ -40,8 +49,36 @@ def lower_bound(gains: ArrayLike, level: float, worst: float | None = None) -> f
     if deviation == 0:
         return mean
     skewness = float(((sample - mean) ** 3).mean()) / deviation**3
-    quantile = -float(stdtrit(count - 1, level))
-    return mean - _unskewed(quantile, skewness / math.sqrt(count)) * deviation / math.sqrt(count)
+    excess, freedom = _together(seen, alike)
+    root = math.sqrt(count / excess)
+    quantile = -float(stdtrit(count - 1 if excess == 1 else freedom, level))
+    return mean - _unskewed(quantile, skewness / root) * deviation / root
+
+
+def _together(gains: NDArray[Any], alike: NDArray[np.intp] | None) -> tuple[float, int]:
+    """Return the factor by which bunches raise the variance of the mean gain, >= 1, and its degrees of freedom.
+
+    The variance is that of the sums of bunches (K.-Y. Liang and S. Zeger, "Longitudinal data analysis using
+    generalized linear models", 1986), for questions that come on many days around their own mean: what is gained on
+    them day after day is no chance. The variance is not lowered: that would be chance too.
+    """
+    off, count = gains - gains.mean(), len(gains)
+    if alike is None or not off.any():
+        return 1.0, count - 1
+    _, bunches = np.unique(alike[:, 0] * 2**20 + alike[:, 1], return_inverse=True)
+    part = parts(bunches)
+    _, first, owners = np.unique(bunches * count + part, return_index=True, return_inverse=True)
+    sums, sizes = np.bincount(owners, off), np.bincount(owners)
+    _, kinds = np.unique(alike[first, 0], return_inverse=True)
+    lasting = np.bincount(kinds, part[first] == 0) >= LASTING_DAYS
+    means = np.where(lasting, np.bincount(kinds, sums) / np.bincount(kinds, sizes), 0.0)
+    times = np.bincount(kinds)
+    spread = (
+        np.where(lasting, times / np.maximum(times - 1, 1), 1.0)[kinds] * (sums - sizes * means[kinds]) ** 2
+    )
+    total = float((spread + sizes * means[kinds] ** 2).sum() / (off @ off))
+    freedom = len(sums) - 1
+    return max(1.0, round(total * (freedom + 1) / freedom * (count - 1) / count, 9)), freedom
 
 
 def _unskewed(quantile: float, slant: float) -> float:

@@ -17,6 +17,7 @@ from flywheel_core.config_promotion import Promotion
 from flywheel_core.lake.layout import Layout, day_of, first_second
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import table_batches
+from flywheel_core.learn.alike import alike
 from flywheel_core.learn.examples import Examples, read_examples
 from flywheel_core.learn.excerpts import in_excerpts
 from flywheel_core.learn.gains import Gains
@@ -114,9 +115,11 @@ class _Instead(NamedTuple):
 class _Entry:
     """One question and its repeats.
 
-    times: how often it came, including the times when only chance left out one of the chosen models.
+    row: where it first came; times: how often it came, including the times when only chance left out one of the
+    chosen models.
     """
 
+    row: int
     category: str
     gained: float = 0.0
     weight: float = 0.0
@@ -135,8 +138,8 @@ def gains_of(
 
     A question counts where both chosen models were asked and each has a score or a failure of its own; a
     score that the scorer failed to give is missing. Repeats of a question, with case, white space and digits
-    folded, are one entry with their mean: entries have to be independent of each other, and questions made
-    from one template are not.
+    folded, are one entry with their mean. Entries that are alike and came on one day are a bunch: the bound has to
+    know which are not independent of each other.
 
     Where models were asked at random, as with `production.baseline`, a question on which the routers differ
     is known less often than one on which they agree. It therefore stands for 1 / probability questions;
@@ -161,7 +164,7 @@ def gains_of(
     for row, group in enumerate(examples.groups.tolist()):
         known = gains[row] == gains[row]
         if known or by_chance[row]:
-            entry = entries.setdefault(group, _Entry(old[row].category))
+            entry = entries.setdefault(group, _Entry(row, old[row].category))
             entry.times += 1
         if known:
             entry.gained += float(weights[row] * gains[row])
@@ -179,6 +182,12 @@ def gains_of(
         if "received_at" in questions.columns
         else None,
         _told(examples, chosen, np.where(np.isnan(gains), 0.0, weights), times),
+        np.column_stack(
+            [
+                alike([examples.texts[entry.row] for entry in counted]),
+                np.array([entry.received // 86_400 for entry in counted], dtype=np.intp),
+            ]
+        ),
     )
 
 

@@ -21,6 +21,8 @@ class Gains:
     received: (n,), when the question last came, unix seconds
     differing: (k, 2), for each question on which the routers differ, when it came and how many such questions
         it stands for, 0 where its gain is unknown
+    alike: (n, 2), a number that is equal for entries that are alike, and the day on which each came; None if all are
+        independent
     """
 
     gains: NDArray[np.float64]
@@ -28,6 +30,7 @@ class Gains:
     weights: NDArray[np.float64] | None = None
     received: NDArray[np.float64] | None = None
     differing: NDArray[np.float64] | None = None
+    alike: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
         if self.gains.shape != (len(self.slices),):
@@ -41,6 +44,7 @@ class Gains:
             None if self.weights is None else self.weights[rows],
             None if self.received is None else self.received[rows],
             self.differing,
+            None if self.alike is None else self.alike[rows],
         )
 
     def told(self) -> float:
@@ -67,4 +71,4 @@ class Gains:
         """
         shares = self.shares()
         most = 1.0 if self.weights is None else float(self.weights.max() / self.weights.mean())
-        return lower_bound(shares, level, worst=-max(most, float(np.abs(shares).max())))
+        return lower_bound(shares, level, worst=-max(most, float(np.abs(shares).max())), alike=self.alike)

@@ -6,8 +6,8 @@ over the newest of them (see `_recent`), so that what a champion was worth long 
 service. A challenger is promoted when the lower bound of its mean gain is above `min_gain` and no slice loses
 too much. The bound's error level shrinks from look to look (see `look_level`), so that a champion that is
 looked at every night with ever new challengers is wrongly replaced with a probability of at most
-`error_level` in its whole life, if questions are independent of each other. docs/promotion.md says how far
-questions that are alike raise it.
+`error_level` in its whole life, if questions are independent of each other or recognised as alike.
+docs/promotion.md says how far others that are alike raise it.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from flywheel_core.learn.bounds import look_level, lower_bound
@@ -81,3 +82,59 @@ def test_all_looks_together_stay_below_the_error_level() -> None:
     assert sum(levels) == pytest.approx(0.05, rel=1e-3)
     with pytest.raises(ValueError, match="from 1"):
         look_level(0.05, 0)
+
+
+def on_one_day(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.column_stack([numbers, np.zeros(len(numbers), dtype=np.intp)])
+
+
+def together(random: np.random.Generator, bunches: int, size: int, correlation: float) -> NDArray[np.float64]:
+    """Return gains of mean 0 in bunches whose gains have this correlation with each other."""
+    share = np.sqrt(correlation)
+    common = np.repeat(random.choice([-1.0, 0.0, 1.0], bunches, p=[0.1, 0.8, 0.1]), size)
+    own = random.choice([-1.0, 0.0, 1.0], bunches * size, p=[0.1, 0.8, 0.1])
+    return np.where(random.random(bunches * size) < share, common, own)
+
+
+@pytest.mark.parametrize(("size", "correlation"), [(5, 0.3), (20, 0.1), (5, 0.0)])
+@pytest.mark.parametrize("level", [0.03, 0.005])
+def test_bunches_that_gain_together_are_above_zero_no_more_often_than_the_level(
+    size: int, correlation: float, level: float
+) -> None:
+    random = np.random.default_rng(5)
+    trials, count = 2_000, 1_000
+    bunches = on_one_day(np.arange(count) // size)
+    above = sum(
+        lower_bound(together(random, count // size, size, correlation), level, alike=bunches) > 0
+        for _ in range(trials)
+    )
+    assert stats.binomtest(above, trials, level, alternative="greater").pvalue > 0.01
+
+
+def test_bunches_lower_the_bound_only_where_they_gain_together() -> None:
+    random = np.random.default_rng(6)
+    gains = together(random, 200, 5, 0.9)
+    bunches = on_one_day(np.arange(1_000) // 5)
+    alone = lower_bound(gains, 0.01)
+    assert lower_bound(gains, 0.01, alike=bunches) < alone - 0.01
+    assert lower_bound(gains, 0.01, alike=on_one_day(np.arange(1_000))) == pytest.approx(alone, abs=1e-6)
+    assert lower_bound(np.tile([1.0, -1.0, 0.0, 0.0, 0.0], 200), 0.01, alike=bunches) == pytest.approx(
+        lower_bound(np.tile([1.0, -1.0, 0.0, 0.0, 0.0], 200), 0.01)
+    )
+
+
+def test_one_bunch_of_everything_leaves_a_bound_that_a_clear_gain_passes() -> None:
+    gains = np.random.default_rng(8).choice([-1.0, 0.0, 1.0], 1_000, p=[0.02, 0.8, 0.18])
+    assert lower_bound(gains, 0.001, alike=on_one_day(np.zeros(1_000, dtype=np.intp))) > 0.05
+
+
+def test_what_is_gained_day_after_day_on_one_template_is_a_gain() -> None:
+    """A fifth of the traffic gains a quarter of a point, on ten days, and on one day alone that may be chance."""
+    random = np.random.default_rng(9)
+    kinds = random.integers(0, 5, 2_000)
+    gained = random.choice([1.0, -1.0, 0.0], 2_000, p=[0.5, 0.25, 0.25])
+    gains = np.where(kinds == 0, gained, 0.0)
+    alone = lower_bound(gains, 0.001)
+    lasting = np.column_stack([kinds, np.arange(2_000) // 200])
+    assert lower_bound(gains, 0.001, alike=lasting) == pytest.approx(alone, abs=0.01)
+    assert lower_bound(gains, 0.001, alike=on_one_day(kinds)) < alone - 0.02

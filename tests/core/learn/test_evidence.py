@@ -1,9 +1,11 @@
 """The questions that a challenger is judged on, and what each router would have scored on them."""
 
+import hashlib
 from collections import Counter
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,6 +94,32 @@ def test_questions_that_differ_in_case_white_space_and_digits_are_one_entry() ->
     assert list(found.slices) == ["of a", "of a"]
 
 
+def test_entries_say_which_they_are_alike_and_on_which_day_they_came() -> None:
+    both = [("a", 0.2, False), ("b", 0.4, False)]
+    order = "Write a short and friendly product description of {} for our shop."
+    came = [(order.format("a kettle"), 10.0), ("How do I sharpen a kitchen knife?", 20.0)]
+    came += [(order.format("an umbrella"), 86_000.0), (order.format("a violin"), 90_000.0)]
+    questions = pl.DataFrame([{**row(text, *both), "received_at": moment} for text, moment in came])
+    found = gains_of(questions, toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "b", {}), Learning())
+    assert found.alike is not None
+    assert found.alike.tolist() == [[0, 0], [1, 0], [0, 0], [0, 1]]
+    part = found.pick(np.array([1, 3]))
+    assert part.alike is not None and part.alike.tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_batch_of_alike_questions_proves_no_more_than_a_few_different_ones() -> None:
+    """Fifty orders, each about twenty things, and on two orders of three the new router gains on all of them."""
+    words = np.random.default_rng(0).integers(97, 123, (50, 60)).astype(np.uint8)
+    rows = [
+        row(f"{bytes(order).decode()} {thing}", ("a", 0.5, False), ("b", 0.5 + gain, False))
+        for order, gain in zip(words, [0.5, 0.5, -0.5] * 16 + [0.5, -0.5], strict=True)
+        for thing in "abcdefghijklmnopqrst"
+    ]
+    found = gains_of(pl.DataFrame(rows), toy.ToyRouter("a", "a", {}), toy.ToyRouter("b", "b", {}), Learning())
+    assert len(found.gains) == 1_000
+    assert judge(found, Looks(taken=5), Promotion()).outcome == "rejected"
+
+
 def test_a_model_that_gives_up_loses_and_a_scorer_that_fails_counts_for_nobody(layout: Layout) -> None:
     questions = pl.DataFrame(
         [
@@ -134,9 +162,9 @@ def chosen_only(since: float = 0.0) -> pl.DataFrame:
 
     The champion chose `b` for the fifth of the questions that is about code, from number `since` on.
     """
-    letters, rows = "abcdefghij", []
+    rows = []
     for number in range(1_000):
-        code, name = number % 5 == 0, "".join(letters[int(digit)] for digit in f"{number:04}")
+        code, name = number % 5 == 0, hashlib.sha256(f"{number}".encode()).hexdigest()
         asked = [("a", 0.4 if code else 0.8), *([("b", 0.9)] if code and number >= since else [])]
         fields = ("model", "score", "failed", "cost", "latency_ms", "asked")
         outcomes = [dict(zip(fields, (*one, False, 0.0, 1.0, 1.0), strict=True)) for one in asked]
@@ -175,9 +203,8 @@ def by_chance(loss: float) -> pl.DataFrame:
     them that is about code, `b` scores `loss` less than `a`.
     """
     rows = []
-    letters = "abcdefghij"
     for number in range(4_000):
-        name = "".join(letters[int(digit)] for digit in f"{number:04}")
+        name = hashlib.sha256(f"{number}".encode()).hexdigest()
         drawn = "bcde"[number // 5 % 4]
         asked = [("a", 0.8, 1.0), (drawn, 0.8 - loss, 0.25)]
         outcomes = [

@@ -232,6 +232,26 @@ def test_equal_routers_stay_unpromoted_when_every_night_has_a_new_challenger() -
     assert promoted <= 15
 
 
+def test_equal_routers_stay_unpromoted_when_questions_come_in_bunches() -> None:
+    """Five questions at a time gain or lose together, with a correlation of 0.3."""
+    random = np.random.default_rng(2028)
+    promoted = 0
+    for _ in range(100):
+        looks = Looks()
+        for night in range(1, NIGHTS + 1):
+            common, own = (drawn(random, count, 0.1, 0.1) for count in (night * 10, night * 50))
+            values = np.where(random.random(night * 50) < 0.3**0.5, np.repeat(common, 5), own)
+            came = np.column_stack([np.arange(night * 50) // 5, np.arange(night * 50) // 50])
+            found = Gains(values, ["general"] * len(values), alike=came)
+            verdict = judge(found, looks, SETTINGS)
+            if verdict.outcome == "promoted":
+                promoted += 1
+                break
+            if verdict.look is not None:
+                looks = Looks(verdict.look, verdict.questions)
+    assert promoted <= 5
+
+
 def test_a_router_with_rare_total_losses_is_promoted_no_more_often_than_others() -> None:
     random = np.random.default_rng(2028)
     promoted = sum(
