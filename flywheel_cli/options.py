@@ -88,6 +88,16 @@ def json_option(command: _Command) -> _Command:
     )(command)
 
 
+def html_option(command: _Command) -> _Command:
+    """Add the option --html, given as `file`: write a page to it instead of printing tables."""
+    return click.option(
+        "--html",
+        "file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write one self-contained page to this file instead of printing tables.",
+    )(command)
+
+
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def keep(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
         settings = ctx.ensure_object(Settings)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from flywheel_cli.options import Settings, expand_days, json_option, pass_settings, settings_options
+from flywheel_cli.options import (
+    Settings,
+    expand_days,
+    html_option,
+    json_option,
+    pass_settings,
+    settings_options,
+)
 from flywheel_cli.output import print_json, print_table, short_cell, shown, some
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.report.facts import Summary
@@ -17,12 +24,7 @@ REPORT_DAYS = 30
 
 @click.command()
 @click.argument("days", metavar="[DAY]...", nargs=-1)
-@click.option(
-    "--html",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write one self-contained page to this file instead of printing tables.",
-)
+@html_option
 @settings_options
 @json_option
 @pass_settings

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
+from flywheel_cli.options import Settings, html_option, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.lake.atomic import write_atomically
@@ -171,12 +171,7 @@ def diff(settings: Settings, old: str, new: str) -> None:
     type=click.IntRange(1, 3_660),
     help="Take the test questions of the last so many labelled days instead of the dataset's.",
 )
-@click.option(
-    "--html",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write one self-contained page to this file instead of printing tables.",
-)
+@html_option
 @settings_options
 @json_option
 @pass_settings

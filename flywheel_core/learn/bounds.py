@@ -22,7 +22,6 @@ WORST_CASES = 2
 One is too few at levels below 0.001, three cost power.
 """
 
-
 LASTING_DAYS = 5
 """Questions that are alike and came on this many days are a lasting part of the traffic."""
 
