@@ -64,18 +64,20 @@ def _together(gains: NDArray[Any], alike: NDArray[np.intp] | None) -> tuple[floa
     off, count = gains - gains.mean(), len(gains)
     if alike is None or not off.any():
         return 1.0, count - 1
-    _, bunches = np.unique(alike[:, 0] * 2**20 + alike[:, 1], return_inverse=True)
-    part = parts(bunches)
-    _, first, owners = np.unique(bunches * count + part, return_index=True, return_inverse=True)
+    # the questions of a bunch on one day, in one or several parts, may gain or lose together: a part counts as one
+    _, of_day = np.unique(alike[:, 0] * 2**20 + alike[:, 1], return_inverse=True)
+    part = parts(of_day)
+    _, first, owners = np.unique(of_day * count + part, return_index=True, return_inverse=True)
     sums, sizes = np.bincount(owners, off), np.bincount(owners)
-    _, kinds = np.unique(alike[first, 0], return_inverse=True)
-    lasting = np.bincount(kinds, part[first] == 0) >= LASTING_DAYS
-    means = np.where(lasting, np.bincount(kinds, sums) / np.bincount(kinds, sizes), 0.0)
-    times = np.bincount(kinds)
-    spread = (
-        np.where(lasting, times / np.maximum(times - 1, 1), 1.0)[kinds] * (sums - sizes * means[kinds]) ** 2
-    )
-    total = float((spread + sizes * means[kinds] ** 2).sum() / (off @ off))
+    _, bunch = np.unique(alike[first, 0], return_inverse=True)
+    days, its_parts = np.bincount(bunch, part[first] == 0), np.bincount(bunch)
+    lasting = days >= LASTING_DAYS
+    mean = np.where(lasting, np.bincount(bunch, sums) / np.bincount(bunch, sizes), 0.0)
+    # parts vary less around their own mean than around the true one
+    wider = np.where(lasting, its_parts / np.maximum(its_parts - 1, 1), 1.0)
+    around_mean = wider[bunch] * (sums - sizes * mean[bunch]) ** 2
+    of_mean = sizes * mean[bunch] ** 2  # as independent questions have it
+    total = float((around_mean + of_mean).sum() / (off @ off))
     freedom = len(sums) - 1
     return max(1.0, round(total * (freedom + 1) / freedom * (count - 1) / count, 9)), freedom
 
