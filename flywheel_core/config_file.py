@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from flywheel_core.config import Config
-from flywheel_core.config_problems import VARIABLE_PLACE, Place, find_problems
+from flywheel_core.config_problems import VARIABLE_PLACE, Place, Problem, find_problems
 from flywheel_core.errors import ConfigError, ConfigIncompleteError
 
 DEFAULT_FILE = "flywheel.yaml"
@@ -43,16 +43,20 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] | None 
     file = find_file(path, variables)
     values: dict[str, Any] = {}
     places: dict[Place, str] = {}
+    problems: list[Problem] = []
     if file is not None:
-        values, places = _read_file(file)
+        values, places, problems = _read_file(file)
     _apply_variables(values, places, variables)
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
-        problems = find_problems(error, values, places, str(file) if file else "defaults")
-        listing = "\n".join(f"  {problem}" for problem in problems)
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigError(f"the configuration has {count}:\n{listing}") from None
+        problems += find_problems(error, values, places, str(file) if file else "defaults")
+    else:
+        if not problems:
+            return config
+    listing = "\n".join(f"  {problem}" for problem in problems)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    raise ConfigError(f"the configuration has {count}:\n{listing}")
 
 
 def find_file(path: Path | None, environment: Mapping[str, str] | None = None) -> Path | None:
@@ -99,7 +103,8 @@ def to_yaml(config: Config) -> str:
     return text
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str], list[Problem]]:
+    """Return the file's values, where each stands, and the settings that stand twice."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: that is not a configuration")
@@ -116,8 +121,9 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     try:
         tree = yaml.compose(text, Loader=_Loader)
         places: dict[Place, str] = {}
+        repeats: list[Problem] = []
         if tree is not None:
-            _note_places(tree, (), path, places, set())
+            _note_places(tree, (), path, places, repeats, set())
         values = yaml.load(text, Loader=_Loader)  # noqa: S506  # the loader is a safe one
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -128,13 +134,20 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if values is None:
-        return {}, places
+        return {}, places, repeats
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds one value instead of sections", hint="see `flywheel config show`")
-    return values, places
+    return values, places, repeats
 
 
-def _note_places(node: yaml.Node, at: Place, file: Path, places: dict[Place, str], visited: set[int]) -> None:
+def _note_places(
+    node: yaml.Node,
+    at: Place,
+    file: Path,
+    places: dict[Place, str],
+    repeats: list[Problem],
+    visited: set[int],
+) -> None:
     places.setdefault(at, f"{file}:{node.start_mark.line + 1}")
     if id(node) in visited:
         return  # an alias: a small file of nested aliases would otherwise take forever
@@ -143,17 +156,15 @@ def _note_places(node: yaml.Node, at: Place, file: Path, places: dict[Place, str
         seen: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
-            line = key.start_mark.line + 1
+            where = f"{file}:{key.start_mark.line + 1}"
             if name in seen:
-                raise ConfigError(
-                    f"{file}:{line}: {'.'.join(map(str, (*at, name)))} stands twice in the file"
-                )
+                repeats.append(Problem(".".join(map(str, (*at, name))), where, "stands twice in the file"))
             seen.add(name)
-            places[(*at, name)] = f"{file}:{line}"
-            _note_places(value, (*at, name), file, places, visited)
+            places[(*at, name)] = where
+            _note_places(value, (*at, name), file, places, repeats, visited)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _note_places(value, (*at, index), file, places, visited)
+            _note_places(value, (*at, index), file, places, repeats, visited)
 
 
 def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables: Mapping[str, str]) -> None:

@@ -137,7 +137,6 @@ def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"cache: {ttl: 1}\ncache: {ttl: 2}\n", "flywheel.yaml:2: cache stands twice"),
         (b"cache: [\n", "is not YAML"),
         (b"cache: {ttl: !!int x}\n", "is not YAML"),
         (b"- 1\n", "holds one value instead of sections"),
@@ -152,6 +151,27 @@ def test_a_file_that_is_not_a_configuration_is_refused_with_a_reason(
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=expected):
         load_config(file, {})
+
+
+def test_settings_that_stand_twice_hide_no_other_mistake(tmp_path: Path) -> None:
+    found = refusal(
+        tmp_path,
+        "cache: {ttl: 0}\ncollector:\n  port: 1\n  port: 99999\nstorage: {}\nstorage: {data_dr: x}\n",
+    )
+    assert found == [
+        "flywheel.yaml:4: collector.port: stands twice in the file",
+        "flywheel.yaml:6: storage: stands twice in the file",
+        "flywheel.yaml:1: cache.ttl: must be a number, above 0, at most 604800 s; the file has 0",
+        "flywheel.yaml:6: storage.data_dr: there is no such setting; did you mean data_dir?",
+        "flywheel.yaml:4: collector.port: must be a whole number, 0..65535; the file has 99999",
+    ]
+
+
+def test_a_setting_that_stands_twice_is_the_only_mistake(tmp_path: Path) -> None:
+    """Which of two values is meant cannot be known, even where both are valid."""
+    assert refusal(tmp_path, "cache: {ttl: 1}\ncache: {ttl: 2}\n") == [
+        "flywheel.yaml:2: cache: stands twice in the file"
+    ]
 
 
 def test_broken_yaml_is_one_line_with_its_place(tmp_path: Path) -> None:
