@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 
 from collector_api.metrics import CollectorMetrics
 from flywheel_core.config import Config
+from flywheel_gateway.collection import GATEWAY_SKIPS
 from flywheel_gateway.metrics import MEANINGS
 from flywheel_gateway.routing import REASONS
 from tests.gateway.scripted import completion, reply
@@ -44,6 +45,12 @@ def test_the_example_calls_of_integrations_are_accepted(outside: Outside, start:
 def test_the_documented_wiring_of_litellm_is_the_one_tested() -> None:
     text = (DOCS / "integrations.md").read_text(encoding="utf-8")
     assert WIRING.format(address="http://127.0.0.1:8001").strip() in text
+
+
+def test_the_gateway_s_own_reasons_for_not_collecting_are_documented() -> None:
+    """operations.md sends the reader of the metric's `reason` to this table."""
+    text = (DOCS / "collect.md").read_text(encoding="utf-8")
+    assert set(GATEWAY_SKIPS.items()) <= set(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M))
 
 
 def test_every_reason_and_setting_that_the_page_names_exists() -> None:
