@@ -63,6 +63,7 @@ class Spend:
         self._day = self._day_now()
         self._cost = 0.0
         self._saved = 0.0
+        self._warned_of: tuple[int, float] | None = None
         self._tried_at = now()
         if file is not None and file.exists():
             self._load(file)
@@ -77,15 +78,13 @@ class Spend:
 
     @property
     def exhausted(self) -> bool:
-        """Whether today's limit is reached."""
-        return self.limit is not None and self.today >= self.limit
+        """Whether today's limit is reached; a warning says so once per day and limit."""
+        return self._limit_reached()
 
     def add(self, cost: float) -> None:
         """Add a cost to the current day."""
-        before = self.today
-        self._cost = before + cost
-        if self.limit is not None and before < self.limit <= self._cost:
-            log.warning("max_cost_per_day_spent", extra={"max_cost_per_day": self.limit})
+        self._cost = self.today + cost
+        self._limit_reached()
 
     @property
     def due(self) -> bool:
@@ -104,6 +103,14 @@ class Spend:
             saved = _Saved(self._day, self._cost)
             write_atomically(self._file, msgspec.json.encode(saved))
             self._saved = saved.cost
+
+    def _limit_reached(self) -> bool:
+        if self.limit is None or self.today < self.limit:
+            return False
+        if self._warned_of != (self._day, self.limit):
+            self._warned_of = (self._day, self.limit)
+            log.warning("max_cost_per_day_spent", extra={"max_cost_per_day": self.limit})
+        return True
 
     def _load(self, file: Path) -> None:
         try:

@@ -141,6 +141,31 @@ def test_the_day_s_limit_is_logged_once_when_it_is_reached(caplog: pytest.LogCap
     assert len(caplog.messages) == 2
 
 
+@pytest.mark.parametrize("limit", [0.0, 0.5])
+def test_a_limit_set_below_what_was_spent_is_logged_once_when_a_request_is_skipped(
+    limit: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No cost crosses it: collection is off from the change on, or from a restart."""
+    spend = Spend(None)
+    spend.add(0.6)
+    assert not spend.exhausted
+    spend.limit = limit
+    assert spend.exhausted
+    assert spend.exhausted
+    spend.add(0.1)
+    (said,) = caplog.records
+    assert (said.message, vars(said)["max_cost_per_day"]) == ("max_cost_per_day_spent", limit)
+
+
+def test_a_raised_limit_is_logged_again_when_it_is_reached(caplog: pytest.LogCaptureFixture) -> None:
+    spend = Spend(0.5)
+    spend.add(0.6)
+    spend.limit = 1.0
+    assert not spend.exhausted
+    spend.add(0.6)
+    assert [vars(said)["max_cost_per_day"] for said in caplog.records] == [0.5, 1.0]
+
+
 def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Path) -> None:
     now = [1_000_000.0]
     spend = Spend(0.5, tmp_path / "spend.json", now=lambda: now[0])
