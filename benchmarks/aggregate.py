@@ -162,7 +162,7 @@ def measure_size(folder: Path, size: int, peer: str | None, runs: int) -> dict[s
 
 def main() -> None:
     """Run the benchmark and print its table and its result line."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(prog="python -m benchmarks.aggregate", description=__doc__)
     options.add_argument("--peer", help="command to compare with, without its --input and --output")
     options.add_argument(
         "--sizes", default="1,4", help="sizes of raw files, in GB; the peer runs on the first"

@@ -55,11 +55,13 @@ def services(arguments: argparse.Namespace, certificate: Path | None) -> Iterato
 
 
 def peer(folder: Path | None, name: str) -> Path | None:
-    """Return the path of a program in the peers' folder, or None."""
-    for place in () if folder is None else (folder / name, folder / "out" / name):
+    """Return the path of a program in the peers' folder, None without a folder. Raises FileNotFoundError."""
+    if folder is None:
+        return None
+    for place in (folder / name, folder / "out" / name):
         if place.is_file():
             return place
-    return None
+    raise FileNotFoundError(f"{folder} holds no program {name}, nor does its folder out")
 
 
 def run_ours(name: str, address: str, in_flight: int, seconds: float, certificate: Path | None) -> Run:
@@ -161,6 +163,11 @@ def main() -> None:
     parser.add_argument("--chunked", action="store_true", help="chunked replies, from our own services")
     parser.add_argument("--tls", action="store_true", help="https, from our own services")
     arguments = parser.parse_args()
+    try:
+        for name in ("caller", "mock"):
+            peer(arguments.peers, name)
+    except FileNotFoundError as error:
+        parser.error(str(error))
     with own_certificate(arguments.tls) as certificate, services(arguments, certificate) as address:
         compare(arguments, address, certificate)
 

@@ -66,7 +66,9 @@ class Routed:
 def main() -> None:
     """Run the requested parts and print the result line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.routing",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with mmlu_pro.jsonl.gz and routellm.jsonl.gz"
