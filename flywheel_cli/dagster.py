@@ -66,6 +66,7 @@ def dagster() -> None:
 def dev(settings: Settings, host: str, port: int, home: Path) -> None:
     """UI, daemon and code in one: schedules and sensors run until Ctrl-C."""
     _refuse_taken(host, port)
+    _refuse_mute_alarm(settings)
     command = ["dagster", "dev", "--host", host, "--port", str(port), *CODE_LOCATION]
     _become(settings, home, command, PYTHONWARNINGS="ignore:Function `dev_command` is superseded")
 
@@ -87,6 +88,7 @@ def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
 @pass_settings
 def daemon(settings: Settings, home: Path) -> None:
     """The daemon alone: schedules, sensors and queued runs."""
+    _refuse_mute_alarm(settings)
     _become(settings, home, ["dagster-daemon", "run", *CODE_LOCATION])
 
 
@@ -156,6 +158,18 @@ def _refuse_taken(host: str, port: int) -> None:
     from flywheel_core.serve.lifecycle import listen
 
     listen(host, port).close()
+
+
+def _refuse_mute_alarm(settings: Settings) -> None:
+    """Raise ConfigIncompleteError if the address for alarms is configured but not in the environment.
+
+    The sensor itself would notice only when a run has failed and nobody can be told.
+    """
+    from flywheel_core.config_file import secret
+
+    variable = settings.config.operations.failure_webhook_env
+    if variable is not None:
+        secret(variable, "operations.failure_webhook_env")
 
 
 def _become(settings: Settings, home: Path, command: Sequence[str], **further: str) -> NoReturn:

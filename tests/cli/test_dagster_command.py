@@ -87,3 +87,35 @@ def test_a_backfill_of_all_days_leaves_out_future_days(
     assert result.stdout.startswith("1 of 1 days made in ")
     assert f"1 day after today ({today}), which Dagster does not make yet: from {ahead} on\n" in result.stderr
     assert run("dagster", "backfill", str(ahead)).exit_code == 2, "who names such a day is told"
+
+
+@pytest.mark.parametrize("command", ["dev", "daemon"])
+def test_an_alarm_without_an_address_is_refused_before_anything_starts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It would be noticed only when a run fails, and then nobody would be told."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.delenv("FAILURES", raising=False)
+    monkeypatch.setenv("FLYWHEEL__OPERATIONS__FAILURE_WEBHOOK_ENV", "FAILURES")
+    started: list[object] = []
+    monkeypatch.setattr("os.execve", lambda *program: started.append(program))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    result = run("dagster", command, *(["--port", str(port)] if command == "dev" else []))
+    assert result.exit_code == 2, result.output
+    assert (
+        "error[config_incomplete]: operations.failure_webhook_env names the environment variable FAILURES,"
+        in result.stderr
+    )
+    assert started == []
+    assert not (tmp_path / ".dagster").exists()
+
+
+def test_an_alarm_with_an_address_is_no_hindrance(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYWHEEL__OPERATIONS__FAILURE_WEBHOOK_ENV", "FAILURES")
+    monkeypatch.setenv("FAILURES", "http://127.0.0.1:9/")
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execve", lambda _path, command, _environment: started.append(command))
+    run("dagster", "daemon")
+    (command,) = started
+    assert command[:2] == ["dagster-daemon", "run"]
