@@ -26,9 +26,9 @@ def sentence(figures: Mapping[str, Any]) -> str:
         return f"The router gives every question to {best}: it gains nothing and saves nothing."
     said = [f"the answers are {_better(overall['gain'], figures['questions'])}"]
     if "cost_saved" in overall:
-        said.append(f"they cost {_less(overall['cost_saved'], 'less', 'more')}")
+        said.append(f"they cost {_less(overall['cost_saved'])}")
     if "seconds_saved" in overall:
-        said.append(f"they take {_less(overall['seconds_saved'], 'less time', 'more time')}")
+        said.append(f"they take {_less(overall['seconds_saved'], ' time')}")
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     return f"Compared with {best} for every question: {listed}."
 
@@ -82,8 +82,8 @@ def _better(gain: Bounds, questions: int) -> str:
     return "worse" if upper < 0 else f"neither better nor worse as far as {questions:,} questions can tell"
 
 
-def _less(share: Bounds, less: str, more: str) -> str:
+def _less(share: Bounds, of: str = "") -> str:
     value, lower, upper = share
     if lower > 0:
-        return f"{value:.0%} {less}"
-    return f"{-value:.0%} {more}" if upper < 0 else "about the same"
+        return f"{value:.0%} less{of}"
+    return f"{-value:.0%} more{of}" if upper < 0 else f"about the same{of}"

@@ -64,6 +64,11 @@ def test_a_difference_within_chance_is_none_and_a_loss_is_called_a_loss(
     assert sentence(found).endswith(f"the answers are {said}")
 
 
+def test_a_wait_within_chance_is_the_same_time() -> None:
+    found = figures([0.1, 0.05, 0.15], seconds=[0.6, 0.5, 0.7], seconds_saved=[0.02, -0.1, 0.1])
+    assert sentence(found).endswith("better and they take about the same time.")
+
+
 def test_without_costs_and_latencies_nothing_is_said_about_them() -> None:
     found = figures([0.1, 0.05, 0.15])
     assert sentence(found) == "Compared with big for every question: the answers are better."
