@@ -19,6 +19,7 @@ from flywheel_core.learn.craft import train_labels_version, trained_craft
 from flywheel_core.learn.nightly import run_night
 from flywheel_core.learn.why import RawLine, Spoke, find_raw_line, words_that_spoke
 from flywheel_core.prompt import PROMPT_RULE
+from flywheel_core.report.training import training_sentence
 from flywheel_gateway.decisions import DecisionRecord, find_decision, prompt_hash
 from flywheel_gateway.routing import REASONS
 
@@ -49,7 +50,9 @@ def train(settings: Settings, dataset: str | None, labels: bool, judge: bool) ->
     last_day = date.fromisoformat(load_manifest(layout, dataset)["last_day"])
     craft = trained_craft()
     version = (train_labels_version if labels else craft.train)(layout, dataset, config)
-    found: dict[str, Any] = {"version": version, "dataset": dataset, "folder": layout.router(version)}
+    folder = layout.router(version)
+    training = msgspec.json.decode((folder / MANIFEST).read_bytes())["figures"]
+    found: dict[str, Any] = {"version": version, "dataset": dataset, "folder": folder, "training": training}
     if judge and not labels:
         night = run_night(layout, version, dataset, last_day, config, craft, by=who())
         found |= {
@@ -61,7 +64,7 @@ def train(settings: Settings, dataset: str | None, labels: bool, judge: bool) ->
     if settings.as_json:
         print_json(found)
         return
-    click.echo(f"router {version} of dataset {dataset}: {found['folder']}")
+    click.echo(f"router {version} of dataset {dataset}: {folder}\n{training_sentence(training)}")
     if "verdict" in found:
         click.echo(f"{found['verdict']}: {found['reason']}\nin service: {found['in_service']}")
 

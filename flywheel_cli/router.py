@@ -5,18 +5,20 @@ import pwd
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
 import msgspec
 
 from flywheel_cli.options import Settings, html_option, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table
+from flywheel_cli.output import PLAIN_WIDTH, print_json, print_table
 from flywheel_core.errors import NoDataError, RouterError
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.learn.champion import MANIFEST, Champion, router_versions, version_folder
 from flywheel_core.learn.promotion_history import Record
 from flywheel_core.learn.registry import Registry
+from flywheel_core.report.training import training_sentence
 
 SHOWN_ENTRIES = 20
 
@@ -89,6 +91,8 @@ def list_(settings: Settings, last: int) -> None:
 @pass_settings
 def show(settings: Settings, version: str | None) -> None:
     """Show a version, the one in service unless named: what it was trained on, and its figures."""
+    from flywheel_cli.router_diff import flattened
+
     registry = registry_of(settings)
     version = version or _in_service(registry)
     folder = version_folder(settings.layout, version)
@@ -104,7 +108,10 @@ def show(settings: Settings, version: str | None) -> None:
         return
     click.echo(f"router {version}, {folder}\n{'whole' if found['whole'] else found['problem']}\n")
     manifest = found.get("manifest") or {}
-    rows = [(name, _short(value)) for name, value in manifest.items()]
+    said = training_sentence(manifest.get("figures") or {})
+    if said:
+        click.echo(f"{fill(said, PLAIN_WIDTH)}\n")
+    rows = [(name, _short(value)) for name, value in flattened(manifest).items()]
     print_table(("field", "value"), rows, title="Manifest")
     for one in found["history"]:
         click.echo(f"{one['when']} {one['kind']} by {one['by']}: {one['reason']}")

@@ -19,7 +19,7 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     layout, craft = settings.layout, trained_craft()
     folders = [version_folder(layout, version) for version in (old, new)]
     routers = [craft.load(folder) for folder in folders]
-    manifests = [_fields_of(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
+    manifests = [flattened(msgspec.json.decode((folder / MANIFEST).read_bytes())) for folder in folders]
     questions = fresh_questions(layout, None, date.max, settings.config.promotion)
     texts, _ = texts_and_groups(questions)
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
@@ -43,8 +43,8 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     }
 
 
-def _fields_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a manifest, nested fields as `part.field`, so that a comparison shows only what differs."""
+def flattened(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a manifest, nested fields as `part.field`: each is short enough to show, and to compare."""
     fields: dict[str, Any] = {}
     for name, value in manifest.items():
         if isinstance(value, Mapping):

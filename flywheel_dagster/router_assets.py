@@ -4,6 +4,7 @@ The rules are in `flywheel_core/learn`. The challenger and its evaluation belong
 The champion and the deployed router have no partitions: there is one of each, the one in service at present.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -18,6 +19,7 @@ from flywheel_core.learn.nightly import Craft, best_single_champion, judge_chall
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
 from flywheel_core.report.evaluation import evaluation_charts, summary_of
+from flywheel_core.report.training import training_sentence
 from flywheel_core.report.verdict import not_compared, sentence
 from flywheel_dagster import metadata
 from flywheel_dagster.assets import LEARNING, TRAINING_DATASET
@@ -50,7 +52,7 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         dataset = _dataset(lake, _day(context))
         version = craft.train(lake.layout, dataset, lake.config)
         return dg.MaterializeResult(
-            metadata=_artefact(lake, version) | {"dataset": dataset},
+            metadata=_training(lake, version) | _artefact(lake, version) | {"dataset": dataset},
             data_version=_data_version(lake, version),
         )
 
@@ -171,6 +173,14 @@ def _figures(lake: Lake, challenger: str, evaluation: Mapping[str, Any]) -> dict
         "test_curve": metadata.picture(charts["curve"], title="Cost and quality on the test split"),
         "page": dg.MetadataValue.path(str(lake.layout.evaluation(challenger, "html").absolute())),
     }
+
+
+def _training(lake: Lake, version: str) -> dict[str, Any]:
+    """Return what a router was trained on and what its candidates gain, as metadata; empty when unknown."""
+    manifest = json.loads((version_folder(lake.layout, version) / MANIFEST).read_bytes())
+    figures = manifest.get("figures", {})
+    said = training_sentence(figures)
+    return {"in_short": said, "examples": figures["examples"]} if said else {}
 
 
 def _number(value: float) -> float:

@@ -117,6 +117,12 @@ def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -
     assert found["in_service"] == found["version"]
     again = parsed(run("train", "--json"))
     assert (again["version"], again["verdict"]) == (found["version"], "same")
+    assert found["training"]["candidate"] == "blend"
+    said = f"Trained on {found['training']['examples']} examples: the blend of estimators decides."
+    assert said in run("train", "--no-judge").output
+    shown = run("router", "show").output
+    assert said in shown.replace("\n", " ")
+    assert "figures.candidates" in shown and "…" not in shown, "no figure is cut off"
     labels = parsed(run("train", "--labels", dataset, "--json"))["version"]
     single = Registry(layout, verify_router).history()[0].entry.version
     compared = parsed(run("router", "diff", single, found["version"], "--json"))

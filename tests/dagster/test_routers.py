@@ -162,6 +162,10 @@ def test_a_real_router_is_promoted_and_shows_its_figures(instance: dg.DagsterIns
     for day in toy.days(2):
         toy.make_day(lake.layout, quick, day, PER_DAY)
     night = retrain(instance, lake, toy.days(2)[-1], trained_craft())
+    trained = shown(night, "challenger_router")
+    assert trained["in_short"].startswith(
+        f"Trained on {trained['examples']} examples: the blend of estimators"
+    )
     judged = shown(night, "router_evaluation")
     assert judged["verdict"] == "promoted"
     assert judged["test_best_single"] < judged["test_routed"] <= judged["test_oracle"]
