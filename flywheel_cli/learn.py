@@ -17,7 +17,7 @@ from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import train_labels_version, trained_craft
 from flywheel_core.learn.nightly import run_night
-from flywheel_core.learn.why import RawLine, Spoke, find_raw_line, words_that_spoke
+from flywheel_core.learn.why import Grounds, RawLine, Spoke, find_raw_line, grounds_of, words_that_spoke
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_core.report.training import training_sentence
 from flywheel_gateway.decisions import DecisionRecord, find_decision, prompt_hash
@@ -105,10 +105,13 @@ def why(settings: Settings, decision_id: str, prompt: str | None, raw: bool) -> 
 
 
 def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None) -> dict[str, Any]:
-    """Return the router's manifest, its dataset and the words that counted, or why they are unavailable."""
+    """Return the router's manifest, its dataset, what its scores rest on, and the words that counted.
+
+    `note` says why the last two are unavailable.
+    """
+    facts: dict[str, Any] = {"router": None, "dataset": None, "grounds": None, "words": [], "note": None}
     if record.router_version is None:
-        return {"router": None, "dataset": None, "words": [], "note": "no router decided"}
-    facts: dict[str, Any] = {"router": None, "dataset": None, "words": [], "note": None}
+        return facts | {"note": "no router decided"}
     if not settings.layout.router(record.router_version).is_dir():
         return facts | {"note": f"router {record.router_version} is not here: {REMOVED}"}
     try:
@@ -126,6 +129,7 @@ def _router_facts(settings: Settings, record: DecisionRecord, prompt: str | None
             )
         else:
             router = load_router(folder)
+            facts["grounds"] = grounds_of(router, prompt)
             facts["words"] = words_that_spoke(router.utilities, router.models, prompt, record.model)
     except (RouterError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         facts["note"] = f"router {record.router_version} cannot be asked: {error}"
@@ -168,16 +172,16 @@ def _print_decision(
     for model, trouble in record.failed.items():
         click.echo(f"  {model} failed: {visible(trouble)}")
     click.echo(f"router {record.router_version or '-'}, dataset {facts['dataset'] or '-'}\n")
-    scores = sorted(record.scores.items(), key=lambda item: -item[1])
-    if scores:
-        rows = [(model, score, model == record.model) for model, score in scores]
-        print_table(("model", "expected score", "chosen"), rows, title="Scores")
+    grounds: Grounds | None = facts["grounds"]
+    _print_scores(record, grounds)
     words: list[Spoke] = facts["words"]
     if words:
+        behind = f"Words behind the lead of {record.model} (+) and against it (-)"
+        decided = grounds is None or grounds.undecided is None
         print_table(
             ("word", f"lead of {record.model}"),
             [(one.word, f"{one.lead:+.4f}") for one in words],
-            title="Words that spoke for it (+) and against it (-)",
+            title="Words that spoke for it (+) and against it (-)" if decided else behind,
         )
     if facts["note"]:
         click.echo(facts["note"])
@@ -186,3 +190,25 @@ def _print_decision(
         return
     click.echo(f"raw line: {line.file}, byte {line.offset:,}")
     click.echo(line.line if whole else f"question: {visible(line.question[:500])}")
+
+
+def _print_scores(record: DecisionRecord, grounds: Grounds | None) -> None:
+    """Print the expected scores, with what they rest on where that is known."""
+    scores = sorted(record.scores.items(), key=lambda item: -item[1])
+    if not scores:
+        return
+    if grounds is None:
+        rows = [(model, score, model == record.model) for model, score in scores]
+        print_table(("model", "expected score", "chosen"), rows, title="Scores")
+        return
+    print_table(
+        ("model", "expected score", "±", "similar questions", "chosen"),
+        [
+            (model, score, grounds.errors[model], round(grounds.evidence[model]), model == record.model)
+            for model, score in scores
+            if model in grounds.errors
+        ],
+        title="Scores, ± their standard error, and similar training questions",
+    )
+    if grounds.undecided:
+        click.echo(f"the scores did not decide: {grounds.undecided}\n")

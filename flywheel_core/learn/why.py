@@ -1,11 +1,12 @@
-"""Why a question went to its model: the words that spoke for it, and the data point collected for it."""
+"""Why a question went to its model: what its scores rest on, the words that spoke for it, and its data point."""
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.raw_lines import whole_lines
+from flywheel_core.learn.reasons import THIN, UNFAMILIAR
+
+if TYPE_CHECKING:
+    from flywheel_core.learn.router import Router  # scikit-learn is imported with it
 
 MAX_WORDS = 200
 """Most words of a prompt that are tried, from its beginning."""
@@ -36,6 +41,22 @@ class Spoke:
 
 
 @dataclass(frozen=True)
+class Grounds:
+    """What a router's expected scores of a prompt rest on.
+
+    errors: standard error of each model's expected score
+    evidence: how many similar training questions are behind it
+    known_share: share, 0..1, of the prompt's n-grams that are known from training
+    undecided: why the scores did not decide, in words; None if they did
+    """
+
+    errors: Mapping[str, float]
+    evidence: Mapping[str, float]
+    known_share: float
+    undecided: str | None
+
+
+@dataclass(frozen=True)
 class RawLine:
     """Where a collected data point lies, its question, and the model whose answer the user got.
 
@@ -47,6 +68,28 @@ class RawLine:
     line: str
     question: str
     served: str | None
+
+
+def grounds_of(router: "Router", prompt: str) -> Grounds:
+    """Return what the router's expected scores of a prompt rest on."""
+    found, reason, policy = router.forecast([prompt]), router.decide(prompt).reason, router.policy
+    undecided = None
+    if reason == UNFAMILIAR:
+        undecided = (
+            f"{float(found.known[0]):.0%} of the text's n-grams are known from training, and a text is familiar"
+            f" from {policy.known_share:.0%} on"
+        )
+    elif reason == THIN:
+        leader = router.models[int(router.utilities([prompt])[0].argmax())]
+        undecided = (
+            f"{leader} leads, and is chosen only with {policy.min_evidence:,.0f} similar training questions"
+        )
+    return Grounds(
+        dict(zip(router.models, found.errors[0].tolist(), strict=True)),
+        dict(zip(router.models, found.evidence[0].tolist(), strict=True)),
+        float(found.known[0]),
+        undecided,
+    )
 
 
 def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str, model: str) -> list[Spoke]:

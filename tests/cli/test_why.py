@@ -5,12 +5,13 @@ import hashlib
 import os
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from flywheel_core.lake.layout import Layout, day_of
-from flywheel_core.learn.artefact import publish_router
+from flywheel_core.learn.artefact import load_router, publish_router
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.why import words_that_spoke
 from flywheel_core.records import DataPoint, Response, encode_point
@@ -19,10 +20,12 @@ from tests.cli.conftest import Run, parsed
 from tests.core.learn.questions import CATEGORIES, frame, train
 
 
-def publish_learned(layout: Layout) -> str:
+def publish_learned(layout: Layout, min_evidence: float | None = None) -> str:
     """Train a router on synthetic questions, publish it and return its version."""
     quick = Learning(trees=10, dimensions=16, folds=2, jobs=1)
     router = train(frame(400), quick, version="learned", categories=CATEGORIES).router
+    if min_evidence is not None:
+        router = replace(router, policy=replace(router.policy, min_evidence=min_evidence))
     publish_router(layout, router, {"dataset": "made up"}, ["What is 1 + 1?"])
     return router.version
 
@@ -78,6 +81,59 @@ def test_why_explains_a_collected_decision_to_its_raw_line(run: Run, layout: Lay
     assert "Words that spoke for it" in text
     assert question in text
     assert '"decision_id"' in run("why", decision_id, "--raw").output
+    router = load_router(layout.router(version))
+    assert found["grounds"]["errors"] == router.decide(question).errors, (
+        "each score comes with its uncertainty"
+    )
+    assert set(found["grounds"]["evidence"]) == set(router.models)
+    assert re.search(r"model +expected score +± +similar questions +chosen", text)
+    assert "the scores did not decide" not in text
+
+
+def test_why_says_how_unfamiliar_a_text_is_and_that_the_scores_did_not_decide(
+    run: Run, layout: Layout
+) -> None:
+    prompt = "zxqv wkjh ßßß"
+    router = load_router(layout.router(publish_learned(layout)))
+    decision = router.decide(prompt)
+    assert decision.reason == "unfamiliar"
+    decision_id = decided(
+        layout,
+        prompt,
+        router_version=router.version,
+        model=decision.model,
+        scores=decision.scores,
+        reason="unfamiliar",
+    )
+    known = parsed(run("why", decision_id, "--prompt", prompt, "--json"))["grounds"]["known_share"]
+    assert known < router.policy.known_share
+    text = run("why", decision_id, "--prompt", prompt).output
+    assert (
+        f"the scores did not decide: {known:.0%} of the text's n-grams are known from training, and a text"
+        f" is familiar from {router.policy.known_share:.0%} on" in text
+    )
+    assert "Words that spoke for it" not in text, "it was not chosen for its score"
+    assert f"Words behind the lead of {decision.model}" in text
+
+
+def test_why_says_what_thin_evidence_lacks(run: Run, layout: Layout) -> None:
+    """At the edge of the evidence any model may be: here each needs more than there is."""
+    prompt = "Which prime is the sum of a matrix?"
+    version = publish_learned(layout, min_evidence=1e6)
+    decision = load_router(layout.router(version)).decide(prompt)
+    assert decision.reason == "thin_evidence"
+    decision_id = decided(
+        layout,
+        prompt,
+        router_version=version,
+        model=decision.model,
+        scores=decision.scores,
+        reason="thin_evidence",
+    )
+    text = run("why", decision_id, "--prompt", prompt).output
+    assert (
+        "the scores did not decide: m-math leads, and is chosen only with 1,000,000 similar training" in text
+    )
 
 
 def test_why_of_a_decision_that_was_not_collected(run: Run, layout: Layout) -> None:
