@@ -45,8 +45,17 @@ def test_bunches_are_found_however_far_apart_their_questions_are() -> None:
     assert len(np.unique(found)) == 1_996
 
 
+def test_equal_texts_are_one_bunch_whatever_stands_after_them() -> None:
+    """The texts of a chunk are hashed as one string, and no run may reach into the next text."""
+    assert alike(["", "a bicycle", "", "x kettles", ""]).tolist() == [0, 1, 0, 3, 0]
+
+
 def test_no_questions_are_no_bunches() -> None:
     assert alike([]).tolist() == parts(alike([])).tolist() == []
+
+
+def test_fewer_questions_than_parts_are_each_a_part() -> None:
+    assert parts(np.array([0, 0, 2, 0])).tolist() == [0, 1, 0, 2]
 
 
 def test_what_is_much_of_the_traffic_is_split_so_that_many_parts_remain() -> None:
