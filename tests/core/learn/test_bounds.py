@@ -64,6 +64,10 @@ def test_gains_beyond_one_widen_what_the_worst_may_be() -> None:
     assert lower_bound(gains, 0.05) < lower_bound(gains, 0.05, worst=-1.0)
 
 
+def test_the_worst_on_every_question_is_the_bound_too() -> None:
+    assert lower_bound([-1.0, -1.0, -1.0], 0.05) == -1.0
+
+
 @pytest.mark.parametrize("gains", [[], [1.0], [0.1, float("nan")], [[0.1, 0.2], [0.3, 0.4]]])
 def test_what_is_no_sample_is_refused(gains: list[float]) -> None:
     with pytest.raises(ValueError, match="two or more finite numbers"):
@@ -121,6 +125,12 @@ def test_bunches_lower_the_bound_only_where_they_gain_together() -> None:
     assert lower_bound(np.tile([1.0, -1.0, 0.0, 0.0, 0.0], 200), 0.01, alike=bunches) == pytest.approx(
         lower_bound(np.tile([1.0, -1.0, 0.0, 0.0, 0.0], 200), 0.01)
     )
+
+
+def test_bunches_lower_the_bound_also_where_many_gains_are_exactly_the_mean() -> None:
+    gains = np.tile(np.repeat([1.0, -1.0, 0.0, 0.0, 0.0], 5), 20)
+    bunches = on_one_day(np.arange(500) // 5)
+    assert lower_bound(gains, 0.01, alike=bunches) < lower_bound(gains, 0.01) - 0.05
 
 
 def test_one_bunch_of_everything_leaves_a_bound_that_a_clear_gain_passes() -> None:
