@@ -148,3 +148,15 @@ def test_what_is_gained_day_after_day_on_one_template_is_a_gain() -> None:
     lasting = np.column_stack([kinds, np.arange(2_000) // 200])
     assert lower_bound(gains, 0.001, alike=lasting) == pytest.approx(alone, abs=0.01)
     assert lower_bound(gains, 0.001, alike=on_one_day(kinds)) < alone - 0.02
+
+
+def test_what_is_alike_on_a_few_days_is_above_zero_no_more_often_than_the_level() -> None:
+    """The mean of few days is near each of them by chance, so their spread around it is less than the true one."""
+    random = np.random.default_rng(5)
+    trials, kinds, days, size = 2_000, 20, 5, 10
+    came = np.column_stack([np.repeat(np.arange(kinds), days), np.tile(np.arange(days), kinds)])
+    above = sum(
+        lower_bound(together(random, kinds * days, size, 0.5), 0.03, alike=np.repeat(came, size, axis=0)) > 0
+        for _ in range(trials)
+    )
+    assert stats.binomtest(above, trials, 0.03, alternative="greater").pvalue > 0.01
