@@ -21,7 +21,7 @@ MODELS = ("qwen-max", "qwen-math-7b")
 
 
 class CountingRouter:
-    """A router that chooses `model` after `seconds` and counts its calls; it fails on the prompt `broken`."""
+    """A router that chooses `model` after `seconds` and counts its calls; it fails on the prompts `broken` and `fault`."""
 
     version = "v1"
 
@@ -37,6 +37,8 @@ class CountingRouter:
         time.sleep(self._seconds)
         if prompt == "broken":
             raise RouterError("the router is broken")
+        if prompt == "fault":
+            raise ZeroDivisionError
         return Decision(self._model, "math", 0.9, "router", self.version, {self._model: 0.8})
 
 
@@ -121,6 +123,19 @@ def test_why_a_router_fails_is_logged_once(caplog: pytest.LogCaptureFixture) -> 
     (record,) = caplog.records
     assert (record.levelname, record.message, record.exc_info) == ("WARNING", "router_failed", None)
     assert "chose retired" in vars(record)["reason"]
+
+
+def test_a_fault_of_the_routers_code_is_logged_once_with_its_stack(caplog: pytest.LogCaptureFixture) -> None:
+    async def decisions() -> list[str]:
+        decider = Decider(Config(), MODELS, CountingRouter())
+        reasons = [(await decider.decide("fault")).reason for _ in range(3)]
+        decider.close()
+        return reasons
+
+    assert asyncio.run(decisions()) == ["fallback"] * 3
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == ("ERROR", "router_failed")
+    assert record.exc_info is not None and record.exc_info[0] is ZeroDivisionError
 
 
 def test_another_reason_or_another_router_is_logged(caplog: pytest.LogCaptureFixture) -> None:
