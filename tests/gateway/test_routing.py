@@ -42,7 +42,7 @@ class CountingRouter:
         return Decision(self._model, "math", 0.9, "router", self.version, {self._model: 0.8})
 
 
-def decide(config: Config, router: CountingRouter, *prompts: str) -> list[Decision]:
+def decide(config: Config, router: CountingRouter | None, *prompts: str) -> list[Decision]:
     """Return the decisions on prompts that arrive at the same time."""
 
     async def all_at_once() -> list[Decision]:
@@ -58,6 +58,21 @@ def decide(config: Config, router: CountingRouter, *prompts: str) -> list[Decisi
 def test_the_router_decides() -> None:
     (decision,) = decide(Config(), CountingRouter(), "1 + 1?")
     assert decision == Decision("qwen-math-7b", "math", 0.9, "router", "v1", {"qwen-math-7b": 0.8})
+
+
+def test_without_a_question_or_without_a_router_it_is_the_default_model() -> None:
+    router = CountingRouter()
+    (decision,) = decide(Config(), router, "")
+    assert decision == Decision("qwen-max", "general", 0.5, "no_prompt")
+    assert router.calls == 0
+    (decision,) = decide(Config(), None, "1 + 1?")
+    assert decision == Decision("qwen-max", "general", 0.5, "no_router")
+
+
+def test_a_model_that_the_client_named_is_certain_and_has_its_own_category() -> None:
+    decider = Decider(Config(), MODELS)
+    assert decider.requested("qwen-math-7b") == Decision("qwen-math-7b", "math", 1.0, "requested")
+    decider.close()
 
 
 def test_equal_prompts_at_the_same_time_are_decided_once() -> None:
@@ -76,10 +91,16 @@ def test_without_a_cache_every_prompt_is_decided() -> None:
     assert {decision.reason for decision in decisions} == {"router"}
 
 
-def test_a_slow_router_falls_back_to_the_default_model() -> None:
+def test_a_slow_router_falls_back_to_the_default_model(caplog: pytest.LogCaptureFixture) -> None:
     config = Config.model_validate({"routing": {"timeout": 0.05}})
     (decision,) = decide(config, CountingRouter(seconds=0.5), "1 + 1?")
     assert decision == Decision("qwen-max", "general", 0.5, "fallback", "v1")
+    (record,) = caplog.records
+    assert (record.message, vars(record)["router"], vars(record)["seconds"]) == (
+        "router_too_slow",
+        "v1",
+        0.05,
+    )
 
 
 HANGS = """
