@@ -102,6 +102,13 @@ def test_the_order_of_preferences_is_the_configurations() -> None:
     assert label(slow, fast, config=with_labelling(tie_preference=["declared"]))["best_model"] == "big"
 
 
+@pytest.mark.parametrize("preference", [["cheaper"], ["cheaper", "faster"], ["declared"]])
+def test_what_no_preference_decides_goes_by_the_declared_order_and_says_so(preference: list[str]) -> None:
+    equal = [Outcome(model, 0.9, cost=1.0, latency_ms=50.0) for model in ("algebra", "big")]
+    found = label(*equal, config=with_labelling(tie_preference=preference))
+    assert (found["rule"], found["best_model"]) == ("tie_declared", "big")
+
+
 def test_ties_never_go_by_name() -> None:
     config = Config.model_validate(
         {
