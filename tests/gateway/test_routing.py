@@ -1,10 +1,12 @@
 """Decisions: the router in service, its time limit and its failures, and the cache in front of it."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -134,6 +136,29 @@ def test_threads_that_nobody_refers_to_end() -> None:
     del threads
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_threads_take_no_work_after_their_end() -> None:
+    threads = Threads(1, "tests")
+    threads.shutdown()
+    with pytest.raises(RuntimeError, match="no more work"):
+        threads.submit(threading.current_thread)
+
+
+def test_an_idle_thread_does_not_hold_its_last_prompt() -> None:
+    class Prompt:
+        pass
+
+    threads, prompt = Threads(1, "tests"), Prompt()
+    held = weakref.ref(prompt)
+    threads.submit(id, prompt).result()
+    del prompt
+    for _ in range(500):
+        if held() is None:
+            break
+        time.sleep(0.02)
+    assert held() is None
+    threads.shutdown()
 
 
 def test_why_a_router_fails_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -316,3 +341,27 @@ def test_a_failure_reaches_every_caller_and_is_not_cached() -> None:
         return (await cache.get(b"key", lambda: made(2)))[0]
 
     assert run(twice) == 2
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_event_loop() -> None:
+    cache = DecisionCache[int](10, ttl=5)
+    told: list[object] = []
+
+    async def leave_before_it_fails() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        release = asyncio.Event()
+
+        async def fail() -> int:
+            await release.wait()
+            raise RouterError("no")
+
+        caller = asyncio.create_task(cache.get(b"key", fail))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        release.set()
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    asyncio.run(leave_before_it_fails())
+    assert told == []
