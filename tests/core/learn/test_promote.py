@@ -147,6 +147,25 @@ def test_a_rare_category_does_not_stop_a_promotion_for_want_of_new_questions() -
     assert "category rare may lose too much" in lately.reason
 
 
+def test_a_part_of_the_questions_keeps_all_that_is_known_of_them() -> None:
+    numbers = np.arange(4.0)
+    found = Gains(
+        numbers,
+        ["a", "b", "c", "d"],
+        weights=numbers + 1,
+        received=numbers * 10,
+        differing=np.array([[0.0, 1.0]]),
+        alike=np.column_stack([np.arange(4), np.arange(4)]),
+    )
+    part = found.pick(np.array([3, 1]))
+    assert part.gains.tolist() == [3.0, 1.0]
+    assert part.slices == ["d", "b"]
+    assert part.weights is not None and part.weights.tolist() == [4.0, 2.0]
+    assert part.received is not None and part.received.tolist() == [30.0, 10.0]
+    assert part.differing is found.differing
+    assert part.alike is not None and part.alike.tolist() == [[3, 3], [1, 1]]
+
+
 def test_gains_and_slices_belong_together() -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         Gains(np.zeros(3), ["math"])
