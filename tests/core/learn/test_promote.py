@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from flywheel_core.config_promotion import Promotion
+from flywheel_core.learn.bounds import lower_bound
 from flywheel_core.learn.gains import Gains
 from flywheel_core.learn.promote import Judgement, judge
 from flywheel_core.learn.promotion_log import Looks
@@ -164,6 +165,20 @@ def test_a_part_of_the_questions_keeps_all_that_is_known_of_them() -> None:
     assert part.received is not None and part.received.tolist() == [30.0, 10.0]
     assert part.differing is found.differing
     assert part.alike is not None and part.alike.tolist() == [[3, 3], [1, 1]]
+
+
+def test_the_known_share_is_of_the_questions_since_the_oldest_entry() -> None:
+    differing = np.array([[9.0, 0.0], [10.0, 0.0], [20.0, 1.0]])
+    found = Gains(np.zeros(2), ["a", "a"], received=np.array([20.0, 10.0]), differing=differing)
+    assert found.told() == 0.5
+
+
+def test_gains_beyond_one_widen_what_the_worst_may_be() -> None:
+    """Prices on cost and time may make a loss larger than 1."""
+    values = np.tile([0.0, 3.0, -3.0, 1.0], 50)
+    assert gains(values).lower(0.05) == lower_bound(values, 0.05, worst=-3.0)
+    weighed = Gains(np.tile([0.5, 0.1], 100), ["a"] * 200, weights=np.tile([1.0, 3.0], 100))
+    assert weighed.lower(0.05) == lower_bound(weighed.shares(), 0.05, worst=-1.5)
 
 
 def test_gains_and_slices_belong_together() -> None:
