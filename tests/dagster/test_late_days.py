@@ -241,6 +241,7 @@ def test_the_cursor_is_read_as_it_was_written() -> None:
     """A tick reads what the one before wrote; anything else, as somebody might type, is refused with a hint."""
     days = {date(2026, 1, 5): Asked("aa"), date(2026, 1, 4): Asked("bb", 2, 1_767_700_000)}
     assert read_cursor(write_cursor(days)) == days
+    assert write_cursor(days) == '{"2026-01-04":["bb",2,1767700000],"2026-01-05":"aa"}', "made days are short"
     assert read_cursor('{"2026-01-05":"aa"}') == {date(2026, 1, 5): Asked("aa")}
     assert read_cursor(None) == {}
     for wrong in ("7", "[]", '{"monday": "x"}', "{", '{"2026-01-05": 7}', '{"2026-01-05": ["aa"]}'):

@@ -1,6 +1,7 @@
 """The decision log: one bounded file a day, searched by decision id."""
 
 import asyncio
+import hashlib
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -48,6 +49,31 @@ def test_a_decision_is_found_by_its_id(tmp_path: Path) -> None:
     assert find_decision(tmp_path, new_decision_id()) is None
     assert find_decision(tmp_path, "no id at all") is None
     assert log.written == 50
+
+
+def test_a_line_says_what_was_decided_and_why_and_holds_a_hash_of_the_prompt() -> None:
+    found = msgspec.to_builtins(record_of("an id", DECISION, "1 + 1?", "team-a"))
+    assert time.time() - 60 < found.pop("at") <= time.time()
+    assert found == {
+        "decision_id": "an id",
+        "prompt": hashlib.sha256(b"1 + 1?").hexdigest()[:32],
+        "model": "math",
+        "category": "math",
+        "confidence": 0.8,
+        "reason": "router",
+        "router_version": "v7",
+        "scores": {"math": 0.9, "big": 0.7},
+        "tenant": "team-a",
+    }
+
+
+def test_decisions_that_come_faster_than_they_are_written_are_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel_gateway.decisions.MAX_WAITING", 2)
+    log = DecisionLog(tmp_path, 1_000_000, 30)
+    write(log, *[record() for _ in range(5)])
+    assert (log.written, log.dropped) == (2, 3)
 
 
 def test_a_request_that_ended_after_midnight_is_found(tmp_path: Path) -> None:
