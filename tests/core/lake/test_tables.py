@@ -137,6 +137,14 @@ def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: La
     assert table["model"].to_list() == ["big", "algebra", "coder"]
 
 
+def test_a_model_that_was_never_compared_has_no_contest_and_no_rate_of_wins(layout: Layout) -> None:
+    write_raw(layout, [point("alone", {"big": 0.5}), point("unscored", {"big": None, "algebra": 0.5})])
+    build_day(layout)
+    rows = read_table(layout, "model_leaderboard").to_dicts()
+    assert {(row["contests"], row["wins"], row["win_rate"]) for row in rows} == {(0, 0, None)}
+    assert [row["model"] for row in rows] == ["algebra", "big"], "equal ones by name"
+
+
 def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
     values = []
     for number in range(1, 41):
