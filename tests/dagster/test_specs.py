@@ -8,8 +8,9 @@ import pytest
 from flywheel_core.config import Config
 from flywheel_core.lake.tables import DAILY_TABLES, SOURCES
 from flywheel_dagster.assets import TABLES, TRAINING_DATASET, daily_specs
-from flywheel_dagster.checks import DESCRIPTIONS
+from flywheel_dagster.checks import BLOCKING, DESCRIPTIONS, day_check_specs
 from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.partitions import daily_partitions
 from flywheel_dagster.router_assets import ROUTER_ASSETS
 from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
 from flywheel_dagster.steps import DAILY_STEPS
@@ -42,6 +43,12 @@ def test_the_documentation_names_everything() -> None:
     ]
     names += ["late_days", "run_failed", "after_training_set", NIGHTLY_RETRAIN.name, *ROUTER_ASSETS]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_checks_that_stop_a_day_are_declared_as_blocking() -> None:
+    """Dagster shows it at the check, and stops what depends on it in the same run."""
+    declared = {spec.name for spec in day_check_specs(daily_partitions("2026-01-01")) if spec.blocking}
+    assert declared == BLOCKING
 
 
 def test_tables_are_made_in_the_lakes_order() -> None:
