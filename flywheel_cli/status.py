@@ -72,6 +72,8 @@ def status(settings: Settings, last: int, home: Path) -> None:
         click.echo(f"{not_made}\n")
     tables = [(t.name, t.days, t.rows, size(t.bytes), t.first_day, t.last_day) for t in facts.tables]
     print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
+    for one in facts.damaged:
+        click.echo(f"error[{one.code}]: {one.message}\n  {one.hint}\n")
     last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""
     click.echo(f"datasets: {len(facts.datasets)}{last_dataset}")
     click.echo(f"routers: {len(facts.routers)}, {serving}")

@@ -38,11 +38,23 @@ class TableFacts:
 
 
 @dataclass(frozen=True)
+class DamagedTable:
+    """One day of a table that cannot be read, why, and what to do."""
+
+    table: str
+    day: date
+    code: str
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True)
 class Overview:
     """The contents of the data folder.
 
     unreadable: a message for each raw file whose size cannot be read; passed_over: names among the raw files
-    that nothing reads; datasets: versions, the latest last; routers: versions, in order of name.
+    that nothing reads; damaged: tables whose rows are in no count; datasets: versions, the latest last;
+    routers: versions, in order of name.
     """
 
     data_dir: Path
@@ -50,25 +62,30 @@ class Overview:
     unreadable: tuple[str, ...]
     passed_over: tuple[str, ...]
     tables: tuple[TableFacts, ...]
+    damaged: tuple[DamagedTable, ...]
     datasets: tuple[str, ...]
     routers: tuple[str, ...]
 
 
 def overview(layout: Layout) -> Overview:
-    """Return what is there now. Raises StorageError, naming the file, for a table that cannot be read."""
+    """Return what is there now."""
     raw = layout.raw_files_by_day()
     rows: dict[date, dict[str, int]] = {day: {} for day in raw}
-    tables = []
+    tables, damaged = [], []
     for name in DAILY_TABLES:
-        counts, size = {}, 0
-        for day in layout.table_days(name):
-            path = layout.table(name, day)
-            counts[day] = row_count(path, day)
+        count = size = 0
+        days = layout.table_days(name)
+        for day in days:
+            path, known = layout.table(name, day), rows.setdefault(day, {})
+            try:
+                known[name] = row_count(path, day)
+            except StorageError as error:  # one day of one table: everything else can still be told
+                damaged.append(DamagedTable(name, day, error.code, error.message, error.hint))
+                continue
+            count += known[name]
             size += path.stat().st_size
-            rows.setdefault(day, {})[name] = counts[day]
-        days = sorted(counts)
         first, last = (days[0], days[-1]) if days else (None, None)
-        tables.append(TableFacts(name, len(days), sum(counts.values()), size, first, last))
+        tables.append(TableFacts(name, len(days), count, size, first, last))
     facts, unreadable = [], []
     for day in sorted(rows):
         size = 0
@@ -84,6 +101,7 @@ def overview(layout: Layout) -> Overview:
         tuple(unreadable),
         tuple(layout.passed_over()),
         tuple(tables),
+        tuple(damaged),
         tuple(dataset_versions(layout)),
         tuple(router_versions(layout)),
     )

@@ -115,6 +115,27 @@ def test_status_names_raw_files_that_cannot_be_read_and_names_that_nothing_reads
     assert len(found["unreadable"]) == 1
 
 
+def test_status_names_a_damaged_table_and_shows_the_rest(run: Run, labelled: Path) -> None:
+    damaged = labelled / "tables" / "responses" / "2026-01-05.parquet"
+    damaged.write_bytes(b"no table")
+    result = run("status")
+    assert result.exit_code == 0
+    assert (
+        "error[storage_failed]: cannot read the table data/tables/responses/2026-01-05.parquet: "
+        in result.stdout
+    )
+    assert (
+        "  build the day again: flywheel ingest 2026-01-05, then flywheel label 2026-01-05\n" in result.stdout
+    )
+    cells = [line.split() for line in result.stdout.splitlines()]
+    (first,) = (row for row in cells if row[:1] == ["2026-01-05"])
+    assert first[3] == "-"
+    assert next(row for row in cells if row[:1] == ["responses"])[:2] == ["responses", "2"]
+    assert "datasets: 1" in result.stdout
+    (found,) = parsed(run("status", "--json"))["overview"]["damaged"]
+    assert (found["code"], found["day"], found["table"]) == ("storage_failed", "2026-01-05", "responses")
+
+
 def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_path: Path) -> None:
     @dg.op
     def nothing() -> None:

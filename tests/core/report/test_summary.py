@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.config import Config
-from flywheel_core.errors import NoDataError, StorageError
+from flywheel_core.errors import NoDataError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
@@ -170,12 +170,24 @@ def test_a_raw_file_that_cannot_be_read_hides_nothing_else(layout: Layout, tmp_p
     assert (before.unreadable, before.passed_over) == ((), ())
 
 
-def test_a_damaged_table_is_named(tmp_path: Path) -> None:
-    path = Layout(tmp_path).table("rejects", DAY_ONE)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"no parquet")
-    with pytest.raises(StorageError, match=r"rejects/2026-01-05\.parquet"):
-        overview(Layout(tmp_path))
+def test_a_damaged_table_is_named_and_hides_nothing_else(layout: Layout, tmp_path: Path) -> None:
+    copied = Layout(Path(shutil.copytree(layout.root, tmp_path / "data")))
+    before = overview(copied)
+    copied.table("rejects", DAY_ONE).write_bytes(b"no parquet")
+    copied.table("responses", DAY_TWO).unlink()
+    copied.table("responses", DAY_TWO).symlink_to("/nowhere")
+    facts = overview(copied)
+    assert [(one.table, one.day, one.code) for one in facts.damaged] == [
+        ("responses", DAY_TWO, "storage_failed"),
+        ("rejects", DAY_ONE, "storage_failed"),
+    ]
+    assert str(copied.table("rejects", DAY_ONE)) in facts.damaged[1].message
+    assert [day.day for day in facts.days] == [day.day for day in before.days]
+    assert "rejects" not in facts.days[0].rows
+    assert facts.days[0].rows["responses"] == before.days[0].rows["responses"]
+    rows = {table.name: (table.days, table.rows) for table in facts.tables}
+    assert rows["responses"] == (2, 8)
+    assert before.damaged == ()
 
 
 def test_the_page_needs_nothing_but_itself(both: Summary) -> None:
