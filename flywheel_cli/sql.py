@@ -10,7 +10,7 @@ import duckdb
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_rows, short_cell
 from flywheel_core.errors import UsageError
-from flywheel_core.lake.views import check_only_reads, connect
+from flywheel_core.lake.views import check_only_reads, connect, damage_in
 
 
 @click.command()
@@ -41,9 +41,10 @@ def sql(settings: Settings, query: str, limit: int) -> None:
         columns = _told_apart([column[0] for column in answer.description or ()])
         rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
     except duckdb.Error as error:
-        raise UsageError(
+        wrong = UsageError(
             f"the query failed: {error}", hint="`show tables` lists the views", code="query_failed"
-        ) from error
+        )
+        raise damage_in(settings.layout, error) or wrong from error
     finally:
         connection.close()
     if settings.as_json:

@@ -30,22 +30,35 @@ def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
     Views: the daily tables under their names; `dataset_examples`, the examples of all versions with a column `version`;
     `training_dataset`, those of the latest version. A table without any file is an empty view with the right columns.
     The tables `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no DuckDB
-    setting can be changed. Raises StorageError, naming the file, when the columns of one cannot be read.
+    setting can be changed. A file that cannot be read fails the queries of its view alone; see `damage_in`.
     """
     connection = open_engine(config, str(Path(tempfile.gettempdir()) / f"flywheel-sql-{uuid.uuid4().hex}"))
-    try:
-        connection.execute(_statements(layout))
-    except duckdb.Error as error:
-        connection.close()
-        raise StorageError(
-            f"a table or dataset cannot be read: {str(error).partition(chr(10))[0]}",
-            hint="make that day or dataset again, or move the file away",
-        ) from error
+    for name, (statement, schema) in _views(layout).items():
+        try:
+            connection.execute(statement)
+        except duckdb.Error as error:
+            connection.execute(_without_rows(name, schema, f"error({quoted(_first_line(error))})"))
     root = f"{layout.root.resolve()}/"  # DuckDB checks patterns as well as files against the allowed folders
     connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def damage_in(layout: Layout, error: duckdb.Error) -> StorageError | None:
+    """Return the error for a query that met a table or dataset that cannot be read, None for a wrong query."""
+    says, root = _first_line(error), f"{layout.root.resolve()}/"
+    is_of_a_file = isinstance(error, duckdb.InvalidInputException | duckdb.IOException)
+    if not is_of_a_file or (f"'{root}" not in says and f'"{root}' not in says):
+        return None
+    return StorageError(
+        f"a table or dataset cannot be read: {says}",
+        hint="make that day or dataset again, or move the file away",
+    )
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")
 
 
 def check_only_reads(query: str) -> None:
@@ -72,39 +85,36 @@ def write_views_file(layout: Layout) -> Path:
     Raises StorageError when the file cannot be written.
     """
     path = layout.root / VIEWS_FILE
-    write_atomically(path, _statements(layout).encode())
+    write_atomically(path, "\n".join(statement for statement, _ in _views(layout).values()).encode())
     return path
 
 
-def _statements(layout: Layout) -> str:
-    views = [
-        _view(name, schema, layout.tables / name, "????-??-??.parquet", bool(layout.table_days(name)))
+def _views(layout: Layout) -> dict[str, tuple[str, pa.Schema]]:
+    """Return each view's name, statement and columns."""
+    views = {
+        name: _view(name, schema, layout.tables / name, "????-??-??.parquet", bool(layout.table_days(name)))
         for name, schema in TABLES.items()
-    ]
+    }
     version = latest_dataset(layout)
     versioned = EXAMPLES.insert(0, pa.field("version", pa.string()))
-    views.append(
-        _view(
-            "dataset_examples",
-            versioned,
-            layout.datasets,
-            f"[0-9]*/{EXAMPLES_FILE}",
-            version is not None,
-            "parse_path(filename)[-2] as version, * exclude (filename)",
-            ", filename = true, union_by_name = true",  # versions of an earlier format have fewer columns
-        )
+    views["dataset_examples"] = _view(
+        "dataset_examples",
+        versioned,
+        layout.datasets,
+        f"[0-9]*/{EXAMPLES_FILE}",
+        version is not None,
+        "parse_path(filename)[-2] as version, * exclude (filename)",
+        ", filename = true, union_by_name = true",  # versions of an earlier format have fewer columns
     )
-    views.append(
-        _view(
-            "training_dataset",
-            versioned,
-            layout.dataset(version or "none"),
-            EXAMPLES_FILE,
-            version is not None,
-            f"{quoted(version or '')} as version, *",
-        )
+    views["training_dataset"] = _view(
+        "training_dataset",
+        versioned,
+        layout.dataset(version or "none"),
+        EXAMPLES_FILE,
+        version is not None,
+        f"{quoted(version or '')} as version, *",
     )
-    return "\n".join(views)
+    return views
 
 
 def _view(
@@ -115,13 +125,20 @@ def _view(
     present: bool,
     columns: str = "*",
     options: str = "",
-) -> str:
-    if present:
-        source = f"select {columns}\nfrom read_parquet({_files(folder.resolve(), pattern)}{options})"
-    else:
-        empty = ",\n    ".join(f'cast(null as {_type(field.type)}) as "{field.name}"' for field in schema)
-        source = f"select\n    {empty}\nwhere false"
-    return f"create or replace view {name} as\n{source};\n"
+) -> tuple[str, pa.Schema]:
+    if not present:
+        return _without_rows(name, schema, "false"), schema
+    files = _files(folder.resolve(), pattern)
+    return (
+        f"create or replace view {name} as\nselect {columns}\nfrom read_parquet({files}{options});\n",
+        schema,
+    )
+
+
+def _without_rows(name: str, schema: pa.Schema, condition: str) -> str:
+    """Return the statement of a view that has the columns and no rows, because `condition` is false or an error."""
+    empty = ",\n    ".join(f'cast(null as {_type(field.type)}) as "{field.name}"' for field in schema)
+    return f"create or replace view {name} as\nselect\n    {empty}\nwhere {condition};\n"
 
 
 def _files(folder: Path, pattern: str) -> str:

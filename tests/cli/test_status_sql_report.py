@@ -223,6 +223,21 @@ def test_sql_tells_columns_of_one_name_apart(run: Run, labelled: Path) -> None:
     assert json.loads(result.stdout) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
 
 
+def test_sql_names_a_damaged_dataset_only_to_who_asks_for_it(run: Run, labelled: Path) -> None:
+    damaged = labelled / "datasets" / "20250101-0123456789ab" / "examples.parquet"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"no table")
+    assert parsed(run("sql", "select count(*) as n from responses", "--json")) == [{"n": 12}]
+    assert parsed(run("sql", "select count(*) > 0 as some from training_dataset", "--json")) == [
+        {"some": True}
+    ]
+    result = run("sql", "select count(*) from dataset_examples")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error[storage_failed]: a table or dataset cannot be read: ")
+    assert "Invalid Input Error" not in result.stderr
+    assert str(damaged) in result.stderr
+
+
 def test_sql_reads_a_query_from_standard_input(labelled: Path) -> None:
     result = CliRunner().invoke(main, ["sql", "-", "--json"], input="select 1 + 1 as two")
     assert json.loads(result.stdout) == [{"two": 2}]

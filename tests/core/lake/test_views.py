@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
 
-from flywheel_core.errors import StorageError
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
 from flywheel_core.lake.tables import read_table
-from flywheel_core.lake.views import connect, write_views_file
+from flywheel_core.lake.views import connect, damage_in, write_views_file
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
 
 
@@ -55,15 +55,52 @@ def test_datasets_of_an_earlier_format_are_read_beside_others(filled: Layout, ol
 
 
 @pytest.mark.parametrize(
-    "where", ["tables/responses/2026-01-01.parquet", "datasets/20250101-0/examples.parquet"]
+    ("where", "hidden"),
+    [
+        ("tables/responses/2026-01-01.parquet", ["responses"]),
+        ("datasets/20250101-0/examples.parquet", ["dataset_examples"]),
+        ("datasets/20990101-0/examples.parquet", ["dataset_examples", "training_dataset"]),
+    ],
 )
-def test_a_file_that_cannot_be_read_is_named(filled: Layout, where: str) -> None:
+def test_a_file_that_cannot_be_read_stops_only_queries_of_its_view(
+    filled: Layout, where: str, hidden: list[str]
+) -> None:
+    """An old dataset that nobody asks for must not keep anybody from today's tables."""
     path = filled.root / where
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"no table")
-    with pytest.raises(StorageError, match=path.name) as caught:
-        connect(filled, CONFIG)
-    assert str(path.parent) in caught.value.message
+    (path.parent / "dataset.json").write_bytes(b"{")
+    with closing(connect(filled, CONFIG)) as connection:
+        for name in (*TABLES, "training_dataset", "dataset_examples"):
+            columns = [row[0] for row in connection.execute(f"describe {name}").fetchall()]
+            assert [column for column in columns if column != "version"] == (
+                TABLES.get(name) or EXAMPLES
+            ).names
+            if name not in hidden:
+                connection.execute(f"select count(*) from {name}").fetchall()
+                continue
+            with pytest.raises(duckdb.Error) as caught:
+                connection.execute(f"select count(*) from {name}").fetchall()
+            found = damage_in(filled, caught.value)
+            assert found is not None
+            assert found.code == "storage_failed"
+            assert str(path) in found.message
+
+
+def test_a_later_day_that_cannot_be_read_is_damage_and_a_wrong_query_is_not(filled: Layout) -> None:
+    """The first file alone gives a view its columns, so a later one is met by the query."""
+    path = filled.table("responses", DAY + timedelta(days=1))
+    path.write_bytes(b"no table")
+    with closing(connect(filled, CONFIG)) as connection:
+        with pytest.raises(duckdb.Error) as caught:
+            connection.execute("select max(model) from responses").fetchall()
+        found = damage_in(filled, caught.value)
+        assert found is not None
+        assert str(path) in found.message
+        for wrong in ("select nothing from rejects", "selec 1", f"select int '{path}'"):
+            with pytest.raises(duckdb.Error) as caught:
+                connection.execute(wrong).fetchall()
+            assert damage_in(filled, caught.value) is None, wrong
 
 
 def test_without_any_file_the_views_are_empty_with_the_same_columns(layout: Layout, filled: Layout) -> None:
