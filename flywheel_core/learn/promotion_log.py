@@ -78,7 +78,8 @@ _ENCODER = msgspec.json.Encoder(enc_hook=lambda value: value.tolist())  # figure
 def read_entries(path: Path) -> list[Entry]:
     """Return all entries in order, none when there is no file.
 
-    Raises RouterError, naming the line, when one is damaged, StorageError when the file cannot be read.
+    Each links only to earlier ones, so that whoever walks back along them comes to an end. Raises RouterError,
+    naming the line, when one is damaged, StorageError when the file cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -89,7 +90,7 @@ def read_entries(path: Path) -> list[Entry]:
     entries = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            entries.append(_DECODER.decode(line))
+            entries.append(_linked_back(_DECODER.decode(line)))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RouterError(
                 f"line {number} of {path} is damaged: {error}",
@@ -97,6 +98,12 @@ def read_entries(path: Path) -> list[Entry]:
                 code="promotion_log_damaged",
             ) from None
     return entries
+
+
+def _linked_back(entry: Entry) -> Entry:
+    if entry.sequence is not None and max(entry.previous or 0, entry.restores or 0) >= entry.sequence:
+        raise msgspec.ValidationError(f"promotion {entry.sequence} names a later one, or itself, as earlier")
+    return entry
 
 
 def append_entry(path: Path, entry: Entry) -> None:

@@ -148,6 +148,32 @@ def test_rollback_refuses_a_version_that_was_exchanged(tmp_path: Path) -> None:
         found.rollback(by="tests", reason="", since=SINCE)
 
 
+@pytest.mark.parametrize(
+    ("line", "link"), [(1, {"previous": 2}), (2, {"restores": 2}), (2, {"previous": 3}), (3, {"previous": 3})]
+)
+def test_a_log_in_which_an_entry_follows_a_later_one_is_damaged(
+    tmp_path: Path, line: int, link: dict[str, int]
+) -> None:
+    """Only a person's hand writes such a log; walking back through it would never end."""
+    found = registry(tmp_path, "a", "b", "c")
+    for version in ("a", "b", "c"):
+        promote(found, version)
+    lines = [json.loads(text) for text in found.log.read_bytes().splitlines()]
+    lines[line - 1] |= {"kind": "renewed", **link}
+    found.log.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    champion = found.champion()
+    assert champion is not None
+    for read in (
+        found.way_back,
+        found.history,
+        lambda: found.looks(champion),
+        lambda: found.rollback(by="tests", reason="", since=None),
+    ):
+        with pytest.raises(RouterError, match=f"line {line} of ") as caught:
+            read()
+        assert caught.value.code == "promotion_log_damaged"
+
+
 def test_a_judgement_is_made_once_for_a_champion_a_challenger_and_a_day(tmp_path: Path) -> None:
     found = registry(tmp_path, "a", "b")
     champion = promote(found, "a")
