@@ -1,5 +1,7 @@
 """Which routers are on disk, and the pointer to the one in service, `data/routers/champion.json`."""
 
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -65,3 +67,12 @@ def version_folder(layout: Layout, version: str) -> Path:
             f"there is no router {version!r}", hint="flywheel router list shows the versions that exist"
         )
     return folder
+
+
+def first_whole(layout: Layout, versions: Iterable[str], verify: Callable[[Path], object]) -> str | None:
+    """Return the first of the versions that is there and passes `verify`, None when none does."""
+    for version in versions:
+        with suppress(RouterError):
+            verify(version_folder(layout, version))
+            return version
+    return None

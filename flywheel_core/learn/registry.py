@@ -25,6 +25,7 @@ from flywheel_core.learn.champion import (
     MANIFEST,
     POINTER,
     Champion,
+    first_whole,
     read_champion,
     version_folder,
 )
@@ -145,17 +146,31 @@ class Registry:
     def rollback(self, *, by: str, reason: str, since: float | None) -> Champion:
         """Put back into service the version that the champion replaced; another call goes one further back.
 
-        Raises RouterError when there is none, or it is missing or damaged.
+        Raises RouterError when there is none, or it is missing or damaged; the hint then names the next one
+        further back that is whole.
         """
         with self._locked():
-            target = next(way_back(read_entries(self.log), self.champion()), None)
+            champion = self.champion()
+            back = way_back(read_entries(self.log), champion)
+            target = next(back, None)
             if target is None:
                 raise RouterError(
                     "there is no earlier champion to go back to",
                     hint="choose a version with: flywheel router promote VERSION",
                     code="no_earlier_champion",
                 )
-            return self._swap(target.version, "rollback", by, reason, since, {}, restores=target)
+            try:
+                return self._swap(target.version, "rollback", by, reason, since, {}, restores=target)
+            except RouterError as error:
+                others = (entry.version for entry in back if champion and entry.version != champion.version)
+                whole = first_whole(self.layout, others, self.verify)
+                raise RouterError(
+                    f"the one before, {target.version}, cannot be put back into service: {error.message}",
+                    hint="no other one before it is whole; flywheel router list shows the versions that exist"
+                    if whole is None
+                    else f"the next one further back that is whole: flywheel router promote {whole}",
+                    code=error.code,
+                ) from error
 
     @contextmanager
     def unserved(self, version: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,30 @@ def test_rollback_refuses_a_version_that_was_exchanged(tmp_path: Path) -> None:
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "more": 1}))
     with pytest.raises(RouterError, match="not what it was"):
         found.rollback(by="tests", reason="", since=SINCE)
+
+
+def test_rollback_to_a_version_that_is_damaged_or_gone_names_the_next_whole_one(tmp_path: Path) -> None:
+    """The user wants the present router out of service, and must not have to search the log for another."""
+    found = registry(tmp_path, "a", "b", "c", "d")
+    for version in ("a", "d", "b", "c", "d"):
+        promote(found, version)
+    (tmp_path / "routers" / "c" / "parameters").write_bytes(b"Parameters")
+    shutil.rmtree(tmp_path / "routers" / "b")
+    with pytest.raises(RouterError, match="damaged") as caught:
+        found.rollback(by="tests", reason="", since=SINCE)
+    assert "the one before, c, cannot be put back into service" in caught.value.message
+    assert caught.value.code == "router_damaged"
+    assert caught.value.hint == "the next one further back that is whole: flywheel router promote a"
+    shutil.rmtree(tmp_path / "routers" / "c")
+    (tmp_path / "routers" / "a" / "parameters").write_bytes(b"Parameters")
+    with pytest.raises(RouterError, match="no router 'c'") as caught:
+        found.rollback(by="tests", reason="", since=SINCE)
+    assert (
+        caught.value.hint
+        == "no other one before it is whole; flywheel router list shows the versions that exist"
+    )
+    champion = found.champion()
+    assert champion is not None and champion.version == "d"
 
 
 @pytest.mark.parametrize(
