@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from flywheel_core.errors import UsageError
+from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES
 
@@ -54,16 +55,27 @@ class Asked(NamedTuple):
         return self.tries > 0 and now.timestamp() >= self.at + TRY_AGAIN_AFTER.total_seconds()
 
 
-def look(layout: Layout, now: datetime, first_day: date) -> list[RawDay]:
-    """Return the closed days from `first_day` on that have raw files, in order."""
+class Seen(NamedTuple):
+    """The closed days that have raw files, in order, and a message for each day with one that cannot be read."""
+
+    days: list[RawDay]
+    unreadable: list[str]
+
+
+def look(layout: Layout, now: datetime, first_day: date) -> Seen:
+    """Return the closed days from `first_day` on."""
     last = (now - NIGHTLY_GRACE).date() - timedelta(days=1)
-    found = []
+    seen = Seen([], [])
     for day, paths in layout.raw_files_by_day().items():
         if first_day <= day <= last:
-            raw = _raw_day(day, paths, now)
+            try:
+                raw = _raw_day(day, paths, now)
+            except StorageError as error:
+                seen.unreadable.append(error.message)
+                continue
             if raw is not None:
-                found.append(raw)
-    return found
+                seen.days.append(raw)
+    return seen
 
 
 def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
@@ -71,8 +83,10 @@ def _raw_day(day: date, paths: Sequence[Path], now: datetime) -> RawDay | None:
     for path in paths:
         try:
             seen = path.stat()
-        except FileNotFoundError:
-            return None  # it is being replaced; the next look sees the new one
+        except OSError as error:
+            if not os.path.lexists(path):
+                return None  # it is being replaced; the next look sees the new one
+            raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
         digest.update(f"{path.name}\n{seen.st_size}\n{seen.st_mtime_ns}\n".encode())
         size += seen.st_size
         newest = max(newest, seen.st_mtime_ns)

@@ -59,7 +59,7 @@ def late_days(interval: int) -> dg.SensorDefinition:
         before = read_cursor(context.cursor)
         there = lake.layout.raw_days()
         after = {day: before[day] for day in there if day in before}
-        seen = look(lake.layout, now, first_day)
+        seen, unreadable = look(lake.layout, now, first_day)
         changed, to_make, failed = [], [], []
         for raw in seen:
             known = before.get(raw.day)
@@ -75,7 +75,7 @@ def late_days(interval: int) -> dg.SensorDefinition:
                 failed.append(raw.day)
         requests = _requests({day: after[day] for day in to_make})
         waiting = sum(raw.day not in after or after[raw.day].mark != raw.mark for raw in seen)
-        not_made = [days_before_first(there, lake.config), days_to_come(there, now.date())]
+        not_made = [*unreadable, days_before_first(there, lake.config), days_to_come(there, now.date())]
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else _nothing_to_make(len(seen), waiting, failed, not_made),

@@ -226,8 +226,24 @@ def test_the_open_day_and_yesterday_before_its_nightly_run_are_left_alone(layout
         _raw(layout, day)
         os.utime(layout.raw_file(day), (1_767_000_000, 1_767_000_000))
     early, late = datetime(2026, 1, 6, 2, 59, tzinfo=UTC), datetime(2026, 1, 6, 3, 0, tzinfo=UTC)
-    assert [raw.day for raw in look(layout, early, date(2026, 1, 1))] == []
-    assert [raw.day for raw in look(layout, late, date(2026, 1, 1))] == [DAY]
+    assert [raw.day for raw in look(layout, early, date(2026, 1, 1)).days] == []
+    assert [raw.day for raw in look(layout, late, date(2026, 1, 1)).days] == [DAY]
+
+
+def test_a_raw_file_that_is_a_link_to_nowhere_is_named(layout: Layout, tick: Tick) -> None:
+    """As after moving old days to a disk that is not mounted: its day is not made, and somebody must hear of it."""
+    _raw(layout, DAY)
+    link, loop = (layout.raw_file(DAY + timedelta(days=number)) for number in (1, 2))
+    link.symlink_to("/nowhere")
+    loop.symlink_to(loop)
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+    says = str(tick().skip_reason)
+    assert "1 closed days" in says
+    assert f"cannot read {link}: No such file or directory" in says
+    assert f"cannot read {loop}: Too many levels of symbolic links" in says
+    link.unlink()
+    loop.unlink()
+    assert "cannot read" not in str(tick().skip_reason)
 
 
 def test_future_days_are_named(layout: Layout, tick: Tick) -> None:
