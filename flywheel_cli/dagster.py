@@ -67,6 +67,7 @@ def dev(settings: Settings, host: str, port: int, home: Path) -> None:
     """UI, daemon and code in one: schedules and sensors run until Ctrl-C."""
     _refuse_taken(host, port)
     _refuse_mute_alarm(settings)
+    _warn_of_strangers(host)
     command = ["dagster", "dev", "--host", host, "--port", str(port), *CODE_LOCATION]
     _become(settings, home, command, PYTHONWARNINGS="ignore:Function `dev_command` is superseded")
 
@@ -79,6 +80,7 @@ def dev(settings: Settings, host: str, port: int, home: Path) -> None:
 def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
     """The UI alone."""
     _refuse_taken(host, port)
+    _warn_of_strangers(host)
     _become(settings, home, ["dagster-webserver", "--host", host, "--port", str(port), *CODE_LOCATION])
 
 
@@ -170,6 +172,18 @@ def _refuse_mute_alarm(settings: Settings) -> None:
     variable = settings.config.operations.failure_webhook_env
     if variable is not None:
         secret(variable, "operations.failure_webhook_env")
+
+
+def _warn_of_strangers(host: str) -> None:
+    """Warn of a UI that can be reached from other machines: whoever reaches it can press its buttons."""
+    from flywheel_core.serve.access import is_loopback
+
+    if not is_loopback(host):
+        click.echo(
+            f"warning: the Dagster UI has no login, and {host} can be reached from outside:"
+            " let a proxy that asks for one stand in front, and keep everybody else out",
+            err=True,
+        )
 
 
 def _become(settings: Settings, home: Path, command: Sequence[str], **further: str) -> NoReturn:

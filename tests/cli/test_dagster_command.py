@@ -43,6 +43,21 @@ def test_an_empty_host_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch, com
     assert "\n  --host takes an address of this machine" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["dev", "webserver"])
+def test_a_ui_that_others_can_reach_is_warned_of(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Anyone who reaches the UI can press its buttons, and Dagster itself says nothing."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr("os.execve", lambda *program: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    outside = run("dagster", command, "--host", "0.0.0.0", "--port", port)
+    assert "warning: the Dagster UI has no login, and 0.0.0.0 can be reached from outside" in outside.stderr
+    for host in ("127.0.0.1", "localhost"):
+        assert "warning" not in run("dagster", command, "--host", host, "--port", port).stderr
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
 @pytest.mark.parametrize("command", [["dagster", "webserver"], ["simulate"], ["collector"]])
 def test_a_host_of_another_machine_is_not_reported_as_a_taken_port(
