@@ -10,6 +10,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from collector_api.metrics import CollectorMetrics
+from flywheel_core.collect.answer import ANSWER_ERRORS
 from flywheel_core.config import Config
 from flywheel_gateway.collection import GATEWAY_SKIPS
 from flywheel_gateway.metrics import MEANINGS
@@ -122,6 +123,25 @@ def test_counters_of_alerts_are_there_before_the_first_event(outside: Outside, s
     assert len(names) > 10
     for name in names:
         assert re.search(rf"^{name}(?:{{.*}})? \S+$", shown, re.M), name
+
+
+def test_the_alert_of_a_failing_candidate_has_every_reason_but_those_of_single_answers() -> None:
+    """A reason that the alert leaves out is a candidate that is never heard of again."""
+    (rule,) = (rule for rule in alert_rules() if rule["alert"] == "CandidateFails")
+    wanted = re.search(r'reason=~"([^"]+)"', rule["expr"])
+    assert wanted
+    of_single_answers = {
+        "body_too_large",
+        "no_choices",
+        "empty_answer",
+        "tool_call",
+        "refused",
+        "content_filter",
+        "truncated",
+        "reported",
+    }
+    assert of_single_answers < set(ANSWER_ERRORS)
+    assert {reason for reason in ANSWER_ERRORS if not re.fullmatch(wanted[1], reason)} == of_single_answers
 
 
 def test_failures_of_collection_name_the_model(outside: Outside, start: Start) -> None:
