@@ -175,7 +175,8 @@ def _measured(layout: Layout, days: Sequence[date]) -> dict[str, tuple[float | N
 
 
 def _margins(layout: Layout, days: Sequence[date]) -> tuple[int, ...]:
-    place = (pl.col("margin") * MARGIN_BINS).floor().clip(0, MARGIN_BINS - 1).cast(pl.Int64).alias("place")
+    margin = pl.col("margin").round(12)  # 0.9 - 0.8 is a little less than 0.1
+    place = (margin * MARGIN_BINS).floor().clip(0, MARGIN_BINS - 1).cast(pl.Int64).alias("place")
     chosen = pl.col("label").is_not_null() & pl.col("margin").is_not_null()
     found = query_table(
         layout,

@@ -110,6 +110,18 @@ def test_means_weigh_each_answer_by_the_questions_it_stands_for(
     assert found == {"qwen-max": pytest.approx((0.9 + 4 * 0.5) / 5), "qwen-math-7b": pytest.approx(0.1)}
 
 
+def test_a_margin_on_an_edge_is_in_the_range_that_begins_there(tmp_path: Path) -> None:
+    """0.9 - 0.8 is a little less than 0.1 in binary, and scores are often whole tenths."""
+    layout, config = Layout(tmp_path), Config()
+    tops = {0.9: 0.8, 1.0: 0.9, 0.8: 0.6, 0.7: 0.4, 0.6: 0.5}
+    lines = [point(str(top), str(top), DAY_ONE, qwen_max=top, qwen_math_7b=low) for top, low in tops.items()]
+    write_lines(layout.raw_file(DAY_ONE), *lines)
+    ingest_day(layout, DAY_ONE, config)
+    for name in DAILY_TABLES[2:]:
+        build_table(layout, name, DAY_ONE, config)
+    assert summarise(layout, [DAY_ONE]).margin_histogram == (0, 3, 1, 1, 0, 0, 0, 0, 0, 0)
+
+
 def test_every_line_is_a_data_point_a_duplicate_or_a_reject(both: Summary) -> None:
     assert (both.lines, both.points, both.duplicates, both.rejected) == (9, 6, 1, 2)
 
