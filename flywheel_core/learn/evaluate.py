@@ -215,6 +215,7 @@ class _Judged:
         order = np.argsort(-regret, kind="stable")[:WORST]
         return [
             {
+                "id": None if self.examples.ids is None else self.examples.ids[int(row)],
                 "question": self.examples.texts[row][:500],
                 "chosen": self.router.models[self.chosen[row]],
                 "best": self.router.models[int(self.utilities[row].argmax())],

@@ -34,6 +34,7 @@ class Examples:
     answers: what the models answered, one text per example, None where unknown; only training uses it
     asked: (n, m), the probability, above 0 and up to 1, with which each model was asked; None when all were
         asked with certainty
+    ids: of the questions' first data points; None where the source has none
     """
 
     texts: list[str]
@@ -47,6 +48,7 @@ class Examples:
     days: NDArray[np.int64]
     answers: list[str | None] | None = None
     asked: Doubles | None = None
+    ids: pl.Series | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -90,6 +92,7 @@ class Examples:
             None
             if self.asked is None
             else np.nan_to_num(_columns(self.asked[rows], self.models, names), nan=1.0),
+            None if self.ids is None else self.ids[rows],
         )
 
 
@@ -103,8 +106,8 @@ def read_examples(
     """Read examples from a frame with a row per question.
 
     The frame has `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms, optionally
-    failures, scored, asked), and optionally `label`, `split`, `weight`, `day`, `for_scores` and `answers`
-    (text). With `split`, only rows of that split are read. Rows that are not for scores are skipped, and so are
+    failures, scored, asked), and optionally `id` or `data_point_id`, `label`, `split`, `weight`, `day`,
+    `for_scores` and `answers` (text). With `split`, only rows of that split are read. Rows that are not for scores are skipped, and so are
     outcomes with neither a score nor a failure. With `models`, outcomes of other
     models are skipped: each model is a column, so names that a source invents would cost memory without bound.
 
@@ -156,6 +159,7 @@ def read_examples(
         days,
         answers,
         np.nan_to_num(tables["asked"], nan=1.0) if by_chance else None,
+        next((frame[name] for name in ("id", "data_point_id") if name in frame.columns), None),
     )
 
 

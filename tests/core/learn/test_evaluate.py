@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
@@ -73,6 +74,21 @@ def test_a_choice_that_scores_just_the_tolerance_less_is_within_it() -> None:
         assert {share for _, share, _ in bins} == {1.0}, better
 
 
+@pytest.mark.parametrize("column", ["id", "data_point_id"])  # of datasets, and of the days' tables
+def test_the_largest_regrets_name_their_data_points(column: str) -> None:
+    """Otherwise nobody gets from a strange line of the page to what was asked and answered."""
+    rows = frame(300)
+    named = rows.with_columns(pl.format("point-{}", pl.int_range(pl.len())).alias(column))
+    router = train_examples(
+        read_examples(rows, QUICK), QUICK, version="v", categories=CATEGORIES, single=True
+    ).router
+    question = dict(named.select(column, "text").iter_rows())
+    worst = evaluate(router, read_examples(named, QUICK), QUICK)["worst"]
+    assert len(worst) > 5
+    for one in worst:
+        assert question[one["id"]][:500] == one["question"]
+
+
 def test_figures_of_a_trained_router_are_consistent() -> None:
     router = train(frame(600), QUICK, version="v", categories=CATEGORIES).router
     figures = evaluate(router, read_examples(frame(300, seed=2), QUICK), QUICK)
@@ -83,6 +99,7 @@ def test_figures_of_a_trained_router_are_consistent() -> None:
     assert [one["regret"] for one in figures["worst"]] == sorted(
         (one["regret"] for one in figures["worst"]), reverse=True
     )
+    assert [one["id"] for one in figures["worst"]] == [None] * len(figures["worst"]) != []
     assert min(point[0] for point in figures["curve"]) == pytest.approx(0.001)
     for found in (overall, *figures["categories"].values()):
         for name in ("category_macro_f1", "calibration_error", "curve_area", "gap_closed", "cost", "seconds"):

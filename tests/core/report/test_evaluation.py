@@ -69,6 +69,10 @@ def test_the_page_shows_summary_shares_curve_calibration_confusion_categories_an
     assert "calibration error, points" in words
     for row in three["worst"]:
         assert row["question"] in words
+    named = {**three, "worst": [{**three["worst"][0], "id": "sha256-of-it"}]}
+    shown = Reader(evaluation_page(named, questions=SPLIT)).words
+    assert "sha256-of-it" in shown
+    assert "training_examples where data_point_id" in " ".join(shown)
     right, of_label = three["confusion"]["code"]["code"], sum(three["confusion"]["code"].values())
     assert f"{right} {right / of_label:.1%}" in words
     assert SPLIT in words
