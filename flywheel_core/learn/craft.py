@@ -17,7 +17,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.lake.atomic import sha256_of, write_atomically
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
-from flywheel_core.lake.dataset import verify_dataset
+from flywheel_core.lake.dataset import load_manifest, verify_dataset
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.answers import digest_of, newest_answers
@@ -147,6 +147,12 @@ def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
     verify_dataset(layout, dataset)
     splits = ("train", "validation") if kind == "single" else ("train",)
     frame = read_split(layout, dataset, *splits, most=config.learning.max_examples)
+    if frame.is_empty():
+        count = load_manifest(layout, dataset)["counts"]["examples"]
+        raise NoDataError(
+            f"there is nothing to train on: of the {count} examples of dataset {dataset} none is in {' or '.join(splits)}",
+            hint="a hash of the question decides its split, and seven of ten are for training: collect more questions",
+        )
     if kind == "router":
         frame, facts["answers_sha256"] = _with_answers(layout, frame, config)
     version = f"{dataset}-{kind}-{_digest(facts)}"

@@ -32,6 +32,7 @@ from flywheel_core.learn.route import RouterWatch
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples
 from flywheel_core.records import DataPoint, Response, encode_point
+from tests.core.lake import lakes
 from tests.core.learn import toy
 from tests.core.learn.small import publish_single
 
@@ -146,6 +147,31 @@ def _texts() -> Iterator[str]:
     """Yield questions endlessly, no two of them alike."""
     for number in itertools.count(1):
         yield " ".join("abcdefghijklmnop"[digit] for digit in map(int, str(number)))
+
+
+@pytest.mark.parametrize(
+    ("train", "outside", "splits"),
+    [
+        (train_version, {"test", "validation"}, "train"),
+        (train_labels_version, {"test"}, "train"),
+        (best_single_version, {"test"}, "train or validation"),
+    ],
+)
+def test_questions_that_all_fell_outside_the_splits_of_training_are_said_to_be(
+    tmp_path: Path, train: Callable[[Layout, str, Config], str], outside: set[str], splits: str
+) -> None:
+    """A first day of few questions: who is told that scores are missing looks for the wrong fault."""
+    layout = Layout(tmp_path / "data")
+    asked = [text for number in range(99) if split_of(text := f"asked {'x' * number}") in outside]
+    lakes.write_raw(layout, [lakes.point(text, {"big": 0.9, "coder": 0.7}, question=text) for text in asked])
+    lakes.build_day(layout)
+    dataset = build_dataset(layout, lakes.DAY, lakes.CONFIG).version
+    with pytest.raises(NoDataError) as caught:
+        train(layout, dataset, lakes.CONFIG)
+    assert caught.value.message == (
+        f"there is nothing to train on: of the {len(asked)} examples of dataset {dataset} none is in {splits}"
+    )
+    assert "collect more questions" in str(caught.value.hint)
 
 
 def test_the_best_single_model_rests_on_all_but_the_test_questions(tmp_path: Path) -> None:
