@@ -90,7 +90,7 @@ class DataCollection(Section):
     )
     max_cost_per_day: Money | None = Field(
         None,
-        description="Collection stops for the UTC day once models and scorer have cost this much; none: no limit.",
+        description="Collection stops for the UTC day once models and scorer have cost this much, in each gateway process: two may spend twice as much; none: no limit.",
     )
     score_cost: Money = Field(0.0, description="What one scoring costs.")
     api_key_env: VariableName | None = Field(
