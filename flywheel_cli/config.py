@@ -30,7 +30,8 @@ def check(settings: Settings) -> None:
     if settings.as_json:
         print_json({"valid": True, "file": file, "models": len(in_force.models)})
         return
-    click.echo(f"{source}: valid, {len(in_force.models)} models")
+    count = len(in_force.models)
+    click.echo(f"{source}: valid, {count} model{'s' * (count > 1)}")
 
 
 @config.command(name="try", short_help="Ask every model, the scorer and the collector once.")

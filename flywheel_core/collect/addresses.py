@@ -105,7 +105,7 @@ def check_address(where: str, address: str, guard: Guard) -> None:
         reason = guard.refusal(ip)
         if reason is not None:
             raise ConfigError(
-                f"{where}: {host} is {ip}: {reason}",
+                f"{where}: {ip if host == ip else f'{host} is {ip}'}: {reason}",
                 hint="network.allow_link_local and gateway.allow_private_upstreams say which addresses are allowed",
             )
 

@@ -19,6 +19,10 @@ def test_check_says_what_is_in_force(run: Run, tmp_path: Path) -> None:
     (tmp_path / "flywheel.yaml").write_text("cache: {ttl: 5}\n")
     assert run("config", "check").output == "flywheel.yaml: valid, 13 models\n"
     assert parsed(run("config", "check", "--json")) == {"valid": True, "file": "flywheel.yaml", "models": 13}
+    (tmp_path / "flywheel.yaml").write_text(
+        "models: {big: {}}\nrouting: {default_model: big}\ndata_collection: {training: {candidate_models: [big]}}\n"
+    )
+    assert run("config", "check").output == "flywheel.yaml: valid, 1 model\n"
 
 
 def test_check_names_every_mistake_and_exits_with_2(run: Run, tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_no_spelling_gets_past_the_configuration(spelling: str) -> None:
     check_address("models.x.base_url", f"http://{spelling}:80/", Guard(allow_link_local=True))
 
 
+def test_an_address_that_is_no_name_is_said_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_address("models.x.base_url", "http://169.254.169.254/", Guard())
+    assert caught.value.message == (
+        "models.x.base_url: 169.254.169.254: the address is link-local or a cloud's metadata service"
+    )
+
+
 @pytest.mark.parametrize("spelling", ["169.254.169.254", "0xa9fea9fe", "[::ffff:a9fe:a9fe]", "[fe80::1]"])
 def test_no_spelling_gets_past_a_connection(spelling: str) -> None:
     """The pool of fan-out, scorer and uploads says why; it does not take the other spellings for hosts."""
