@@ -125,12 +125,15 @@ class Collection:
     async def close(self, deadline: float) -> None:
         """Let collection in progress finish within `deadline` seconds, then cancel the rest.
 
-        If the spend cannot be saved this is only logged, because the collected points must still be uploaded.
+        How many are cancelled is logged. If the spend cannot be saved this is only logged, because the collected
+        points must still be uploaded.
         """
         if self._under_way:
             _, late = await asyncio.wait(self._under_way, timeout=deadline)
             for task in late:
                 task.cancel()
+            if late:
+                logger.warning("collection_cut_off", extra={"points": len(late)})
             await asyncio.gather(*late, return_exceptions=True)
         if self._fanout is not None:
             try:

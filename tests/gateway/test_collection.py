@@ -317,3 +317,18 @@ def test_a_failure_to_save_the_spend_at_shutdown_loses_no_data_point(outside: Ou
     assert gateway.stop() == 0
     assert len(outside.points) == 1
     assert "spend_not_saved" in gateway.log()
+
+
+def test_points_that_are_not_complete_when_the_gateway_ends_are_in_the_log(
+    outside: Outside, start: Start
+) -> None:
+    """They are lost, and after the end no metric can tell."""
+    first = outside.chat
+    outside.chat = lambda asked: first(asked) if by_user(asked) else [60.0]
+    gateway = start(outside.config(gateway__drain_timeout=0.2))
+    gateway.chat("one")
+    gateway.chat("two")
+    assert gateway.stop() == 0
+    (said,) = gateway.logged("collection_cut_off")
+    assert said["points"] == 2
+    assert outside.points == []
