@@ -109,7 +109,7 @@ def test_poisoned_scores_make_no_label(
 )
 @pytest.mark.parametrize("group", ["source", "tenant"])
 def test_a_flood_is_capped_and_reported(proof: Proof, tmp_path: Path, group: str) -> None:
-    flood, quiet = proof.size(600, 20_000), proof.size(30, 400)
+    flood, quiet = proof.size(2_000, 20_000), proof.size(30, 400)
     lines: list[Any] = [
         {**raw.point(DAY, number, best="qwen-math-7b"), "source": "gateway", group: "loud"}
         for number in range(flood)
@@ -130,8 +130,10 @@ def test_a_flood_is_capped_and_reported(proof: Proof, tmp_path: Path, group: str
         manifests.append(load_manifest(layout, version))
         files.append({path.name: path.read_bytes() for path in layout.dataset(version).iterdir()})
     assert files[0] == files[1]
-    (cap,) = manifests[0]["group_caps"]
-    assert (cap["group"], cap["name"], cap["label"]) == (group, "loud", "math")
+    caps = {one["label"]: one for one in manifests[0]["group_caps"]}
+    assert {(one["group"], one["name"]) for one in caps.values()} == {(group, "loud")}
+    assert set(caps) == {"math", None}, "of the label's examples, and of all that scores are learned from"
+    cap, for_scores = caps["math"], caps[None]
     rows = pl.read_parquet(tmp_path / "one" / "data" / "datasets" / "*" / "examples.parquet")
     train = rows.filter((pl.col("split") == "train") & (pl.col("label") == "math"))
     kept = Counter(train.filter(pl.col("copies") > 0)[group])
@@ -140,6 +142,10 @@ def test_a_flood_is_capped_and_reported(proof: Proof, tmp_path: Path, group: str
     assert kept["loud"] == cap["kept"] <= max(settings.group_floor, settings.max_group_share * kept.total())
     assert others == train.filter(pl.col(group) != "loud").height, "only the flood is cut"
     assert manifests[0]["counts"]["left_out"]["group_cap"] == cap["examples"] - cap["kept"]
+    learned = Counter(rows.filter((pl.col("split") == "train") & pl.col("for_scores"))[group])
+    floor = settings.group_floor * rows["label"].n_unique()
+    assert learned["loud"] == for_scores["kept"]
+    assert for_scores["kept"] <= max(floor, settings.max_group_share * learned.total()) < for_scores["examples"]
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path / "one" / "home"))) as instance:
         key = dg.AssetCheckKey(dg.AssetKey("training_dataset"), "groups_within_share")
         (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=2)
@@ -148,6 +154,7 @@ def test_a_flood_is_capped_and_reported(proof: Proof, tmp_path: Path, group: str
     proof.note(
         flood_examples=cap["examples"],
         kept=cap["kept"],
+        scores_learned_from=for_scores["kept"],
         share_before=cap["examples"] / (cap["examples"] + others),
         share_after=cap["kept"] / kept.total(),
     )
