@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import stat
 import time
 from pathlib import Path
@@ -197,6 +198,17 @@ def test_deleting_the_keys_does_not_let_anonymous_requests_in(tmp_path: Path) ->
         assert caught.value.status == 401
 
 
+@pytest.mark.parametrize(("host", "source"), [("127.0.0.1", "local"), ("0.0.0.0", "anonymous")])
+def test_without_keys_a_key_that_a_client_sends_anyway_is_not_looked_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, source: str
+) -> None:
+    """Clients of the OpenAI API always send one. That anyone may come in is logged where it is so."""
+    access = Access(KeyStore(tmp_path / "keys.json"), host, allow_anonymous=source == "anonymous")
+    assert access.source({b"authorization": b"Bearer sk-any"}) == source
+    logged = [record.message for record in caplog.records]
+    assert logged == (["anonymous_requests_allowed"] if source == "anonymous" else [])
+
+
 def test_a_key_is_still_checked_when_anonymous_requests_are_allowed(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
@@ -259,6 +271,17 @@ def test_loopback_is_recognised() -> None:
     for host in ("no such host.invalid", "a..b", "x" * 64):  # the last two cannot even be looked up
         with pytest.raises(UsageError, match="cannot listen on"):
             is_loopback(host)
+
+
+def test_a_name_is_loopback_only_if_all_its_addresses_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (family, socket.SOCK_STREAM, 6, "", (address, 0))
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "10.0.0.7"))
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert not is_loopback("both")
+    del found[1]
+    assert is_loopback("both")
 
 
 def test_creating_a_key_names_the_file_that_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,10 +43,13 @@ def test_a_drift_of_exactly_the_limit_passes_and_more_warns() -> None:
     beyond = label_drift(today={"math": 4, "code": 1}, week={"math": 1, "code": 1}, limit=0.25)
     assert (at.passed, beyond.passed, beyond.stops) == (True, False, False)
     assert at.figures == {"distance": 0.25, "limit": 0.25}
+    unread = label_drift(today={"math": 1}, week={"math": 1}, limit=0.25, unread="2026-01-05")
+    assert (unread.passed, "2026-01-05" in unread.says) == (False, True)
 
 
 def test_a_share_of_rejects_of_exactly_the_limit_passes_and_more_stops_the_day() -> None:
-    assert rejected_share(lines=100, rejected=5, limit=0.05).passed
+    at = rejected_share(lines=100, rejected=5, limit=0.05)
+    assert at.passed and "see the day's rejects" not in at.says
     assert rejected_share(lines=0, rejected=0, limit=0.0).passed
     assert rejected_share(lines=100, rejected=6, limit=0.05).stops
     few = rejected_share(lines=99, rejected=6, limit=0.05)
@@ -71,7 +74,8 @@ def test_one_line_point_or_reject_that_is_not_accounted_for_stops_the_day(wrong:
 
 def test_the_least_number_of_examples_and_labels_is_enough() -> None:
     counts = {"math": 30, "code": 20, "writing": 0}
-    assert enough_examples(labels=counts, min_examples=50, min_labels=2).passed
+    verdict = enough_examples(labels=counts, min_examples=50, min_labels=2)
+    assert (verdict.passed, verdict.figures) == (True, {"examples": 50, "labels": 2})
     assert not enough_examples(labels=counts, min_examples=51, min_labels=2).passed
     assert not enough_examples(labels=counts, min_examples=50, min_labels=3).passed
 
