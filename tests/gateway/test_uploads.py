@@ -79,6 +79,18 @@ def test_no_counter_goes_back_or_counts_twice_during_an_exchange(tmp_path: Path)
     check(with_spooled(tmp_path, watched))
 
 
+def test_after_an_exchange_the_new_settings_are_those_in_force(tmp_path: Path) -> None:
+    """Otherwise going back to the settings before would change nothing."""
+
+    async def act(uploads: Uploads) -> None:
+        assert uploads.prepare(settings(0.01)) is None
+        await exchange(uploads)
+        assert uploads.prepare(settings(0.02)) is None
+        assert uploads.prepare(settings(0.01)) is not None
+
+    check(with_spooled(tmp_path, act))
+
+
 def test_an_exchange_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
     """As when a gateway is stopped while it switches to a new collector address; one more point is offered later."""
 
