@@ -86,7 +86,10 @@ def test_after_an_exchange_the_new_settings_are_those_in_force(tmp_path: Path) -
         assert uploads.prepare(settings(0.01)) is None
         await exchange(uploads)
         assert uploads.prepare(settings(0.02)) is None
-        assert uploads.prepare(settings(0.01)) is not None
+        back = uploads.prepare(settings(0.01))
+        assert back is not None
+        await uploads.exchange(back, settings(0.01))
+        assert uploads.prepare(settings(0.01)) is None
 
     check(with_spooled(tmp_path, act))
 
