@@ -21,6 +21,7 @@ MEANINGS: Mapping[str, str] = {
     "flywheel_gateway_routers_taken_up_total": "Routers taken up.",
     "flywheel_gateway_routers_refused_total": "Routers refused, because they are damaged or do not answer as they did.",
     "flywheel_gateway_router_refused": "1 while the router that should be in service is refused and the one before serves on.",
+    "flywheel_gateway_router_paused": "1 while the router is hardly asked, because it keeps taking too long.",
     "flywheel_gateway_router_promotion": "Sequence of the promotion in service, 0 without a router.",
     "flywheel_gateway_collection_points_total": "Data points made.",
     "flywheel_gateway_collection_in_flight": "Data points under way now.",

@@ -184,7 +184,12 @@ def _schemas() -> dict[str, Any]:
         "Chat": chat,
         "Models": _object(object={"const": "list"}, data={"type": "array", "items": model}),
         "Model": model,
-        "Ready": _object(status={"const": "ready"}, router_version=_TEXT_OR_NULL, router_refused=refused),
+        "Ready": _object(
+            status={"const": "ready"},
+            router_version=_TEXT_OR_NULL,
+            router_paused={"type": "boolean"},
+            router_refused=refused,
+        ),
         "Route": {
             "anyOf": [
                 {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},

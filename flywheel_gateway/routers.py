@@ -47,7 +47,7 @@ class Follower:
                 logger.exception("router_not_followed")
 
     def state(self) -> dict[str, Any]:
-        """Return the state for /ready: the version in service, and the refused one and why, if any."""
+        """Return the state for /ready: the version in service, whether it rests, and the refused one and why."""
         in_force, refusal = self.watch.in_force, self.watch.refusal
         refused = refusal and {
             "router_version": refusal.version,
@@ -56,6 +56,7 @@ class Follower:
         }
         return {
             "router_version": in_force.champion.version if in_force else None,
+            "router_paused": self._decider().paused,
             "router_refused": refused,
         }
 
@@ -66,6 +67,7 @@ class Follower:
             "flywheel_gateway_routers_taken_up_total": self.watch.taken_up,
             "flywheel_gateway_routers_refused_total": self.watch.refused,
             "flywheel_gateway_router_refused": int(refusal is not None),
+            "flywheel_gateway_router_paused": int(self._decider().paused),
             "flywheel_gateway_router_promotion": in_force.champion.sequence if in_force else 0,
         }
 

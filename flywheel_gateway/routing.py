@@ -12,6 +12,7 @@ from flywheel_core.errors import RouterError
 from flywheel_core.learn import reasons as router_reasons
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.cache import DecisionCache
+from flywheel_gateway.patience import Patience
 from flywheel_gateway.threads import Threads
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,10 @@ class Router(Protocol):
         """
 
 
+class _PausedError(Exception):
+    """The router is not asked for the time being."""
+
+
 class Decider:
     """Decides with the current router, which `take_up` can replace at any time.
 
@@ -84,6 +89,7 @@ class Decider:
         cache = config.cache
         self.cache = DecisionCache[Decision](cache.max_entries, cache.ttl) if cache.enabled else None
         self._threads = Threads(ROUTER_THREADS, "router")
+        self._patience = Patience()
         self._told: set[str] = set()
 
     @property
@@ -91,10 +97,20 @@ class Decider:
         """The current router, None if there is none."""
         return self._router
 
+    @property
+    def paused(self) -> bool:
+        """Whether the router is not asked for the time being, because it keeps taking too long."""
+        return self._patience.over
+
     def take_up(self, router: Router | None) -> None:
         """Decide with another router from now on; cached decisions of the earlier one are no longer found."""
         self._router = router
         self._told.clear()
+        self._threads.shutdown(
+            wait=False
+        )  # those that the earlier router holds up would hold up this one too
+        self._threads = Threads(ROUTER_THREADS, "router")
+        self._patience = Patience()
 
     def close(self) -> None:
         """Accept no more prompts; the threads end after the decisions that are still awaited."""
@@ -122,6 +138,8 @@ class Decider:
             logger.warning(
                 "router_too_slow", extra={"router": router.version, "seconds": self._routing.timeout}
             )
+        except _PausedError:
+            pass
         except RouterError as error:
             if self._is_new(error.message):
                 extra = {"router": router.version, "reason": error.message}
@@ -145,11 +163,22 @@ class Decider:
     async def _ask(self, router: Router, prompt: str) -> Decision:
         """Ask the router.
 
-        Raises TimeoutError, RouterError for an unusable model, and whatever the router raises.
+        Raises TimeoutError, RouterError for an unusable model, _PausedError, and whatever the router raises.
         """
+        patience = self._patience
+        if not patience.allows():
+            raise _PausedError
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._routing.timeout):
-            decision = await loop.run_in_executor(self._threads, router.decide, prompt)
+        try:
+            async with asyncio.timeout(self._routing.timeout):
+                decision = await loop.run_in_executor(self._threads, router.decide, prompt)
+        except TimeoutError:
+            patience.was_late(router.version)
+            raise
+        except Exception:
+            patience.was_in_time(router.version)
+            raise
+        patience.was_in_time(router.version)
         if decision.model not in self._usable:
             raise RouterError(
                 f"router {router.version} chose {decision.model}, which has no address in models"

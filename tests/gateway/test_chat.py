@@ -201,6 +201,7 @@ def test_health_readiness_descriptions_and_unknown_paths(outside: Outside, start
     assert gateway.get("/ready").json() == {
         "status": "ready",
         "router_version": None,
+        "router_paused": False,
         "router_refused": None,
     }
     assert gateway.get("/nothing").status_code == gateway.get("/health/").status_code == 404

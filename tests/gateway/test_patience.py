@@ -1,0 +1,131 @@
+"""A router that takes too long is not asked for every prompt: users get the default model at once."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from flywheel_core.config import Config
+from flywheel_gateway import patience
+from flywheel_gateway.patience import MOST_LATE, REST_SECONDS, Patience
+from flywheel_gateway.routing import Decider, Decision
+from tests.gateway.test_router_in_service import promote, quiet, registry_of, serving
+from tests.gateway.world import Outside, RunningGateway, until
+
+CONFIG = Config.model_validate({"routing": {"timeout": 0.05}})
+MODELS = ("qwen-max", "qwen-math-7b")
+
+
+class WaitingRouter:
+    """A router that decides once `gate` is set."""
+
+    def __init__(self, version: str = "v1") -> None:
+        self.version = version
+        self.gate = threading.Event()
+
+    def decide(self, prompt: str) -> Decision:
+        self.gate.wait()
+        return Decision("qwen-math-7b", "math", 0.9, "router", self.version)
+
+
+def events(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in log.records]
+
+
+def test_after_some_late_decisions_prompts_no_longer_wait_for_the_router(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    router = WaitingRouter()
+
+    async def scenario() -> None:
+        decider = Decider(CONFIG, MODELS, router)
+        for number in range(4 * MOST_LATE):
+            assert decider.paused == (number >= MOST_LATE)
+            decision = await decider.decide(f"prompt {number}")
+            assert (decision.model, decision.reason) == ("qwen-max", "fallback")
+        router.gate.set()
+        decider.close()
+
+    asyncio.run(scenario())
+    assert sorted(events(caplog)) == ["router_paused"] + ["router_too_slow"] * MOST_LATE
+
+
+def test_a_router_that_is_fast_again_is_asked_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "REST_SECONDS", 0.0)
+    router = WaitingRouter()
+    patient = CONFIG.routing.model_copy(update={"timeout": 0.5})
+
+    async def scenario() -> None:
+        decider = Decider(CONFIG.model_copy(update={"routing": patient}), MODELS, router)
+        for number in range(MOST_LATE + 1):
+            await decider.decide(f"prompt {number}")
+        assert decider.paused
+        router.gate.set()
+        decisions = [await decider.decide(f"later {number}") for number in range(MOST_LATE + 2)]
+        assert decisions[-1].reason == "router"
+        assert not decider.paused
+        decider.close()
+
+    asyncio.run(scenario())
+    assert events(caplog).count("router_paused") == 1
+    assert events(caplog).count("router_asked_again") == 1
+
+
+def test_another_router_is_asked_though_the_one_before_never_returns() -> None:
+    """A rollback is the remedy, and must not need a restart because all threads wait for the old router."""
+    old, new = WaitingRouter("old"), WaitingRouter("new")
+    new.gate.set()
+    patient = CONFIG.routing.model_copy(update={"timeout": 0.5})
+
+    async def scenario() -> None:
+        decider = Decider(CONFIG.model_copy(update={"routing": patient}), MODELS, old)
+        for number in range(MOST_LATE):
+            await decider.decide(f"prompt {number}")
+        assert decider.paused
+        decider.take_up(new)
+        assert not decider.paused
+        decision = await decider.decide("prompt")
+        assert (decision.router_version, decision.reason) == ("new", "router")
+        old.gate.set()
+        decider.close()
+
+    asyncio.run(scenario())
+
+
+def test_while_it_rests_one_prompt_at_a_time_tries() -> None:
+    now = [100.0]
+    found = Patience(lambda: now[0])
+    for _ in range(MOST_LATE - 1):
+        assert found.allows()
+        found.was_late("v1")
+    found.was_in_time("v1")
+    for _ in range(MOST_LATE):
+        assert found.allows()
+        found.was_late("v1")
+    assert not found.allows()
+    for _ in range(3):
+        now[0] += REST_SECONDS
+        assert [found.allows() for _ in range(3)] == [True, False, False]
+        found.was_late("v1")
+    now[0] += REST_SECONDS
+    assert found.allows()
+    found.was_in_time("v1")
+    assert [found.allows() for _ in range(3)] == [True] * 3
+
+
+def test_a_paused_router_is_reported(outside: Outside, start: Callable[..., RunningGateway]) -> None:
+    """With this limit every decision is late; the client still gets its answer."""
+    gateway = start({**quiet(outside), "routing": {"default_model": "big", "timeout": 1e-9}})
+    promote(registry_of(gateway), "to-math")
+    until(lambda: serving(gateway) == "to-math")
+    assert gateway.get("/ready").json()["router_paused"] is False
+    assert gateway.metric("flywheel_gateway_router_paused") == 0
+    for number in range(MOST_LATE + 1):
+        headers = gateway.chat(f"question {number}").headers
+        assert (headers["x-flywheel-model"], headers["x-flywheel-reason"]) == ("big", "fallback")
+    assert gateway.get("/ready").json()["router_paused"] is True
+    assert gateway.metric("flywheel_gateway_router_paused") == 1
+    assert '"event": "router_paused"' in gateway.log()
