@@ -47,7 +47,7 @@ class Follower:
                 logger.exception("router_not_followed")
 
     def state(self) -> dict[str, Any]:
-        """Return the state for /ready: the version in service, whether it rests, and the refused one and why."""
+        """Return the state for /ready: the version in service, whether its asking is paused, and the refused one and why."""
         in_force, refusal = self.watch.in_force, self.watch.refusal
         refused = refusal and {
             "router_version": refusal.version,

@@ -12,7 +12,7 @@ from flywheel_core.errors import RouterError
 from flywheel_core.learn import reasons as router_reasons
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.cache import DecisionCache
-from flywheel_gateway.patience import Patience
+from flywheel_gateway.pause import Pause
 from flywheel_gateway.threads import Threads
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Decider:
         cache = config.cache
         self.cache = DecisionCache[Decision](cache.max_entries, cache.ttl) if cache.enabled else None
         self._threads = Threads(ROUTER_THREADS, "router")
-        self._patience = Patience()
+        self._pause = Pause()
         self._told: set[str] = set()
 
     @property
@@ -100,17 +100,15 @@ class Decider:
     @property
     def paused(self) -> bool:
         """Whether the router is not asked for the time being, because it keeps taking too long."""
-        return self._patience.over
+        return self._pause.on
 
     def take_up(self, router: Router | None) -> None:
         """Decide with another router from now on; cached decisions of the earlier one are no longer found."""
         self._router = router
         self._told.clear()
-        self._threads.shutdown(
-            wait=False
-        )  # those that the earlier router holds up would hold up this one too
+        self._threads.shutdown(wait=False)  # what holds up the earlier router must not hold up this one
         self._threads = Threads(ROUTER_THREADS, "router")
-        self._patience = Patience()
+        self._pause = Pause()
 
     def close(self) -> None:
         """Accept no more prompts; the threads end after the decisions that are still awaited."""
@@ -165,20 +163,20 @@ class Decider:
 
         Raises TimeoutError, RouterError for an unusable model, _PausedError, and whatever the router raises.
         """
-        patience = self._patience
-        if not patience.allows():
+        pause = self._pause
+        if not pause.allows():
             raise _PausedError
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._routing.timeout):
                 decision = await loop.run_in_executor(self._threads, router.decide, prompt)
         except TimeoutError:
-            patience.was_late(router.version)
+            pause.was_late(router.version)
             raise
         except Exception:
-            patience.was_in_time(router.version)
+            pause.was_in_time(router.version)
             raise
-        patience.was_in_time(router.version)
+        pause.was_in_time(router.version)
         if decision.model not in self._usable:
             raise RouterError(
                 f"router {router.version} chose {decision.model}, which has no address in models"

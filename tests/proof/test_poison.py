@@ -145,7 +145,9 @@ def test_a_flood_is_capped_and_reported(proof: Proof, tmp_path: Path, group: str
     learned = Counter(rows.filter((pl.col("split") == "train") & pl.col("for_scores"))[group])
     floor = settings.group_floor * rows["label"].n_unique()
     assert learned["loud"] == for_scores["kept"]
-    assert for_scores["kept"] <= max(floor, settings.max_group_share * learned.total()) < for_scores["examples"]
+    assert (
+        for_scores["kept"] <= max(floor, settings.max_group_share * learned.total()) < for_scores["examples"]
+    )
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path / "one" / "home"))) as instance:
         key = dg.AssetCheckKey(dg.AssetKey("training_dataset"), "groups_within_share")
         (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=2)

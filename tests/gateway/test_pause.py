@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from flywheel_core.config import Config
-from flywheel_gateway import patience
-from flywheel_gateway.patience import MOST_LATE, REST_SECONDS, Patience
+from flywheel_gateway import pause
+from flywheel_gateway.pause import MOST_LATE, RETRY_SECONDS, Pause
 from flywheel_gateway.routing import Decider, Decision
 from tests.gateway.test_router_in_service import promote, quiet, registry_of, serving
 from tests.gateway.world import Outside, RunningGateway, until
@@ -54,12 +54,12 @@ def test_after_some_late_decisions_prompts_no_longer_wait_for_the_router(
 def test_a_router_that_is_fast_again_is_asked_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(pause, "RETRY_SECONDS", 0.0)
     router = WaitingRouter()
-    patient = CONFIG.routing.model_copy(update={"timeout": 0.5})
+    slow = CONFIG.routing.model_copy(update={"timeout": 0.5})
 
     async def scenario() -> None:
-        decider = Decider(CONFIG.model_copy(update={"routing": patient}), MODELS, router)
+        decider = Decider(CONFIG.model_copy(update={"routing": slow}), MODELS, router)
         for number in range(MOST_LATE + 1):
             await decider.decide(f"prompt {number}")
         assert decider.paused
@@ -78,10 +78,10 @@ def test_another_router_is_asked_though_the_one_before_never_returns() -> None:
     """A rollback is the remedy, and must not need a restart because all threads wait for the old router."""
     old, new = WaitingRouter("old"), WaitingRouter("new")
     new.gate.set()
-    patient = CONFIG.routing.model_copy(update={"timeout": 0.5})
+    slow = CONFIG.routing.model_copy(update={"timeout": 0.5})
 
     async def scenario() -> None:
-        decider = Decider(CONFIG.model_copy(update={"routing": patient}), MODELS, old)
+        decider = Decider(CONFIG.model_copy(update={"routing": slow}), MODELS, old)
         for number in range(MOST_LATE):
             await decider.decide(f"prompt {number}")
         assert decider.paused
@@ -95,9 +95,9 @@ def test_another_router_is_asked_though_the_one_before_never_returns() -> None:
     asyncio.run(scenario())
 
 
-def test_while_it_rests_one_prompt_at_a_time_tries() -> None:
+def test_during_a_pause_one_prompt_at_a_time_is_a_trial() -> None:
     now = [100.0]
-    found = Patience(lambda: now[0])
+    found = Pause(lambda: now[0])
     for _ in range(MOST_LATE - 1):
         assert found.allows()
         found.was_late("v1")
@@ -107,10 +107,10 @@ def test_while_it_rests_one_prompt_at_a_time_tries() -> None:
         found.was_late("v1")
     assert not found.allows()
     for _ in range(3):
-        now[0] += REST_SECONDS
+        now[0] += RETRY_SECONDS
         assert [found.allows() for _ in range(3)] == [True, False, False]
         found.was_late("v1")
-    now[0] += REST_SECONDS
+    now[0] += RETRY_SECONDS
     assert found.allows()
     found.was_in_time("v1")
     assert [found.allows() for _ in range(3)] == [True] * 3
