@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from flywheel_cli.demo_setup import (
+    SIMULATION_SPEED,
     Stage,
     prepare,
     start_collector,
@@ -189,6 +190,7 @@ def _learn(stage: Stage, layout: Layout) -> None:
         click.echo(
             f"   {routed.name}, compared with {alone.name}: score {routed.score - alone.score:+.3f}, "
             f"cost {routed.cost / alone.cost - 1:+.0%}, time {routed.latency_ms / alone.latency_ms - 1:+.0%}\n"
+            f"   The simulated models answer {SIMULATION_SPEED} times as fast as real ones would.\n"
         )
 
 
