@@ -87,7 +87,7 @@ async def read_body(
     # `int` refuses a string of thousands of digits, even if most of them are leading zeros.
     declared = headers.get(b"content-length", b"").lstrip(b"0")
     if declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(f"{int(declared)} bytes", max_bytes)
+        raise _too_large("body", max_bytes)
     pieces = []
     size = 0
     more = True
@@ -98,7 +98,7 @@ async def read_body(
         piece = message.get("body", b"")
         size += len(piece)
         if size > max_bytes:
-            raise _too_large("more", max_bytes)
+            raise _too_large("body", max_bytes)
         hold.take(len(piece))
         pieces.append(piece)
         more = message.get("more_body", False)
@@ -134,7 +134,7 @@ def _unpack(body: bytes, hold: Hold, max_bytes: int) -> bytes:
             rest = member.unused_data if member.eof else member.unconsumed_tail
             size += len(piece)
             if size > max_bytes:
-                raise _too_large("more once unpacked", max_bytes)
+                raise _too_large("unpacked body", max_bytes)
             hold.take(len(piece))
             unpacked.write(piece)
     except zlib.error as error:
@@ -144,5 +144,5 @@ def _unpack(body: bytes, hold: Hold, max_bytes: int) -> bytes:
     return unpacked.getvalue()  # makes no copy: the bytes share the buffer
 
 
-def _too_large(size: str, limit: int) -> RequestError:
-    return RequestError("body_too_large", f"the body has {size}; at most {limit} bytes are taken")
+def _too_large(what: str, limit: int) -> RequestError:
+    return RequestError("body_too_large", f"the {what} has more than {limit} bytes, the most that is taken")
