@@ -115,7 +115,7 @@ _MODEL_LEADERBOARD = {
     "missing_scores": "how many of its answers have no score",
     "mean_score": "mean score of the scored ones, 0..1; of models asked by chance an answer stands for as many questions as its probability `asked` says; null without any",
     "contests": "data points in which it was one of two or more scored models",
-    "wins": "contests in which it was the best model",
+    "wins": "contests in which it was the best model; a tie that is led by a model that the configuration does not know is nobody's win",
     "win_rate": "wins / contests, 0..1",
     "failure_rate": "failed / responses, 0..1",
     "latency_p50_ms": "latency that half of its answers do not exceed, exact, whole ms",

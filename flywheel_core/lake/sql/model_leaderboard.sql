@@ -4,6 +4,7 @@
 -- counts as at least 0.01). Otherwise a model that the router asks only what it is good at would lead.
 -- Percentiles are by rank: the smallest latency that at least 50 % or 95 % of the day's answers do not exceed.
 -- Costs above 1e12 count as 1e12.
+-- A tie that is led by a model that the configuration does not know is nobody's win: the name may have decided it.
 with known as (
     select
         *,
@@ -62,9 +63,14 @@ contests as (
     select
         r.model,
         count(*) as contests,
-        count(case when e.best_model = r.model then 1 end) as wins
+        count(
+            case
+                when e.best_model = r.model and (m.model is not null or (e.n_tied <= 1 and e.margin > 0.0)) then 1
+            end
+        ) as wins
     from responses as r
     inner join training_examples as e on r.point = e.point
+    left join models as m on r.model = m.model
     where not r.failed and r.score is not null and e.n_scored >= 2
     group by r.model
 )

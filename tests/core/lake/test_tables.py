@@ -117,6 +117,26 @@ def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
     assert (rows["stranger"]["category"], rows["stranger"]["place"]) == (None, 1)
 
 
+def test_a_tie_of_models_that_the_configuration_does_not_know_is_nobody_s_win(layout: Layout) -> None:
+    """Nothing but their names could decide it, above the minimum score and below."""
+    write_raw(
+        layout,
+        [
+            point("tied", {"stranger a": 1.0, "stranger b": 1.0}),
+            point("low", {"stranger a": 0.0, "stranger b": 0.0}),
+            point("clear", {"stranger a": 0.5, "stranger b": 1.0}),
+            point("known", {"stranger a": 1.0, "big": 1.0}),
+        ],
+    )
+    build_day(layout)
+    rows = {row["model"]: row for row in read_table(layout, "model_leaderboard").to_dicts()}
+    assert {model: (row["wins"], row["contests"]) for model, row in rows.items()} == {
+        "stranger a": (0, 4),
+        "stranger b": (1, 3),
+        "big": (1, 1),
+    }
+
+
 def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: Layout) -> None:
     """Asked as with `production.baseline`: the router's choice always, one of two others half of the time."""
     values = []
