@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -154,6 +155,12 @@ def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_p
     (found,) = parsed(run("status", "--json"))["runs"]
     assert (found["run_id"], found["job"], found["partition"]) == (done.run_id, "daily", "2026-01-05")
     assert found["seconds"] >= 0
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        began = instance.get_run_record_by_id(done.run_id)
+    assert began is not None and began.start_time is not None
+    started = datetime.fromtimestamp(began.start_time, UTC)
+    assert datetime.fromisoformat(found["started"]) == started
+    assert f"{started:%m-%d %H:%M}" in text
 
 
 def test_status_shows_runs_started_from_an_asset_page_as_assets(run: Run, tmp_path: Path) -> None:
@@ -177,6 +184,8 @@ def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_pat
     assert result.stderr.startswith(
         f"error[storage_failed]: Dagster cannot use its databases in {home}: file is not a database\n"
     )
+    as_json = run("status", "--json")
+    assert (as_json.exit_code, as_json.stdout) == (1, "")
 
 
 def test_status_shows_the_data_even_if_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:

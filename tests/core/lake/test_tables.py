@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import date
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -184,6 +185,20 @@ def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
 def test_the_quality_report_has_all_figures_and_they_add_up(layout: Layout) -> None:
     write_mixed_day(layout)
     build_day(layout)
+    sections = read_table(layout, "quality_report")["section"].to_list()
+    assert list(dict.fromkeys(sections)) == [
+        "lines",
+        "rejects",
+        "coverage",
+        "rules",
+        "labels",
+        "scores",
+        "score_histogram",
+        "ties",
+        "unknown_models",
+        "spend",
+    ]
+    assert len(list(groupby(sections))) == len(set(sections)), "each section stands together"
     found = figures(layout)
     expected: dict[tuple[str, str], float] = {
         ("lines", ""): 8,
