@@ -149,10 +149,15 @@ def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_p
     home = prepare_home(tmp_path / ".dagster")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         done = daily.execute_in_process(instance=instance, tags={"dagster/partition": "2026-01-05"})
+        first, last = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+        for end in ("2026-01-05", "2026-01-07"):
+            daily.execute_in_process(instance=instance, tags={first: "2026-01-05", last: end})
     text = run("status").stdout
     assert "Latest runs" in text
     assert "success" in text
-    (found,) = parsed(run("status", "--json"))["runs"]
+    assert "(assets)" not in text
+    *ranges, found = parsed(run("status", "--json"))["runs"]
+    assert [one["partition"] for one in ranges] == ["2026-01-05..2026-01-07", "2026-01-05"]
     assert (found["run_id"], found["job"], found["partition"]) == (done.run_id, "daily", "2026-01-05")
     assert found["seconds"] >= 0
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -185,7 +190,8 @@ def test_status_of_runs_that_cannot_be_read_names_their_folder(run: Run, tmp_pat
         f"error[storage_failed]: Dagster cannot use its databases in {home}: file is not a database\n"
     )
     as_json = run("status", "--json")
-    assert (as_json.exit_code, as_json.stdout) == (1, "")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["error"]["code"] == "storage_failed"
 
 
 def test_status_shows_the_data_even_if_runs_cannot_be_read(run: Run, labelled: Path, tmp_path: Path) -> None:
