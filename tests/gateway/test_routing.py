@@ -1,24 +1,17 @@
-"""Decisions: the router in service, its time limit and its failures, and the cache in front of it."""
+"""Decisions: the router in service, its time limit and its failures."""
 
 import asyncio
-import gc
 import subprocess
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
-from flywheel_gateway.cache import DecisionCache
 from flywheel_gateway.routing import Decider, Decision
-from flywheel_gateway.threads import Threads
 
-T = TypeVar("T")
 MODELS = ("qwen-max", "qwen-math-7b")
 
 
@@ -129,38 +122,6 @@ def test_a_router_that_never_returns_does_not_hold_up_the_end_of_the_process() -
     assert (done.returncode, done.stdout) == (0, "fallback\n"), done.stderr
 
 
-def test_threads_that_nobody_refers_to_end() -> None:
-    """As those of a decider that a reload has replaced."""
-    threads = Threads(1, "tests")
-    thread = threads.submit(threading.current_thread).result()
-    del threads
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def test_threads_take_no_work_after_their_end() -> None:
-    threads = Threads(1, "tests")
-    threads.shutdown()
-    with pytest.raises(RuntimeError, match="no more work"):
-        threads.submit(threading.current_thread)
-
-
-def test_an_idle_thread_does_not_hold_its_last_prompt() -> None:
-    class Prompt:
-        pass
-
-    threads, prompt = Threads(1, "tests"), Prompt()
-    held = weakref.ref(prompt)
-    threads.submit(id, prompt).result()
-    del prompt
-    for _ in range(500):
-        if held() is None:
-            break
-        time.sleep(0.02)
-    assert held() is None
-    threads.shutdown()
-
-
 def test_why_a_router_fails_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """After a model was retired its router may choose it at every request, until the next router."""
     router = CountingRouter(model="retired")
@@ -241,13 +202,6 @@ def test_a_new_router_does_not_use_cached_decisions_of_the_old_one() -> None:
     ]
 
 
-def run(work: Callable[[], Awaitable[T]]) -> T:
-    async def go() -> T:
-        return await work()
-
-    return asyncio.run(go())
-
-
 @pytest.mark.parametrize("cached", [True, False])
 def test_waiting_decisions_survive_a_change_of_the_configuration(cached: bool) -> None:
     """The old decider is closed while both its threads are busy and further decisions wait for one."""
@@ -270,98 +224,3 @@ def test_waiting_decisions_survive_a_change_of_the_configuration(cached: bool) -
         return await asyncio.gather(*tasks)
 
     assert {decision.reason for decision in asyncio.run(change())} == {"router"}
-
-
-async def made(value: int) -> int:
-    await asyncio.sleep(0)
-    return value
-
-
-def test_the_cache_is_bounded_and_drops_the_least_recently_used_entry() -> None:
-    cache = DecisionCache[int](2, ttl=60)
-
-    async def fill() -> list[bool]:
-        await cache.get(b"1", lambda: made(1))
-        await cache.get(b"2", lambda: made(2))
-        await cache.get(b"1", lambda: made(1))
-        await cache.get(b"3", lambda: made(3))
-        return [(await cache.get(key, lambda: made(0)))[1] for key in (b"1", b"3", b"2")]
-
-    assert run(fill) == [True, True, False]
-    assert len(cache) == 2
-
-
-def test_a_cached_decision_expires_after_its_ttl() -> None:
-    clock = [0.0]
-    cache = DecisionCache[int](10, ttl=5, clock=lambda: clock[0])
-
-    async def over_time() -> list[bool]:
-        found = []
-        for clock[0] in (0.0, 4.9, 5.1):
-            found.append((await cache.get(b"key", lambda: made(1)))[1])
-        return found
-
-    assert run(over_time) == [False, True, False]
-
-
-def test_a_caller_that_is_cancelled_does_not_disturb_the_others() -> None:
-    cache = DecisionCache[int](10, ttl=5)
-    release = asyncio.Event()
-
-    async def slow() -> int:
-        await release.wait()
-        return 7
-
-    async def leave() -> tuple[int, bool]:
-        first = asyncio.create_task(cache.get(b"key", slow))
-        second = asyncio.create_task(cache.get(b"key", slow))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0)
-        release.set()
-        with pytest.raises(asyncio.CancelledError):
-            await first
-        return await second
-
-    assert run(leave) == (7, True)
-
-
-def test_a_failure_reaches_every_caller_and_is_not_cached() -> None:
-    cache = DecisionCache[int](10, ttl=5)
-
-    async def fail() -> int:
-        await asyncio.sleep(0)
-        raise RouterError("no")
-
-    async def twice() -> int:
-        results = await asyncio.gather(
-            cache.get(b"key", fail), cache.get(b"key", fail), return_exceptions=True
-        )
-        assert [type(result) for result in results] == [RouterError, RouterError]
-        return (await cache.get(b"key", lambda: made(2)))[0]
-
-    assert run(twice) == 2
-
-
-def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_event_loop() -> None:
-    cache = DecisionCache[int](10, ttl=5)
-    told: list[object] = []
-
-    async def leave_before_it_fails() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-        release = asyncio.Event()
-
-        async def fail() -> int:
-            await release.wait()
-            raise RouterError("no")
-
-        caller = asyncio.create_task(cache.get(b"key", fail))
-        await asyncio.sleep(0)
-        caller.cancel()
-        await asyncio.gather(caller, return_exceptions=True)
-        release.set()
-        await asyncio.sleep(0.01)
-        gc.collect()
-
-    asyncio.run(leave_before_it_fails())
-    assert told == []
