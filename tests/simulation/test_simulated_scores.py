@@ -45,6 +45,19 @@ def test_same_question_and_model_give_the_same_answer() -> None:
     assert differ > 100
 
 
+@pytest.mark.parametrize("final", ["1/0", "-3 and 7/00", "9" * 900])
+def test_a_final_answer_that_is_no_number_is_a_wrong_answer(final: str) -> None:
+    question = next(one for one in BANK.all() if one.kind == "numbers")
+    right = f"Answer: {' and '.join(question.accepted)}"
+    assert score(1, question, f"Answer: {final}") < 0.2 < 0.8 < score(1, question, right)
+
+
+def test_only_the_line_of_the_final_answer_counts() -> None:
+    question = next(one for one in BANK.all() if one.kind == "numbers")
+    right = f"Answer: {' and '.join(question.accepted)}"
+    assert score(1, question, f"{right}\nI needed 17 steps.") > 0.8
+
+
 @pytest.mark.parametrize("domain", ["math", "code", "medicine", "writing"])
 def test_specialists_win_at_home_and_lose_elsewhere(domain: str) -> None:
     """In its domain a 32b specialist beats qwen-max by over 0.1, and a 7b one gains more on easy than on hard questions.
