@@ -44,7 +44,8 @@ def test_runs_of_earlier_days_go_with_all_that_belongs_to_them(home: Path) -> No
 
 def test_the_newest_run_stays_so_that_later_events_get_new_numbers(home: Path) -> None:
     """Sensors remember the number of the last event that they saw."""
-    runs = [run_ended(home, midnight(date(2026, 2, day))) for day in (1, 2)]
+    runs = [run_ended(home, midnight(date(2026, 2, day))) for day in (1, 2, 3)]
+    told: list[tuple[int, int]] = []
 
     def newest() -> int:
         with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -53,8 +54,9 @@ def test_the_newest_run_stays_so_that_later_events_get_new_numbers(home: Path) -
 
     before = newest()
     found = runs_to_prune(home, FIRST_KEPT)
-    assert [one.path.stem for one in found] == runs[:1]
-    prune_runs(home, found)
+    assert [one.path.stem for one in found] == runs[:2], "the oldest first"
+    prune_runs(home, found, lambda *places: told.append(places))
+    assert told == [(1, 2), (2, 2)]
     run_ended(home, midnight(FIRST_KEPT))
     assert newest() > before
 
