@@ -217,6 +217,12 @@ def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
         post_alarm("no address at all", {"run_id": "r"})
 
 
+def test_an_address_that_is_no_url_is_reported_without_naming_it() -> None:
+    with pytest.raises(UpstreamError, match="its address is not a URL") as caught:
+        post_alarm("http://secret:port/", {"run_id": "r"})
+    assert "secret" not in str(caught.value)
+
+
 def test_an_answer_that_trickles_in_counts_as_none(trickle: Callable[..., str]) -> None:
     """Sent byte by byte it could take hours, and the sensor has 60 s."""
     address = trickle(b"HTTP/1.1 200", b" OK\r\nA: b\r\n\r\n")

@@ -101,7 +101,20 @@ def test_the_label_distribution_has_every_category(layout: Layout) -> None:
     }
     assert rows["general"]["mean_score"] == (0.75 + 0.625) / 2
     assert rows["code"]["mean_score"] is None
+    assert [rows["code"][side] for side in ("train", "validation", "test")] == [0, 0, 0]
     assert sum(rows["general"][side] for side in ("train", "validation", "test")) == 2
+
+
+def test_the_label_distribution_counts_each_part_of_the_split(layout: Layout) -> None:
+    write_raw(layout, [point("x" * number, {"big": 0.9, "algebra": 0.1}) for number in range(1, 61)])
+    build_day(layout)
+    split = read_table(layout, "training_examples")["split"].to_list()
+    found = read_table(layout, "label_distribution").row(
+        by_predicate=pl.col("label") == "general", named=True
+    )
+    counts = [split.count(side) for side in ("train", "validation", "test")]
+    assert counts[0] > counts[2] > counts[1] > 0
+    assert [found[side] for side in ("train", "validation", "test")] == counts
 
 
 def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
