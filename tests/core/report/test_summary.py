@@ -246,6 +246,12 @@ def test_names_and_messages_cannot_become_markup(hostile: Summary) -> None:
     assert "alert(1)" in " ".join(reader.words)
 
 
+def test_without_a_label_the_page_speaks_of_no_best_scores(both: Summary) -> None:
+    unlabelled = replace(both, min_best_score=None, max_best_score=None)
+    told = [" ".join(Reader(page(one, made_at=MADE)).words) for one in (both, unlabelled)]
+    assert ["Best scores run from" in text for text in told] == [True, False]
+
+
 def test_invented_models_cannot_flood_the_page(both: Summary) -> None:
     invented = [
         replace(both.models[0], model=f"invented-{n}", responses=1, mean_score=1.0) for n in range(3_000)
