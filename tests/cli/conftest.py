@@ -1,6 +1,7 @@
 """Helpers that run the command line in this process, in an empty folder."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from flywheel_cli.main import main
 from flywheel_core.lake.layout import Layout
+from tests.cli.recorded import DAY_TWO, record
 from tests.core.learn.small import publish_single
 
 Run = Callable[..., Result]
@@ -40,3 +42,20 @@ def layout(tmp_path: Path) -> Layout:
     publish_single(found, "to-big", "big", ("big", "math"))
     publish_single(found, "to-math", "math", ("big", "math"))
     return found
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two labelled days and a dataset. Tests use copies of it."""
+    data = tmp_path_factory.mktemp("built") / "data"
+    record(data)
+    for command, day in (("ingest", "all"), ("label", "all"), ("dataset", str(DAY_TWO))):
+        result = CliRunner().invoke(main, [command, "--data-dir", str(data), day], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    return data
+
+
+@pytest.fixture
+def labelled(built: Path, run: Run, tmp_path: Path) -> Path:
+    """A copy of the built data folder, in the folder where commands run."""
+    return shutil.copytree(built, tmp_path / "data")

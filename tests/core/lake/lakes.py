@@ -68,6 +68,30 @@ def write_raw(layout: Layout, values: Iterable[Any], day: date = DAY, writer: st
     return path
 
 
+def write_mixed_day(layout: Layout) -> None:
+    """Write six points: three labelled (one by a tie) and three not, and after them a reject and a duplicate.
+
+    Of the unlabelled, one is below the minimum score, one has an unknown best model and one has no responses.
+    """
+    failing = point("failing", {"big": 0.625, "algebra": 0.5, "coder": None})
+    failing["responses"]["coder"] = response(
+        "coder", answer=None, error="timeout", latency_ms=None, cost=None
+    )
+    write_raw(
+        layout,
+        [
+            point("clear", {"big": 0.25, "algebra": 1.0}),
+            point("tied", {"big": 0.75, "coder": 0.75}),
+            failing,
+            point("low", {"big": 0.125, "coder": 0.0}),
+            point("odd", {"big": 0.5, "stranger": 1.0}),
+            point("silent", {}),
+            b"null\n",
+            point("clear", {"big": 1.0}),
+        ],
+    )
+
+
 def build_day(layout: Layout, day: date = DAY, config: Config = CONFIG) -> None:
     """Ingest a day that is over, and build all its tables."""
     ingest_day(layout, day, config, today=LATER)

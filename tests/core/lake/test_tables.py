@@ -16,7 +16,16 @@ from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import DAILY_TABLES, build_table, query_table, read_table
-from tests.core.lake.lakes import CONFIG, DAY, LATER, build_day, contents, point, response, write_raw
+from tests.core.lake.lakes import (
+    CONFIG,
+    DAY,
+    LATER,
+    build_day,
+    contents,
+    point,
+    write_mixed_day,
+    write_raw,
+)
 
 NEXT = date(2026, 1, 6)
 
@@ -25,30 +34,6 @@ def figures(layout: Layout, day: date = DAY) -> dict[tuple[str, str], float | No
     """Return the quality report as (metric, key) -> value."""
     rows = read_table(layout, "quality_report", [day]).to_dicts()
     return {(row["metric"], row["key"]): row["value"] for row in rows}
-
-
-def write_mixed_day(layout: Layout) -> None:
-    """Write six points: three labelled (one by a tie) and three not, and after them a reject and a duplicate.
-
-    Of the unlabelled, one is below the minimum score, one has an unknown best model and one has no responses.
-    """
-    failing = point("failing", {"big": 0.625, "algebra": 0.5, "coder": None})
-    failing["responses"]["coder"] = response(
-        "coder", answer=None, error="timeout", latency_ms=None, cost=None
-    )
-    write_raw(
-        layout,
-        [
-            point("clear", {"big": 0.25, "algebra": 1.0}),
-            point("tied", {"big": 0.75, "coder": 0.75}),
-            failing,
-            point("low", {"big": 0.125, "coder": 0.0}),
-            point("odd", {"big": 0.5, "stranger": 1.0}),
-            point("silent", {}),
-            b"null\n",
-            point("clear", {"big": 1.0}),
-        ],
-    )
 
 
 def test_every_point_is_an_example_with_rule_score_margin_and_outcomes(layout: Layout) -> None:
@@ -115,84 +100,6 @@ def test_the_label_distribution_counts_each_part_of_the_split(layout: Layout) ->
     counts = [split.count(side) for side in ("train", "validation", "test")]
     assert counts[0] > counts[2] > counts[1] > 0
     assert [found[side] for side in ("train", "validation", "test")] == counts
-
-
-def test_the_leaderboard_has_every_model_of_the_day(layout: Layout) -> None:
-    write_mixed_day(layout)
-    build_day(layout)
-    table = read_table(layout, "model_leaderboard")
-    assert table["model"].to_list() == ["stranger", "algebra", "big", "coder"]
-    rows = {row["model"]: row for row in table.to_dicts()}
-    big = rows["big"]
-    assert (big["responses"], big["scored"], big["failed"], big["contests"], big["wins"]) == (5, 5, 0, 5, 3)
-    assert (big["mean_score"], big["win_rate"], big["cost"], big["mean_cost"]) == (0.45, 0.6, 1.25, 0.25)
-    coder = rows["coder"]
-    assert (coder["responses"], coder["failed"], coder["failure_rate"]) == (3, 1, 1 / 3)
-    assert (rows["stranger"]["category"], rows["stranger"]["place"]) == (None, 1)
-
-
-def test_a_tie_of_models_that_the_configuration_does_not_know_is_nobody_s_win(layout: Layout) -> None:
-    """Nothing but their names could decide it, above the minimum score and below."""
-    write_raw(
-        layout,
-        [
-            point("tied", {"stranger a": 1.0, "stranger b": 1.0}),
-            point("low", {"stranger a": 0.0, "stranger b": 0.0}),
-            point("clear", {"stranger a": 0.5, "stranger b": 1.0}),
-            point("known", {"stranger a": 1.0, "big": 1.0}),
-        ],
-    )
-    build_day(layout)
-    rows = {row["model"]: row for row in read_table(layout, "model_leaderboard").to_dicts()}
-    assert {model: (row["wins"], row["contests"]) for model, row in rows.items()} == {
-        "stranger a": (0, 4),
-        "stranger b": (1, 3),
-        "big": (1, 1),
-    }
-
-
-def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: Layout) -> None:
-    """Asked as with `production.baseline`: the router's choice always, one of two others half of the time."""
-    values = []
-    for number in range(40):
-        kind = "math" if number % 4 == 0 else "story"
-        chosen, others = ("algebra", ("big", "coder")) if kind == "math" else ("big", ("algebra", "coder"))
-        drawn = others[number // 4 % 2]
-        right = {"algebra": 0.9 if kind == "math" else 0.2, "big": 0.6, "coder": 0.3}
-        asked = {chosen: 1.0, **dict.fromkeys(others, 0.5)}
-        scores = {model: right[model] for model in (chosen, drawn)}
-        values.append(point(f"p{number}", scores, asked=asked))
-    write_raw(layout, values)
-    build_day(layout)
-    table = read_table(layout, "model_leaderboard")
-    found = dict(zip(table["model"], table["mean_score"], strict=True))
-    assert found["algebra"] == pytest.approx((10 * 0.9 + 30 * 0.2) / 40, abs=0.01)
-    assert found["big"] == pytest.approx(0.6)
-    assert table["model"].to_list() == ["big", "algebra", "coder"]
-
-
-def test_a_model_that_was_never_compared_has_no_contest_and_no_rate_of_wins(layout: Layout) -> None:
-    write_raw(layout, [point("alone", {"big": 0.5}), point("unscored", {"big": None, "algebra": 0.5})])
-    build_day(layout)
-    rows = read_table(layout, "model_leaderboard").to_dicts()
-    assert {(row["contests"], row["wins"], row["win_rate"]) for row in rows} == {(0, 0, None)}
-    assert [row["model"] for row in rows] == ["algebra", "big"], "equal ones by name"
-
-
-def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
-    values = []
-    for number in range(1, 41):
-        value = point(f"p{number}", {"algebra": 0.5, "big": 0.5})
-        value["responses"]["algebra"]["latency_ms"] = number * 10
-        value["responses"]["big"]["latency_ms"] = number * 7 + 5
-        values.append(value)
-    write_raw(layout, values)
-    build_day(layout)
-    rows = read_table(layout, "model_leaderboard").to_dicts()
-    assert {row["model"]: (row["latency_p50_ms"], row["latency_p95_ms"]) for row in rows} == {
-        "algebra": (200, 380),
-        "big": (145, 271),
-    }
 
 
 def test_the_quality_report_has_all_figures_and_they_add_up(layout: Layout) -> None:

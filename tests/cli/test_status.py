@@ -1,35 +1,15 @@
-"""`flywheel status|sql|report` on two labelled days."""
+"""`flywheel status`: what is in the data folder, and what ran last."""
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
 
-from flywheel_cli.main import main
 from flywheel_dagster.home import prepare_home
 from tests.cli.conftest import Run, parsed
-from tests.cli.recorded import DAY_TWO, record
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with two labelled days and a dataset. Tests use copies of it."""
-    data = tmp_path_factory.mktemp("built") / "data"
-    record(data)
-    for command, day in (("ingest", "all"), ("label", "all"), ("dataset", str(DAY_TWO))):
-        result = CliRunner().invoke(main, [command, "--data-dir", str(data), day], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-    return data
-
-
-@pytest.fixture
-def labelled(built: Path, run: Run, tmp_path: Path) -> Path:
-    """A copy of the built data folder, in the folder where commands run."""
-    return shutil.copytree(built, tmp_path / "data")
+from tests.cli.recorded import DAY_TWO
 
 
 def test_status_counts_days_tables_and_datasets(run: Run, labelled: Path) -> None:
@@ -215,149 +195,3 @@ def test_status_of_nothing_is_no_failure(run: Run, tmp_path: Path) -> None:
     )
     assert "Days, 0 of 0" in result.stdout
     assert parsed(run("status", "--json"))["overview"]["days"] == []
-
-
-def test_sql_sees_every_table(run: Run, labelled: Path) -> None:
-    question = (
-        "select label, count(*) as n from training_examples where label is not null group by 1 order by 1"
-    )
-    assert parsed(run("sql", question, "--json")) == [
-        {"label": "code", "n": 1},
-        {"label": "general", "n": 2},
-        {"label": "math", "n": 2},
-    ]
-    assert [line.split() for line in run("sql", question).stdout.splitlines()][2:5] == [
-        ["code", "1"],
-        ["general", "2"],
-        ["math", "2"],
-    ]
-
-
-def test_sql_tells_columns_of_one_name_apart(run: Run, labelled: Path) -> None:
-    result = run("sql", "--json", "select 1 as a, 2 as a, 3 as a_2, 4 as a")
-    assert json.loads(result.stdout) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
-
-
-def test_sql_names_a_damaged_dataset_only_to_who_asks_for_it(run: Run, labelled: Path) -> None:
-    damaged = labelled / "datasets" / "20250101-0123456789ab" / "examples.parquet"
-    damaged.parent.mkdir()
-    damaged.write_bytes(b"no table")
-    assert parsed(run("sql", "select count(*) as n from responses", "--json")) == [{"n": 12}]
-    assert parsed(run("sql", "select count(*) > 0 as some from training_dataset", "--json")) == [
-        {"some": True}
-    ]
-    result = run("sql", "select count(*) from dataset_examples")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("error[storage_failed]: a table or dataset cannot be read: ")
-    assert "Invalid Input Error" not in result.stderr
-    assert str(damaged) in result.stderr
-
-
-def test_sql_reads_a_query_from_standard_input(labelled: Path) -> None:
-    result = CliRunner().invoke(main, ["sql", "-", "--json"], input="select 1 + 1 as two")
-    assert json.loads(result.stdout) == [{"two": 2}]
-
-
-def test_sql_shows_at_most_as_many_rows_as_asked(run: Run, labelled: Path) -> None:
-    result = run("sql", "select * from range(5)", "--limit", "2")
-    assert [line.strip() for line in result.stdout.splitlines() if line.strip().isdigit()] == ["0", "1"]
-    assert result.stderr == "the first 2 rows; --limit shows more, --json all\n"
-    result = run("sql", "select 1", "--limit", str(2**64))
-    assert result.exit_code == 2
-    assert "--limit" in result.stderr
-
-
-def test_a_wrong_query_is_an_error_and_not_a_traceback(run: Run, labelled: Path) -> None:
-    result = run("sql", "selec 1")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error[query_failed]: the query failed: Parser Error")
-
-
-@pytest.mark.parametrize("nothing", ["", " ;\n", "-- select 1"])
-def test_a_query_of_nothing_is_an_error_and_not_a_traceback(run: Run, labelled: Path, nothing: str) -> None:
-    result = run("sql", "--", nothing)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error[query_failed]: the query holds no statement")
-
-
-def test_rows_too_wide_for_a_table_are_printed_one_below_the_other(run: Run, labelled: Path) -> None:
-    text = run("sql", "select * from training_examples order by data_point_id limit 2").stdout
-    cells = [line.split() for line in text.splitlines()]
-    assert [row for row in cells if row[:1] == ["Row"]] == [["Row", "1"], ["Row", "2"]]
-    assert cells.count(["day", "2026-01-05"]) == 2
-    assert max(map(len, text.splitlines())) <= 80
-    assert run("sql", "select * from training_examples where false").stdout.startswith(
-        "no rows; columns: day, "
-    )
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "copy (select 1) to '{place}'",
-        "explain analyze copy (select 1) to '{place}'",
-        "explain analyze\u00a0COPY\u3000(select 1) to '{place}'",
-        "prepare p as copy (select 1) to '{place}'; execute p",
-        "copy (pivot (select 1 as a, 2 as b) on a using sum(b)) to '{place}'",
-        "export database '{place}'",
-        "attach '{place}' as other; create table other.stolen as select 1",
-        "pragma \"import_database\"('{made}')",
-    ],
-)
-@pytest.mark.parametrize("inside", [True, False])
-def test_sql_writes_nothing(run: Run, labelled: Path, tmp_path: Path, query: str, inside: bool) -> None:
-    folder = labelled if inside else tmp_path
-    place, made = folder / "stolen", labelled / "made"
-    made.mkdir()
-    (made / "schema.sql").write_text(f"copy (select 1) to '{place}';")
-    (made / "load.sql").write_text("")
-    result = run("sql", query.format(place=place, made=made), "--json")
-    assert json.loads(result.stdout)["error"]["code"] == "query_failed"
-    assert not place.exists()
-
-
-def test_sql_accepts_words_of_write_statements_in_strings_and_names(run: Run, labelled: Path) -> None:
-    result = run("sql", "--json", """select 'copy to' as "copy", 'é' as "é" -- export""")
-    assert json.loads(result.stdout) == [{"copy": "copy to", "é": "é"}]
-
-
-def test_a_report_on_the_terminal_has_all_its_parts(run: Run, labelled: Path) -> None:
-    text = run("report").stdout
-    assert text.startswith("2026-01-05 to 2026-01-06, 2 days\n")
-    for title in ("Labels", "Labelling rules", "Models", "Quality", "Scores", "Rejects"):
-        assert f"\n{title}\n" in text
-    assert max(map(len, text.splitlines())) <= 80
-    cells = [line.split() for line in text.splitlines()]
-    assert ["math", "2", "0.400", "0.800"] in cells
-    assert ["point_not_json", "1"] in cells
-
-
-def test_a_report_covers_the_days_asked_for(run: Run, labelled: Path) -> None:
-    assert parsed(run("report", "2026-01-06", "--json"))["points"] == 2
-    assert parsed(run("report", "all", "--json"))["points"] == 6
-
-
-def test_a_page_is_written_as_a_whole(run: Run, labelled: Path, tmp_path: Path) -> None:
-    result = run("report", "--html", "report.html")
-    assert result.stdout == "wrote report.html\n"
-    page = (tmp_path / "report.html").read_text("utf-8")
-    assert page.startswith("<!doctype html>")
-    assert page.rstrip().endswith("</html>")
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
-
-
-def test_a_page_that_cannot_be_written_says_where(run: Run, labelled: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    result = run("report", "--html", "file/report.html")
-    assert result.exit_code == 1
-    assert "file" in result.stderr
-    assert result.stderr.startswith("error[storage_failed]: ")
-
-
-def test_a_report_of_unlabelled_days_says_what_to_do(run: Run, tmp_path: Path) -> None:
-    result = run("report")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        f"error[no_data]: none of these days was labelled in {tmp_path / 'data' / 'tables'}\n"
-        "  run flywheel ingest and flywheel label first; --data-dir names another data folder\n"
-    )
