@@ -26,7 +26,8 @@ from benchmarks.common import machine_info, print_result, print_table
 from benchmarks.pools import replay_pools
 from benchmarks.routing_speed import measured
 from flywheel_core.learn.answers import joined_answers
-from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.example_rows import read_examples
+from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.measures import pair_figures
 from flywheel_core.learn.resampling import interval, resamples
 from flywheel_core.learn.settings import Learning

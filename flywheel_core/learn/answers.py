@@ -11,7 +11,7 @@ import polars as pl
 
 from flywheel_core.errors import DatasetError
 from flywheel_core.lake.layout import Layout
-from flywheel_core.learn.examples import for_scores
+from flywheel_core.learn.example_rows import for_scores
 
 ANSWER_CHARS = 400
 ALL_CHARS = 3_000

@@ -1,16 +1,19 @@
 """Which routers are on disk, and the pointer to the one in service, `data/routers/champion.json`."""
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import fcntl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from flywheel_core.errors import RouterError
+from flywheel_core.errors import RouterError, StorageError
+from flywheel_core.lake.atomic import own_folder
 from flywheel_core.lake.layout import Layout
 
 MANIFEST = "router.json"
 POINTER = "champion.json"
+LOCK = ".promotion.lock"
 
 
 class Champion(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,3 +79,20 @@ def first_whole(layout: Layout, versions: Iterable[str], verify: Callable[[Path]
             verify(version_folder(layout, version))
             return version
     return None
+
+
+@contextmanager
+def one_promoter(layout: Layout) -> Iterator[None]:
+    """Let in one promoter at a time, across processes; the system frees the lock when a process dies.
+
+    Raises StorageError when the lock file cannot be written.
+    """
+    path = layout.routers / LOCK
+    try:
+        own_folder(path.parent)
+        file = path.open("ab")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -123,7 +123,7 @@ def figures_on_days(layout: Layout, version: str, days: Sequence[date], config: 
 
 def _figures(layout: Layout, version: str, rows: pl.DataFrame, config: Config) -> Mapping[str, Any]:
     from flywheel_core.learn.evaluate import evaluate
-    from flywheel_core.learn.examples import read_examples
+    from flywheel_core.learn.example_rows import read_examples
 
     router = _loaded(version_folder(layout, version))
     examples = read_examples(rows, config.learning, split="test", models=router.models)
@@ -185,7 +185,7 @@ def _with_answers(layout: Layout, frame: pl.DataFrame, config: Config) -> tuple[
 def _from_outcomes(
     frame: pl.DataFrame, config: Config, version: str, *, single: bool
 ) -> Callable[[], "Trained"]:
-    from flywheel_core.learn.examples import read_examples
+    from flywheel_core.learn.example_rows import read_examples
     from flywheel_core.learn.train import train_examples
 
     return partial(

@@ -18,7 +18,8 @@ from flywheel_core.lake.layout import Layout, day_of, first_second
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import table_batches
 from flywheel_core.learn.alike import alike
-from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.example_rows import read_examples
+from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.excerpts import in_excerpts
 from flywheel_core.learn.gains import Gains
 from flywheel_core.learn.settings import Learning

@@ -9,7 +9,6 @@ leaves an entry that never took effect, which `history` shows; whoever reads the
 whole version. A lock file keeps two promoters apart; readers need none.
 """
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +17,15 @@ from typing import Any
 
 import msgspec
 
-from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.atomic import own_folder, sha256_of, write_atomically
+from flywheel_core.errors import RouterError
+from flywheel_core.lake.atomic import sha256_of, write_atomically
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import (
     MANIFEST,
     POINTER,
     Champion,
     first_whole,
+    one_promoter,
     read_champion,
     version_folder,
 )
@@ -33,7 +33,6 @@ from flywheel_core.learn.promotion_history import Record, looks_in_life, records
 from flywheel_core.learn.promotion_log import Entry, Kind, Looks, append_entry, read_entries
 
 LOG = "promotions.jsonl"
-LOCK = ".promotion.lock"
 
 
 class Registry:
@@ -94,7 +93,7 @@ class Registry:
         a night that runs again spends no further look. One that took no look is judged again, by the current
         settings. Raises RouterError when another champion is in service by now.
         """
-        with self._locked():
+        with one_promoter(self.layout):
             self._expect(champion.sequence)
             same = [
                 entry
@@ -138,7 +137,7 @@ class Registry:
         replaced. Raises RouterError when the version is missing or damaged, or another champion than expected
         is in service; StorageError when the system refuses. In each case the champion stays what it was.
         """
-        with self._locked():
+        with one_promoter(self.layout):
             if expected is not None:
                 self._expect(expected)
             return self._swap(version, kind, by, reason, since, figures or {}, last_day=last_day)
@@ -149,7 +148,7 @@ class Registry:
         Raises RouterError when there is none, or it is missing or damaged; the hint then names the next one
         further back that is whole.
         """
-        with self._locked():
+        with one_promoter(self.layout):
             champion = self.champion()
             back = way_back(read_entries(self.log), champion)
             target = next(back, None)
@@ -178,7 +177,7 @@ class Registry:
 
         Raises RouterError when `version` is in service.
         """
-        with self._locked():
+        with one_promoter(self.layout):
             champion = self.champion()
             if champion is not None and champion.version == version:
                 raise RouterError(f"router {version} is in service by now", code="champion_changed")
@@ -253,16 +252,3 @@ class Registry:
                 hint="judge against the champion that is in service now",
                 code="champion_changed",
             )
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let in one promoter at a time, across processes; the system frees the lock when a process dies."""
-        path = self.layout.routers / LOCK
-        try:
-            own_folder(path.parent)
-            file = path.open("ab")
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield

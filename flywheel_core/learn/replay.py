@@ -25,7 +25,7 @@ from flywheel_core.lake.reading import Progress
 from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
 from flywheel_core.learn.champion import version_folder
 from flywheel_core.learn.evidence import chosen_values
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.example_rows import read_examples
 from flywheel_core.learn.nightly import Craft, run_night
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.replay_days import another_replay, config_of, hand_out, read_noted, stage

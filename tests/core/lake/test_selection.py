@@ -13,7 +13,7 @@ from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.selection import largest_even_limit
-from flywheel_core.learn.examples import for_scores
+from flywheel_core.learn.example_rows import for_scores
 from tests.core.lake.lakes import CONFIG, DAY, build_day, point, write_raw
 
 WINNERS = {"general": "big", "math": "algebra", "code": "coder"}

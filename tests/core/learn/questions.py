@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.example_rows import read_examples
 from flywheel_core.learn.labels import Trained
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples

@@ -13,7 +13,7 @@ from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.answers import ANSWER_CHARS, digest_of, joined_answers, newest_answers
 from flywheel_core.learn.craft import train_version
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.example_rows import read_examples
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning

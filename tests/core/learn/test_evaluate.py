@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.evaluate import evaluate
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.example_rows import read_examples
 from flywheel_core.learn.measures import (
     calibration_error,
     curve_area,

@@ -21,7 +21,8 @@ from flywheel_core.learn.craft import (
     train_labels_version,
     trained_craft,
 )
-from flywheel_core.learn.examples import Examples, read_examples
+from flywheel_core.learn.example_rows import read_examples
+from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.labels import train_labels
 from flywheel_core.learn.nightly import run_night
 from flywheel_core.report.evaluation import evaluation_page

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import RouterError
-from flywheel_core.learn.champion import read_champion, router_versions
+from flywheel_core.learn.champion import LOCK, read_champion, router_versions
 from flywheel_core.learn.promotion_log import Looks, append_entry
-from flywheel_core.learn.registry import LOCK, Registry
+from flywheel_core.learn.registry import Registry
 from tests.core.learn.folders import SINCE, load, promote, registry
 
 DAY = "2026-01-06"

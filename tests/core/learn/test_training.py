@@ -9,7 +9,7 @@ import pytest
 
 from flywheel_core.errors import DatasetError, NoDataError
 from flywheel_core.learn.evaluate import evaluate
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.example_rows import read_examples
 from flywheel_core.learn.labels import train_labels
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from flywheel_core.learn.evaluate import evaluate
-from flywheel_core.learn.examples import read_examples
+from flywheel_core.learn.example_rows import read_examples
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.train import train_examples
 from flywheel_core.report.curves import curve_chart
