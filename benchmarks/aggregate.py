@@ -29,6 +29,7 @@ import psutil
 
 from benchmarks.common import (
     Stopwatch,
+    existing_folder,
     machine_info,
     memory_mib,
     middle,
@@ -168,7 +169,9 @@ def main() -> None:
         "--sizes", default="1,4", help="sizes of raw files, in GB; the peer runs on the first"
     )
     options.add_argument("--runs", type=int, default=3, help="runs on the first size; the others run once")
-    options.add_argument("--folder", type=Path, help="where to work (needs twice the largest size free)")
+    options.add_argument(
+        "--folder", type=existing_folder, help="where to work (needs twice the largest size free)"
+    )
     chosen = options.parse_args()
     machine = machine_info()
     sizes = [float(size) for size in chosen.sizes.split(",")]

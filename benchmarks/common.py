@@ -1,5 +1,6 @@
 """What benchmarks share: machine description, process measurements, and the result line."""
 
+import argparse
 import contextlib
 import json
 import math
@@ -33,6 +34,14 @@ def machine_info() -> dict[str, Any]:
         "flywheel": version("flywheel"),
         "load_1m": round(os.getloadavg()[0], 2),
     }
+
+
+def existing_folder(text: str) -> Path:
+    """Return a folder that an option names. Raises ArgumentTypeError, of which argparse makes a usage error."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return path
 
 
 def cpu_seconds(process: psutil.Process) -> float:

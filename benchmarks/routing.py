@@ -4,7 +4,7 @@ A fifth of the questions, chosen by hash, is locked: it is in no training and no
 given, which trains on the rest and judges on the locked fifth. Otherwise the rest is cross-validated in five
 folds, grouped by question with case, white space and digits folded. Routers see only the text and the
 training scores. Bounds are 95 % bootstrap intervals. `--pools 100` instead plays 100 small replays, which
-takes about twenty minutes.
+takes about an hour on two cores.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.common import machine_info, print_result, print_table
+from benchmarks.common import existing_folder, machine_info, print_result, print_table
 from benchmarks.pools import replay_pools
 from benchmarks.routing_speed import measured
 from flywheel_core.learn.answers import joined_answers
@@ -72,7 +72,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder with mmlu_pro.jsonl.gz and routellm.jsonl.gz"
+        "--data",
+        type=existing_folder,
+        required=True,
+        help="folder with mmlu_pro.jsonl.gz and routellm.jsonl.gz",
     )
     parser.add_argument("--locked", action="store_true", help="judge on the locked fifth instead of by folds")
     parser.add_argument("--only", choices=("mmlu_pro_3", "mmlu_pro_12", "routellm", "speed"), action="append")
