@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from simulation.models import Model
 from simulation.question import Question, wide_marks
-from simulation.seeded import generator, uniform
+from simulation.seeded import generator, total, uniform
 
 _WORD = re.compile(r"[A-Za-z0-9]+|[^\sA-Za-z0-9]")
 
@@ -71,7 +71,7 @@ class Answer:
 def count_tokens(text: str) -> int:
     """Estimate the tokens of `text`: 1 per Chinese character or punctuation mark, 1.33 per word."""
     words = _WORD.findall(text)
-    return round(sum(1.33 if word.isascii() and word.isalnum() else 1.0 for word in words))
+    return round(total(1.33 if word.isascii() and word.isalnum() else 1.0 for word in words))
 
 
 def answer(seed: int, model: Model, question: Question, *, max_tokens: int | None = None) -> Answer:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from simulation.question import DOMAINS, Question
-from simulation.seeded import normal, sigmoid
+from simulation.seeded import normal, sigmoid, total
 
 _SIZES = ("32b", "7b", "3b")
 
@@ -34,7 +34,7 @@ class Model:
 
     def chance(self, question: Question) -> float:
         """Return the probability (0..1) that the model gets `question`, or one of its points, right."""
-        strength = sum(weight * self.strength[domain] for domain, weight in question.weights().items())
+        strength = total(weight * self.strength[domain] for domain, weight in question.weights().items())
         return sigmoid(1.3 * (strength - self.slope * question.difficulty))
 
     def latency_ms(self, seed: int, key: str, completion_tokens: int) -> int:
@@ -44,8 +44,8 @@ class Model:
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return the cost of one call in US dollars."""
-        total = prompt_tokens * self.prompt_price + completion_tokens * self.completion_price
-        return round(total / 1_000_000, 9)
+        price = prompt_tokens * self.prompt_price + completion_tokens * self.completion_price
+        return round(price / 1_000_000, 9)
 
 
 def _specialist(domain: str, size: str) -> Model:

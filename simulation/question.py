@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from simulation.seeded import lookup_key
+from simulation.seeded import lookup_key, total
 
 Language = Literal["zh", "en"]
 Kind = Literal["numbers", "text", "points"]
@@ -59,7 +59,7 @@ class Question:
 
     def weights(self) -> dict[str, float]:
         """Return the share of each domain in the question; they sum to 1."""
-        rest = 1.0 - sum(weight for _, weight in self.blend)
+        rest = 1.0 - total(weight for _, weight in self.blend)
         return {self.domain: rest, **dict(self.blend)}
 
 
