@@ -101,13 +101,18 @@ def in_pieces(body: bytes) -> bytes | io.BytesIO:
     return io.BytesIO(body) if len(body) >= LARGE_BODY_BYTES else body
 
 
-def forget_frames(error: aiohttp.ClientConnectorError) -> None:
-    """Release the request body that a connection error keeps alive.
+def forget_frames(error: BaseException | None) -> None:
+    """Release the request body that a connection error and the errors behind it keep alive.
 
     aiohttp keeps the error in a local variable of a frame in the error's own traceback. This cycle would hold
     the whole body until the garbage collector runs.
     """
-    traceback.clear_frames(error.__traceback__)
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = (
+            None  # from Python 3.13 on, a cleared frame still holds the frames that called it
+        )
+        error = error.__cause__ or error.__context__
 
 
 def what_broke(error: aiohttp.ClientError) -> str:
