@@ -1,6 +1,7 @@
 """Small runs of Dagster with a date of their own, for tests."""
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def run_ended(home: Path, moment: datetime) -> str:
     """Make a run in `home`, and date it: Dagster takes no time from outside."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
         run = dg.materialize([something, looked_at], instance=instance).run_id
-    with sqlite3.connect(home / "history" / "runs.db") as runs:
+    with closing(sqlite3.connect(home / "history" / "runs.db")) as runs, runs:
         ended = moment.replace(tzinfo=None).isoformat(" ", "microseconds")
         runs.execute(
             "update runs set create_timestamp = ?, update_timestamp = ?, end_time = ? where run_id = ?",
