@@ -12,7 +12,7 @@ import pytest
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
-from flywheel_core.learn import evidence, examples
+from flywheel_core.learn import evidence, example_rows
 from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.craft import (
     best_single_version,
@@ -204,7 +204,7 @@ def test_models_that_a_source_invents_take_no_room(tmp_path: Path, monkeypatch: 
         columns.append(found.models)
         return found
 
-    monkeypatch.setattr(examples, "read_examples", noting)
+    monkeypatch.setattr(example_rows, "read_examples", noting)
     monkeypatch.setattr(evidence, "read_examples", noting)
     craft = trained_craft()
     challenger = craft.train(layout, dataset, CONFIG)
