@@ -81,7 +81,7 @@ class Model(Section):
         None, description="Address in front of /v1/chat/completions, without /v1."
     )
     upstream_name: Name | None = Field(
-        None, description="The model's name at that address; none: the same name."
+        None, description="The model's name at that address; null: the same name."
     )
     api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the model's key."
@@ -89,8 +89,15 @@ class Model(Section):
     input_price: Money = Field(0.0, description="Price per million prompt tokens.")
     output_price: Money = Field(0.0, description="Price per million completion tokens.")
     connect_timeout: Seconds = Field(2.0, gt=0, le=600, description="Time to connect.")
-    timeout: Seconds = Field(25.0, gt=0, le=600, description="Time for one whole answer.")
-    max_concurrency: int = Field(256, ge=1, le=10_000, description="Calls for collection under way at once.")
+    timeout: Seconds = Field(
+        25.0, gt=0, le=600, description="Time for one whole answer; of a stream, for each piece."
+    )
+    max_concurrency: int = Field(
+        256,
+        ge=1,
+        le=10_000,
+        description="Calls for collection under way at once; requests beyond are not collected.",
+    )
 
 
 def _default_models() -> dict[str, Model]:

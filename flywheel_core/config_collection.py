@@ -73,10 +73,12 @@ class DataCollection(Section):
         default_factory=Production, description="Production mode: sampling, baseline."
     )
     training_header: bool = Field(
-        True, description="Whether a request with X-Training-Mode: true is collected whatever the mode."
+        True,
+        description="Whether a request with X-Training-Mode: true is collected whatever the mode and the sampling rate.",
     )
     multi_turn: bool = Field(
-        False, description="Whether requests with earlier turns are collected, rendered by the prompt rule."
+        False,
+        description="Whether requests with earlier turns, tools, images or n above 1 are collected; several turns are then routed and scored as one text.",
     )
     point_timeout: Seconds = Field(
         30.0, gt=0, le=600, description="Time budget of one data point, retries and scoring included."
@@ -90,7 +92,7 @@ class DataCollection(Section):
     )
     max_cost_per_day: Money | None = Field(
         None,
-        description="Collection stops for the UTC day once models and scorer have cost this much, in each gateway process: two may spend twice as much; none: no limit.",
+        description="Collection stops for the UTC day once models and scorer have cost this much, in each gateway process: two may spend twice as much; null: no limit.",
     )
     score_cost: Money = Field(0.0, description="What one scoring costs.")
     api_key_env: VariableName | None = Field(

@@ -34,9 +34,9 @@ class Dataset(Section):
     )
     seed: int = Field(0, ge=0, description="Seed for choosing which examples caps and balancing leave out.")
     min_examples: int = Field(
-        50, ge=1, description="Labelled examples below which the dataset's check fails."
+        50, ge=1, description="Labelled examples below which the check enough_examples fails."
     )
-    min_labels: int = Field(2, ge=1, description="Different labels below which the dataset's check fails.")
+    min_labels: int = Field(2, ge=1, description="Different labels below which that check fails.")
     max_group_share: Share = Field(
         0.8,
         description="Largest share of a label's training examples, and of all that scores are learned from, that one of several sources or tenants may give; the excess is left out and reported.",

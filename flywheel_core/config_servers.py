@@ -21,7 +21,8 @@ class Server(Section):
     host: Name = Field("127.0.0.1", description="Address to listen on; loopback by default.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     allow_anonymous: bool = Field(
-        False, description="Whether requests without a key are accepted on addresses other than loopback."
+        False,
+        description="Whether requests without a key are always accepted; otherwise only on loopback, and only while there is no key.",
     )
     max_body_bytes: Bytes = Field(8_388_608, ge=1_024, le=1_073_741_824, description="Largest body as sent.")
     max_unpacked_bytes: Bytes = Field(
@@ -34,11 +35,17 @@ class Server(Section):
         30.0, gt=0, le=3_600, description="Time for a request's whole body to arrive."
     )
     idle_timeout: Seconds = Field(
-        60.0, gt=0, le=3_600, description="Time a connection may stay silent between requests."
+        60.0,
+        gt=0,
+        le=3_600,
+        description="Time a connection may stay silent between requests, or leave its answer unread.",
     )
     max_connections: int = Field(2_048, ge=1, le=100_000, description="Connections open at once.")
     drain_timeout: Seconds = Field(
-        8.0, gt=0, le=600, description="Time for requests under way to end on SIGTERM."
+        8.0,
+        gt=0,
+        le=600,
+        description="Time for requests under way to end on SIGTERM; at the gateway also for collection and uploads.",
     )
 
 
@@ -47,10 +54,15 @@ class Collector(Server):
 
     max_batch_points: int = Field(1_000, ge=1, le=100_000, description="Data points a batch may have.")
     max_queue_bytes: Bytes = Field(
-        134_217_728, ge=1_048_576, description="How much may wait to be stored; beyond it the answer is 503."
+        134_217_728,
+        ge=1_048_576,
+        description="How much may be received, decoded or waiting to be stored at once; beyond it the answer is 503.",
     )
     commit_bytes: Bytes = Field(
-        2_097_152, ge=65_536, le=134_217_728, description="Most that is written and synced at once."
+        2_097_152,
+        ge=65_536,
+        le=134_217_728,
+        description="Size up to which waiting requests share one write and sync.",
     )
 
 
@@ -66,7 +78,7 @@ class Gateway(Server):
     )
     user_secret_env: VariableName | None = Field(
         None,
-        description="Name of the environment variable with the secret that users are hashed with; none: users are not recorded.",
+        description="Name of the environment variable with the secret that users are hashed with; null: users are not recorded.",
     )
     decision_log_bytes: Bytes = Field(
         268_435_456, ge=0, description="Largest log of one day's routing decisions; further ones are dropped."
@@ -92,11 +104,12 @@ class Operations(Section):
         None, description="Name of the environment variable with the address that run failures are posted to."
     )
     max_rejected_share: Share = Field(
-        0.05, description="The check fails when the share of rejected lines is above this."
+        0.05,
+        description="Share of rejected lines above which the check rejected_share fails; on a day of few lines it warns.",
     )
     max_label_drift: Share = Field(
         0.25,
-        description="The check warns when the total variation distance of a day's labels to the week before is above this.",
+        description="Total variation distance of a day's labels to the week before above which the check label_drift warns.",
     )
     preview_rows: int = Field(
         5, ge=0, le=20, description="Number of a dataset's questions that Dagster's page shows."

@@ -48,7 +48,7 @@ class Learning(Section):
         None,
         ge=1,
         le=3_650,
-        description="Age at which an example weighs half; none: all days weigh the same.",
+        description="Age at which an example weighs half; null: all days weigh the same.",
     )
     absent_days: Days = Field(
         7, ge=1, le=3_650, description="A model not asked in this many last days of the window has left."
