@@ -131,7 +131,7 @@ class Committer:
         self._room.check()
 
     async def check_ready(self) -> None:
-        """Raise RequestError if a batch could not be stored right now.
+        """Raise RequestError while stopping, without room on the disk, or after a failure to store.
 
         While storing is failing, this writes a probe file, at most once a second, to see whether it works
         again.

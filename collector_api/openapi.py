@@ -21,8 +21,11 @@ def describe(max_batch_points: int) -> dict[str, Any]:
             "/collect": {"post": _collect(max_batch_points)},
             "/health": {"get": _plain("Alive", "Always `OK` while the process runs.")},
             "/ready": {
-                "get": _plain("Able to store", "Whether a batch could be stored right now.")
-                | {"responses": {"200": _text("It could."), "503": _refusal(503)}}
+                "get": _plain(
+                    "Able to store",
+                    "503 while the disk has no room, storing fails or the server is shutting down.",
+                )
+                | {"responses": {"200": _text("Ready."), "503": _refusal(503)}}
             },
             "/metrics": {"get": _plain("Metrics", "Counters and gauges in the format of Prometheus.")},
         },
