@@ -23,6 +23,8 @@ PART_BYTES = MAX_POINT_BYTES
 MAX_ENVELOPE_BYTES = 64 * 1024
 """Largest envelope (the text of a batch without its data points), in bytes."""
 
+_NO_BATCH = 'the body is not an object with one list of data points: {"data_points": [...]}'
+
 MAX_MESSAGE_CHARS = 500
 
 MAX_TOKENS = 1_000_000
@@ -127,7 +129,9 @@ def split_batch(body: bytes, max_points: int) -> list[memoryview]:
             key = slice(at, end)
     around = len(body) if first < 0 else len(body) - (last - first) if last >= 0 else first + 1
     if around > MAX_ENVELOPE_BYTES:
-        raise RequestError("body_unreadable", "beside its data points the body is too large")
+        raise RequestError(
+            "body_unreadable", _NO_BATCH if first < 0 else "beside its data points the body is too large"
+        )
     listed = _has_list(body if first < 0 else body[:first] + body[last:])
     return [] if pieces == [b""] or not listed else pieces
 
@@ -203,10 +207,7 @@ def _has_list(text: bytes) -> bool:
         raise RequestError("body_unreadable", f"the body is not JSON: {reason}") from None
     names = [name for name in envelope if _is_name(name)] if isinstance(envelope, dict) else []
     if len(names) != 1 or envelope[names[0]] not in ([], None):
-        raise RequestError(
-            "body_unreadable",
-            'the body is not an object with one list of data points: {"data_points": [...]}',
-        )
+        raise RequestError("body_unreadable", _NO_BATCH)
     return envelope[names[0]] is not None
 
 

@@ -170,6 +170,12 @@ def test_an_envelope_that_cannot_be_read_is_refused(body: bytes) -> None:
     assert caught.value.code == "body_unreadable"
 
 
+def test_a_large_body_without_a_list_is_told_what_a_batch_is() -> None:
+    """As when a file of data points, one on each line, is sent as it is."""
+    with pytest.raises(RequestError, match="not an object with one list"):
+        decode_batch((GOOD + b"\n") * 2_000, 10)
+
+
 @pytest.mark.parametrize("point", [GOOD, json.dumps(canonical(1)).encode(), b"0"])
 def test_too_many_points_are_refused(point: bytes) -> None:
     body = b'{"data_points": [' + b", ".join([point] * 11) + b"]}"
