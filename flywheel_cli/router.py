@@ -149,7 +149,7 @@ def rollback(settings: Settings, reason: str) -> None:
 @json_option
 @pass_settings
 def diff(settings: Settings, old: str, new: str) -> None:
-    """Compare two versions: their manifests, and what they choose on the test questions of all days.
+    """Compare two versions: their manifests, and what they choose on the newest test questions.
 
     The gain is NEW's utility minus OLD's on the same questions. It is for information, not a judgement: see `router list`.
     """

@@ -15,7 +15,7 @@ from flywheel_core.learn.excerpts import texts_and_groups
 
 
 def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
-    """Compare manifests, chosen models and, on the test questions of all days, the mean gain of `new`."""
+    """Compare manifests, chosen models and, on the newest test questions, the mean gain of `new`."""
     layout, craft = settings.layout, trained_craft()
     folders = [version_folder(layout, version) for version in (old, new)]
     routers = [craft.load(folder) for folder in folders]

@@ -104,10 +104,11 @@ def _is_under_way(instance: dg.DagsterInstance) -> bool:
 def _nothing_to_make(
     closed: int, waiting: int, failed: Sequence[date], not_made: Sequence[str | None]
 ) -> str:
-    says = f"{closed} closed days, none changed since it was asked for"
+    days = "1 closed day" if closed == 1 else f"{closed} closed days"
+    says = f"{days}, none changed since it was asked for"
     if waiting:
         minutes = QUIET.seconds // 60
-        says = f"{closed} closed days, {waiting} of them changed in the last {minutes} minutes: made once left alone"
+        says = f"{days}, {waiting} of them changed in the last {minutes} minutes: made once left alone"
     if failed:
         says += f"; asked for {MOST_TRIES} times and not made: {spans(failed)}; look at the runs of {DAY_TABLES_JOB}"
     return "; ".join([says, *filter(None, not_made)])

@@ -196,7 +196,7 @@ def test_a_file_that_is_still_being_written_is_left_alone(layout: Layout, tick: 
     waiting = tick()
     assert _asked_for(waiting) == []
     assert waiting.asset_events == []
-    assert "1 closed days, 1 of them changed in the last 5 minutes" in str(waiting.skip_reason)
+    assert "1 closed day, 1 of them changed in the last 5 minutes" in str(waiting.skip_reason)
     _raw(layout, DAY, age=timedelta(minutes=6))
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
@@ -207,6 +207,18 @@ def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> Non
     tick()
     path.unlink()
     assert _asked_for(tick()) == []
+
+
+def test_a_day_that_lost_one_of_two_raw_files_is_made_of_the_other(layout: Layout, tick: Tick) -> None:
+    """Its tables then hold what its raw files hold."""
+    _raw(layout, DAY)
+    other = layout.raw_file(DAY, "b")
+    other.write_text("{}\n")
+    os.utime(other, (1_767_700_000, 1_767_700_000))
+    tick()
+    _table(layout, DAY)
+    other.unlink()
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
 
 def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> None:
@@ -238,7 +250,7 @@ def test_a_raw_file_that_is_a_link_to_nowhere_is_named(layout: Layout, tick: Tic
     loop.symlink_to(loop)
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
     says = str(tick().skip_reason)
-    assert "1 closed days" in says
+    assert "1 closed day," in says
     assert f"cannot read {link}: No such file or directory" in says
     assert f"cannot read {loop}: Too many levels of symbolic links" in says
     link.unlink()
