@@ -138,7 +138,6 @@ def _materialize(stage: Stage, layout: Layout, days: Sequence[date]) -> None:
             days,
             stage.config,
             stage.dagster_home,
-            retrains=True,
             on_day=lambda report: tell(report.done, report.total),
         )
     for day, problems in sorted(made.failed.items()):

@@ -25,7 +25,7 @@ from flywheel_dagster.jobs import DATASET_JOB, DAY_TABLES_JOB, TRAINING_SET_JOB
 from flywheel_dagster.partitions import range_tags, ranges, utc_now
 from flywheel_dagster.resources import DayReport, Lake
 from flywheel_dagster.router_assets import CHAMPION, EVALUATION
-from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, RETRAIN_TAG
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
 
 Datasets = Literal["none", "last", "every"]
 """Which training datasets to make: none, the last day's, or one for every day."""
@@ -65,14 +65,12 @@ def materialize_days(
     home: Path,
     *,
     datasets: Datasets = "last",
-    retrains: bool = False,
     on_day: Callable[[DayReport], None] | None = None,
 ) -> Materialized:
     """Make the tables of `days`, in order, and the training datasets asked for.
 
-    on_day: called with a report as each day ends; retrains: whether the caller goes on with `retrain`, so
-    that a running daemon must not start a retraining too. A day that fails does not stop the others: see
-    `failed` of the result. No dataset of a failed day is made. Raises UsageError for a day outside
+    on_day: called with a report as each day ends. A day that fails does not stop the others: see `failed` of
+    the result. The sensors of a running daemon do not see these runs, so none retrains or raises an alarm. No dataset of a failed day is made. Raises UsageError for a day outside
     `storage.first_day` .. today, StorageError when `home` cannot be made, FlywheelError `run_failed` when a
     run fails before any of its days.
     """
@@ -104,7 +102,7 @@ def materialize_days(
                 done = defs.resolve_job_def(job).execute_in_process(
                     QUIET,
                     instance,
-                    tags=range_tags(start, end) | ({RETRAIN_TAG: "no"} if retrains else {}),
+                    tags=range_tags(start, end),
                     raise_on_error=False,
                 )
             runs.append(done.run_id)

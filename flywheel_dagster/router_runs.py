@@ -14,13 +14,6 @@ NIGHTLY_RETRAIN = dg.define_asset_job(
 )
 
 
-RETRAIN_TAG = "flywheel/retrain"
-"""Tag of a run of `training_set` or `dataset`.
-
-The value `no` means that whoever started the run retrains by other means, or not at all.
-"""
-
-
 def after_training_set() -> dg.SensorDefinition:
     """Return the sensor that starts `nightly_retrain` once for each run that made a training set.
 
@@ -39,8 +32,6 @@ def after_training_set() -> dg.SensorDefinition:
     )
     def _after_training_set(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         tags = context.dagster_run.tags
-        if tags.get(RETRAIN_TAG) == "no":
-            return dg.SkipReason("who made the training set sees to the retraining")
         day = tags.get(PARTITION_TAG) or tags.get(RANGE_END_TAG)
         if day is None:
             return dg.SkipReason("the run names no day")

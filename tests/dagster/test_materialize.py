@@ -23,7 +23,6 @@ from flywheel_dagster.materialize import materialize_days, retrain
 from flywheel_dagster.partitions import utc_now
 from flywheel_dagster.resources import DayReport
 from flywheel_dagster.router_assets import ROUTER_ASSETS
-from flywheel_dagster.router_runs import RETRAIN_TAG
 from tests.core.learn import toy
 from tests.dagster.points import write_day
 
@@ -128,7 +127,7 @@ def test_every_day_is_reported_to_the_caller(folder: Path) -> None:
 
 
 def test_a_router_is_trained_through_dagster_too(folder: Path) -> None:
-    """It is evaluated and promoted as in a nightly run; a tag keeps a running daemon from retraining as well."""
+    """It is evaluated and promoted as in a nightly run."""
     last = toy.days(2)[-1]
     home = folder / "home"
     config = toy.config(folder / "toy").model_copy(
@@ -139,15 +138,13 @@ def test_a_router_is_trained_through_dagster_too(folder: Path) -> None:
     )
     for day in toy.days(2):
         toy.make_day(Layout(folder / "toy"), config, day, 600)
-    made = materialize_days([last], config, home, retrains=True)
+    materialize_days([last], config, home)
     night = retrain(last, config, home)
     assert (night.verdict, night.champion) == ("promoted", night.challenger)
     assert "lower bound" in night.reason
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for asset in ROUTER_ASSETS:
             assert instance.get_latest_materialization_event(dg.AssetKey(asset)) is not None
-        tags = [instance.get_run_by_id(run).tags for run in made.runs]  # type: ignore[union-attr] # they are there
-    assert all(found[RETRAIN_TAG] == "no" for found in tags)
 
 
 def test_retraining_without_a_dataset_says_why(folder: Path) -> None:

@@ -19,7 +19,7 @@ from flywheel_dagster.partitions import daily_partitions, range_tags
 from flywheel_dagster.resources import Lake
 from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets
 from flywheel_dagster.router_checks import router_checks
-from flywheel_dagster.router_runs import NIGHTLY_RETRAIN, RETRAIN_TAG
+from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
 from tests.core.learn import toy
 
 PER_DAY = 600
@@ -201,17 +201,11 @@ def test_a_finished_training_set_starts_the_retraining_of_its_day() -> None:
         assert (request.partition_key, request.run_key) == (day, f"{day}:{run.run_id}")  # type: ignore[union-attr] # a request
 
 
-@pytest.mark.parametrize(
-    ("examples", "tags", "why_not"),
-    [(0, {}, "no example"), (1, {}, None), (1, {RETRAIN_TAG: "no"}, "sees to the retraining")],
-)
+@pytest.mark.parametrize(("examples", "why_not"), [(0, "no example"), (1, None)])
 def test_when_a_training_set_starts_a_retraining(
-    instance: dg.DagsterInstance, examples: int, tags: dict[str, str], why_not: str | None
+    instance: dg.DagsterInstance, examples: int, why_not: str | None
 ) -> None:
-    """A dataset without examples starts none: before the first data point arrives it could only fail and raise an alarm.
-
-    Nor does a run that is tagged because whoever started it sees to the retraining.
-    """
+    """A dataset without examples starts none: before the first data point arrives it could only fail and raise an alarm."""
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             "training_dataset",
@@ -227,7 +221,7 @@ def test_when_a_training_set_starts_a_retraining(
         dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", "training_set", message=""),
         dagster_instance=instance,
         dagster_run=dg.DagsterRun(
-            job_name="training_set", run_id="1" * 8, tags={"dagster/partition": "2026-01-05", **tags}
+            job_name="training_set", run_id="1" * 8, tags={"dagster/partition": "2026-01-05"}
         ),
     )
     told = sensor(context)
