@@ -50,7 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "why": Entry("flywheel_cli.learn:why", "Explain one decision."),
     "replay": Entry("flywheel_cli.replay:replay", "Play recorded outcomes day by day through the loop."),
     "simulate": Entry("simulation.command:simulate", "Serve stand-ins for the models and the scorer."),
-    "dagster": Entry("flywheel_cli.dagster:dagster", "Start the Dagster UI and daemon of the project."),
+    "dagster": Entry("flywheel_cli.dagster:dagster", "Start Dagster's UI and daemon, or rebuild days."),
     "demo": Entry("flywheel_cli.demo:demo", "Run the whole loop on sample data."),
 }
 """Every command, in the order of the loop. A command whose module is not installed is not listed."""
