@@ -1,7 +1,7 @@
 """Generate the sample in `data/sample/`: a week of a gateway's data points, the same bytes every time.
 
 Six earlier days are raw files (gzip, with the flaws that `simulation/dirt.py` adds). The newest part has
-clean points, one per line, ready for `POST /collect`. The days are in January 2026; importing can shift them
+clean points, one per line, which the demo sends to the collector. The days are in January 2026; importing can shift them
 by whole days.
 """
 
