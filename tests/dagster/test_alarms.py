@@ -187,6 +187,7 @@ def test_a_webhook_that_refuses_fails_the_tick(
     with pytest.raises(UpstreamError, match="it answered 403") as caught:
         _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)))
     assert "s3cret" not in str(caught.value)
+    assert "operations.failure_webhook_env" in str(caught.value.hint)
     assert len(hook.taken) == 1, "a refusal is not repeated"
 
 
@@ -211,10 +212,23 @@ def test_a_webhook_that_is_down_is_reported(hook: Hook) -> None:
     hook.statuses = [503]
     with pytest.raises(UpstreamError, match="alarm of run r: it answered 503"):
         post_alarm(hook.address, {"run_id": "r"})
+    assert len(hook.taken) == 2
     with pytest.raises(UpstreamError, match="there was no answer"):
         post_alarm("http://127.0.0.1:9/", {"run_id": "r"})
     with pytest.raises(UpstreamError, match="alarm of run r"):
         post_alarm("no address at all", {"run_id": "r"})
+
+
+def test_a_webhook_gets_a_moment_to_come_back(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers 503 until the pause between the attempts."""
+    hook.statuses = [503]
+    monkeypatch.setattr(time, "sleep", lambda _: setattr(hook, "statuses", [204]))
+    post_alarm(hook.address, {"run_id": "r"})
+
+
+def test_all_attempts_end_before_dagster_ends_the_sensor() -> None:
+    """Dagster gives a sensor 60 s, and then has the same alarm posted again and again."""
+    assert alarms.ATTEMPTS * (alarms.TIMEOUT + alarms.PAUSE) < 60
 
 
 def test_an_address_that_is_no_url_is_reported_without_naming_it() -> None:
