@@ -10,7 +10,7 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
-from flywheel_gateway.routing import Decider, Decision
+from flywheel_gateway.routing import MAX_TOLD, Decider, Decision
 
 MODELS = ("qwen-max", "qwen-math-7b")
 
@@ -157,6 +157,16 @@ def test_another_reason_or_another_router_is_logged(caplog: pytest.LogCaptureFix
     asyncio.run(decisions())
     reasons = [vars(record)["reason"].partition(",")[0] for record in caplog.records]
     assert reasons == ["router v1 chose retired", "the router is broken", "the router is broken"]
+
+
+def test_a_router_whose_reasons_never_end_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Choosing(CountingRouter):
+        def decide(self, prompt: str) -> Decision:
+            return Decision(prompt, "math", 0.9, "router", self.version)
+
+    decisions = decide(Config(), Choosing(), *(f"model-{number}" for number in range(MAX_TOLD + 20)))
+    assert {decision.reason for decision in decisions} == {"fallback"}
+    assert len(caplog.records) == MAX_TOLD
 
 
 def test_a_failing_router_falls_back_and_is_asked_again() -> None:
