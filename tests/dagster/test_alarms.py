@@ -3,8 +3,9 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
 from typing import Any
@@ -17,7 +18,10 @@ from flywheel_core.errors import ConfigIncompleteError, DatasetError, UpstreamEr
 from flywheel_dagster import alarms
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.jobs import DAY_TABLES_JOB
+from flywheel_dagster.partitions import range_tags
 from flywheel_dagster.resources import Lake
+from flywheel_dagster.sensors import alarm
 
 VARIABLE = "FLYWHEEL_TEST_WEBHOOK"
 
@@ -99,11 +103,15 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
+ONE_DAY = {"dagster/partition": "2026-01-03"}
 GONE = dg.Failure("1 of 1 days failed; 2026-01-03: responses: storage_failed: gone")
 
 
 def _failed_run(
-    instance: dg.DagsterInstance, config: Config, error: Exception = GONE
+    instance: dg.DagsterInstance,
+    config: Config,
+    error: Exception = GONE,
+    tags: Mapping[str, str] = ONE_DAY,
 ) -> dg.RunFailureSensorContext:
     @dg.op
     def fails() -> None:
@@ -117,14 +125,20 @@ def _failed_run(
         {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         instance,
         raise_on_error=False,
-        tags={"dagster/partition": "2026-01-03"},
+        tags=tags,
     )
     (failure,) = [event for event in ran.all_events if event.is_run_failure]
+    return _context(instance, failure, ran.dagster_run, config)
+
+
+def _context(
+    instance: dg.DagsterInstance, failure: dg.DagsterEvent, run: dg.DagsterRun, config: Config
+) -> dg.RunFailureSensorContext:
     return dg.build_run_status_sensor_context(
         sensor_name="run_failed",
         dagster_event=failure,
         dagster_instance=instance,
-        dagster_run=ran.dagster_run,
+        dagster_run=run,
         resources={"lake": Lake(config)},
     ).for_run_failure()
 
@@ -140,15 +154,15 @@ def test_a_failed_run_is_posted(
     """The alarm is JSON that says which run failed, of which day, and why."""
     monkeypatch.setenv(VARIABLE, hook.address)
     assert _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE))) is None
-    (alarm,) = hook.taken
-    assert alarm["event"] == "run_failed"
-    assert (alarm["job"], alarm["first_day"], alarm["last_day"]) == (
+    (posted,) = hook.taken
+    assert posted["event"] == "run_failed"
+    assert (posted["job"], posted["first_day"], posted["last_day"]) == (
         "training_set",
         "2026-01-03",
         "2026-01-03",
     )
-    assert alarm["message"] == "1 of 1 days failed; 2026-01-03: responses: storage_failed: gone"
-    assert alarm["run_id"]
+    assert posted["message"] == "1 of 1 days failed; 2026-01-03: responses: storage_failed: gone"
+    assert posted["run_id"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +181,23 @@ def test_an_alarm_says_what_a_step_raised(
     """Not Dagster's wrapper: an error of Flywheel's gives its message; others, which may quote a prompt, their type."""
     monkeypatch.setenv(VARIABLE, hook.address)
     _tick(instance, Config(operations=Operations(failure_webhook_env=VARIABLE)), error)
-    assert [alarm["message"] for alarm in hook.taken] == [message]
+    assert [posted["message"] for posted in hook.taken] == [message]
+
+
+def test_an_alarm_of_a_range_names_its_first_and_its_last_day(instance: dg.DagsterInstance) -> None:
+    posted = alarm(_failed_run(instance, Config(), tags=range_tags(date(2026, 1, 3), date(2026, 1, 9))))
+    assert (posted["first_day"], posted["last_day"]) == ("2026-01-03", "2026-01-09")
+
+
+def test_an_alarm_of_a_run_that_failed_in_no_step_says_what_dagster_says(
+    instance: dg.DagsterInstance,
+) -> None:
+    """As when its process was killed."""
+    run = instance.create_run_for_job(
+        build_defs(Config()).resolve_job_def(DAY_TABLES_JOB), status=dg.DagsterRunStatus.STARTED
+    )
+    failure = instance.report_run_failed(run, "the process of the run is gone")
+    assert alarm(_context(instance, failure, run, Config()))["message"] == "the process of the run is gone"
 
 
 def test_without_a_webhook_the_tick_is_skipped(hook: Hook, instance: dg.DagsterInstance) -> None:

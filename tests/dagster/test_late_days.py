@@ -102,6 +102,7 @@ def test_a_rewritten_day_is_asked_for_again(layout: Layout, tick: Tick) -> None:
     second = tick()
     assert _asked_for(second) == [("2026-01-05", "2026-01-05")]
     assert (first.run_requests or [])[0].run_key != (second.run_requests or [])[0].run_key
+    assert len(second.asset_events) == 1, "the change is recorded on raw_points"
     assert _asked_for(tick()) == []
 
 

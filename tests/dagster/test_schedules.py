@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from flywheel_core.config import Config, Storage
+from flywheel_core.config import Config, Operations, Storage
 from flywheel_dagster.definitions import build_defs
 
 DEFS = ("nightly_training_set", "hourly_dataset_check")
@@ -44,10 +44,13 @@ def test_before_the_first_day_the_nightly_run_is_skipped() -> None:
 
 def test_times_are_utc_and_everything_is_switched_on() -> None:
     """Nothing has to be switched on in the UI."""
-    defs = build_defs(Config())
+    defs = build_defs(Config(operations=Operations(rewrite_check_interval=77)))
     by_name = {name: defs.resolve_schedule_def(name) for name in DEFS}
     assert by_name["nightly_training_set"].cron_schedule == "30 1 * * *"
+    assert by_name["hourly_dataset_check"].cron_schedule == "45 * * * *"
     assert {schedule.execution_timezone for schedule in by_name.values()} == {"UTC"}
     assert {schedule.default_status for schedule in by_name.values()} == {dg.DefaultScheduleStatus.RUNNING}
-    for name in ("late_days", "run_failed"):
-        assert defs.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.RUNNING
+    for name, seconds in (("late_days", 77), ("after_training_set", 30), ("run_failed", 30)):
+        sensor = defs.resolve_sensor_def(name)
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+        assert sensor.minimum_interval_seconds == seconds
