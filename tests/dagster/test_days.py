@@ -1,5 +1,6 @@
 """How a run works through its days: on a real instance, with small steps in place of the lake's."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
@@ -127,6 +128,19 @@ def test_the_failure_names_each_bad_day_and_why(instance: dg.DagsterInstance) ->
     assert failure.user_failure_data.metadata["failed_days"].value == 2
 
 
+def test_the_log_of_a_run_has_each_problem_and_the_stack_of_the_first_error(
+    instance: dg.DagsterInstance,
+) -> None:
+    """The failure says that the run's log has the details."""
+    ran = _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 6)))
+    logs = instance.all_logs(ran.run_id)
+    logged = [one.user_message for one in logs if one.level == logging.ERROR and not one.is_dagster_event]
+    assert logged == ["2026-01-03: responses: storage_failed: cannot read training_data_20260103.jsonl: gone"]
+    (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
+    assert failure.error is not None and failure.error.cause is not None
+    assert "in _responses" in "".join(failure.error.cause.stack)
+
+
 def test_a_single_day_that_failed_names_no_others(instance: dg.DagsterInstance) -> None:
     ran = _run(instance, partition_key="2026-01-03")
     (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
@@ -193,6 +207,19 @@ def test_only_selected_assets_are_made(instance: dg.DagsterInstance) -> None:
     """Materializing one table again runs only its step."""
     assert _run(instance, selection=["training_examples"], partition_key="2026-01-03").success
     assert _days_of(instance, "training_examples") == {3}
+    assert _days_of(instance, "responses") == set()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"partition_key": "2026-01-01"}, {"tags": range_tags(date(2026, 1, 1), date(2026, 1, 1))}],
+    ids=["a run of one day", "a run of a range"],
+)
+def test_of_a_step_that_makes_two_assets_the_selected_one_is_recorded(
+    instance: dg.DagsterInstance, where: dict[str, Any]
+) -> None:
+    assert _run(instance, selection=["rejects"], **where).success
+    assert _days_of(instance, "rejects") == {1}
     assert _days_of(instance, "responses") == set()
 
 
