@@ -1,0 +1,86 @@
+"""The checks of routers, looked at alone: what fails each of them, and what it says."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from flywheel_core.config import Storage
+from flywheel_core.learn.champion import MANIFEST
+from flywheel_core.learn.registry import Registry
+from flywheel_dagster.partitions import daily_partitions
+from flywheel_dagster.resources import Lake
+from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets
+from flywheel_dagster.router_checks import router_checks
+from tests.core.learn import toy
+from tests.dagster.test_routers import PER_DAY, retrain
+
+NONE = "there is no champion"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A data folder with a day of points."""
+    config = toy.config(tmp_path)
+    made = Lake(config.model_copy(update={"storage": Storage(data_dir=tmp_path, first_day=str(toy.FIRST))}))
+    toy.make_day(made.layout, made.config, toy.FIRST, PER_DAY)
+    return made
+
+
+def failed(instance: dg.DagsterInstance, lake: Lake) -> dict[str, str]:
+    """Run the checks without making anything; return check -> what it says, for those that did not pass."""
+    done = dg.materialize(
+        [*router_assets(daily_partitions(str(toy.FIRST))), *router_checks()],
+        selection=dg.AssetSelection.checks_for_assets(*ROUTER_ASSETS),
+        instance=instance,
+        resources={"lake": lake, "craft": toy.CRAFT},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    found = done.get_asset_check_evaluations()
+    assert len(found) == 3
+    return {one.check_name: str(one.description) for one in found if not one.passed}
+
+
+def champion_folder(lake: Lake) -> Path:
+    champion = Registry(lake.layout, toy.verify).champion()
+    assert champion is not None
+    return lake.layout.router(champion.version)
+
+
+def test_before_the_first_night_no_check_passes(instance: dg.DagsterInstance, lake: Lake) -> None:
+    says = failed(instance, lake)
+    assert says.pop("trained_on_current_dataset").startswith("trained on None, the current dataset is ")
+    assert says == {"artefact_verifies": NONE, "deployed_answers_agree": NONE}
+
+
+def test_a_dataset_that_no_challenger_was_trained_on_is_noticed(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    """As when the retraining of a night failed."""
+    retrain(instance, lake, toy.FIRST)
+    assert failed(instance, lake) == {}
+    newer = toy.make_day(lake.layout, lake.config, toy.days(2)[1], PER_DAY)
+    (says,) = failed(instance, lake).items()
+    assert says[0] == "trained_on_current_dataset"
+    assert says[1].endswith(f"the current dataset is {newer}")
+
+
+def test_a_damaged_champion_is_noticed(instance: dg.DagsterInstance, lake: Lake) -> None:
+    retrain(instance, lake, toy.FIRST)
+    rules = champion_folder(lake) / "rules.json"
+    rules.write_bytes(rules.read_bytes()[:-1])
+    says = failed(instance, lake)
+    assert says.keys() == {"artefact_verifies", "deployed_answers_agree"}
+    assert all("is damaged" in words for words in says.values())
+
+
+def test_a_manifest_that_was_exchanged_after_the_promotion_is_noticed(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    """The files are whole by the new manifest, but nobody judged and promoted them."""
+    retrain(instance, lake, toy.FIRST)
+    manifest = champion_folder(lake) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "made": "by hand"}))
+    says = failed(instance, lake)
+    assert says["artefact_verifies"] == f"{manifest} is not the one that was promoted"
