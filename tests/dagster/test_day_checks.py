@@ -10,8 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from flywheel_core.config import Config
+from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import read_table
+from flywheel_core.lake.tables import build_table, read_table
 from flywheel_dagster import metadata, steps
 from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.checks import points_reconciled, rejected_share
@@ -35,6 +36,9 @@ def test_too_many_rejects_block_the_day(config: Config, layout: Layout, instance
     )
     assert not layout.table("training_examples", DAY).exists()
     assert read_table(layout, "rejects", [DAY]).height == 20, "what was rejected can be looked at"
+    rejects = metadata_of(ran, "rejects")
+    assert rejects["share_rejected"] == 0.1
+    assert "| 20 |" in rejects["reasons"]
 
 
 def test_figures_of_checks_are_written_as_on_the_other_pages() -> None:
@@ -126,7 +130,7 @@ def test_a_flood_of_invented_models_has_no_chart_and_no_series(
     monkeypatch.setattr(steps, "MAX_MODELS", 8)
     strange: list[Any] = [point(DAY, number) for number in range(60)]
     for number, one in enumerate(strange):
-        for name in (f"invented-{number}", "busy", "x" * 100_000):
+        for name in (f"invented-{min(number, 57)}", "busy", "x" * 100_000):
             one["responses"] |= {name: {"model": name, "answer": "42"}}
             one["scores"] |= {name: 1.0 if "-" in name else 0.9}
     write_raw(layout, DAY, strange)
@@ -135,10 +139,12 @@ def test_a_flood_of_invented_models_has_no_chart_and_no_series(
     series = {name for name in shown if name.startswith("mean_score_")}
     assert len(series) == 7, "the name that no page has room for has none"
     assert series > {f"mean_score_{model}" for model in (*MODELS, "busy")}
-    assert (shown["models"], shown["models_shown"]) == (60 + 2 + len(MODELS), 8)
+    assert (shown["models"], shown["models_shown"]) == (58 + 2 + len(MODELS), 8)
     assert sum(len(name) + len(str(value)) for name, value in shown.items()) < 50_000
     dataset = metadata_of(ran, "training_dataset")
-    assert len(dataset["manifest"]["unknown_models"]) == metadata.MAX_NAMED
+    named = dataset["manifest"]["unknown_models"]
+    assert len(named) == metadata.MAX_NAMED
+    assert named["invented-57"] == 3, "the most frequent ones are named"
 
 
 def test_a_day_of_many_raw_files_names_a_few(
@@ -175,6 +181,25 @@ def test_labels_that_drift_are_reported(config: Config, layout: Layout, instance
     ]
     assert drift.partition == odd.isoformat()
     assert drift.metadata["distance"].value == pytest.approx(0.8)
+
+
+def test_labels_are_compared_with_all_seven_days_before_and_no_other(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """Mathematics and code in turn for a week, and writing on the day before that."""
+    for back in range(8, 0, -1):
+        earlier = DAY - timedelta(days=back)
+        best = "qwen-writing-7b" if back == 8 else MODELS[1 + back % 2]
+        write_day(layout, earlier, 10, best=best)
+        ingest_day(layout, earlier, config)
+        for table in ("training_examples", "label_distribution"):
+            build_table(layout, table, earlier, config)
+    write_raw(layout, DAY, [point(DAY, number, best=MODELS[1 + number // 20]) for number in range(30)])
+    ran = run_days(config, instance, DAY)
+    (drift,) = [one for one in ran.get_asset_check_evaluations() if one.check_name == "label_drift"]
+    assert drift.metadata["distance"].value == pytest.approx(2 / 3 - 3 / 7, abs=1e-6)
+    bars = re.findall("█+", metadata_of(ran, "label_distribution")["labels"])
+    assert list(map(len, bars)) == [metadata.BAR_CHARS, metadata.BAR_CHARS // 2], "the most frequent is whole"
 
 
 def test_a_damaged_table_of_the_week_before_does_not_stop_the_day(

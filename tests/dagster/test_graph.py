@@ -129,6 +129,7 @@ def test_an_empty_day_gives_empty_tables_and_a_warning(
         assert read_table(layout, name, [DAY]).height == 0
     assert metadata_of(ran, "label_distribution")["share_math"] == 0.0
     assert metadata_of(ran, "rejects")["reasons"] == "none", "a heading without rows is no table"
+    assert metadata_of(ran, "responses")["raw_files"] == "none"
 
 
 def test_a_day_that_cannot_be_read_stops_only_itself(
