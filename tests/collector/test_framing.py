@@ -151,7 +151,10 @@ def test_pipelined_requests_take_bounded_memory(launch: Start) -> None:
         assert process.memory_info().rss - before < 16 * MIB
 
 
-def test_malformed_bytes_do_not_answer_the_request_before_them(collector: Process) -> None:
+@pytest.mark.parametrize(
+    "malformed", [b"garbage\r\n\r\n", CHUNKED + b"zz\r\n"], ids=["another head", "another body"]
+)
+def test_malformed_bytes_do_not_answer_the_request_before_them(collector: Process, malformed: bytes) -> None:
     """A batch that is being stored is not answered as malformed because of the bytes that follow it."""
-    answer = answers(collector, request(body_of(point(1))) + b"garbage\r\n\r\n")
+    answer = answers(collector, request(body_of(point(1))) + malformed)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 200")

@@ -123,13 +123,15 @@ def test_an_unreadable_file_is_read_once_it_is_readable_again(tmp_path: Path) ->
 
 
 def test_an_unreadable_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged again when it was readable in between."""
     store = KeyStore(tmp_path / "keys.json")
     store.create("east")
-    store.path.write_bytes(b"{")
-    for _ in range(3):
+    whole = store.path.read_bytes()
+    for content in (b"{", b"{", b"{", whole, b"{", b"{"):
+        store.path.write_bytes(content)
         store._next_check = 0.0
-        assert not store
-    assert [record.message for record in caplog.records] == ["keys_unreadable"]
+        bool(store)
+    assert [record.message for record in caplog.records] == ["keys_unreadable"] * 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

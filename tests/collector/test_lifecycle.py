@@ -121,11 +121,24 @@ def test_opened_and_dropped_connections_leave_nothing_behind(launch: Start) -> N
         with one.connect() as connection:
             if number % 2:
                 connection.sendall(HEAD)
-    for _ in range(300):
-        if one.metric("flywheel_collector_connections") <= 1:
-            break
-        time.sleep(0.02)
+    assert connections_become(one, 1)
     assert len(list(Path(f"/proc/{one.process.pid}/fd").iterdir())) <= files + 1
+
+
+def test_open_connections_are_counted(collector: Process) -> None:
+    with collector.connect(), collector.connect():
+        assert connections_become(collector, 3)
+    assert connections_become(collector, 1)
+
+
+def connections_become(one: Process, count: int) -> bool:
+    """Return whether the metric of open connections gets to `count`, asked on one connection, within 500 looks."""
+    line = f"flywheel_collector_connections {float(count)}"
+    for _ in range(500):
+        if line in one.client.get("/metrics").text.splitlines():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def send_until_killed(one: Process, sender: int, acknowledged: set[str]) -> None:
