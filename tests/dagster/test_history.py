@@ -1,5 +1,6 @@
 """Which of Dagster's runs may go, and that nothing of those removed stays."""
 
+import sqlite3
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def test_the_newest_run_stays_so_that_later_events_get_new_numbers(home: Path) -
     assert told == [(1, 2), (2, 2)]
     run_ended(home, midnight(FIRST_KEPT))
     assert newest() > before
+
+
+def test_a_run_that_has_not_ended_stays_however_old_it_is(home: Path) -> None:
+    """As one that waits, or that is going on since before the days that are kept."""
+    old = [run_ended(home, midnight(date(2026, 2, day))) for day in (1, 2, 3)]
+    with sqlite3.connect(home / "history" / "runs.db") as runs:
+        runs.execute("update runs set status = 'STARTED' where run_id = ?", (old[0],))
+    assert [one.path.stem for one in runs_to_prune(home, FIRST_KEPT)] == [old[1]]
 
 
 def test_after_a_kill_half_way_the_next_prune_finds_the_run(

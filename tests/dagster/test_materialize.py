@@ -126,6 +126,16 @@ def test_every_day_is_reported_to_the_caller(folder: Path) -> None:
     assert reports[-1].assets == ("training_dataset",)
 
 
+def test_of_a_last_day_that_failed_no_dataset_is_made(folder: Path) -> None:
+    """It would be made from what an earlier run left of that day, or without it."""
+    bad = Layout(folder / "data").raw_file(DAYS[1])
+    bad.unlink()
+    bad.mkdir()
+    done = materialize_days(DAYS[:2], _config(folder), folder / "home")
+    assert (list(done.failed), len(done.runs)) == ([DAYS[1]], 1)
+    assert not Layout(folder / "data").datasets.exists()
+
+
 def test_a_router_is_trained_through_dagster_too(folder: Path) -> None:
     """It is evaluated and promoted as in a nightly run."""
     last = toy.days(2)[-1]

@@ -69,3 +69,14 @@ def test_a_deleted_run_leaves_nothing_behind(tmp_path: Path) -> None:
         assert _log(instance, run) == []
         instance.wipe()
         assert _log(instance, _run(instance))
+
+
+def test_a_run_that_another_process_deleted_is_not_found_any_more(tmp_path: Path) -> None:
+    """As by `flywheel prune` beside a running daemon: the file that is gone may still be open here."""
+    home = str(prepare_home(tmp_path))
+    with dg.DagsterInstance.from_config(home) as running, dg.DagsterInstance.from_config(home) as other:
+        run = _run(running)
+        assert _log(running, run)
+        other.delete_run(run)
+        assert _log(running, run) == []
+        assert _log(running, _run(running))
