@@ -41,8 +41,16 @@ def test_promote_list_and_roll_back(run: Run, layout: Layout) -> None:
     assert all(one["by"] for one in found["history"])
     assert parsed(run("router", "rollback", "--json"))["version"] == "to-big"
     shown = run("router", "list").output
+    assert "manual to-big: was in service" in shown
     assert "rollback to-big: in service" in shown
     assert "a try" in shown
+    assert [line.split() for line in shown.splitlines() if line.startswith("to-")] == [
+        ["to-big", "yes"],
+        ["to-math", "no"],
+    ]
+    last = run("router", "list", "--last", "1").output
+    assert "rollback to-big: in service" in last
+    assert "a try" not in last
 
 
 def test_what_cannot_be_promoted_or_rolled_back_says_why(run: Run, layout: Layout) -> None:
@@ -123,7 +131,9 @@ def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -
     shown = run("router", "show").output
     assert said in shown.replace("\n", " ")
     assert "figures.candidates" in shown and "…" not in shown, "no figure is cut off"
-    labels = parsed(run("train", "--labels", dataset, "--json"))["version"]
+    trained = parsed(run("train", "--labels", dataset, "--json"))
+    assert "verdict" not in trained, "a classifier for comparison never takes the champion's place"
+    labels = trained["version"]
     single = Registry(layout, verify_router).history()[0].entry.version
     compared = parsed(run("router", "diff", single, found["version"], "--json"))
     assert compared["mean_gain"] > 0.1

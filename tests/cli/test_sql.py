@@ -55,6 +55,7 @@ def test_sql_shows_at_most_as_many_rows_as_asked(run: Run, labelled: Path) -> No
     result = run("sql", "select * from range(5)", "--limit", "2")
     assert [line.strip() for line in result.stdout.splitlines() if line.strip().isdigit()] == ["0", "1"]
     assert result.stderr == "the first 2 rows; --limit shows more, --json all\n"
+    assert run("sql", "select * from range(2)", "--limit", "2").stderr == "", "there are no more"
     result = run("sql", "select 1", "--limit", str(2**64))
     assert result.exit_code == 2
     assert "--limit" in result.stderr
@@ -82,6 +83,13 @@ def test_rows_too_wide_for_a_table_are_printed_one_below_the_other(run: Run, lab
     assert run("sql", "select * from training_examples where false").stdout.startswith(
         "no rows; columns: day, "
     )
+
+
+def test_a_long_text_is_cut_in_a_table_and_whole_as_json(run: Run, labelled: Path) -> None:
+    assert run("sql", "select repeat('x', 300) as long").stdout.count("x") == 300
+    shown = run("sql", "select repeat('x', 301) as long").stdout
+    assert (shown.count("x"), shown.count("…")) == (299, 1)
+    assert parsed(run("sql", "select repeat('x', 301) as long", "--json")) == [{"long": "x" * 301}]
 
 
 @pytest.mark.parametrize(
