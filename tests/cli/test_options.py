@@ -26,11 +26,16 @@ def test_a_range_may_end_today() -> None:
     ]
 
 
+@pytest.mark.parametrize(("word", "count"), [("2026-01-05..2026-01-05", 1), ("2016-01-01..2026-01-07", 3660)])
+def test_the_shortest_and_the_longest_range(word: str, count: int) -> None:
+    assert len(expand_days([word], [], where=Path("raw"), before="import")) == count
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
         ("2026-01-06..2026-01-05", "ends before it begins"),
-        ("2000-01-01..2026-01-01", "at most 3660"),
+        ("2016-01-01..2026-01-08", "has 3661 days; at most 3660"),
         ("2026-02-30", "is not a day"),
         ("..2026-01-01", "'' is not a day"),
     ],

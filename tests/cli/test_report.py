@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run, parsed
 
 
@@ -14,6 +16,37 @@ def test_a_report_on_the_terminal_has_all_its_parts(run: Run, labelled: Path) ->
     cells = [line.split() for line in text.splitlines()]
     assert ["math", "2", "0.400", "0.800"] in cells
     assert ["point_not_json", "1"] in cells
+
+
+def test_the_figures_on_the_terminal_are_those_of_the_json(run: Run, labelled: Path) -> None:
+    cells = [line.split() for line in run("report").stdout.splitlines()]
+    found = parsed(run("report", "--json"))
+    for name, key in {
+        "lines": "lines",
+        "data points": "points",
+        "duplicates": "duplicates",
+        "rejected lines": "rejected",
+        "with a label": "labelled",
+        "ties": "ties",
+        "responses": "responses",
+        "failed responses": "failed",
+        "responses with a score": "scored",
+    }.items():
+        assert [*name.split(), str(found[key])] in cells
+    for name, keys in {
+        "mean best score": ["mean_best_score"],
+        "least and largest best score": ["min_best_score", "max_best_score"],
+    }.items():
+        assert [*name.split(), *" and ".join(f"{found[key]:.3f}" for key in keys).split()] in cells
+    for at, count in enumerate(found["score_histogram"]):
+        assert [f"{at / 10:.1f}", "to", f"{(at + 1) / 10:.1f}", str(count)] in cells
+
+
+def test_without_days_a_report_covers_the_last_ones(
+    run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel_cli.report.REPORT_DAYS", 1)
+    assert parsed(run("report", "--json"))["days"] == ["2026-01-06"]
 
 
 def test_a_report_covers_the_days_asked_for(run: Run, labelled: Path) -> None:

@@ -225,7 +225,13 @@ def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> N
     found = parsed(run(*arguments, "--json"))
     assert found["models"] == ["coder", "all-round"]
     assert [day["day"] for day in found["days"]] == [str(day) for day in toy.days(2)]
-    assert found["summary"]["days"] == 1
+    summary = found["summary"]
+    assert summary["days"] == 1
+    gain, low, high = (summary[name] for name in ("gain", "gain_low", "gain_high"))
+    assert f"gain over best single {gain:+.4f} (95 %: {low:+.4f} to {high:+.4f})" in shown.output
+    assert f"{summary['questions']} questions on 1 days" in shown.output
+    each = [f"{1_000 * summary[name]:.3f}" for name in ("cost", "cost_single")]
+    assert f"cost of 1,000 questions: flywheel {each[0]}, best single {each[1]}" in shown.output
     page = (tmp_path / "page.html").read_text()
     assert page.count("<svg") == 2
     assert "<script" not in page
