@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_cli.output import fitted, print_json, print_table, progress, size
+from flywheel_cli.output import fitted, print_json, print_rows, print_table, progress, size
 
 
 def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +26,16 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
     assert lines[3].split() == ["2026-01-05", "1,234,567", "0.250", "[bold]x[/bold]"]
     assert max(map(len, lines)) <= 80
     assert "".join(lines).count("y") == 200 + len("dayday") // 3 + 1
+
+
+@pytest.mark.parametrize(("last", "fits"), [("ten", True), ("four", False)])
+def test_rows_are_a_table_as_long_as_each_column_gets_six_characters(
+    capsys: pytest.CaptureFixture[str], last: str, fits: bool
+) -> None:
+    """Ten columns in 80: nine gaps of 3, eight columns of 6, and 5 for the other two."""
+    columns = [*(f"column-{number}" for number in range(8)), "no", last]
+    print_rows(columns, [["a longer text"] * 8 + ["-", "-"]])
+    assert ("Row 1" not in capsys.readouterr().out) == fits
 
 
 def test_control_characters_in_data_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +56,14 @@ def test_json_takes_days_paths_and_nan(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (18_400, "18.4 kB"), (4 * 10**9, "4.0 GB"), (10**13, "10.0 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (18_400, "18.4 kB"),
+        (4 * 10**9, "4.0 GB"),
+        (10**13, "10.0 TB"),
+    ],
 )
 def test_sizes_are_for_people(count: int, text: str) -> None:
     assert size(count) == text
@@ -62,6 +79,10 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
     captured = capsys.readouterr()
     assert captured.err == "ingest 2026-01-05: 25%\ningest 2026-01-05: 100%\n"
     assert captured.out == ""
+    monkeypatch.setattr("flywheel_cli.output.PLAIN_PROGRESS_SECONDS", 1_000.0)
+    with progress("ingest 2026-01-05") as tell:
+        tell(1, 4)
+    assert capsys.readouterr().err == "", "quick work prints no line"
 
 
 def test_progress_is_a_bar_on_a_terminal() -> None:
