@@ -258,30 +258,6 @@ def test_fault_11_every_point_has_an_id_a_classification_and_readable_errors(
     assert one["classification"]["reason"] == "no_router"
 
 
-def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, start: Start) -> None:
-    config = outside.config(
-        data_collection__max_cost_per_day=0.00001,
-        models__math__input_price=1.0,
-        models__math__output_price=1.0,
-    )
-    gateway = start(config)
-    gateway.chat()
-    until(lambda: outside.points)
-    assert gateway.chat().status_code == 200
-    until(lambda: skipped(gateway, "cost_limit") == 1)
-    assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
-
-
-def test_answers_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
-    """They do not count towards the cost limit."""
-    outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
-    gateway = start(outside.config(data_collection__max_cost_per_day=0.00001))
-    gateway.chat()
-    until(lambda: outside.points)
-    assert gateway.metric("flywheel_gateway_collection_unpriced_total") == 2
-    assert gateway.metric("flywheel_gateway_collection_spend_today") == 0
-
-
 def test_decisions_are_logged_without_the_prompts_text(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     before = time.time()

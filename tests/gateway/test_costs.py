@@ -1,0 +1,52 @@
+"""Costs of answers: the limit for collection, and what the metrics show of them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.gateway.scripted import completion, reply
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+
+
+def test_spend_is_told_apart_by_who_caused_it(outside: Outside, start: Start) -> None:
+    """An answer that a client got is not paid for by collection, which reuses it."""
+    priced = {"base_url": outside.address, "input_price": 3.0, "output_price": 2.0}
+    gateway = start(outside.config(models__big=priced, models__math=priced))
+    gateway.chat()
+    until(lambda: outside.points)
+    cost = pytest.approx((10 * 3.0 + 20 * 2.0) / 1e6)
+    for model, purpose, spent in (
+        ("big", "clients", cost),
+        ("big", "collection", 0),
+        ("math", "clients", 0),
+        ("math", "collection", cost),
+    ):
+        name = f'flywheel_gateway_spend_total{{model="{model}",purpose="{purpose}"}}'
+        assert gateway.metric(name) == spent, (model, purpose)
+    assert gateway.metric("flywheel_gateway_collection_spend_today") == cost
+
+
+def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, start: Start) -> None:
+    config = outside.config(
+        data_collection__max_cost_per_day=0.00001,
+        models__math__input_price=1.0,
+        models__math__output_price=1.0,
+    )
+    gateway = start(config)
+    gateway.chat()
+    until(lambda: outside.points)
+    assert gateway.chat().status_code == 200
+    until(lambda: gateway.metric('flywheel_gateway_collection_skipped_total{reason="cost_limit"}') == 1)
+    assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
+
+
+def test_answers_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
+    """They do not count towards the cost limit."""
+    outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
+    gateway = start(outside.config(data_collection__max_cost_per_day=0.00001))
+    gateway.chat()
+    until(lambda: outside.points)
+    assert gateway.metric("flywheel_gateway_collection_unpriced_total") == 2
+    assert gateway.metric("flywheel_gateway_collection_spend_today") == 0
