@@ -15,6 +15,7 @@ from flywheel_core.collect.scoring import code_of
 from flywheel_core.collect.stream import StreamReader
 from flywheel_core.records import NULL, DataPoint, Response, encode_point
 from flywheel_core.wire import decode_point
+from flywheel_core.wire_values import MAX_DEPTH
 
 
 def completion(message: Any, finish_reason: Any = "stop", **more: Any) -> bytes:
@@ -53,6 +54,12 @@ def test_text_parts_are_joined() -> None:
         (200, "application/json", b'"42"', "malformed_body"),
         (200, "application/json", b'{"choices": "none"}', "malformed_body"),
         (200, "application/json", b'{"choices": [{"message": {"content": "\xff"}}]}', "malformed_body"),
+        (
+            200,
+            "application/json",
+            b'{"id": "\xff", "choices": [{"message": {"content": "42"}}]}',
+            "malformed_body",
+        ),
         (200, "application/json", b"[" * 100_000, "malformed_body"),
         (200, "application/json", b"{}", "no_choices"),
         (200, "application/json", b'{"choices": []}', "no_choices"),
@@ -91,10 +98,11 @@ def test_a_truncated_answer_is_kept_but_not_whole() -> None:
     [
         json.dumps(json.loads(completion({"content": "42"}, usage={"a": 1})), indent=2).encode(),
         completion({"content": "42"}, extra=json.loads("[" * 60 + "]" * 60)),
+        completion({"content": "42"}, extra=json.loads("[" * (MAX_DEPTH - 3) + "]" * (MAX_DEPTH - 3))),
         completion({"content": "a\ud83d"}),
         completion({"content": "42"}, usage=[1]),
     ],
-    ids=["pretty", "deep", "half surrogate", "odd usage"],
+    ids=["pretty", "deep", "slightly too deep", "half surrogate", "odd usage"],
 )
 def test_what_is_stored_of_any_body_is_a_data_point(body: bytes) -> None:
     """A model's odd body never costs the whole point: the collector's decoder accepts it, on one line."""

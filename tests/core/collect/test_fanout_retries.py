@@ -9,7 +9,7 @@ import pytest
 
 from flywheel_core.collect import Fanout
 from flywheel_core.collect.http import Reply as HttpReply
-from flywheel_core.collect.retries import retry_after
+from flywheel_core.collect.retries import full_jitter, retry_after
 from tests.core.collect.asking import run
 from tests.core.collect.outside import Outside, Reply, as_json, chat
 
@@ -130,3 +130,10 @@ def test_a_date_to_wait_for_is_in_gmt_whatever_the_local_time_zone(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(("retry", "bound"), [(0, 0.25), (1, 0.5), (3, 2.0), (5, 5.0), (100_000, 5.0)])
+def test_waits_before_a_retry_are_spread_below_a_bound_that_doubles(retry: int, bound: float) -> None:
+    """Callers that failed together do not come back together."""
+    waits = [full_jitter(retry) for _ in range(1_000)]
+    assert 0 <= min(waits) < bound / 2 < max(waits) <= bound

@@ -85,6 +85,15 @@ def test_production_asks_the_predicted_model_and_one_random_baseline() -> None:
     assert all(400 < count < 600 for count in chosen.values()), "whatever the rate lets through"
 
 
+def test_without_another_model_there_is_no_baseline() -> None:
+    settings = config(
+        mode="production",
+        production={"sampling_rate": 1.0, "baseline": True},
+        training={"candidate_models": ["qwen-max"]},
+    )
+    assert plan(settings) == Plan(("qwen-max",), "production", 1.0, {"qwen-max": 1.0})
+
+
 def test_a_request_can_ask_to_be_collected() -> None:
     """X-Training-Mode: true works in any mode and at any rate, if the configuration allows it."""
     quiet = config(mode="production")

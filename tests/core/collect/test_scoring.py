@@ -166,6 +166,16 @@ def test_repeated_scores_keep_mean_and_spread() -> None:
     run(act)
 
 
+def test_a_single_score_that_came_of_several_has_no_spread() -> None:
+    async def act(world: Outside) -> None:
+        replies = iter([{"score": 0.2}, {"score": -1}, {"score": 7}])
+        world.scorer(lambda _: as_json(next(replies)))
+        async with Scorer(world.config(score_repeats=3)) as scorer:
+            assert await scorer.score("q", "a") == Scored(0.2, None, None)
+
+    run(act)
+
+
 def test_repeated_scores_that_all_fail_are_one_missing_score() -> None:
     """There is no score, and the reason is kept."""
 

@@ -39,6 +39,17 @@ def test_what_works_is_asked_once_and_says_so() -> None:
     run(act)
 
 
+def test_a_model_that_nothing_needs_is_tried_if_it_has_an_address_and_by_its_name_there() -> None:
+    async def act(world: Outside) -> None:
+        world.collector(lambda _: taken())
+        config = world.config(["general", "math"], model={"upstream_name": "theirs"})
+        config.data_collection.training.candidate_models[:] = ["general"]
+        assert found(await try_services(config))["math"] == (True, "answers, cost 0.000050")
+        assert [asked.json["model"] for asked in world.asked("/chat/completions")] == ["theirs"] * 2
+
+    run(act)
+
+
 def test_what_fails_says_why_and_is_not_tried_again() -> None:
     async def act(world: Outside) -> None:
         world.model("general", lambda _: as_json({"error": {"message": "no such key"}}, status=401))
