@@ -1,6 +1,7 @@
 """What bounds the fan-out: calls in flight, time, money, and closing it."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +168,17 @@ def test_a_raised_limit_is_logged_again_when_it_is_reached(caplog: pytest.LogCap
 
 
 def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Path) -> None:
-    now = [1_000_000.0]
+    """A day ends at midnight UTC."""
+    now = [datetime(2026, 11, 30, tzinfo=UTC).timestamp()]
     spend = Spend(0.5, tmp_path / "spend.json", now=lambda: now[0])
     spend.add(0.25)
     assert not spend.exhausted
     spend.add(0.25)
     assert spend.exhausted
     spend.save()
-    now[0] += 86_400
+    now[0] += 86_399
+    assert spend.exhausted
+    now[0] += 1
     assert (spend.today, Spend(0.5, tmp_path / "spend.json", now=lambda: now[0]).today) == (0.0, 0.0)
 
 

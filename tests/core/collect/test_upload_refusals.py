@@ -45,7 +45,8 @@ def test_another_reason_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureF
 
     async def act(world: Outside, collector: Collector) -> None:
         refusals = [503, 503, 401, 401]
-        collector.verdict = lambda _: Reply(refusals.pop(0)) if refusals else None
+        words = {"code": "key_revoked", "message": "the key is revoked"}
+        collector.verdict = lambda _: as_json(words, refusals.pop(0)) if refusals else None
         async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
             await offer(uploader, range(2))
             await until(lambda: uploader.acknowledged == 2)
@@ -54,7 +55,7 @@ def test_another_reason_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureF
     assert caplog.messages == ["collector_away", "collector_away", "collector_back"]
     reasons = [vars(record)["reason"] for record in caplog.records[:2]]
     assert "status 503" in reasons[0]
-    assert "status 401" in reasons[1]
+    assert reasons[1] == "status 401: the key is revoked"
 
 
 def test_retry_after_is_kept_to(tmp_path: Path) -> None:
@@ -267,6 +268,10 @@ def test_422_rejects_every_point_of_the_batch(tmp_path: Path) -> None:
 
 def test_judging_names_the_reasons_of_a_422() -> None:
     """Where the collector names a reason for a point, that point gets its own."""
-    body = {"code": "nothing_acceptable", "message": "", "rejected": [{"index": 1, "code": "id_invalid"}]}
+    named = [{"index": 1, "code": "id_invalid", "message": "the id is empty"}]
+    body = {"code": "nothing_acceptable", "message": "no point is valid", "rejected": named}
     verdict = judge(HttpReply(422, {}, json.dumps(body).encode()), 2)
-    assert [one.code for one in verdict.rejected] == ["nothing_acceptable", "id_invalid"]
+    assert [(one.code, one.message) for one in verdict.rejected] == [
+        ("nothing_acceptable", "no point is valid"),
+        ("id_invalid", "the id is empty"),
+    ]
