@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.parquet import read_note
 from flywheel_core.lake.tables import DAILY_TABLES
 
 NIGHTLY_GRACE = timedelta(hours=3)
@@ -107,7 +108,7 @@ def next_asked(
     if before is None or before.mark != raw.mark:
         if not raw.at_rest:
             return before
-        if before is None and is_made(layout, raw):
+        if is_made(layout, raw) and (before is None or _has_lost_files(layout, raw)):
             return Asked(raw.mark)
         return Asked(raw.mark, 1, int(now.timestamp()))
     if before.tries and is_made(layout, raw):
@@ -127,6 +128,18 @@ def is_made(layout: Layout, raw: RawDay) -> bool:
     """Whether the last of the day's tables is there and at least as new as every raw file of the day."""
     table = layout.table(DAILY_TABLES[-1], raw.day)
     return table.is_file() and datetime.fromtimestamp(table.stat().st_mtime, UTC) >= raw.newest
+
+
+def _has_lost_files(layout: Layout, raw: RawDay) -> bool:
+    """Whether the day's tables were made of all its raw files, and of others that have disappeared.
+
+    Moving raw files to an archive must not take their rows out of the tables.
+    """
+    try:
+        made_of = read_note(layout.table("responses", raw.day)).get("files", ())
+    except StorageError:
+        return False  # the day has to be made again anyway
+    return set(raw.files) < set(made_of)
 
 
 def read_cursor(text: str | None) -> dict[date, Asked]:

@@ -10,6 +10,7 @@ import pytest
 
 from flywheel_core.config import Config, Storage
 from flywheel_core.errors import UsageError
+from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.jobs import DAY_TABLES_JOB
@@ -210,15 +211,19 @@ def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> Non
     assert _asked_for(tick()) == []
 
 
-def test_a_day_that_lost_one_of_two_raw_files_is_made_of_the_other(layout: Layout, tick: Tick) -> None:
-    """Its tables then hold what its raw files hold."""
+def test_one_of_two_raw_files_that_vanishes_takes_no_row_out_of_the_tables(
+    config: Config, layout: Layout, tick: Tick
+) -> None:
+    """As when each collector's files are archived on their own; a file that comes back is a change."""
+    other = _raw(layout, DAY, "null\n").rename(layout.raw_file(DAY, "b"))
     _raw(layout, DAY)
-    other = layout.raw_file(DAY, "b")
-    other.write_text("{}\n")
-    os.utime(other, (1_767_700_000, 1_767_700_000))
     tick()
+    ingest_day(layout, DAY, config)
     _table(layout, DAY)
-    other.unlink()
+    away = other.rename(layout.root / "away")
+    assert _asked_for(tick()) == []
+    assert _asked_for(tick()) == []
+    away.rename(other)
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
 
