@@ -80,7 +80,6 @@ class LiteLLMProxy:
                     **os.environ,
                     "LITELLM_MASTER_KEY": KEY,
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-                    "PYTHONPATH": str(folder),
                 },
             )
 
