@@ -58,6 +58,7 @@ def test_route_and_observe_share_a_decision(outside: Outside, start: Start) -> N
     assert point["served_model"] == "math"
     assert point["responses"]["math"]["answer"] == "two"
     assert point["responses"]["math"]["latency_ms"] == 12
+    assert point["responses"]["math"]["usage"] == observed["usage"]
     assert point["classification"]["reason"] == "no_router"
     assert point["classification"]["model"] == "big"
     assert sorted(request.json["model"] for request in outside.asked()) == ["big", "code-v2"]
@@ -76,6 +77,19 @@ def test_observe_without_a_decision_makes_one(outside: Outside, start: Start) ->
         "reason": "requested",
         "router_version": None,
     }
+
+
+def test_the_longest_decision_id_and_a_latency_of_0_are_taken(outside: Outside, start: Start) -> None:
+    observed = {
+        "request": QUESTION,
+        "model": "math",
+        "answer": "two",
+        "latency_ms": 0,
+        "decision_id": "d" * 128,
+    }
+    start(outside.config()).post("/v1/observe", observed)
+    point = until(lambda: outside.points)[0]
+    assert (point["id"], point["responses"]["math"]["latency_ms"]) == ("d" * 128, 0)
 
 
 def test_a_failure_can_be_observed(outside: Outside, start: Start) -> None:
@@ -180,6 +194,19 @@ def test_observe_says_that_collection_is_off(outside: Outside, start: Start) -> 
             {"request": QUESTION, "model": "math", "answer": "x", "decision_id": "d" * 129},
             400,
             "decision_id",
+        ),
+        ("/v1/observe", {"request": QUESTION, "model": "", "answer": "x"}, 400, "model is missing"),
+        *(
+            ("/v1/observe", {"request": QUESTION, "model": "math", "answer": "x", name: value}, 400, name)
+            for name, value in (
+                ("error", 7),
+                ("finish_reason", ["stop"]),
+                ("decision_id", 7),
+                ("decision_id", {}),
+                ("latency_ms", 86_400_000),
+                ("latency_ms", "12"),
+                ("latency_ms", True),
+            )
         ),
     ],
 )
