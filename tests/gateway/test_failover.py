@@ -68,10 +68,11 @@ def test_the_next_model_answers_when_one_fails(
     assert decision["failed"]["big"].startswith(code)
 
 
+@pytest.mark.parametrize("end", [b"", STREAM_END], ids=["broken off", "empty"])
 def test_a_stream_that_fails_before_its_first_piece_is_replaced(
-    outside: Outside, model: MakeModel, start: Start
+    outside: Outside, model: MakeModel, start: Start, end: bytes
 ) -> None:
-    broken = model(lambda _: [STREAM_HEAD, b""])
+    broken = model(lambda _: [STREAM_HEAD, end])
     outside.chat = lambda _: [STREAM_HEAD, chunk(event("from math") + DONE), STREAM_END]
     config = outside.config(models__big__base_url=broken.address, routing__fallback_models=["math"])
     answer = start(config).chat(stream=True)

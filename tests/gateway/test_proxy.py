@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.gateway.scripted import Arrived, Script, reply
+from tests.gateway.scripted import STREAM_HEAD, Arrived, Script, chunk, reply
 from tests.gateway.world import Outside, RunningGateway
 
 Start = Callable[..., RunningGateway]
@@ -124,6 +124,16 @@ def test_fault_01_connections_are_reused(outside: Outside, start: Start) -> None
         assert gateway.get("/v1/files").text == "again"
         assert gateway.chat().status_code == 200
     assert outside.server.connections == 1
+
+
+def test_an_answer_that_breaks_off_does_not_look_whole(outside: Outside, start: Start) -> None:
+    outside.other = lambda _: [STREAM_HEAD, chunk(b"half"), 0.05, b""]
+    gateway = start(outside.config())
+    with pytest.raises(httpx.RemoteProtocolError):
+        gateway.get("/v1/files")
+    assert gateway.metric('flywheel_gateway_requests_total{code="answer_cut"}') == 1
+    (logged,) = gateway.logged("answer_cut")
+    assert (logged["model"], logged["reason"].partition(":")[0]) == ("big", "connection_lost")
 
 
 def test_a_model_that_does_not_speak_http_is_a_failure(outside: Outside, start: Start) -> None:
