@@ -95,7 +95,31 @@ def test_settings_that_need_a_restart_are_logged(outside: Outside, start: Start)
     gateway = start(outside.config())
     gateway.write_config(outside.config(gateway__max_body_bytes=4096))
     until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
-    assert '"needs_restart": ["gateway.max_body_bytes"]' in gateway.log()
+    gateway.write_config(outside.config(gateway__max_body_bytes=4096, routing__default_model="math"))
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 2)
+    logged = gateway.logged("configuration_taken")
+    assert [line["needs_restart"] for line in logged] == [["gateway.max_body_bytes"]] * 2
+
+
+def test_a_secret_for_users_is_used_after_an_edit(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config(), {"USER_SECRET": "pepper"})
+    gateway.chat(user="ann")
+    gateway.write_config(outside.config(gateway__user_secret_env="USER_SECRET"))
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
+    with_user = gateway.chat(user="ann").headers["x-flywheel-decision"]
+    gateway.chat(user=7)
+    until(lambda: len(outside.points) == 3)
+    assert [point["id"] for point in outside.points if point["user"] is not None] == [with_user]
+    assert gateway.logged("configuration_taken")[0]["needs_restart"] == []
+
+
+def test_a_model_that_an_edit_adds_has_its_counter_before_its_first_answer(
+    outside: Outside, start: Start
+) -> None:
+    gateway = start(outside.config())
+    gateway.write_config(outside.config(models__new={"base_url": outside.address}))
+    until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
+    assert 'semantic_router_requests_total{model="new"} 0.0' in gateway.get("/metrics").text
 
 
 def test_a_running_request_ends_with_the_configuration_it_began_with(outside: Outside, start: Start) -> None:
