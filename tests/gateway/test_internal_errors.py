@@ -8,8 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from flywheel_core.collect.spend import Spend
 from flywheel_core.config import Config
+from flywheel_core.errors import StorageError
+from flywheel_core.records import DataPoint
+from flywheel_gateway.collection import Collection
 from flywheel_gateway.service import Service
+from flywheel_gateway.uploads import Uploads
 from flywheel_gateway.upstream import Call, Upstream
 from tests.gateway.world import Outside
 
@@ -47,3 +52,41 @@ def test_a_fault_is_logged_with_the_id_that_the_client_got(
     (decision,) = [json.loads(line) for line in file.read_text().splitlines()]
     assert decision["decision_id"] == answer.headers["x-flywheel-decision"]
     assert "secret" not in answer.text and "fault" not in answer.text
+
+
+class FaultyUploads(Uploads):
+    """Uploads that take no data point. fault: what offering one raises."""
+
+    fault: Exception
+
+    async def offer(self, point: DataPoint) -> None:
+        raise self.fault
+
+
+@pytest.mark.parametrize("fault", [LookupError("a fault"), StorageError("the disk is gone")], ids=repr)
+def test_a_fault_in_collection_is_counted_and_logged_and_costs_no_answer(
+    tmp_path: Path, outside: Outside, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    config = Config.model_validate(outside.config(storage__data_dir=str(tmp_path)))
+
+    async def ask() -> httpx.Response:
+        service = Service(lambda: config)
+        uploads = FaultyUploads(config, tmp_path / "none")
+        uploads.fault = fault
+        gateway = service.gateway
+        gateway.collection = Collection(gateway.setup, uploads, Spend(None), gateway.metrics)
+        transport = httpx.ASGITransport(service.app)
+        async with (
+            service.running(),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+        ):
+            body = {"messages": [{"role": "user", "content": "a secret question"}]}
+            answer = await client.post("/v1/chat/completions", json=body)
+        assert gateway.collection.stats()["skipped"] == {"failed": 1}
+        return answer
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 200
+    (logged,) = [record for record in caplog.records if record.message == "collecting_failed"]
+    assert vars(logged)["decision_id"] == answer.headers["x-flywheel-decision"]
+    assert (logged.exc_info is None) == isinstance(fault, StorageError)
