@@ -1,0 +1,51 @@
+"""What the gateway keeps in memory is bounded: decisions for later observations, and scores for their mean."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.collect.answer import Answer
+from flywheel_core.collect.point import Served
+from flywheel_core.config import Config
+from flywheel_gateway.collection import Sender
+from flywheel_gateway.metrics import ACCURACY_WINDOW, Metrics
+from flywheel_gateway.service import Service
+from tests.gateway.world import Outside, until
+
+
+def test_an_observation_finds_the_latest_decisions(
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data point of one that is forgotten says that the model was named."""
+    monkeypatch.setattr("flywheel_gateway.gateway.REMEMBERED_DECISIONS", 2)
+    config = Config.model_validate(outside.config(storage__data_dir=str(tmp_path)))
+    sender = Sender([], None)
+
+    async def observe() -> list[str]:
+        service = Service(lambda: config)
+        async with service.running():
+            ids = [(await service.gateway.route(f"question {number}", sender))[0] for number in range(3)]
+            for decision_id in ids:
+                body = {"messages": [{"role": "user", "content": "1 + 1?"}]}
+                service.gateway.observe(body, Served("math", Answer("two"), 1), sender, decision_id)
+            await asyncio.to_thread(until, lambda: len(outside.points) == 3)
+        return ids
+
+    ids = asyncio.run(observe())
+    reasons = {point["id"]: point["classification"]["reason"] for point in outside.points}
+    assert [reasons[decision_id] for decision_id in ids] == ["requested", "no_router", "no_router"]
+
+
+def test_the_accuracy_score_is_the_mean_of_the_latest_scores() -> None:
+    metrics = Metrics()
+
+    def shown() -> float | None:
+        return metrics.registry.get_sample_value("semantic_router_accuracy_score")
+
+    metrics.score(0.0)
+    metrics.score(1.0)
+    assert shown() == 0.5
+    for _ in range(ACCURACY_WINDOW - 1):
+        metrics.score(1.0)
+    assert shown() == 1.0, "the first one is too old"
