@@ -133,10 +133,12 @@ def test_an_encoded_answer_is_passed_on_unchanged(outside: Outside, start: Start
 def test_the_models_refusal_of_a_request_reaches_the_client(outside: Outside, start: Start) -> None:
     refusal = b'{"error":{"message":"context too long","type":"invalid_request_error","code":"context"}}'
     outside.chat = lambda _: reply(refusal, "400 Bad Request", "application/json", ("X-Detail", "7"))
-    answer = start(outside.config()).chat()
+    gateway = start(outside.config())
+    answer = gateway.chat()
     assert (answer.status_code, answer.content) == (400, refusal)
     assert answer.headers["x-detail"] == "7"
-    assert not outside.points
+    assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 1
+    assert len(outside.asked()) == 1, "no other model is asked about it"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +191,7 @@ def test_metrics_have_the_names_of_the_specification_and_count_the_spend(
     gateway.chat()
     until(lambda: outside.points)
     assert gateway.metric('semantic_router_requests_total{model="big"}') == 1
+    assert gateway.metric('flywheel_gateway_decisions_total{model="big",reason="no_router"}') == 1
     assert gateway.metric('semantic_router_response_time_histogram_count{model="big"}') == 1
     assert gateway.metric("semantic_router_accuracy_score") == 0.75
     cost = gateway.metric('flywheel_gateway_spend_total{model="big",purpose="clients"}')

@@ -97,3 +97,13 @@ def test_a_request_that_goes_round_through_another_gateway_is_refused(outside: O
     answer = one.chat(model="math")
     assert (answer.status_code, answer.json()["error"]["code"]) == (508, "loop_detected")
     assert outside.asked() == []
+
+
+def test_nothing_is_added_for_a_client_that_sends_few_headers(outside: Outside, start: Start) -> None:
+    gateway = start(outside.config())
+    with httpx.Client(base_url=gateway.address) as client:
+        client.headers.clear()
+        client.post("/v1/files", content=b"anything")
+    (asked,) = outside.server.requests
+    added = {"host", "content-length", "accept-encoding", "x-higress-llm-model", "x-ai-eg-model", MARK_HEADER}
+    assert {name.lower() for name, _ in asked.headers} == added

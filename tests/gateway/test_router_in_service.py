@@ -84,7 +84,11 @@ def test_a_damaged_version_is_refused_and_reported_while_the_old_one_serves(
     assert (refused["router_version"], refused["code"]) == ("to-code", "router_damaged")
     assert gateway.chat().headers["x-flywheel-model"] == "math"
     assert gateway.metric("flywheel_gateway_router_refused") == 1
+    assert gateway.metric("flywheel_gateway_routers_refused_total") == 1
     assert '"event": "router_refused"' in gateway.log()
+    registry.rollback(by="tests", reason="", since=None)
+    until(lambda: gateway.get("/ready").json()["router_refused"] is None)
+    assert gateway.metric("flywheel_gateway_router_refused") == 0
 
 
 def test_a_reloaded_configuration_keeps_the_router(

@@ -64,3 +64,15 @@ def test_another_path_waits_for_each_piece_only_as_long_as_the_model_may_take(
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
     (logged,) = gateway.logged("model_failed")
     assert logged["reason"] == "timeout: nothing came for 2 s"
+
+
+def test_an_answer_that_is_no_stream_must_be_whole_in_time(outside: Outside, start: Start) -> None:
+    """Each piece alone would come in time."""
+    outside.chat = lambda _: [
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
+        *(b" ", 0.1) * 300,
+    ]
+    gateway = start(outside.config(models__big__timeout=0.5, data_collection__enabled=False))
+    assert gateway.chat().status_code == 504
+    (logged,) = gateway.logged("model_failed")
+    assert logged["reason"] == "timeout: no whole answer within 0.5 s"
