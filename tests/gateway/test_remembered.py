@@ -1,6 +1,7 @@
 """What the gateway keeps in memory is bounded: decisions for later observations, and scores for their mean."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,26 @@ def test_an_observation_finds_the_latest_decisions(
     ids = asyncio.run(observe())
     reasons = {point["id"]: point["classification"]["reason"] for point in outside.points}
     assert [reasons[decision_id] for decision_id in ids] == ["requested", "no_router", "no_router"]
+
+
+def test_nothing_is_kept_of_points_that_are_uploaded(tmp_path: Path, outside: Outside) -> None:
+    """A task that is kept after its end would be kept until the gateway ends."""
+    settings = outside.config(storage__data_dir=str(tmp_path))
+    settings["data_collection"]["training"] |= {"candidate_models": ["math"], "batch_size": 1}
+    points = 60
+
+    async def observe() -> int:
+        service = Service(lambda: Config.model_validate(settings))
+        async with service.running():
+            for _ in range(points):
+                body = {"messages": [{"role": "user", "content": "1 + 1?"}]}
+                service.gateway.observe(body, Served("math", Answer("two"), 1), Sender([], None), None)
+            await asyncio.to_thread(until, lambda: len(outside.points) == points)
+            await asyncio.sleep(0)
+            gc.collect()
+            return sum(isinstance(one, asyncio.Task) and one.done() for one in gc.get_objects())
+
+    assert asyncio.run(observe()) < points / 2
 
 
 def test_the_accuracy_score_is_the_mean_of_the_latest_scores() -> None:
