@@ -90,8 +90,14 @@ def test_close_drains_what_there_is(tmp_path: Path) -> None:
     run(act)
 
 
-def test_close_spools_what_the_collector_does_not_take_in_time(tmp_path: Path) -> None:
-    """When the collector hangs, everything is on disk at the deadline, even what was being sent."""
+def test_close_spools_what_the_collector_does_not_take_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the collector hangs, everything is on disk at the deadline, even what was being sent.
+
+    Uploads in progress are ended: they alone would take an hour here.
+    """
+    monkeypatch.setattr("flywheel_core.collect.delivery.UPLOAD_TIMEOUT", 3_600.0)
 
     async def act(world: Outside, collector: Collector) -> None:
         collector.verdict = lambda _: Reply(hang=True)

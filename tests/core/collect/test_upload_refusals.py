@@ -44,7 +44,7 @@ def test_another_reason_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureF
     """A collector that was down may come back and refuse the key: the log must not keep to the first reason."""
 
     async def act(world: Outside, collector: Collector) -> None:
-        refusals = [503, 503, 401, 401]
+        refusals = [503, 503, 401]
         words = {"code": "key_revoked", "message": "the key is revoked"}
         collector.verdict = lambda _: as_json(words, refusals.pop(0)) if refusals else None
         async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
