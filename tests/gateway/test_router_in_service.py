@@ -44,9 +44,12 @@ def test_promotions_and_rollbacks_take_effect_without_a_restart(
     gateway = start(quiet(outside))
     before = gateway.chat()
     assert (before.headers["x-flywheel-router"], before.headers["x-flywheel-reason"]) == ("none", "no_router")
+    assert gateway.metric("flywheel_gateway_router_promotion") == 0
     registry = registry_of(gateway)
     promote(registry, "to-math")
     until(lambda: serving(gateway) == "to-math")
+    scores = gateway.post("/v1/route", {"prompt": "1 + 1?"}).json()["scores"]
+    assert max(scores, key=scores.__getitem__) == "math"
     answer = gateway.chat()
     assert answer.headers["x-flywheel-router"] == "to-math"
     assert (answer.headers["x-flywheel-model"], answer.headers["x-flywheel-category"]) == ("math", "general")
