@@ -85,6 +85,7 @@ def test_a_damaged_version_is_refused_and_reported_while_the_old_one_serves(
     promote(Registry(Layout(gateway.data), lambda _: None), "to-code")
     refused = until(lambda: gateway.get("/ready").json()["router_refused"])
     assert (refused["router_version"], refused["code"]) == ("to-code", "router_damaged")
+    assert "parameters.npz" in refused["message"]
     assert gateway.chat().headers["x-flywheel-model"] == "math"
     assert gateway.metric("flywheel_gateway_router_refused") == 1
     assert gateway.metric("flywheel_gateway_routers_refused_total") == 1
