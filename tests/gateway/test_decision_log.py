@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flywheel_core.config import Config
 from flywheel_core.lake.layout import day_of
+from flywheel_gateway.collection import Sender
 from flywheel_gateway.decisions import (
     DecisionLog,
     DecisionRecord,
@@ -20,6 +22,8 @@ from flywheel_gateway.decisions import (
     record_of,
 )
 from flywheel_gateway.routing import Decision
+from flywheel_gateway.service import Service
+from tests.gateway.world import Outside
 
 DECISION = Decision("math", "math", 0.8, "router", "v7", {"math": 0.9, "big": 0.7})
 
@@ -200,3 +204,20 @@ def test_ids_begin_with_their_time_and_are_unique() -> None:
     ids = {new_decision_id() for _ in range(1_000)}
     assert len(ids) == 1_000
     assert all(before <= int(one[:8], 16) <= time.time() for one in ids)
+
+
+def test_the_last_decisions_are_on_record_when_the_gateway_has_ended(
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel_gateway.decisions.FLUSH_SECONDS", 3_600.0)
+    settings = outside.config(storage__data_dir=str(tmp_path), data_collection__enabled=False)
+
+    async def decide() -> str:
+        service = Service(lambda: Config.model_validate(settings))
+        async with service.running():
+            decision_id, _ = await service.gateway.route("1 + 1?", Sender([], None))
+        return decision_id
+
+    decision_id = asyncio.run(decide())
+    (file,) = (tmp_path / "decisions").glob("*.jsonl")
+    assert decision_id in file.read_text()
