@@ -22,11 +22,12 @@ def test_measured_times_are_those_of_the_request_the_decision_and_the_answer(
     gateway = start(config)
     began = time.monotonic()
     assert gateway.chat().headers["x-flywheel-model"] == "math"
-    elapsed = time.monotonic() - began
     point = until(lambda: outside.points)[0]
     answer = point["responses"]["math"]["latency_ms"] / 1000
     request = gateway.metric('semantic_router_response_time_histogram_sum{model="math"}')
-    assert 0.19 < answer < answer + 0.29 < request < elapsed
+    elapsed = time.monotonic() - began
+    assert answer > 0.19
+    assert answer + 0.29 < request < elapsed
     assert 0 < gateway.metric("flywheel_gateway_decision_seconds_sum") < elapsed
 
 
