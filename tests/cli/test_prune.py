@@ -23,7 +23,11 @@ def recorded(tmp_path: Path, run: Run) -> Path:
 def test_nothing_goes_without_yes(run: Run, recorded: Path) -> None:
     shown = run("prune", "--keep-days", "40")
     assert shown.exit_code == 0
-    assert [line.split()[:2] for line in shown.stdout.splitlines()[2:4]] == [["raw", "2"], ["tables", "4"]]
+    days = ["2026-01-05", "2026-01-06"]
+    assert [line.split()[:4] for line in shown.stdout.splitlines()[2:4]] == [
+        ["raw", "2", *days],
+        ["tables", "4", *days],
+    ]
     assert "would go; --yes removes it" in shown.stdout
     assert len(list((recorded / "raw").iterdir())) == 2
 
@@ -59,6 +63,7 @@ def test_dagsters_runs_of_removed_days_go_along(run: Run, tmp_path: Path) -> Non
         line.split()[:4] for line in run(*named).stdout.splitlines()
     ]
     found = parsed(run(*named, "--json", "--yes"))
+    assert found["removed"] is True
     assert [one["path"] for one in found["removals"] if one["kind"] == "run"] == [
         str(home / "history" / "runs" / f"{days[0]}.db")
     ]

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
@@ -254,3 +255,22 @@ def test_a_damaged_dataset_blocks_what_trains_on_it(
     ran = run_days(config, instance, DAY)
     assert not ran.success
     assert failed_checks(ran) == {"files_verify": "ERROR"}
+
+
+def test_a_question_on_two_sides_of_the_split_blocks_what_trains_on_it(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    """The questions themselves are compared, without case, white space and digits, whatever chose their sides."""
+    asked = {**point(DAY, 99), "question": "What is 12 + 30?"}
+    write_raw(layout, DAY, [asked, *(point(DAY, number) for number in range(40))])
+    assert run_days(config, instance, DAY).success
+    (file,) = layout.datasets.glob("*/examples.parquet")
+    examples = pl.read_parquet(file)
+    other = pl.when(pl.col("split") == "train").then(pl.lit("test")).otherwise(pl.lit("train"))
+    again = examples.filter(pl.col("text") == asked["question"]).with_columns(
+        text=pl.lit("what is 47 +  11?"), split=other.cast(examples.schema["split"])
+    )
+    pl.concat([examples, again]).write_parquet(file)
+    ran = run_days(config, instance, DAY)
+    assert not ran.success
+    assert failed_checks(ran) == {"split_disjoint": "ERROR", "files_verify": "ERROR"}
