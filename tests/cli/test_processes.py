@@ -1,5 +1,6 @@
 """The demo waits until its child processes answer, and at its end stops them with all that they started."""
 
+import contextlib
 import socket
 import sys
 import time
@@ -9,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from flywheel_cli import processes
 from flywheel_cli.processes import ServiceError, Services, free_port
 
 PARENT_OF_A_SERVER = """
@@ -18,10 +20,21 @@ child.wait()
 """
 
 
-def start_server(services: Services, port: int) -> psutil.Process:
+def runs(process: psutil.Process) -> bool:
+    """Return whether a process still runs after 30 s."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for _ in range(600):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            time.sleep(0.05)
+        return True
+    return False
+
+
+def start_server(services: Services, port: int, program: str = PARENT_OF_A_SERVER) -> psutil.Process:
     service = services.start(
         "files",
-        [sys.executable, "-c", PARENT_OF_A_SERVER, str(port)],
+        [sys.executable, "-c", program, str(port)],
         address=f"http://127.0.0.1:{port}",
         ready="/",
     )
@@ -34,11 +47,7 @@ def test_fault_25_a_service_and_its_children_are_ended(tmp_path: Path) -> None:
         family = [process, *process.children(recursive=True)]
         assert len(family) == 2
         services.check()
-    for member in family:
-        deadline = time.monotonic() + 30
-        while member.is_running() and member.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
+    assert [member for member in family if runs(member)] == []
 
 
 def test_a_service_gets_no_setting_of_the_person_who_starts_it(
@@ -55,7 +64,8 @@ def test_a_service_gets_no_setting_of_the_person_who_starts_it(
 
 
 def test_a_service_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
-    with Services(tmp_path) as services, pytest.raises(ServiceError, match="no such setting"):
+    says = "(?s)broken ended with status 1:.*no such setting"
+    with Services(tmp_path) as services, pytest.raises(ServiceError, match=says):
         services.start(
             "broken",
             [sys.executable, "-c", "raise SystemExit('no such setting')"],
@@ -82,6 +92,20 @@ def test_a_service_that_ends_later_is_noticed(tmp_path: Path) -> None:
         process.wait()
         with pytest.raises(ServiceError, match="files ended"):
             services.check()
+
+
+def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "END_SECONDS", 0.2)
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN){PARENT_OF_A_SERVER}"
+    with Services(tmp_path) as services:
+        process = start_server(services, free_port(0), deaf)
+        family = [process, *process.children(recursive=True)]
+    assert [member for member in family if runs(member)] == []
+
+
+def test_a_port_that_is_free_is_taken() -> None:
+    port = free_port(0)
+    assert free_port(port) == port
 
 
 def test_a_taken_port_is_replaced_by_a_free_one() -> None:
