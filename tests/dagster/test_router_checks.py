@@ -11,7 +11,7 @@ from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.registry import Registry
 from flywheel_dagster.partitions import daily_partitions
 from flywheel_dagster.resources import Lake
-from flywheel_dagster.router_assets import ROUTER_ASSETS, router_assets
+from flywheel_dagster.router_assets import CHAMPION, ROUTER_ASSETS, router_assets
 from flywheel_dagster.router_checks import router_checks
 from tests.core.learn import toy
 from tests.dagster.test_routers import PER_DAY, retrain
@@ -52,6 +52,23 @@ def test_before_the_first_night_no_check_passes(instance: dg.DagsterInstance, la
     says = failed(instance, lake)
     assert says.pop("trained_on_current_dataset").startswith("trained on None, the current dataset is ")
     assert says == {"artefact_verifies": NONE, "deployed_answers_agree": NONE}
+
+
+def test_before_the_first_night_there_is_no_champion_to_show(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    done = dg.materialize(
+        router_assets(daily_partitions(str(toy.FIRST))),
+        selection=dg.AssetSelection.assets(CHAMPION),
+        instance=instance,
+        resources={"lake": lake, "craft": toy.CRAFT},
+        raise_on_error=False,
+    )
+    (failure,) = (event for event in done.all_events if event.is_step_failure)
+    words = failure.step_failure_data.user_failure_data
+    assert words is not None and str(words.description).endswith(
+        "there is no champion yet; materialise router_evaluation first"
+    )
 
 
 def test_a_dataset_that_no_challenger_was_trained_on_is_noticed(

@@ -147,6 +147,11 @@ def test_a_damaged_champion_fails_its_checks_and_is_not_deployed(
     assert not done.success
     found = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
     assert found == {"artefact_verifies": False}
+    (failed,) = (event for event in done.all_events if event.is_step_failure)
+    words = failed.step_failure_data.user_failure_data
+    assert words is not None and str(words.description).startswith(
+        "deployed_router: router_damaged: a gateway would refuse the champion: "
+    )
 
 
 def test_the_assets_are_described_and_owned() -> None:
