@@ -1,5 +1,7 @@
 """Answers and scores: repeatable, sensible for any text, and with something for a router to learn."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from simulation.backend import NO_SCORE, Simulated
 from simulation.bank import build
 from simulation.models import DEFAULT_FIVE, MODELS
 from simulation.question import Question
-from simulation.scoring import score
+from simulation.scoring import is_right, score
 from simulation.unknown import understand
 
 BANK = build()
@@ -50,6 +52,22 @@ def test_a_final_answer_that_is_no_number_is_a_wrong_answer(final: str) -> None:
     question = next(one for one in BANK.all() if one.kind == "numbers")
     right = f"Answer: {' and '.join(question.accepted)}"
     assert score(1, question, f"Answer: {final}") < 0.2 < 0.8 < score(1, question, right)
+
+
+@pytest.mark.parametrize(
+    ("final", "right"),
+    [
+        ("1/2 and -1500", True),
+        ("0.5 and \N{MINUS SIGN}1,500", True),
+        ("x1 = 2/4, x2 = -3000/2", True),
+        ("1/3 and -1500", False),
+        ("1/2 and 1500", False),
+        ("1/2", False),
+    ],
+)
+def test_numbers_are_compared_by_their_value(final: str, right: bool) -> None:
+    question = next(one for one in BANK.all() if one.kind == "numbers")
+    assert is_right(replace(question, accepted=("1/2", "-1500")), f"Answer: {final}") == right
 
 
 def test_only_the_line_of_the_final_answer_counts() -> None:
