@@ -103,37 +103,6 @@ def test_a_damaged_file_is_an_error_at_start_but_not_while_running(tmp_path: Pat
     assert caught.value.hint and "damaged" in caught.value.hint, "another data folder does not help"
 
 
-def test_an_unreadable_file_is_read_once_it_is_readable_again(tmp_path: Path) -> None:
-    """A file may become readable again, for example by chown, with its size and modification time unchanged."""
-    store, running = KeyStore(tmp_path / "keys.json"), KeyStore(tmp_path / "keys.json")
-    old = store.create("east")
-    assert running.source_of(f"Bearer {old}".encode()) == "east"
-    store.revoke(old.partition(".")[0])
-    whole, times = store.path.read_bytes(), store.path.stat()
-    store.path.write_bytes(b"?" * len(whole))
-    os.utime(store.path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    running._next_check = 0.0
-    assert running.source_of(f"Bearer {old}".encode()) == "east", "what was known before stays in force"
-    store.path.write_bytes(whole)
-    os.utime(store.path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    running._next_check = 0.0
-    with pytest.raises(RequestError) as caught:
-        running.source_of(f"Bearer {old}".encode())
-    assert caught.value.code == "key_revoked"
-
-
-def test_an_unreadable_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged again when it was readable in between."""
-    store = KeyStore(tmp_path / "keys.json")
-    store.create("east")
-    whole = store.path.read_bytes()
-    for content in (b"{", b"{", b"{", whole, b"{", b"{"):
-        store.path.write_bytes(content)
-        store._next_check = 0.0
-        bool(store)
-    assert [record.message for record in caplog.records] == ["keys_unreadable"] * 2
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_keys_created_and_revoked_by_root_stay_readable_for_the_servers_user(tmp_path: Path) -> None:
     """A server that cannot read its keys would keep accepting the one just revoked, and could not be restarted."""

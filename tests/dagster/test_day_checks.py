@@ -160,6 +160,15 @@ def test_a_day_of_many_raw_files_names_a_few(
     assert shown.endswith("training_data_20260105.writer-09.jsonl and 20 more")
 
 
+def test_as_many_names_and_rows_as_fit_are_shown_without_a_remark() -> None:
+    names = [f"n{number}" for number in range(metadata.MAX_NAMED)]
+    assert metadata.named(names) == ", ".join(names)
+    assert metadata.named([*names, "n"]) == f"{', '.join(names)} and 1 more"
+    rows = [(number,) for number in range(metadata.MAX_ROWS)]
+    assert str(metadata.rows_of(("a",), rows).value).endswith(f"\n| {metadata.MAX_ROWS - 1} |")
+    assert str(metadata.rows_of(("a",), [*rows, (0,)]).value).endswith("\nand 1 more")
+
+
 def test_a_data_folder_whose_name_is_a_pattern_works(config: Config, instance: dg.DagsterInstance) -> None:
     folder = config.storage.data_dir.parent / "it's [1]* {a} 100% 数据;"
     storage = config.storage.model_copy(update={"data_dir": folder})

@@ -1,0 +1,72 @@
+"""Bodies are read within their limits: as sent, unpacked, and all requests together."""
+
+import asyncio
+import gzip
+
+import pytest
+
+from flywheel_core.errors import RequestError
+from flywheel_core.serve.body import MAX_MEMBERS, Budget, Hold, Message, read_body
+
+PACKED = {b"content-encoding": b"gzip"}
+LIMIT = 100_000
+
+
+def read(body: bytes, headers: dict[bytes, bytes], budget: Budget) -> tuple[bytes, int]:
+    """Return the body as read, in two pieces, and how much of the budget it held."""
+    pieces = [body[:10], body[10:]]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def whole() -> tuple[bytes, int]:
+        with Hold(budget) as hold:
+            found = await read_body(
+                headers, receive, hold, lambda _: None, max_bytes=LIMIT, max_unpacked_bytes=LIMIT
+            )
+            return found, budget.held
+
+    return asyncio.run(whole())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_holds_what_it_takes_until_its_request_ends(packed: bool) -> None:
+    """Packed and unpacked bytes are in memory at the same time."""
+    content = b"x" * 5_000
+    sent = gzip.compress(content) if packed else content
+    budget = Budget(10_000)
+    found, held = read(sent, PACKED if packed else {}, budget)
+    assert found == content
+    assert held == len(sent) + (len(content) if packed else 0)
+    assert budget.held == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_that_exceeds_the_budget_waits_for_the_others(packed: bool) -> None:
+    content = b"x" * 5_000
+    budget = Budget(4_999)
+    with pytest.raises(RequestError) as caught:
+        read(gzip.compress(content) if packed else content, PACKED if packed else {}, budget)
+    assert (caught.value.code, budget.held) == ("queue_full", 0)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_largest_body_is_taken_and_one_byte_more_refused(packed: bool) -> None:
+    for size, code in ((LIMIT, None), (LIMIT + 1, "body_too_large")):
+        content = b"x" * size
+        sent, headers = (gzip.compress(content), PACKED) if packed else (content, {})
+        if code is None:
+            assert read(sent, headers, Budget(10 * LIMIT))[0] == content
+        else:
+            with pytest.raises(RequestError) as caught:
+                read(sent, headers, Budget(10 * LIMIT))
+            assert caught.value.code == code
+
+
+def test_a_body_of_very_many_gzip_members_is_refused() -> None:
+    """Each costs time, however small it is."""
+    member = gzip.compress(b"")
+    assert read(member * MAX_MEMBERS, PACKED, Budget(10 * LIMIT))[0] == b""
+    with pytest.raises(RequestError, match="members") as caught:
+        read(member * (MAX_MEMBERS + 1), PACKED, Budget(10 * LIMIT))
+    assert caught.value.code == "encoding_invalid"
