@@ -70,9 +70,9 @@ def materialize_days(
     """Make the tables of `days`, in order, and the training datasets asked for.
 
     on_day: called with a report as each day ends. A day that fails does not stop the others: see `failed` of
-    the result. The sensors of a running daemon do not see these runs, so none retrains or raises an alarm. No dataset of a failed day is made. Raises UsageError for a day outside
-    `storage.first_day` .. today, StorageError when `home` cannot be made, FlywheelError `run_failed` when a
-    run fails before any of its days.
+    the result. No dataset of a failed day is made. The sensors of a running daemon do not see these runs, so
+    none retrains or raises an alarm. Raises UsageError for a day outside `storage.first_day` .. today,
+    StorageError when `home` cannot be made, FlywheelError `run_failed` when a run fails before any of its days.
     """
     wanted = sorted(set(days))
     first, today = date.fromisoformat(config.storage.first_day), utc_now().date()
