@@ -1,6 +1,7 @@
 """Every other /v1 path: pass request and response through to and from the default model's address."""
 
 import logging
+from http import HTTPStatus
 
 from starlette.types import Scope, Send
 
@@ -39,7 +40,7 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
     begun = False
     try:
         async with gateway.upstream.open(call) as reply:
-            if 300 <= reply.status < 400:
+            if 300 <= reply.status < 400 and reply.status != HTTPStatus.NOT_MODIFIED:
                 raise RequestError(
                     "upstream_failed", f"{target.name} answered with a redirect, {reply.status}"
                 )

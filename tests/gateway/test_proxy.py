@@ -91,6 +91,17 @@ def test_a_redirect_is_not_followed(outside: Outside, start: Start) -> None:
     assert len(outside.server.requests) == 1
 
 
+def test_what_a_client_has_already_is_not_sent_again(outside: Outside, start: Start) -> None:
+    """304 Not Modified is the answer to a conditional request, and no redirect."""
+    outside.other = lambda _: [b'HTTP/1.1 304 Not Modified\r\nETag: "one"\r\n\r\n']
+    gateway = start(outside.config())
+    condition = {"if-none-match": '"one"'}
+    answer = httpx.get(f"{gateway.address}/v1/files/f", headers=condition)
+    assert (answer.status_code, answer.headers["etag"], answer.content) == (304, '"one"', b"")
+    assert outside.server.requests[0].header("if-none-match") == '"one"'
+    assert gateway.get("/v1/files/f").status_code == 304
+
+
 def test_the_path_of_a_models_address_is_put_in_front(outside: Outside, start: Start) -> None:
     outside.other = lambda asked: reply(asked.path.encode())
     gateway = start(outside.config(models__big__base_url=f"{outside.address}/deep/er"))
