@@ -1,8 +1,8 @@
 """Generate the sample in `data/sample/`: a week of a gateway's data points, the same bytes every time.
 
 Six earlier days are raw files (gzip, with the flaws that `simulation/dirt.py` adds). The newest part has
-clean points, one per line, which the demo sends to the collector. The days are in January 2026; importing can shift them
-by whole days.
+clean points, one per line, which the demo sends to the collector. The days are in January 2026; importing can
+shift them by whole days.
 """
 
 import gzip

@@ -102,17 +102,16 @@ def in_pieces(body: bytes) -> bytes | io.BytesIO:
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Release the request body that a connection error and the errors behind it keep alive.
+    """Release the request body that a connection error and its causes keep alive.
 
     aiohttp keeps the error in a local variable of a frame in the error's own traceback. This cycle would hold
-    the whole body until the garbage collector runs.
+    the whole body until the garbage collector runs. From Python 3.13 on, a cleared frame still holds the
+    frames that called it, so the tracebacks go as well.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
-        error.__traceback__ = (
-            None  # from Python 3.13 on, a cleared frame still holds the frames that called it
-        )
-        error = error.__cause__ or error.__context__
+        error.__traceback__ = None
+        error = error.__cause__  # not its context, which may be an error that the caller still handles
 
 
 def what_broke(error: aiohttp.ClientError) -> str:
