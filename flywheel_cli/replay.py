@@ -66,7 +66,7 @@ def replay(
         return
     _print(result)
     if html is not None:
-        click.echo(f"page: {html}")
+        click.echo(f"wrote {html}")
 
 
 def _print(result: Replay) -> None:
