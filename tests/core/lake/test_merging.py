@@ -9,6 +9,7 @@ import pytest
 
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.tables import read_table
 from tests.core.lake.lakes import (
     CONFIG,
     DAY,
@@ -146,3 +147,16 @@ def test_equal_scores_stay_what_they_are_when_merged(layout: Layout) -> None:
     build_day(layout)
     (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
     assert [outcome["score"] for outcome in row["outcomes"]] == [third, 0.9]
+
+
+def test_a_cost_or_latency_beyond_all_reason_counts_as_a_trillion(layout: Layout) -> None:
+    points = [point(name, {"big": 0.5, "coder": 0.5}, question="same") for name in "ab"]
+    points[0]["responses"]["big"] = response("big", cost=1e300, latency_ms=10**25)
+    points[1]["responses"]["big"] = response("big", cost=0.0, latency_ms=0)
+    write_raw(layout, points)
+    build_day(layout)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    big = row["outcomes"][0]
+    assert (big["model"], big["cost"], big["latency_ms"]) == ("big", 5e11, 5e11)
+    leaders = {one["model"]: one["cost"] for one in read_table(layout, "model_leaderboard").to_dicts()}
+    assert leaders == {"big": 1e12, "coder": 0.5}
