@@ -5,6 +5,7 @@ Merging covers their scores, costs and probabilities of being asked.
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from flywheel_core.lake.dataset import build_dataset
@@ -124,21 +125,18 @@ def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layo
     assert built.manifest["counts"]["repeats"] == 2
 
 
+@pytest.mark.parametrize(("chances", "merged"), [((0.25, 0.5), 0.333333333333), ((0.3, 0.5), 0.375)])
 def test_merging_keeps_the_probability_that_a_model_is_asked(
-    layout: Layout,
+    layout: Layout, chances: tuple[float, float], merged: float
 ) -> None:
-    """One answer stands for four questions and one for two: two answers for six, a probability of 1/3."""
-    scores = {"big": 0.75, "coder": 0.5}
-    for name, chance in (("a", 0.25), ("b", 0.5)):
-        write_raw(
-            layout,
-            [point(name, scores, question="same?", asked={"big": 1.0, "coder": chance})],
-            DAY,
-            writer=name,
-        )
+    """Of 0.25 and 0.5, one answer stands for four questions and one for two: two answers for six are 1/3."""
+    for name, chance in zip("ab", chances, strict=True):
+        asked = {"big": 1.0, "coder": chance}
+        made = point(name, {"big": 0.75, "coder": 0.5}, question="same?", asked=asked)
+        write_raw(layout, [made], DAY, writer=name)
     build_day(layout)
     (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
-    assert {one["model"]: one["asked"] for one in row["outcomes"]} == {"big": 1.0, "coder": 0.333333333333}
+    assert {one["model"]: one["asked"] for one in row["outcomes"]} == {"big": 1.0, "coder": merged}
 
 
 def test_equal_scores_stay_what_they_are_when_merged(layout: Layout) -> None:
@@ -160,3 +158,27 @@ def test_a_cost_or_latency_beyond_all_reason_counts_as_a_trillion(layout: Layout
     assert (big["model"], big["cost"], big["latency_ms"]) == ("big", 5e11, 5e11)
     leaders = {one["model"]: one["cost"] for one in read_table(layout, "model_leaderboard").to_dicts()}
     assert leaders == {"big": 1e12, "coder": 0.5}
+
+
+def test_scores_of_many_digits_and_tiny_costs_are_not_rounded_away(layout: Layout) -> None:
+    points = [
+        point("a", {"big": 0.1234567, "coder": 0.7000001}, question="same"),
+        point("b", {"big": 0.2, "coder": 0.7}, question="same"),
+    ]
+    for made, cost in zip(points, (1e-7, 3e-7), strict=True):
+        made["responses"]["big"] = response("big", cost=cost)
+    write_raw(layout, points)
+    build_day(layout)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert (row["outcomes"][0]["score"], row["outcomes"][0]["cost"]) == (0.16172835, 2e-7)
+    tables = {
+        name: read_table(layout, name)
+        for name in ("model_leaderboard", "label_distribution", "quality_report")
+    }
+    big = tables["model_leaderboard"].row(by_predicate=pl.col("model") == "big", named=True)
+    code = tables["label_distribution"].row(by_predicate=pl.col("label") == "code", named=True)
+    report = {one["metric"]: one["value"] for one in tables["quality_report"].to_dicts()}
+    found = [big["mean_score"], big["cost"], code["mean_score"], code["mean_margin"]]
+    found += [report["score_mean"], report["margin_mean"], report["model_cost"]]
+    expected = [0.16172835, 4e-7, 0.70000005, 0.5382717, 0.70000005, 0.5382717, 0.5000004]
+    assert found == pytest.approx(expected, rel=0, abs=1e-12)
