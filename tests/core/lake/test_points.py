@@ -1,16 +1,19 @@
 """Ingest's own fast reader of points accepts exactly what the wire decoder accepts, with the same values."""
 
 import json
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel_core.errors import PointError
+from flywheel_core.lake import points as points_module
 from flywheel_core.lake.points import PointReader, free_part
 from flywheel_core.records import DataPoint
 from flywheel_core.wire import decode_point
+from flywheel_core.wire_values import MAX_DEPTH
 from tests.core.lake.lakes import DAY, line, point, response
 
 KEPT = [
@@ -162,6 +165,22 @@ def test_lines_with_chat_completions_are_read_as_the_wire_reads_them(
     value = point("p", {"big": 0.5, "coder": 1})
     value["responses"]["big"] |= {"answer": answer, "raw_response": completion}
     agree(json.dumps(value, ensure_ascii=escaped).encode(errors="surrogatepass"))
+
+
+UNDECODED = [name for name, kind in get_type_hints(points_module._Message).items() if kind is msgspec.Raw]
+
+
+@pytest.mark.parametrize("part", UNDECODED)
+def test_an_undecoded_part_of_a_completion_is_checked_like_all_others(part: str) -> None:
+    """It may hide a nesting that is too deep, which the wire refuses."""
+    nested: Any = []
+    for _ in range(2 * MAX_DEPTH):
+        nested = [nested]
+    value = point("p", {"big": 0.5})
+    value["responses"]["big"]["raw_response"] = {"choices": [{"message": {part: nested}}]}
+    raw = json.dumps(value).encode()
+    assert seen(decode_point, raw) == "point_too_deep"
+    agree(raw)
 
 
 def test_one_bad_line_does_not_touch_its_neighbours() -> None:
