@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pytest
 
+from flywheel_core.config_data import TieRule
 from flywheel_core.lake.chunks import REJECT_CODES
+from flywheel_core.lake.engine import sql
 from flywheel_core.lake.labels import RULES
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.meanings import MEANINGS
@@ -59,6 +62,17 @@ def test_numbers_have_a_unit_or_a_range(table: str) -> None:
 
 def test_label_rules_are_documented_in_their_order() -> None:
     assert tuple(re.findall(r"^\| `(\w+)` \|", section("Label rules"), re.MULTILINE)) == RULES
+
+
+def test_the_rules_in_the_sql_are_those_that_are_named() -> None:
+    text = sql("labels")
+    given = set(re.findall(r"\b(?:then|else) '(\w+)'(?! \|\|)", text))
+    assert given | {f"tie_{preference}" for preference in get_args(TieRule)} == set(RULES)
+    unlabelled = re.search(r"rule not in \((.*)\)", text)
+    assert unlabelled
+    assert tuple(re.findall(r"\w+", unlabelled[1])) == RULES[:3]
+    header = text.partition("\nwith ")[0]
+    assert [name for name in RULES if not re.search(rf"\b{name}\b", header)] == []
 
 
 def test_codes_of_ingest_are_documented() -> None:
