@@ -83,6 +83,30 @@ def test_every_metric_that_the_page_names_exists(outside: Outside, start: Start)
         assert f"# HELP {name} {meaning}\n" in page
 
 
+def test_every_metric_is_on_the_page(outside: Outside, start: Start) -> None:
+    """The page shortens names: `..._x` stands for `flywheel_gateway_x`, `flywheel_upload_...` for all that begin so."""
+    page = (DOCS / "gateway.md").read_text(encoding="utf-8").partition("\n## Metrics\n")[2]
+    found = re.findall(r"`((?:\.\.\.|[a-z])[\w.]+)", page.partition("\n## ")[0])
+    named = [name.replace("..._", "flywheel_gateway_", 1) for name in found]
+    families = tuple(name.removesuffix("...") for name in named if name.endswith("..."))
+    gateway = start(outside.config())
+    shown = re.findall(r"^# TYPE (\w+) ", gateway.get("/metrics").text, re.M)
+    assert len(shown) > 20
+    ours = [name for name in shown if not name.endswith("_created")]  # the client library adds those
+    assert [name for name in ours if name not in named and not name.startswith(families)] == []
+
+
+def test_every_header_of_an_answer_is_on_the_page(outside: Outside, start: Start) -> None:
+    text = (DOCS / "gateway.md").read_text(encoding="utf-8")
+    sentence = re.search(r"carries the headers (.*?);", text, re.S)
+    assert sentence
+    found = re.findall(r"`(?:x-flywheel)?-(\w+)`", sentence[1])
+    headers = start(outside.config()).chat().headers
+    assert [name for name in headers if name.startswith("x-flywheel-")] == [
+        f"x-flywheel-{one}" for one in found
+    ]
+
+
 def alert_rules() -> list[dict[str, Any]]:
     """Return the alert rules of docs/operations.md."""
     rules = re.search(r"```yaml\n(groups:.*?)```", (DOCS / "operations.md").read_text(encoding="utf-8"), re.S)
