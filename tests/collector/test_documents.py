@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
+
 from collector_api.metrics import CollectorMetrics
 from flywheel_core.config import Collector
 from flywheel_core.errors import POINT_CODES, REQUEST_CODES
@@ -38,6 +40,19 @@ def test_every_metric_is_documented() -> None:
         for family in families
     ]
     assert [(name.strip("`"), meaning) for name, _, meaning in rows("Metrics")] == expected
+
+
+def test_the_labels_of_every_metric_are_documented() -> None:
+    """The registry does not tell the labels of a metric that has no series yet; the metrics themselves do."""
+    metrics = [one for one in vars(CollectorMetrics()).values() if isinstance(one, MetricWrapperBase)]
+    labels = {
+        family.name: list(one._labelnames)
+        for one in metrics
+        if not one._labelvalues
+        for family in one.describe()
+    }
+    for name, label, _ in rows("Metrics"):
+        assert re.findall(r"\w+", label) == labels[name.strip("`").removesuffix("_total")], name
 
 
 def test_the_settings_that_are_named_exist() -> None:
