@@ -1,11 +1,13 @@
 """The estimators keep scikit-learn's contract, accept missing targets, and predict one row like many."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
+from flywheel_core.learn import ensemble
 from flywheel_core.learn.clusters import ClusterTable
 from flywheel_core.learn.forest import LeafTables
 from flywheel_core.learn.linear import MultiRidge
@@ -28,6 +30,14 @@ APPROXIMATE: dict[type, dict[str, str]] = {
     },
 }
 """Checks of scikit-learn that an estimator is expected to fail, and why."""
+
+
+def test_every_estimator_of_a_router_is_tested_and_on_the_routing_page() -> None:
+    kinds = {kind for kind, _ in ensemble._KINDS.values()}
+    assert {type(one) for one in ESTIMATORS} == kinds
+    page = (Path(__file__).parents[3] / "docs" / "routing.md").read_text(encoding="utf-8")
+    for kind in kinds:
+        assert f"| `learn/{kind.__module__.rpartition('.')[2]}.py` |" in page
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda one: type(one).__name__)
