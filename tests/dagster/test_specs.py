@@ -8,11 +8,10 @@ import pytest
 from flywheel_core.config import Config
 from flywheel_core.lake.tables import DAILY_TABLES, SOURCES
 from flywheel_dagster.assets import TABLES, TRAINING_DATASET, daily_specs
-from flywheel_dagster.checks import BLOCKING, DESCRIPTIONS, day_check_specs
+from flywheel_dagster.checks import BLOCKING, day_check_specs
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import daily_partitions
-from flywheel_dagster.router_assets import ROUTER_ASSETS
-from flywheel_dagster.router_runs import NIGHTLY_RETRAIN
+from flywheel_dagster.router_checks import router_checks
 from flywheel_dagster.steps import DAILY_STEPS
 
 
@@ -29,20 +28,19 @@ def test_every_asset_is_described() -> None:
 
 
 def test_the_documentation_names_everything() -> None:
-    """Assets, jobs, schedules, sensors and the checks of the days are in docs/dagster.md."""
-    text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
-    names = [*DAILY_TABLES, "raw_points", TRAINING_DATASET, "dataset_recent"]
-    names += [check for checks in DESCRIPTIONS.values() for check in checks]
-    names += [
-        "day_tables",
-        "training_set",
-        "dataset",
-        "dataset_freshness",
-        "nightly_training_set",
-        "hourly_dataset_check",
-    ]
-    names += ["late_days", "run_failed", "after_training_set", NIGHTLY_RETRAIN.name, *ROUTER_ASSETS]
-    assert [name for name in names if f"`{name}`" not in text] == []
+    """Assets, checks, jobs, schedules and sensors are in docs/dagster.md, the routers' checks in docs/promotion.md."""
+    definitions = build_defs(Config())
+    repository = definitions.get_repository_def()
+    of_routers = {key.name for check in router_checks() for key in check.check_keys}
+    names = {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()}
+    names |= {key.name for key in definitions.resolve_asset_graph().asset_check_keys} - of_routers
+    names |= {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    names |= {schedule.name for schedule in repository.schedule_defs}
+    names |= {sensor.name for sensor in repository.sensor_defs}
+    docs = Path(__file__).parents[2] / "docs"
+    for page, named in (("dagster.md", names), ("promotion.md", of_routers)):
+        text = (docs / page).read_text(encoding="utf-8")
+        assert [name for name in sorted(named) if f"`{name}`" not in text] == [], page
 
 
 def test_the_checks_that_stop_a_day_are_declared_as_blocking() -> None:
