@@ -3,6 +3,7 @@
 -- reads   outcomes (example, model, score, failed, cost, latency_ms), models, settings
 -- gives   one row per example that has an outcome, in order of example:
 --         example, rule, label, best_model, score, margin, n_models, n_scored, n_failed, n_tied
+-- Other rules need a new `FORMAT` in `dataset.py`: otherwise a dataset of the same inputs and settings is not made again.
 --
 -- Rules; the first that applies decides:
 --   too_few_scores     fewer than two models have a score            no label
