@@ -1,4 +1,4 @@
--- One row with the settings for labels, weights and costs. A tie preference that is not set is null.
+-- One row with the settings for labels, weights and costs, as `engine.py` gives them. A tie preference that is not set is null.
 create table settings as
 select
     cast($min_score as double) as min_score,
