@@ -37,6 +37,18 @@ def test_text_parts_are_joined() -> None:
     assert read_answer(200, "application/json", completion({"content": parts})).text == "a\nb"
 
 
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("content", [None, "", " \n"])
+def test_reasoning_alone_is_no_answer(field: str, content: str | None) -> None:
+    """Models name that field differently; whole or streamed, they are judged alike."""
+    message = {"content": content, field: "first, I add"}
+    whole = read_answer(200, "application/json", completion(message))
+    stream = StreamReader()
+    chunk = {"choices": [{"index": 0, "delta": message, "finish_reason": "stop"}]}
+    stream.feed(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode())
+    assert (whole.error, stream.answer().error) == ("empty_answer", "empty_answer")
+
+
 @pytest.mark.parametrize(
     ("status", "content_type", "body", "error"),
     [
