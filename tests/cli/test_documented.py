@@ -1,5 +1,6 @@
 """The command-line page names every command and every option, and none that does not exist."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -64,6 +65,30 @@ def test_the_page_names_no_command_and_no_option_that_is_not_there() -> None:
         | {"--help"}
     )
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) <= every
+
+
+def given_codes(tree: ast.AST) -> Iterator[str]:
+    """Yield the codes in a module: those that a class of errors has, and those that a call `...Error(code=...)` gives."""
+    for node in ast.walk(tree):
+        values: list[ast.expr] = []
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error") and node.name != "FlywheelError":
+            assigned = [one for one in node.body if isinstance(one, ast.Assign)]
+            values = [one.value for one in assigned if ast.unparse(one.targets[0]) == "code"]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error"):
+            values = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        yield from (str(one.value) for one in values if isinstance(one, ast.Constant))
+
+
+def test_every_code_of_an_error_is_in_the_documents() -> None:
+    """Programs tell errors apart by their codes, so a code that no page names is of use to nobody."""
+    root = Path(__file__).parents[2]
+    modules = [
+        path for top in ("flywheel_*", "collector_api", "simulation") for path in root.glob(f"{top}/**/*.py")
+    ]
+    codes = {code for path in modules for code in given_codes(ast.parse(path.read_text(encoding="utf-8")))}
+    assert len(codes) > 20
+    pages = "".join(page.read_text(encoding="utf-8") for page in (root / "docs").glob("*.md"))
+    assert [code for code in sorted(codes) if f"`{code}`" not in pages] == []
 
 
 def test_every_example_on_the_page_parses() -> None:
