@@ -13,6 +13,7 @@ from collector_api.metrics import CollectorMetrics
 from flywheel_core.collect.answer import ANSWER_ERRORS
 from flywheel_core.config import Config
 from flywheel_gateway.collection import GATEWAY_SKIPS
+from flywheel_gateway.decisions import DecisionRecord
 from flywheel_gateway.metrics import MEANINGS
 from flywheel_gateway.routing import REASONS
 from tests.gateway.scripted import completion, reply
@@ -105,6 +106,12 @@ def test_every_header_of_an_answer_is_on_the_page(outside: Outside, start: Start
     assert [name for name in headers if name.startswith("x-flywheel-")] == [
         f"x-flywheel-{one}" for one in found
     ]
+
+
+def test_every_field_of_a_decision_on_record_is_on_the_page() -> None:
+    text = (DOCS / "gateway.md").read_text(encoding="utf-8")
+    listed = text.partition("decisions_YYYYMMDD.jsonl`: ")[2].partition(". ")[0]
+    assert re.findall(r"`(\w+)`", listed) == list(DecisionRecord.__struct_fields__)
 
 
 def alert_rules() -> list[dict[str, Any]]:
