@@ -44,7 +44,7 @@ class DecisionRecord(msgspec.Struct, omit_defaults=True):
     category: str
     confidence: float
     reason: str
-    prompt_rule: str = PROMPT_RULE
+    prompt_rule: str | None = None
     router_version: str | None = None
     scores: dict[str, float] = {}
     served: str | None = None
@@ -73,6 +73,7 @@ def record_of(decision_id: str, decision: Decision, prompt: str, tenant: str | N
         decision.category,
         decision.confidence,
         decision.reason,
+        prompt_rule=PROMPT_RULE,
         router_version=decision.router_version,
         scores=dict(decision.scores),
         tenant=tenant,

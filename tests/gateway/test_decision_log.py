@@ -12,6 +12,7 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.lake.layout import day_of
+from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.collection import Sender
 from flywheel_gateway.decisions import (
     DecisionLog,
@@ -65,6 +66,7 @@ def test_a_line_says_what_was_decided_and_why_and_holds_a_hash_of_the_prompt() -
         "category": "math",
         "confidence": 0.8,
         "reason": "router",
+        "prompt_rule": PROMPT_RULE,
         "router_version": "v7",
         "scores": {"math": 0.9, "big": 0.7},
         "tenant": "team-a",
