@@ -208,7 +208,7 @@ def test_every_setting_has_a_sentence_and_a_kind_and_numbers_have_a_range() -> N
         assert setting.allowed.kind != "a section", setting.path
         if "number" in setting.allowed.kind:
             assert setting.allowed.bounds, setting.path
-        if setting.path.endswith(("timeout", "interval", "bytes", "ttl", "days", "_mb")):
+        if setting.path.endswith(("timeout", "interval", "bytes", "ttl", "days", "_mb", "_ms", "_seconds")):
             assert setting.allowed.unit, setting.path
         assert find(tuple(setting.path.replace("NAME", "x").split("."))) == setting.allowed
 
