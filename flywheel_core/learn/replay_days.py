@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from flywheel_core.config import Config, Model
-from flywheel_core.errors import NoDataError, PointError, StorageError, UsageError
+from flywheel_core.errors import PointError, StorageError, UsageError
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, day_of
@@ -58,8 +58,6 @@ def stage(
             f"there is no recorded outcome of {', '.join(unknown)}", hint=f"recorded are {', '.join(found)}"
         )
     models = list(dict.fromkeys(pool)) or found
-    if not source.raw_days():
-        raise NoDataError("the files have no data point to replay")
     if len(models) < 2:
         raise UsageError(
             f"a replay needs two or more models to choose from, not {', '.join(models) or 'none'}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_core.errors import RouterError, UsageError
+from flywheel_core.errors import RouterError, StorageError, UsageError
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.layout import Layout
@@ -229,3 +229,19 @@ def test_a_champion_promoted_again_counts_once_among_those_kept(layout: Layout, 
     make_router(layout, registry, 3, promoted=False)
     prune(versions_to_prune(layout, registry, 1), registry)
     assert registry.rollback(by="tests", reason="back", since=None).version == first
+
+
+def test_a_damaged_router_needs_no_dataset(layout: Layout, registry: Registry) -> None:
+    """Otherwise one damaged manifest would keep everything from being pruned, or its dataset for ever."""
+    versions = [make_router(layout, registry, number, promoted=True) for number in range(4)]
+    (layout.router(versions[1]) / "router.json").write_bytes(b"{")
+    os.utime(layout.router(versions[1]) / "router.json", (60, 60))
+    gone = {removal.of for removal in versions_to_prune(layout, registry, 2) if removal.kind == "dataset"}
+    assert gone == {dataset_name(0), dataset_name(1)}
+
+
+def test_what_cannot_be_removed_is_named(layout: Layout) -> None:
+    place = layout.root / "a file"
+    place.write_text("")
+    with pytest.raises(StorageError, match=r"cannot remove .*a file/raw.jsonl: Not a directory"):
+        prune([Removal("raw", "2026-01-05", place / "raw.jsonl", 1)], Registry(layout, verify_router))
