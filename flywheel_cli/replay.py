@@ -89,7 +89,7 @@ def _print(result: Replay) -> None:
         click.echo(_why_no_summary(result))
         return
     click.echo(
-        f"{summary.questions:,} questions on {summary.days} days, mean scores:\n"
+        f"{summary.questions:,} questions on {summary.days} day{'s' * (summary.days != 1)}, mean scores:\n"
         f"flywheel {summary.routed:.4f}, best single {summary.best_single:.4f}, random {summary.random:.4f}, "
         f"oracle {summary.oracle:.4f}"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flywheel_core.lake.layout import Layout
 from tests.cli.conftest import Run
 from tests.cli.recorded import DAY_ONE, point, write_lines
 
@@ -85,6 +86,21 @@ def test_a_backfill_names_the_days_without_a_raw_file(
     assert result.stderr.endswith(  # on a slow machine, progress lines come before it
         "days without a raw file: 2026-02-01, 2026-02-02, 2026-02-03, 2026-02-04, 2026-02-05 and 1 more\n"
     )
+
+
+def test_a_backfill_names_what_failed_and_makes_the_other_days(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    raw = tmp_path / "data" / "raw"
+    write_lines(raw / "training_data_20260105.jsonl", point("x", "q", DAY_ONE, qwen_max=0.1))
+    (raw / "training_data_20260106.jsonl").mkdir()
+    result = run("dagster", "backfill", "--datasets", "none", "2026-01-05..2026-01-06")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("1 of 2 days made in ")
+    (said,) = [line for line in result.stderr.splitlines() if line.startswith("2026-01-06: ")]
+    assert "storage_failed" in said and "it is not a file" in said
+    assert Layout(tmp_path / "data").table_days("responses") == [DAY_ONE]
 
 
 def test_a_backfill_of_all_days_leaves_out_future_days(

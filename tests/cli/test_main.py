@@ -11,7 +11,7 @@ import pytest
 
 from flywheel_cli.main import COMMANDS, Entry, main
 from flywheel_core.errors import NoDataError, StorageError
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, parsed
 
 
 def test_help_lists_every_command_that_is_there(run: Run) -> None:
@@ -263,6 +263,14 @@ def test_hints_about_a_clients_key_name_the_clients_keys(run: Run) -> None:
         assert run("keys", "create", "team", "--gateway").exit_code == 0
     third = run("keys", "create", "team", "--gateway")
     assert third.stderr.endswith("revoke the older one first: flywheel keys revoke --gateway KEY_ID\n")
+
+
+def test_keys_as_json(run: Run) -> None:
+    key_id = parsed(run("keys", "create", "team", "--json"))["key"].partition(".")[0]
+    revoked = parsed(run("keys", "revoke", key_id, "--json"))
+    assert (revoked["key_id"], revoked["source"]) == (key_id, "team") and revoked["revoked_at"]
+    (listed,) = parsed(run("keys", "list", "--json"))
+    assert {name: listed[name] for name in revoked} == revoked
 
 
 def test_rescoring_a_day_without_raw_files_says_where_and_what_to_do(run: Run, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_train_judges_and_promotes_and_diff_compares(run: Run, tmp_path: Path) -
     assert found["in_service"] == found["version"]
     again = parsed(run("train", "--json"))
     assert (again["version"], again["verdict"]) == (found["version"], "same")
+    assert f"\n{again['verdict']}: {again['reason']}\nin service: {found['version']}\n" in run("train").output
     assert found["training"]["candidate"] == "blend"
     said = f"Trained on {found['training']['examples']} examples: the blend of estimators decides."
     assert said in run("train", "--no-judge").output
@@ -229,7 +230,7 @@ def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> N
     assert summary["days"] == 1
     gain, low, high = (summary[name] for name in ("gain", "gain_low", "gain_high"))
     assert f"gain over best single {gain:+.4f} (95 %: {low:+.4f} to {high:+.4f})" in shown.output
-    assert f"{summary['questions']} questions on 1 days" in shown.output
+    assert f"{summary['questions']} questions on 1 day, mean scores" in shown.output
     each = [f"{1_000 * summary[name]:.3f}" for name in ("cost", "cost_single")]
     assert f"cost of 1,000 questions: flywheel {each[0]}, best single {each[1]}" in shown.output
     page = (tmp_path / "page.html").read_text()

@@ -232,6 +232,18 @@ def test_why_shows_no_words_where_none_spoke(run: Run, layout: Layout) -> None:
     assert parsed(run("why", late, "--prompt", "hello you", "--json"))["words"] == []
 
 
+def test_why_of_a_decision_whose_router_is_damaged_still_tells_what_is_on_record(
+    run: Run, layout: Layout
+) -> None:
+    version = publish_learned(layout)
+    decision_id = decided(layout, "hello you", router_version=version)
+    for damaged in layout.router(version).glob("*.npz"):
+        damaged.write_bytes(b"")
+    found = parsed(run("why", decision_id, "--prompt", "hello you", "--json"))
+    assert found["note"].startswith(f"router {version} cannot be asked: ")
+    assert found["decision"]["scores"] == {"math": 0.9, "big": 0.3}
+
+
 def test_why_without_router_or_decision(run: Run, layout: Layout) -> None:
     decision_id = decided(layout, "hello you", router_version=None, reason="no_router")
     assert parsed(run("why", decision_id, "--json"))["note"] == "no router decided"

@@ -132,6 +132,19 @@ def test_an_empty_day_gives_empty_tables_and_a_warning(
     assert metadata_of(ran, "responses")["raw_files"] == "none"
 
 
+def test_a_window_without_any_table_makes_no_dataset_and_warns(
+    config: Config, instance: dg.DagsterInstance
+) -> None:
+    ran = (
+        build_defs(config)
+        .resolve_job_def("dataset")
+        .execute_in_process(QUIET, instance, raise_on_error=False, partition_key=DAY.isoformat())
+    )
+    assert ran.success
+    assert ran.get_asset_materialization_events() == []
+    assert failed_checks(ran) == {"enough_examples": "WARN"}
+
+
 def test_a_day_that_cannot_be_read_stops_only_itself(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:

@@ -206,9 +206,15 @@ def test_a_finished_training_set_starts_the_retraining_of_its_day() -> None:
         assert (request.partition_key, request.run_key) == (day, f"{day}:{run.run_id}")  # type: ignore[union-attr] # a request
 
 
-@pytest.mark.parametrize(("examples", "why_not"), [(0, "no example"), (1, None)])
+DAYS_TAG = {"dagster/partition": "2026-01-05"}
+
+
+@pytest.mark.parametrize(
+    ("examples", "tags", "why_not"),
+    [(0, DAYS_TAG, "no example"), (1, DAYS_TAG, None), (1, {}, "the run names no day")],
+)
 def test_when_a_training_set_starts_a_retraining(
-    instance: dg.DagsterInstance, examples: int, why_not: str | None
+    instance: dg.DagsterInstance, examples: int, tags: dict[str, str], why_not: str | None
 ) -> None:
     """A dataset without examples starts none: before the first data point arrives it could only fail and raise an alarm."""
     instance.report_runless_asset_event(
@@ -225,9 +231,7 @@ def test_when_a_training_set_starts_a_retraining(
         sensor_name=sensor.name,
         dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", "training_set", message=""),
         dagster_instance=instance,
-        dagster_run=dg.DagsterRun(
-            job_name="training_set", run_id="1" * 8, tags={"dagster/partition": "2026-01-05"}
-        ),
+        dagster_run=dg.DagsterRun(job_name="training_set", run_id="1" * 8, tags=tags),
     )
     told = sensor(context)
     assert isinstance(told, dg.RunRequest) is (why_not is None)
