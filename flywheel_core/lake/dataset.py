@@ -24,7 +24,7 @@ from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
-from flywheel_core.lake.tables import check_table
+from flywheel_core.lake.tables import check_rows, check_table
 from flywheel_core.lake.texts import texts_of, with_texts
 
 FORMAT = 4
@@ -168,6 +168,8 @@ def _fill(
         weight_capped = _asked_too_often(connection, config.dataset.max_weight)
         written = write_files(folder, _examples(connection, inputs))
     except duckdb.Error as error:
+        for day, path in inputs.items():
+            check_rows(path, day)
         raise StorageError(f"cannot build dataset {head['version']}: {error}") from error
     repeats = members - written["counts"]["examples"]
     counts = {

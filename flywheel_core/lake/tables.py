@@ -71,6 +71,8 @@ def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFi
         with engine(layout, config) as connection:
             _build(connection, layout, name, day, path)
     except duckdb.Error as error:
+        for source in SOURCES[name]:
+            check_rows(layout.table(source, day), day)
         raise StorageError(f"cannot build {name} of {day}: {error}") from error
     return table_file(name, day, path)
 
@@ -177,6 +179,16 @@ def check_table(path: Path, name: str, day: date) -> None:
             f"the table {path} has no {', '.join(lacking)}: another version of Flywheel wrote it",
             hint="build all days again: flywheel ingest all, then flywheel label all",
         )
+
+
+def check_rows(path: Path, day: date) -> None:
+    """Read all rows of a table's file, and raise StorageError when that fails: DuckDB does not say which file is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for _ in file.iter_batches(_BATCH_ROWS):
+                pass
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, day, error) from error
 
 
 def row_count(path: Path, day: date) -> int:

@@ -18,7 +18,7 @@ _ROWS = 4_096
 
 
 def texts_of(path: Path, column: str, keep: NDArray[np.bool_]) -> Iterator[pa.Array]:
-    """Yield the texts of a column of a Parquet file in order, those of the rows where `keep` is true.
+    """Yield the texts of a column of a table's file of a day in order, those of the rows where `keep` is true.
 
     keep: one entry per row of the file. Raises StorageError when the file cannot be read.
     """
@@ -30,7 +30,10 @@ def texts_of(path: Path, column: str, keep: NDArray[np.bool_]) -> Iterator[pa.Ar
                 first += batch.num_rows
                 yield batch.column(0).filter(kept).cast(pa.string())
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read the table {path}: {error}") from error
+        raise StorageError(
+            f"cannot read the table {path}: {error}",
+            hint=f"build the day again: flywheel ingest {path.stem}, then flywheel label {path.stem}",
+        ) from error
 
 
 def with_texts(
