@@ -8,7 +8,7 @@ import msgspec
 
 from collector_api.commits import Committer
 from collector_api.metrics import CollectorMetrics
-from collector_api.rejects import rejected_lines, size_of
+from collector_api.rejects import rejected_lines
 from flywheel_core.config import Collector
 from flywheel_core.errors import REQUEST_CODES, RequestError
 from flywheel_core.lake.layout import day_of
@@ -111,7 +111,7 @@ class Collect:
         """Start storing both the accepted and the rejected points durably, under the day of receipt."""
         lines = _raw_lines(batch.points, source, received_at)
         aside = rejected_lines(batch.rejected, source, received_at) if batch.rejected else ()
-        size = len(lines) + size_of(batch.rejected)
+        size = len(lines) + sum(len(item.raw) for item in batch.rejected)
         return self._committer.begin(day_of(received_at), lines, aside, len(batch.points), size=size)
 
 

@@ -38,10 +38,5 @@ def rejected_lines(items: Sequence[Rejected], source: str, received_at: float) -
         yield b'"}\n'
 
 
-def size_of(items: Sequence[Rejected]) -> int:
-    """Return the total size of the original texts in bytes."""
-    return sum(len(item.raw) for item in items)
-
-
 def _escaped(found: re.Match[str]) -> str:
     return "\\x" + found[0].encode(errors="surrogateescape").hex(":").replace(":", "\\x")
