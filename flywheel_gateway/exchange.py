@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from starlette.types import Send
 
-from flywheel_core.collect.answer import Answer
 from flywheel_core.errors import RequestError, UpstreamError
 from flywheel_gateway.headers import RawHeaders, of_decision, to_client, to_model
 from flywheel_gateway.recorder import Recorder
@@ -84,10 +83,6 @@ class Exchange:
             f"no model answered: {reasons}",
             headers=of_decision(self.decision, self.decision_id, None),
         )
-
-    def answer(self) -> Answer | None:
-        """Return the answer that the client got, or None if no model's response was sent."""
-        return None if self.recorder is None else self.recorder.answer(complete=self.complete)
 
     def _failure(self, model: str) -> dict[str, str]:
         """Return what to log of a model that did not answer, with the id that the client finds in the headers."""
