@@ -17,7 +17,7 @@ from yarl import URL
 from flywheel_core.collect.addresses import Guard, refused
 from flywheel_core.collect.connections import Connections, forget_frames, in_pieces, what_broke
 from flywheel_core.errors import UpstreamError
-from flywheel_gateway.headers import RawHeaders
+from flywheel_gateway.headers import RawHeaders, value_of
 
 HELD_BYTES = 131_072
 """Bytes held for a client that reads slowly, beyond which reading from the model pauses."""
@@ -56,7 +56,7 @@ class Reply:
 
     def header(self, name: bytes) -> str | None:
         """Return the first value of a header, or None."""
-        return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
+        return value_of(self.headers, name)
 
     async def read(self) -> bytes:
         """Return the next piece of the body, empty at its end.
