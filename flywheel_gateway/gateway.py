@@ -125,14 +125,16 @@ def _collect(collection: Collection, exchange: Exchange, sender: Sender) -> bool
     """Hand an answered request to collection; return whether it is collected."""
     recorder, served = exchange.recorder, exchange.served
     if served is None and exchange.left:
-        return collection.skip("client_left") is None
-    if recorder is None or served is None or exchange.status != 200:
-        return collection.skip("not_answered") is None
-    if not exchange.complete and served not in exchange.failed:
-        return collection.skip("client_left") is None
-    subject = Subject(exchange.request.body, exchange.decision_id, exchange.decision, served, sender)
-    latency_ms = round(exchange.latency * 1000)
-    reason = collection.consider(
-        subject, lambda: Served(served, recorder.answer(complete=exchange.complete), latency_ms)
-    )
-    return reason is None
+        collection.skip("client_left")
+    elif recorder is None or served is None or exchange.status != 200:
+        collection.skip("not_answered")
+    elif not exchange.complete and served not in exchange.failed:
+        collection.skip("client_left")
+    else:
+        subject = Subject(exchange.request.body, exchange.decision_id, exchange.decision, served, sender)
+        latency_ms = round(exchange.latency * 1000)
+        reason = collection.consider(
+            subject, lambda: Served(served, recorder.answer(complete=exchange.complete), latency_ms)
+        )
+        return reason is None
+    return False
