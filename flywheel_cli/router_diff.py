@@ -25,7 +25,7 @@ def compare(settings: Settings, old: str, new: str) -> dict[str, Any]:
     chosen = [[choice.model for choice in router.decide_all(texts)] for router in routers]
     counts = [Counter(models) for models in chosen]
     asked = {*counts[0], *counts[1], *settings.config.models}
-    gains = gains_of(questions, routers[0], routers[1], craft.settings(settings.config), asked)
+    gains = gains_of(questions, routers[0], routers[1], settings.config.learning, asked)
     names = dict.fromkeys([*manifests[0], *manifests[1]])
     return {
         "old": old,

@@ -43,7 +43,6 @@ def trained_craft() -> Craft:
         best_single=best_single_version,
         verify=_verified,
         load=_loaded,
-        settings=lambda config: config.learning,
         evaluate=evaluate_version,
     )
 

@@ -21,7 +21,6 @@ from flywheel_core.learn.evidence import AsServed, Chooser, fresh_questions, gai
 from flywheel_core.learn.promote import judge
 from flywheel_core.learn.promotion_log import BEST_SINGLE_KINDS, Looks
 from flywheel_core.learn.registry import Registry
-from flywheel_core.learn.settings import Learning
 
 Verdict = Literal["promoted", "would_promote", "rejected", "not_yet", "same"]
 """would_promote: it passed, but promotion.automatic is off; same: the challenger already is the champion."""
@@ -35,7 +34,6 @@ class Craft:
     best_single: does the same for the router that always asks the model that is best outside the test split
     verify: raises RouterError unless a folder is whole
     load: verifies and returns the router in a folder
-    settings: how answers are valued
     evaluate: figures of a router on the test split of a dataset, see `flywheel_core/learn/evaluate.py`, empty
         when there is no question to judge by
     """
@@ -44,7 +42,6 @@ class Craft:
     best_single: Callable[[Layout, str, Config], str]
     verify: Callable[[Path], object]
     load: Callable[[Path], Chooser]
-    settings: Callable[[Config], Learning]
     evaluate: Callable[[Layout, str, str, Config], Mapping[str, Any]]
 
 
@@ -190,7 +187,7 @@ def _judged(
         )
         for version in (champion.version, challenger)
     )
-    gains = gains_of(questions, old, new, craft.settings(config), config.models)
+    gains = gains_of(questions, old, new, config.learning, config.models)
     newest: float | None = questions["received_at"].max()  # type: ignore[assignment]  # a column of floats
     born = champion.at if champion.since is None else champion.since
     age = 0.0 if newest is None else max(0.0, newest - born) / 86_400

@@ -88,7 +88,7 @@ def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Confi
     """Return how the router in service, the best single model so far, chance and an oracle do on the day."""
     champion = Registry(layout, craft.verify).champion()
     rows = read_table(layout, "training_examples", [day]).select("text", "outcomes")
-    examples = read_examples(rows, craft.settings(config))
+    examples = read_examples(rows, config.learning)
     scores = examples.scores
     best = _best_so_far(before)
     asked = (~np.isnan(scores)).any(axis=1)

@@ -143,7 +143,7 @@ def test_a_replay_that_was_stopped_between_serving_and_learning_is_served_by_the
             raise Stop
         return toy.train(layout, dataset, config)
 
-    craft = Craft(train, toy.best_single, toy.verify, toy.load, toy.CRAFT.settings, toy.CRAFT.evaluate)
+    craft = Craft(train, toy.best_single, toy.verify, toy.load, toy.CRAFT.evaluate)
     with pytest.raises(Stop):
         replay([recorded], tmp_path, Config(), craft)
     assert replay([recorded], tmp_path, Config(), toy.CRAFT) == played[1]

@@ -22,7 +22,6 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import DAILY_TABLES, build_table
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.nightly import Craft
-from flywheel_core.learn.settings import Learning
 from flywheel_core.records import DataPoint, Response, encode_point
 
 FIRST = date(2026, 1, 5)
@@ -115,7 +114,6 @@ CRAFT = Craft(
     best_single=best_single,
     verify=verify,
     load=load,
-    settings=lambda _: Learning(),
     evaluate=_evaluate,
 )
 
