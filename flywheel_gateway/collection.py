@@ -13,11 +13,11 @@ from flywheel_core.collect.question import Question
 from flywheel_core.collect.sampling import Plan
 from flywheel_core.collect.spend import Spend
 from flywheel_core.errors import FlywheelError, SkippedError, StorageError
+from flywheel_core.learn.decision import Decision
 from flywheel_core.records import DataPoint
 from flywheel_gateway.headers import RawHeaders, value_of
 from flywheel_gateway.metrics import Metrics
 from flywheel_gateway.request import user_hash
-from flywheel_gateway.routing import Decision
 from flywheel_gateway.setup import Setup
 from flywheel_gateway.uploads import Uploads
 

@@ -18,9 +18,9 @@ import msgspec
 
 from flywheel_core.lake.atomic import own_folder
 from flywheel_core.lake.layout import day_of
+from flywheel_core.learn.decision import Decision
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_core.trouble import Trouble
-from flywheel_gateway.routing import Decision
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from starlette.types import Send
 
 from flywheel_core.errors import RequestError, UpstreamError
+from flywheel_core.learn.decision import Decision
 from flywheel_gateway.headers import RawHeaders, of_decision, to_client, to_model
 from flywheel_gateway.recorder import Recorder
 from flywheel_gateway.request import ChatRequest
-from flywheel_gateway.routing import Decision
 from flywheel_gateway.setup import Target
 from flywheel_gateway.upstream import Call, Reply, Upstream
 

@@ -13,6 +13,7 @@ from starlette.types import Send
 from flywheel_core.collect.point import Served
 from flywheel_core.collect.spend import cost_of
 from flywheel_core.errors import FlywheelError, RequestError
+from flywheel_core.learn.decision import Decision
 from flywheel_gateway.collection import Collection, Sender, Subject
 from flywheel_gateway.decisions import DecisionLog, new_decision_id, record_of
 from flywheel_gateway.exchange import Exchange
@@ -20,7 +21,6 @@ from flywheel_gateway.headers import check_loop, of_decision
 from flywheel_gateway.metrics import Metrics
 from flywheel_gateway.names import named_model
 from flywheel_gateway.request import ChatRequest
-from flywheel_gateway.routing import Decision
 from flywheel_gateway.setup import Setup
 from flywheel_gateway.upstream import Upstream
 

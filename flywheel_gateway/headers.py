@@ -3,7 +3,7 @@
 from flywheel_core.collect.calls import MODEL_HEADERS, header_text
 from flywheel_core.collect.sampling import MARK_HEADER, TRAINING_HEADER
 from flywheel_core.errors import RequestError
-from flywheel_gateway.routing import Decision
+from flywheel_core.learn.decision import Decision
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Headers in ASGI's form, with lower-case names."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.route import RouterWatch
-from flywheel_gateway.routing import Decider, Decision, Router
+from flywheel_gateway.routing import Decider, Router
 
 logger = logging.getLogger(__name__)
 
@@ -72,23 +72,8 @@ class Follower:
         }
 
 
-class Trained:
-    """A trained router behind the interface that the gateway uses."""
-
-    def __init__(self, router: Any) -> None:
-        self._router = router
-        self.version: str = router.version
-
-    def decide(self, prompt: str) -> Decision:
-        """Return the decision for one prompt."""
-        made = self._router.decide(prompt)
-        return Decision(
-            made.model, made.category, made.confidence, made.reason, made.router_version, made.scores
-        )
-
-
 def load_trained(folder: Path) -> Router:
     """Return the router in a folder, verified and tried out. Raises RouterError when it is damaged."""
     from flywheel_core.learn.artefact import load_router
 
-    return Trained(load_router(folder))
+    return load_router(folder)

@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Protocol
 
 from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
-from flywheel_core.learn import reasons as router_reasons
+from flywheel_core.learn.decision import REASONS as ROUTER_REASONS
+from flywheel_core.learn.decision import Decision
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.cache import DecisionCache
 from flywheel_gateway.pause import Pause
@@ -31,7 +32,7 @@ FALLBACK = "fallback"
 NO_ROUTER = "no_router"
 NO_PROMPT = "no_prompt"
 REASONS = {
-    **router_reasons.REASONS,
+    **ROUTER_REASONS,
     CACHE: "the router chose it for the same prompt before",
     REQUESTED: "the client named it",
     FALLBACK: "the router failed or took too long, so it is the default model",
@@ -39,22 +40,6 @@ REASONS = {
     NO_PROMPT: "the request has no question to route by, so it is the default model",
 }
 """Why a model was chosen: reason -> meaning; the reasons of a trained router come first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Which model should answer, and why.
-
-    category: the domain the model stands for; confidence: 0..1, the probability that the choice is within
-    tolerance of the best; scores: expected score (0..1) per model, empty if no router was asked.
-    """
-
-    model: str
-    category: str
-    confidence: float
-    reason: str
-    router_version: str | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 class Router(Protocol):

@@ -12,7 +12,8 @@ from flywheel_core.collect.addresses import Guard, check_address, guard_of
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
-from flywheel_gateway.routing import Decider, Decision, Router
+from flywheel_core.learn.decision import Decision
+from flywheel_gateway.routing import Decider, Router
 
 EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
 

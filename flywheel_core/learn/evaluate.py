@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.charges import by_length, charged, lengths_of
+from flywheel_core.learn.decision import Decision
 from flywheel_core.learn.examples import Examples, filled
 from flywheel_core.learn.measures import (
     calibration_bins,
@@ -24,7 +25,7 @@ from flywheel_core.learn.measures import (
 )
 from flywheel_core.learn.policy import within_tolerance
 from flywheel_core.learn.resampling import bounded, interval, means_in, resamples, saved
-from flywheel_core.learn.router import Decision, Router
+from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import Doubles
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from flywheel_core.learn.charges import Lengths, charged
-from flywheel_core.learn.reasons import ROUTER, SINGLE, THIN, UNFAMILIAR
+from flywheel_core.learn.decision import ROUTER, SINGLE, THIN, UNFAMILIAR
 from flywheel_core.learn.targets import Doubles
 
 _CODES = (ROUTER, THIN, UNFAMILIAR, SINGLE)

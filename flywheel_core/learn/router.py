@@ -1,13 +1,14 @@
 """A trained router: text features, score forecasts, and the policy that turns these into decisions."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flywheel_core.learn.charges import lengths_of
+from flywheel_core.learn.decision import Decision
 from flywheel_core.learn.ensemble import Ensemble, ridge_table
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
@@ -17,23 +18,6 @@ from flywheel_core.learn.targets import Doubles
 GENERAL = "general"
 """Category of a model to which the configuration gives none."""
 _CHUNK = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Which model is to answer, and why.
-
-    confidence: 0..1, see `Policy.confidences`; scores, errors: expected score (0..1) of each model, and its
-    standard error.
-    """
-
-    model: str
-    category: str
-    confidence: float
-    reason: str
-    router_version: str | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,15 +113,9 @@ class Router:
                     reason,
                     self.version,
                     dict(zip(self.models, scores, strict=True)),
-                    dict(zip(self.models, errors, strict=True)),
                 )
-                for model, confidence, reason, scores, errors in zip(
-                    chosen,
-                    confidences,
-                    reason_names(reasons),
-                    found.scores.tolist(),
-                    found.errors.tolist(),
-                    strict=True,
+                for model, confidence, reason, scores in zip(
+                    chosen, confidences, reason_names(reasons), found.scores.tolist(), strict=True
                 )
             ]
         return decisions

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.raw_lines import whole_lines
-from flywheel_core.learn.reasons import THIN, UNFAMILIAR
+from flywheel_core.learn.decision import THIN, UNFAMILIAR
 
 if TYPE_CHECKING:
     from flywheel_core.learn.router import Router  # scikit-learn is imported with it

@@ -82,9 +82,8 @@ def test_why_explains_a_collected_decision_to_its_raw_line(run: Run, layout: Lay
     assert question in text
     assert '"decision_id"' in run("why", decision_id, "--raw").output
     router = load_router(layout.router(version))
-    assert found["grounds"]["errors"] == router.decide(question).errors, (
-        "each score comes with its uncertainty"
-    )
+    errors = router.forecast([question]).errors[0].tolist()
+    assert found["grounds"]["errors"] == dict(zip(router.models, errors, strict=True))
     assert set(found["grounds"]["evidence"]) == set(router.models)
     assert re.search(r"model +expected score +± +similar questions +chosen", text)
     assert "the scores did not decide" not in text

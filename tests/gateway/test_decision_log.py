@@ -12,6 +12,7 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.lake.layout import day_of
+from flywheel_core.learn.decision import Decision
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_gateway.collection import Sender
 from flywheel_gateway.decisions import (
@@ -22,7 +23,6 @@ from flywheel_gateway.decisions import (
     new_decision_id,
     record_of,
 )
-from flywheel_gateway.routing import Decision
 from flywheel_gateway.service import Service
 from tests.gateway.world import Outside
 

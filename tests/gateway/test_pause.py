@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from flywheel_core.config import Config
+from flywheel_core.learn.decision import Decision
 from flywheel_gateway import pause
 from flywheel_gateway.pause import MOST_LATE, RETRY_SECONDS, Pause
-from flywheel_gateway.routing import Decider, Decision
+from flywheel_gateway.routing import Decider
 from tests.gateway.test_router_in_service import promote, quiet, registry_of, serving
 from tests.gateway.world import Outside, RunningGateway, until
 

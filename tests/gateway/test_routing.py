@@ -10,7 +10,8 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
-from flywheel_gateway.routing import MAX_TOLD, Decider, Decision
+from flywheel_core.learn.decision import Decision
+from flywheel_gateway.routing import MAX_TOLD, Decider
 
 MODELS = ("qwen-max", "qwen-math-7b")
 
