@@ -14,6 +14,7 @@ from flywheel_core.collect.spend import Spend
 from flywheel_core.config import Config
 from flywheel_core.config_file import find_file, load_config
 from flywheel_core.errors import FlywheelError, RequestError
+from flywheel_core.lake.atomic import Mark, mark_of
 from flywheel_core.lake.layout import Layout
 from flywheel_core.serve.access import Access
 from flywheel_core.serve.keys import KeyStore
@@ -31,7 +32,7 @@ from flywheel_gateway.routers import Follower
 from flywheel_gateway.setup import make_setup
 from flywheel_gateway.uploads import Uploads
 from flywheel_gateway.upstream import Upstream
-from flywheel_gateway.watch import Mark, mark_of, watch_file
+from flywheel_gateway.watch import watch_file
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from flywheel_core.errors import FlywheelError
+from flywheel_core.lake.atomic import Mark, mark_of
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.4
-
-Mark = tuple[int, int, int] | None
-"""Fingerprint of a file; see `mark_of`."""
 
 
 async def watch_file(path: Path, changed: Callable[[], Awaitable[None]], known: Mark) -> None:
@@ -39,12 +37,3 @@ async def watch_file(path: Path, changed: Callable[[], Awaitable[None]], known: 
             logger.error("change_refused", extra={"file": str(path), "reason": str(error)})
         except Exception:
             logger.exception("change_not_taken", extra={"file": str(path)})
-
-
-def mark_of(path: Path) -> Mark:
-    """Return what any change of a file alters: time, size and inode; None if there is no file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

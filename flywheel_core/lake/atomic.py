@@ -13,6 +13,9 @@ from pathlib import Path
 
 from flywheel_core.errors import StorageError
 
+Mark = tuple[int, int, int] | None
+"""Fingerprint of a file; see `mark_of`."""
+
 
 def sync_folder(folder: Path) -> None:
     """Sync `folder`, so that the names in it are durable."""
@@ -127,6 +130,15 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
             for entry in sorted(temporary.rglob("*"), reverse=True):
                 entry.rmdir() if entry.is_dir() else entry.unlink()
             temporary.rmdir()
+
+
+def mark_of(path: Path) -> Mark:
+    """Return what any change of a file alters: time, size and inode; None if there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def sha256_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from flywheel_core.errors import FlywheelError, RouterError
-from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.atomic import Mark, mark_of, sha256_of
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import MANIFEST, POINTER, Champion, read_champion, version_folder
 
@@ -74,7 +74,7 @@ class RouterWatch(Generic[_Router]):
         self._load = load
         self._clock = clock
         self._pointer = layout.routers / POINTER
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Mark = None
         self._retry_at: float | None = None
         self._trying: str | None = None
         self.in_force: InForce[_Router] | None = None
@@ -87,7 +87,7 @@ class RouterWatch(Generic[_Router]):
 
         Never raises because of that router: what is wrong with it is told in `refusal`.
         """
-        mark = self._mark()
+        mark = mark_of(self._pointer)
         due = self._retry_at is not None and self._clock() >= self._retry_at
         if mark == self._seen and not due:
             return None
@@ -140,10 +140,3 @@ class RouterWatch(Generic[_Router]):
         kept = self.in_force.champion.version if self.in_force else "none"
         extra = {"router": version or POINTER, "in_service": kept, "reason": error.message}
         logger.error("router_refused", extra=extra)
-
-    def _mark(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._pointer.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import ConfigError
-from flywheel_gateway.watch import mark_of, watch_file
+from flywheel_core.lake.atomic import mark_of
+from flywheel_gateway.watch import watch_file
 
 
 @pytest.fixture(autouse=True)
