@@ -125,7 +125,7 @@ def _figures(layout: Layout, version: str, rows: pl.DataFrame, config: Config) -
     from flywheel_core.learn.example_rows import read_examples
 
     router = _loaded(version_folder(layout, version))
-    examples = read_examples(rows, config.learning, split="test", models=router.models)
+    examples = read_examples(rows, config.learning, models=router.models)
     return evaluate(router, examples, config.learning)
 
 

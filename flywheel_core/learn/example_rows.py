@@ -20,16 +20,15 @@ def read_examples(
     frame: pl.DataFrame,
     settings: Learning,
     *,
-    split: str | None = None,
     models: Collection[str] | None = None,
 ) -> Examples:
     """Read examples from a frame with a row per question.
 
     The frame has `text` and `outcomes` (list of struct: model, score, failed, cost, latency_ms, optionally
-    failures, scored, asked), and optionally `id` or `data_point_id`, `label`, `split`, `weight`, `day`,
-    `for_scores` and `answers` (text). With `split`, only rows of that split are read. Rows that are not for scores are skipped, and so are
-    outcomes with neither a score nor a failure. With `models`, outcomes of other
-    models are skipped: each model is a column, so names that a source invents would cost memory without bound.
+    failures, scored, asked), and optionally `id` or `data_point_id`, `label`, `weight`, `day`, `for_scores` and
+    `answers` (text). Rows that are not for scores are skipped, and so are outcomes with neither a score nor a
+    failure. With `models`, outcomes of other models are skipped: each model is a column, so names that a source
+    invents would cost memory without bound.
 
     Failures are skipped as well where a question has answers but no score, as during an outage of the scorer:
     only the failures would be known, and a model that rarely fails would look like one that always does. If no
@@ -37,11 +36,9 @@ def read_examples(
 
     Raises DatasetError when a needed column is missing.
     """
-    missing = [name for name in (*COLUMNS, *(["split"] if split else [])) if name not in frame.columns]
+    missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise DatasetError(f"the examples have no column {', '.join(missing)}")
-    if split is not None:
-        frame = frame.filter(pl.col("split") == split)
     frame = for_scores(frame)
     flat = _outcomes(frame, settings)
     by_chance = bool((flat["asked"] < 1).any())

@@ -37,8 +37,8 @@ def train(
     categories: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
 ) -> Trained:
-    """Train a router on the training rows of a frame."""
-    examples = read_examples(rows, settings, split="train")
+    """Train a router on the rows of a frame."""
+    examples = read_examples(rows, settings)
     return train_examples(examples, settings, version=version, categories=categories, models=models)
 
 

@@ -89,14 +89,6 @@ def test_a_price_on_cost_makes_the_cheap_models_win() -> None:
     }
 
 
-def test_only_the_split_asked_for_is_read() -> None:
-    rows = frame(300).with_columns(split=pl.Series(["train", "test"] * 150))
-    with_test = train(rows, QUICK, version="v", categories=CATEGORIES)
-    without = train(rows.filter(pl.col("split") == "train"), QUICK, version="v", categories=CATEGORIES)
-    prompts = frame(30, seed=3)["text"].to_list()
-    assert with_test.router.decide_all(prompts) == without.router.decide_all(prompts)
-
-
 @pytest.mark.parametrize("count", [1, 2, 30, 200])
 def test_few_examples_give_a_router_all_the_same(count: int) -> None:
     router = train(frame(count), QUICK, version="v", categories=CATEGORIES).router
