@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.learn.features import TextFeatures, sample_of
 from flywheel_core.learn.text import BUCKETS, Counts, count_grams
-from flywheel_core.learn.tfidf import CHUNK, SEEN_TWICE_FROM
+from flywheel_core.learn.tfidf import CHUNK, SEEN_TWICE_FROM, known_shares
 
 FAMILIAR = 0.75
 """Threshold for the share of known n-grams, as a fraction of the training texts' 1st percentile."""
@@ -45,12 +45,9 @@ def least_known(
     elsewhere = found.sum(axis=0) - found
     least = 2 if len(drawn) > SEEN_TWICE_FROM else 1
     shares = [
-        np.bincount(
-            counts.owners,
-            (features.index[0, counts.buckets] >= 0) & (elsewhere[part, counts.buckets] >= least),
-            minlength=counts.texts,
+        known_shares(
+            counts, (features.index[0, counts.buckets] >= 0) & (elsewhere[part, counts.buckets] >= least)
         )
-        / np.maximum(np.bincount(counts.owners, minlength=counts.texts), 1)
         for counts, part in read
     ]
     return max(_LEAST, round(FAMILIAR * float(np.quantile(np.concatenate(shares), 0.01)), 6))

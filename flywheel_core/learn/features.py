@@ -127,7 +127,7 @@ class TextFeatures:
                 weighted_matrix(pair, self.index, self.rarity) @ self.directions
             )
             features[start:stop, self.dimensions :] = self._form(part)
-            known[start:stop] = known_shares(pair[0], self.index[0])
+            known[start:stop] = known_shares(pair[0], self.index[0][pair[0].buckets] >= 0)
 
         with ThreadPoolExecutor(jobs) as threads:
             list(threads.map(fill, range(0, len(texts), CHUNK)))

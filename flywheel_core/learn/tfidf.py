@@ -47,9 +47,9 @@ def weighted_matrix(
     return sparse.csr_matrix((values, (owners, columns)), shape=(pair[0].texts, len(rarity)))
 
 
-def known_shares(counts: Counts, table: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the share, 0..1, of each text's distinct n-grams that have a column."""
-    seen = np.bincount(counts.owners, table[counts.buckets] >= 0, minlength=counts.texts)
+def known_shares(counts: Counts, known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the share, 0..1, of each text's distinct n-grams that are known. known: one entry per count."""
+    seen = np.bincount(counts.owners, known, minlength=counts.texts)
     return seen / np.maximum(np.bincount(counts.owners, minlength=counts.texts), 1)
 
 
