@@ -19,10 +19,10 @@ SEEN_TWICE_FROM = 50
 """With more texts than this, an n-gram must occur in two of them to count."""
 
 
-def _weighted(
+def weighted_matrix(
     pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats
-) -> tuple[NDArray[np.int32], Floats, NDArray[np.int32]]:
-    """Return column, value and text number of every known n-gram.
+) -> sparse.csr_matrix:
+    """Return the weighted n-grams of texts, (texts, columns).
 
     In each text, the values of its character n-grams have length 1, and so have those of its words.
     """
@@ -36,15 +36,8 @@ def _weighted(
         columns.append(column)
         values.append((value / length[owner]).astype(np.float32))
         owners.append(owner)
-    return np.concatenate(columns), np.concatenate(values), np.concatenate(owners)
-
-
-def weighted_matrix(
-    pair: tuple[Counts, Counts], index: NDArray[np.int32], rarity: Floats
-) -> sparse.csr_matrix:
-    """Return the weighted n-grams of texts, (texts, columns)."""
-    columns, values, owners = _weighted(pair, index, rarity)
-    return sparse.csr_matrix((values, (owners, columns)), shape=(pair[0].texts, len(rarity)))
+    places = np.concatenate(owners), np.concatenate(columns)
+    return sparse.csr_matrix((np.concatenate(values), places), shape=(pair[0].texts, len(rarity)))
 
 
 def known_shares(counts: Counts, known: NDArray[np.bool_]) -> NDArray[np.float64]:
