@@ -132,14 +132,9 @@ def config_of(config: Config, root: Path, models: Sequence[str]) -> Config:
 
 def _drop_notes(point: DataPoint, kept: frozenset[str]) -> None:
     """Remove what a point says about models that are not in the replay."""
-    if point.asked is not None:
-        point.asked = {name: share for name, share in point.asked.items() if name in kept} or None
-    if point.score_reasons is not None:
-        point.score_reasons = {name: why for name, why in point.score_reasons.items() if name in kept} or None
-    if point.score_spreads is not None:
-        point.score_spreads = {
-            name: spread for name, spread in point.score_spreads.items() if name in kept
-        } or None
+    for field in ("asked", "score_reasons", "score_spreads"):
+        said = getattr(point, field) or {}
+        setattr(point, field, {model: value for model, value in said.items() if model in kept} or None)
 
 
 def _models_of(source: Layout, day: date) -> set[str]:
