@@ -15,10 +15,8 @@ from flywheel_cli.options import (
 )
 from flywheel_cli.output import plain, print_json, print_table, progress
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
-from flywheel_core.lake.tables import DAILY_TABLES, TableFile, build_table, read_table
+from flywheel_core.lake.tables import SOURCES, TableFile, build_table, read_table
 from flywheel_core.lake.views import write_views_file
-
-LABEL_TABLES = tuple(name for name in DAILY_TABLES if name not in ("responses", "rejects"))
 
 
 @click.command()
@@ -41,9 +39,9 @@ def label(settings: Settings, days: tuple[str, ...]) -> None:
     built: list[TableFile] = []
     with progress("label") as tell:
         for day in chosen:
-            for name in LABEL_TABLES:
+            for name in SOURCES:
                 built.append(build_table(layout, name, day, settings.config))
-                tell(len(built), len(chosen) * len(LABEL_TABLES))
+                tell(len(built), len(chosen) * len(SOURCES))
     if settings.as_json:
         print_json(built)
         return

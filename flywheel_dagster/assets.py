@@ -105,12 +105,6 @@ def _table(
     )
 
 
-TABLES = tuple(
-    spec.key.to_user_string() for spec in daily_specs() if spec.key.to_user_string() != TRAINING_DATASET
-)
-"""The daily tables, in the order in which they are made."""
-
-
 def daily_assets(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """Return all daily assets as one operation.
 

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from flywheel_dagster.assets import TABLES, TRAINING_DATASET
+from flywheel_core.lake.tables import DAILY_TABLES
+from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.checks import dataset_recent
 
 DAY_TABLES_JOB = "day_tables"
@@ -13,12 +14,12 @@ FRESHNESS_JOB = "dataset_freshness"
 JOBS = (
     dg.define_asset_job(
         DAY_TABLES_JOB,
-        selection=dg.AssetSelection.assets(*TABLES),
+        selection=dg.AssetSelection.assets(*DAILY_TABLES),
         description="A day's tables, without a dataset: for days that changed afterwards, and for backfills.",
     ),
     dg.define_asset_job(
         TRAINING_SET_JOB,
-        selection=dg.AssetSelection.assets(*TABLES, TRAINING_DATASET)
+        selection=dg.AssetSelection.assets(*DAILY_TABLES, TRAINING_DATASET)
         - dg.AssetSelection.checks(dataset_recent),
         description="A day's tables and the training dataset that ends with that day.",
     ),

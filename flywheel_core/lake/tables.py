@@ -39,7 +39,7 @@ SOURCES = {
         "model_leaderboard",
     ),
 }
-"""Derived table -> the tables of the same day that it is built from."""
+"""Derived table -> the tables of the same day that it is built from; in the order in which they are built."""
 
 DRIFT_DAYS = 7
 """Number of preceding days with which the labels of a day are compared."""

@@ -22,7 +22,7 @@ from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.reading import Progress
-from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
+from flywheel_core.lake.tables import SOURCES, build_table, read_table
 from flywheel_core.learn.champion import version_folder
 from flywheel_core.learn.evidence import chosen_values
 from flywheel_core.learn.example_rows import read_examples
@@ -79,9 +79,8 @@ def replay(
 
 def _tables(layout: Layout, day: date, config: Config) -> None:
     ingest_day(layout, day, config)
-    for name in DAILY_TABLES:
-        if name not in ("responses", "rejects"):
-            build_table(layout, name, day, config)
+    for name in SOURCES:
+        build_table(layout, name, day, config)
 
 
 def _serve(layout: Layout, day: date, before: Sequence[DayResult], config: Config, craft: Craft) -> DayResult:

@@ -7,7 +7,7 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.lake.tables import DAILY_TABLES, SOURCES
-from flywheel_dagster.assets import TABLES, TRAINING_DATASET, daily_specs
+from flywheel_dagster.assets import TRAINING_DATASET, daily_specs
 from flywheel_dagster.checks import BLOCKING, day_check_specs
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import daily_partitions
@@ -51,7 +51,7 @@ def test_the_checks_that_stop_a_day_are_declared_as_blocking() -> None:
 
 def test_tables_are_made_in_the_lakes_order() -> None:
     """The assets are exactly the tables of the lake."""
-    assert TABLES == DAILY_TABLES
+    assert [spec.key.to_user_string() for spec in daily_specs()] == [*DAILY_TABLES, TRAINING_DATASET]
 
 
 @pytest.mark.parametrize("name", SOURCES)
