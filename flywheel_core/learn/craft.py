@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flywheel_core.config import Config
-from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.errors import NoDataError
 from flywheel_core.lake.atomic import sha256_of, write_atomically
 from flywheel_core.lake.dataset import MANIFEST as DATASET_MANIFEST
 from flywheel_core.lake.dataset import load_manifest, verify_dataset
@@ -24,7 +24,6 @@ from flywheel_core.learn.answers import digest_of, newest_answers
 from flywheel_core.learn.champion import version_folder
 from flywheel_core.learn.excerpts import MEASURES, in_excerpts, texts_and_groups
 from flywheel_core.learn.nightly import Craft
-from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.split_rows import read_split, rows_of
 
 if TYPE_CHECKING:
@@ -142,8 +141,8 @@ def _loaded(folder: Path) -> "Router":
 
 
 def _publish(layout: Layout, dataset: str, config: Config, kind: str) -> str:
-    facts = _facts(layout, dataset, config, kind)
     verify_dataset(layout, dataset)
+    facts = _facts(layout, dataset, config, kind)
     splits = ("train", "validation") if kind == "single" else ("train",)
     frame = read_split(layout, dataset, *splits, most=config.learning.max_examples)
     if frame.is_empty():
@@ -221,19 +220,13 @@ _MAKERS: Mapping[str, Callable[[pl.DataFrame, Config, str], Callable[[], "Traine
 
 def _facts(layout: Layout, dataset: str, config: Config, kind: str) -> dict[str, Any]:
     """Return what a router is made from: the same facts give the same router."""
-    path: Path = layout.dataset(dataset) / DATASET_MANIFEST
-    if not path.is_file():
-        raise DatasetError(
-            f"there is no dataset {dataset!r}", hint=f"versions are the folders in {layout.datasets}"
-        )
-    settings: Learning = config.learning
     order = {"preferred": config.declared_order()} if kind == "labels" else {}  # others sort models by name
     return {
         "kind": kind,
         "dataset": dataset,
-        "dataset_sha256": sha256_of(path),
+        "dataset_sha256": sha256_of(layout.dataset(dataset) / DATASET_MANIFEST),
         "recipe": RECIPE,
-        "settings": settings.model_dump(mode="json", exclude={"jobs"}),
+        "settings": config.learning.model_dump(mode="json", exclude={"jobs"}),
         "allowed": {model: config.models[model].category for model in config.declared_order()},
         **order,
         "candidates": list(config.data_collection.training.candidate_models),
