@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shaped, shrunken_table
+from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shrunken_table
 
 ARRAYS = ("centres_", "scale_", "means_", "table_", "evidence_")
 
@@ -59,12 +58,6 @@ class ClusterTable(ManyTargets):
         shares = np.exp(-self.sharpness * (distances - distances.min(axis=1, keepdims=True)))
         result: Doubles = shares / shares.sum(axis=1, keepdims=True)
         return result
-
-    def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
-        check_is_fitted(self)
-        table = validate_data(self, X, reset=False, dtype=np.float64)
-        return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.floating]) -> Doubles:
         """Return the expected targets (n, m) of rows that are known to be well-formed."""

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shaped, shrunken_table
+from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shrunken_table
 
 _CHUNK = 512
 ARRAYS = ("roots_", "children_", "feature_", "threshold_", "value_", "means_", "depth_")
@@ -28,6 +27,8 @@ class LeafTables(ManyTargets):
     `threshold_`; `value_` (nodes, m), deviations from `means_` (m,); `roots_` (trees,); and `depth_`, the
     depth of the deepest tree.
     """
+
+    _read_as = np.float32
 
     def __init__(
         self,
@@ -75,12 +76,6 @@ class LeafTables(ManyTargets):
         values, _ = shrunken_table(membership, targets, weights, self.means_, self.shrinkage)
         self.value_: NDArray[np.float32] = values.astype(np.float32)
         return self
-
-    def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
-        check_is_fitted(self)
-        table = validate_data(self, X, reset=False, dtype=np.float32)
-        return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.float32]) -> Doubles:
         """Return the expected targets (n, m) of rows that are known to be well-formed."""

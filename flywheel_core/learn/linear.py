@@ -5,9 +5,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shaped
+from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of
 
 ARRAYS = ("coef_", "intercept_", "alpha_")
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
@@ -48,12 +47,6 @@ class MultiRidge(ManyTargets):
         )
         self.coef_, self.intercept_ = _solutions(table, targets, weights, [self.alpha_])[0]
         return self
-
-    def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
-        check_is_fitted(self)
-        table = validate_data(self, X, reset=False, dtype=np.float64)
-        return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.floating]) -> Doubles:
         """Return the expected targets (n, m) of rows that are known to be well-formed."""

@@ -5,9 +5,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shaped
+from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of
 
 ARRAYS = ("rows_", "deviations_", "weights_", "means_", "count_", "pull_")
 _CHUNK = 256
@@ -25,6 +24,8 @@ class NeighbourTable(ManyTargets):
     Learned: `rows_` (r, d), each of length 1; `deviations_` (r, m) from `means_` (m,); `weights_` (r, m), 0
     where the target is missing.
     """
+
+    _read_as = np.float32
 
     def __init__(
         self, count: int = 300, shrinkage: float = 50.0, rows: int = 4_000, random_state: int = 0
@@ -45,12 +46,6 @@ class NeighbourTable(ManyTargets):
         self.deviations_: NDArray[np.float32] = np.nan_to_num(targets[drawn] - self.means_).astype(np.float32)
         self.count_, self.pull_ = min(self.count, len(drawn)), float(self.shrinkage)
         return self
-
-    def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
-        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
-        check_is_fitted(self)
-        table = validate_data(self, X, reset=False, dtype=np.float32)
-        return shaped(self, self.expected(table))
 
     def expected(self, table: NDArray[np.floating]) -> Doubles:
         """Return the expected targets (n, m) of rows that are known to be well-formed."""

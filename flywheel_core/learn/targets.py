@@ -6,14 +6,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 Doubles = NDArray[np.float64]
 _ROUNDS = 20
 
 
 class ManyTargets(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn ships no types
-    """Base class of regressors of one or several targets at once."""
+    """Base class of regressors of one or several targets at once.
+
+    A subclass has `expected`, the expected targets (n, m) of rows that are known to be well-formed.
+    """
+
+    single_: bool
+    """Whether y had one dimension in `fit`."""
+    _read_as: type[np.floating[Any]] = np.float64
+
+    def predict(self, X: ArrayLike) -> Doubles:  # noqa: N803 - scikit-learn's name
+        """Return the expected targets, shape (n,) or (n, m) as in `fit`."""
+        check_is_fitted(self)
+        found: Doubles = self.expected(validate_data(self, X, reset=False, dtype=self._read_as))
+        return found[:, 0] if self.single_ else found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -93,11 +106,6 @@ def shrunken_table(
     evidence = np.asarray(membership.T @ seen)
     sums = np.asarray(membership.T @ (seen * np.nan_to_num(targets - means)))
     return sums / np.maximum(evidence + shrinkage, 1e-12), evidence
-
-
-def shaped(estimator: Any, predictions: Doubles) -> Doubles:
-    """Return predictions in the shape that the targets had in `fit`."""
-    return predictions[:, 0] if estimator.single_ else predictions
 
 
 _Estimator = TypeVar("_Estimator")
