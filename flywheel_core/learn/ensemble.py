@@ -11,6 +11,7 @@ there are in all.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -43,27 +44,22 @@ _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
 }
 
 
+@dataclass(eq=False)
 class Ensemble:
     """Fitted estimators and their weights.
 
-    `ridge` and `few_clusters` are always among them, because ease and evidence come from these.
-
-    dimensions: how many features are not measures of form
-    latent: how many of those, from the first, are the latent dimensions that all estimators see
+    parts: name -> estimator; `ridge` and `few_clusters` are always there: ease and evidence come from these
     weights: name -> weight, > 0
     means: (m,), mean difference of each model
+    dimensions: how many features are not measures of form
+    latent: how many of those, from the first, are the latent dimensions that all estimators see
     """
 
-    def __init__(
-        self,
-        parts: Mapping[str, Any],
-        weights: Mapping[str, float],
-        means: Doubles,
-        dimensions: int,
-        latent: int,
-    ) -> None:
-        self.parts, self.weights, self.means = parts, weights, means
-        self.dimensions, self.latent = dimensions, latent
+    parts: Mapping[str, Any]
+    weights: Mapping[str, float]
+    means: Doubles
+    dimensions: int
+    latent: int
 
     def forecast(self, features: NDArray[np.float32]) -> tuple[Doubles, Doubles, Doubles]:
         """Return differences (n, m), ease (n,), and similar questions behind each difference (n, m).
