@@ -188,7 +188,7 @@ def _examples(connection: duckdb.DuckDBPyConnection, inputs: Mapping[date, Path]
     """Yield all examples in order, their texts beside what DuckDB put together."""
     query = "select point from members where repeat = 1 and day = ?"
     firsts = {day: connection.execute(query, [day]).fetchnumpy()["point"] for day in inputs}
-    return with_texts(_parts(connection), _texts(inputs, firsts), "text", EXAMPLES.get_field_index("text"))
+    return with_texts(_parts(connection), _texts(inputs, firsts), EXAMPLES)
 
 
 def _parts(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:

@@ -99,7 +99,7 @@ def _with_questions(rows: Iterable[pa.RecordBatch], responses: Path) -> Iterator
     """Yield the training examples of a day, in order of `point`, with the questions of its responses as their texts."""
     position = pq.read_table(responses, columns=["position"]).column(0).to_numpy()
     texts = texts_of(responses, "question", position == 0)
-    return with_texts(rows, texts, "text", TABLES["training_examples"].get_field_index("text"))
+    return with_texts(rows, texts, TABLES["training_examples"])
 
 
 def table_file(name: str, day: date, path: Path) -> TableFile:

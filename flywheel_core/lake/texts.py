@@ -37,14 +37,14 @@ def texts_of(path: Path, column: str, keep: NDArray[np.bool_]) -> Iterator[pa.Ar
 
 
 def with_texts(
-    rows: Iterable[pa.RecordBatch], texts: Iterable[pa.Array], column: str, place: int
+    rows: Iterable[pa.RecordBatch], texts: Iterable[pa.Array], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows with their texts as a further column at `place`, counted from 0.
+    """Yield the rows with their texts as a further column, `text`, in its place in `schema`.
 
     The n-th text of `texts` is that of the n-th row, however the two are cut into batches. Raises StorageError when
     there are fewer texts than rows or more.
     """
-    left = iter(texts)
+    place, left = schema.get_field_index("text"), iter(texts)
     text, used = pa.array([], pa.string()), 0
     for batch in rows:
         start = 0
@@ -56,7 +56,7 @@ def with_texts(
                 text, used = found, 0
             count = min(batch.num_rows - start, len(text) - used)
             part = batch.slice(start, count)
-            yield part.add_column(place, column, text.slice(used, count))
+            yield part.add_column(place, "text", text.slice(used, count))
             start, used = start + count, used + count
     if used < len(text) or any(len(more) for more in left):
         raise _mismatch("more")

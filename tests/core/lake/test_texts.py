@@ -31,7 +31,7 @@ def batches(count: int, ends: set[int]) -> list[pa.RecordBatch]:
 @given(st.integers(0, 40), st.sets(st.integers(0, 40)), st.sets(st.integers(0, 40)))
 def test_each_row_gets_its_text(count: int, rows: set[int], texts: set[int]) -> None:
     words = cut(pa.array([f"text {number}" for number in range(count)], pa.string()), texts)
-    found = pa.Table.from_batches(with_texts(batches(count, rows), words, "text", 1), SCHEMA)
+    found = pa.Table.from_batches(with_texts(batches(count, rows), words, SCHEMA), SCHEMA)
     assert found["number"].to_pylist() == list(range(count))
     assert found["text"].to_pylist() == [f"text {number}" for number in range(count)]
 
@@ -40,7 +40,7 @@ def test_each_row_gets_its_text(count: int, rows: set[int], texts: set[int]) -> 
 def test_texts_and_rows_of_different_number_are_an_error(count: int, which: str) -> None:
     texts = [pa.array(["a"] * count, pa.string())]
     with pytest.raises(StorageError, match=f"{which} texts than data points"):
-        list(with_texts(batches(3, set()), texts, "text", 1))
+        list(with_texts(batches(3, set()), texts, SCHEMA))
 
 
 def test_only_the_rows_asked_for_are_read(tmp_path: Path) -> None:
