@@ -25,17 +25,15 @@ _DICTIONARY_BYTES = 64 * 1024 * 1024
 
 
 class Writer:
-    """An open Parquet file. `rows` counts the rows written to it."""
+    """An open Parquet file."""
 
     def __init__(self, file: pq.ParquetWriter) -> None:
         self._file = file
-        self.rows = 0
 
     def write(self, rows: pa.Table) -> None:
         """Append `rows` as one row group; does nothing when there are none."""
         if rows.num_rows:
             self._file.write_table(rows.unify_dictionaries(), row_group_size=rows.num_rows)
-            self.rows += rows.num_rows
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Store small facts about the rows in the file's metadata; `read_note` returns them."""
@@ -71,8 +69,8 @@ def _holds_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
-def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write batches of any size as row groups of `ROW_GROUP` rows, fewer where texts are long; return the number of rows.
+def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write batches of any size as row groups of `ROW_GROUP` rows, fewer where texts are long.
 
     How the rows are cut into batches changes nothing in the file. Raises StorageError when the file cannot be written.
     """
@@ -93,7 +91,6 @@ def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
             count, size = count + table.num_rows, size + int(sizes.sum())
         if waiting:
             writer.write(pa.concat_tables(waiting))
-        return writer.rows
 
 
 def _text_bytes(table: pa.Table) -> NDArray[np.int64]:

@@ -73,7 +73,7 @@ def test_row_groups_of_long_texts_have_fewer_rows(
     texts = ["x" * (400 if 20 <= number < 30 else 1) for number in range(200)]
     table = pa.table([pa.array(range(200), pa.int64()), pa.array(texts)], schema=SCHEMA)
     path = tmp_path / "table.parquet"
-    assert write_rows(path, SCHEMA, table.to_batches(max_chunksize=batch_rows)) == 200
+    write_rows(path, SCHEMA, table.to_batches(max_chunksize=batch_rows))
     with pq.ParquetFile(path) as file:
         groups = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
         assert file.read().equals(table)
