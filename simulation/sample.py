@@ -7,12 +7,13 @@ shift them by whole days.
 
 import gzip
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from flywheel_core.lake.atomic import write_atomically
+from flywheel_core.lake.layout import first_second
 from simulation.answers import Answer, answer
 from simulation.bank import DEFAULT_SEED, build
 from simulation.dirt import as_file, dirty, failed_response
@@ -69,7 +70,7 @@ def _days() -> list[tuple[date, list[dict[str, Any]]]]:
     for number, size in enumerate(_SIZES):
         day = FIRST_DAY + timedelta(days=number)
         shares = _WEEKEND if day.weekday() >= 5 else _WEEKDAY
-        midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        midnight = int(first_second(day))
         times = sorted(midnight + int(86_400 * rng.betavariate(2.4, 1.9)) for _ in range(size))
         points = []
         for index, timestamp in enumerate(times):

@@ -8,7 +8,7 @@ rescored points and drops the original lines as duplicates. The raw files as rec
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, PointError
 from flywheel_core.lake.atomic import replacing
-from flywheel_core.lake.layout import IMPORTED_NAME, Layout
+from flywheel_core.lake.layout import IMPORTED_NAME, Layout, first_second
 from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME, check_imported
 from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.records import DataPoint, encode_point
@@ -137,7 +137,7 @@ def _windows(layout: Layout, day: date, target: Path, every: bool) -> Iterator[l
     """Yield the day's points that are in the rescored file or have answers to score; only the first of each id."""
     window: list[_Stored] = []
     seen: set[str] = set()
-    midnight = int(datetime.combine(day, time(), UTC).timestamp())
+    midnight = int(first_second(day))
     for path in layout.raw_files(day):
         imported = IMPORTED_NAME.fullmatch(path.name) is not None
         now = NO_TIME if imported else midnight  # ingest does the same for a point without any time

@@ -8,7 +8,7 @@ Every byte of an accepted line is checked, even in parts that no table keeps. Th
 3. everything else: `decode_point`, the decoder of the collector.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date
 from types import GenericAlias
 from typing import Any, get_type_hints
 
@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from flywheel_core.errors import PointError
+from flywheel_core.lake.layout import first_second
 from flywheel_core.records import NULL, DataPoint, Response
 from flywheel_core.wire_fields import question_code
 
@@ -49,7 +50,7 @@ class PointReader:
         self._completions = _WITH_COMPLETIONS if answers else _WITHOUT_ANSWERS
         self._answers = answers
         self._quickest = _is_utf8(chunk)
-        self._midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        self._midnight = int(first_second(day))
         self._imported = imported
 
     def read(self, line: bytes | memoryview) -> Any:
