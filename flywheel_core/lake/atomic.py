@@ -6,6 +6,7 @@ the folder is synced.
 
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,11 +56,8 @@ def make_folder(folder: Path, sync: Callable[[Path], None] = sync_folder) -> Non
 
 def sync_file(path: Path) -> None:
     """Sync `path`, so that its content is durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def half_made(path: Path) -> Path:
@@ -127,9 +125,7 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary.exists():
-            for entry in sorted(temporary.rglob("*"), reverse=True):
-                entry.rmdir() if entry.is_dir() else entry.unlink()
-            temporary.rmdir()
+            shutil.rmtree(temporary)
 
 
 def mark_of(path: Path) -> Mark:
