@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
 from flywheel_core.config import Config
@@ -46,7 +46,8 @@ def settings(section: type[Section] = Config, prefix: str = "") -> Iterator[Sett
     for name, field in section.model_fields.items():
         inner = _section_in(field.annotation)
         if inner is None:
-            yield Setting(prefix + name, _allowed(field), _default(field), field.description or "")
+            allowed = _describe(field.annotation, list(field.metadata))
+            yield Setting(prefix + name, allowed, _default(field), field.description or "")
         else:
             named = f".{NAMED}." if get_origin(field.annotation) is dict else "."
             sections.append((prefix + name + named, inner))
@@ -85,11 +86,6 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
             return []
     section = None if get_origin(annotation) is dict else _section_in(annotation)
     return list(section.model_fields) if section else []
-
-
-def _allowed(field: FieldInfo) -> Allowed:
-    """Return what a field accepts."""
-    return _describe(field.annotation, list(field.metadata))
 
 
 def json_schema() -> dict[str, Any]:
@@ -157,7 +153,7 @@ def _bounds(annotation: Any, notes: list[Any]) -> str:
 
     shortest, longest = first(MinLen, "min_length"), first(MaxLen, "max_length")
     low, high = first(Ge, "ge"), first(Le, "le")
-    above, below = first(Gt, "gt"), first(Lt, "lt")
+    above = first(Gt, "gt")
     if shortest is not None or longest is not None:
         things = "characters" if annotation is str else "entries"
         span = f"{shortest} or more" if longest is None else f"{shortest or 0}..{longest}"
@@ -166,7 +162,7 @@ def _bounds(annotation: Any, notes: list[Any]) -> str:
         return f"{low:g}..{high:g}" if isinstance(high, float) else f"{low}..{high}"
     words = [
         f"{word} {bound}"
-        for word, bound in (("above", above), ("at least", low), ("below", below), ("at most", high))
+        for word, bound in (("above", above), ("at least", low), ("at most", high))
         if bound is not None
     ]
     return ", ".join(words)
