@@ -136,15 +136,8 @@ def _all_rejected(reply: Reply, sent: int) -> list[Rejection]:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         failure = _Failure(message=reply.body[:300].decode("utf-8", "replace"))
     named = {one.index: one for one in failure.rejected}
-    return [
-        Rejection(
-            index,
-            reply.status,
-            named[index].code if index in named else failure.code,
-            named[index].message if index in named else failure.message,
-        )
-        for index in range(sent)
-    ]
+    why = (named.get(index, failure) for index in range(sent))
+    return [Rejection(index, reply.status, one.code, one.message) for index, one in enumerate(why)]
 
 
 def encode_line(point: DataPoint) -> bytes:
