@@ -102,12 +102,9 @@ class Service:
             seconds = answer.latency_ms / 1000 / self._speed if self._speed else 0.0
             if asked.stream:
                 events = list(stream_events(asked.model, question, answer, asked.choices, asked.with_usage))
-                reply = Stream(events, seconds, calls)
-                return (
-                    reply
-                    if fault != "cut"
-                    else CutReply(b"".join(events), "text/event-stream", declare_length=False)
-                )
+                if fault == "cut":
+                    return CutReply(b"".join(events), "text/event-stream", declare_length=False)
+                return Stream(events, seconds, calls)
             if await left_within(request.receive, seconds):
                 calls.left += 1
                 return Response(status_code=499)
@@ -209,7 +206,7 @@ def create_app(service: Service | None = None) -> Starlette:
     async def health(_request: Request) -> Response:
         return PlainTextResponse("OK")
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/v1/chat/completions", service.chat, methods=["POST"]),
             Route("/v1/evaluate", service.evaluate, methods=["POST"]),
@@ -220,8 +217,6 @@ def create_app(service: Service | None = None) -> Starlette:
             Route("/admin/stats", service.show_stats),
         ]
     )
-    app.state.service = service
-    return app
 
 
 async def _body(request: Request) -> bytes | Response:
