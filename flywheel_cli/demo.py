@@ -111,7 +111,7 @@ def _play(services: Services, stage: Stage, earlier: Sequence[Path], newest: Pat
         accepted = upload(f"{stage.collector}/collect", newest, tell)
     click.echo(f"   {accepted:,} data points stored and synced")
     _show_replies(_ask(stage, layout, FIRST_UNSEEN_QUESTION, ASKED))
-    _materialize(stage, layout, layout.raw_days())
+    _materialize(stage, layout.raw_days())
     _show_labels(layout)
     services.check()
     _learn(stage, layout)
@@ -129,7 +129,7 @@ def _ask(stage: Stage, layout: Layout, offset: int, count: int) -> list[Reply]:
     return replies
 
 
-def _materialize(stage: Stage, layout: Layout, days: Sequence[date]) -> None:
+def _materialize(stage: Stage, days: Sequence[date]) -> None:
     from flywheel_dagster.materialize import materialize_days
 
     count = "today" if len(days) == 1 else f"{len(days)} days"
@@ -166,7 +166,7 @@ def _learn(stage: Stage, layout: Layout) -> None:
     for again in (False, True):
         if again:
             _show_replies(_ask(stage, layout, *SECOND_ROUND))
-            _materialize(stage, layout, [datetime.now(UTC).date()])
+            _materialize(stage, [datetime.now(UTC).date()])
         with _step("train a router" + (" on what came since" if again else " and judge it")):
             night = learning.train_and_judge(stage, layout)
         click.echo(f"   {night.verdict}: {night.reason}")
