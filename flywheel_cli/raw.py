@@ -103,7 +103,7 @@ def _show_ingested(results: Sequence[IngestResult], settings: Settings) -> None:
         for result in results
     ]
     print_table(columns, rows)
-    say_rejects(_summed(result.rejected_by_code for result in results))
+    say_rejects(sum((Counter(result.rejected_by_code) for result in results), Counter()))
     unknown = sorted({model for result in results for model in result.unknown_models})
     if unknown:
         click.echo(
@@ -145,10 +145,3 @@ def _say_early(days: Iterable[date], settings: Settings) -> None:
     early = days_before_first(days, settings.config)
     if early:
         click.echo(early, err=True)
-
-
-def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for found in counts:
-        total.update(found)
-    return dict(total)
