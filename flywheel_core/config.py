@@ -162,6 +162,12 @@ class Config(Section):
         """Return the candidate models in their configured order, then the other models in the order of `models`."""
         return list(dict.fromkeys([*self.data_collection.training.candidate_models, *self.models]))
 
+    def models_in_use(self) -> list[str]:
+        """Return the models that the gateway or collection asks, each once."""
+        routing, collection = self.routing, self.data_collection
+        candidates = collection.training.candidate_models if collection.enabled else ()
+        return list(dict.fromkeys([routing.default_model, *routing.fallback_models, *candidates]))
+
     def require(self, path: str) -> Any:
         """Return the value at a dotted path such as `data_collection.training.evaluate_endpoint`.
 

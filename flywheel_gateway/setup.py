@@ -60,10 +60,8 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
     address, or a named environment variable is not set; ConfigError for an address that is not permitted or a
     key that no header can carry.
     """
-    routing = config.routing
     collection = config.data_collection
-    asked = collection.training.candidate_models if collection.enabled else []
-    needed = [f"models.{name}.base_url" for name in (routing.default_model, *routing.fallback_models, *asked)]
+    needed = [f"models.{name}.base_url" for name in config.models_in_use()]
     if collection.enabled:
         needed.append(EVALUATE_ENDPOINT)
     config.require_all(needed)

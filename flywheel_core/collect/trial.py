@@ -67,7 +67,7 @@ async def try_services(config: Config, environment: Mapping[str, str] | None = N
 async def _try_model(
     http: Http, config: Config, name: str, environment: Mapping[str, str] | None
 ) -> tuple[Trial, str | None]:
-    if config.models[name].base_url is None and name not in _needed(config):
+    if config.models[name].base_url is None and name not in config.models_in_use():
         return Trial("model", name, None, None, f"the configuration leaves models.{name}.base_url open"), None
     try:
         target = target_of(config, name, environment)
@@ -135,10 +135,3 @@ def _host(address: str) -> str:
     """Return host and port of an address, without the parts that may be secret."""
     url = httpx.URL(address)
     return url.host if url.port is None else f"{url.host}:{url.port}"
-
-
-def _needed(config: Config) -> set[str]:
-    """Return the models that the gateway or collection asks."""
-    routing = config.routing
-    candidates = config.data_collection.training.candidate_models if config.data_collection.enabled else ()
-    return {routing.default_model, *routing.fallback_models, *candidates}
