@@ -11,6 +11,7 @@ from flywheel_core.config_file import secret
 from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.assets import RAW_POINTS
+from flywheel_dagster.history import FINISHED
 from flywheel_dagster.jobs import DAY_TABLES_JOB
 from flywheel_dagster.late import (
     MOST_TRIES,
@@ -96,8 +97,7 @@ def _requests(days: Mapping[date, Asked]) -> list[dg.RunRequest]:
 
 def _is_under_way(instance: dg.DagsterInstance) -> bool:
     """Whether a run of the job is unfinished: a day that it has not reached yet has not failed."""
-    over = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-    unfinished = [status for status in dg.DagsterRunStatus if status not in over]
+    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
     return instance.get_runs_count(dg.RunsFilter(job_name=DAY_TABLES_JOB, statuses=unfinished)) > 0
 
 
