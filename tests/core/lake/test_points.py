@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flywheel_core.errors import PointError
 from flywheel_core.lake import points as points_module
 from flywheel_core.lake.points import PointReader, free_part
-from flywheel_core.records import DataPoint
+from flywheel_core.records import DataPoint, Response
 from flywheel_core.wire import decode_point
 from flywheel_core.wire_values import MAX_DEPTH
 from tests.core.lake.lakes import DAY, line, point, response
@@ -181,6 +181,30 @@ def test_an_undecoded_part_of_a_completion_is_checked_like_all_others(part: str)
     raw = json.dumps(value).encode()
     assert seen(decode_point, raw) == "point_too_deep"
     agree(raw)
+
+
+FREE = [
+    (record, name)
+    for record in (DataPoint, Response)
+    for name, kind in get_type_hints(record).items()
+    if kind is msgspec.Raw
+]
+
+
+@pytest.mark.parametrize(("record", "part"), FREE)
+def test_a_free_form_part_of_a_point_is_checked_whether_tables_keep_it_or_not(
+    record: type[msgspec.Struct], part: str
+) -> None:
+    """A part that is added to the records needs a type of its own here, or ingest takes what the wire refuses."""
+    nested: Any = {}
+    for _ in range(2 * MAX_DEPTH):
+        nested = {"inner": nested}
+    for wrong in (nested, "text"):
+        value = point("p", {"big": 0.5})
+        (value if record is DataPoint else value["responses"]["big"])[part] = wrong
+        raw = json.dumps(value).encode()
+        assert isinstance(seen(decode_point, raw), str), "the wire refuses it"
+        agree(raw)
 
 
 def test_one_bad_line_does_not_touch_its_neighbours() -> None:
