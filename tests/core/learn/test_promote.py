@@ -1,5 +1,7 @@
 """Which challengers replace the champion."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -159,6 +161,8 @@ def test_a_part_of_the_questions_keeps_all_that_is_known_of_them() -> None:
         alike=np.column_stack([np.arange(4), np.arange(4)]),
     )
     part = found.pick(np.array([3, 1]))
+    for of in (found, part):
+        assert [one.name for one in fields(Gains) if getattr(of, one.name) is None] == []
     assert part.gains.tolist() == [3.0, 1.0]
     assert part.slices == ["d", "b"]
     assert part.weights is not None and part.weights.tolist() == [4.0, 2.0]
