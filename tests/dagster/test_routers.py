@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from flywheel_core.config import Config, Storage
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.nightly import Craft
+from flywheel_core.learn.promote import Slice
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.settings import Learning
 from flywheel_dagster.definitions import build_defs
@@ -84,6 +86,16 @@ def test_nightly_runs_train_evaluate_promote_and_deploy(instance: dg.DagsterInst
     assert judged["verdict"] == "promoted"
     assert judged["lower"] > 0
     assert judged["look"] == 1
+    (figures,) = (
+        record.entry.figures
+        for record in Registry(lake.layout, toy.verify).history()
+        if record.entry.kind == "judged" and record.entry.version == judged["challenger"]
+    )
+    told = {name for name, value in figures.items() if value is not None}
+    assert told - {"outcome"} <= set(judged), (
+        "the page shows every figure of the log; the verdict is the outcome"
+    )
+    assert judged["slices"].startswith("| " + " | ".join(one.name for one in fields(Slice)) + " |")
     champion = shown(night, "champion_router")
     assert (champion["version"], champion["promoted_now"]) == (judged["challenger"], True)
     assert shown(night, "deployed_router")["version"] == judged["challenger"]
