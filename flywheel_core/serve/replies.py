@@ -16,7 +16,7 @@ JSON_TYPE = (b"content-type", b"application/json")
 def headers_of(error: RequestError) -> list[Header]:
     """Return the extra headers of a refusal, whatever the format of its body."""
     headers: list[Header] = [*error.headers]
-    if error.status == 503:
+    if error.status == 503 or error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % (error.retry_after or 1)))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
