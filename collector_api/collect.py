@@ -74,7 +74,8 @@ class Collect:
         """Return the source named by a batch's headers.
 
         Raises RequestError when the batch cannot be accepted now. The request is refused for its key, for its
-        Content-Type, or because the disk has no room.
+        Content-Type, or because the disk has no room. Counts nothing: it is called twice for a plain upload
+        that is handed to the application, see `collector_api/uploads.py`.
         """
         source = self._access.source(headers)
         _check_media_type(headers.get(b"content-type"))
