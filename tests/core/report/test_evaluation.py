@@ -1,6 +1,7 @@
 """The page of a router's evaluation: what it shows, and that it loads nothing else."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -81,7 +82,22 @@ def test_the_page_shows_summary_shares_curve_calibration_confusion_categories_an
     assert sentence(three) in words
     for figure, name in tiles(three):
         assert f"{figure} {name}" in words
-    assert reader.tags.count("svg") == 5
+    assert reader.tags.count("svg") == len(evaluation_charts(three)), "every chart is on the page"
+
+
+def test_every_figure_over_all_questions_is_in_the_summary(three: dict[str, Any]) -> None:
+    """Of the utility only the gain in it is shown; the shares are in the table of models."""
+    overall = three["overall"]
+
+    def rows(names: Iterable[str]) -> int:
+        return len(summary_of({**three, "overall": {name: overall[name] for name in names}}))
+
+    without = {name: rows(overall.keys() - {name}) for name in overall}
+    assert [name for name, left in without.items() if left == rows(overall)] == [
+        "questions",
+        "utility",
+        "share",
+    ]
 
 
 def test_figures_carry_their_units(three: dict[str, Any]) -> None:
