@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 PROMPT_RULE = "v1"
-"""Version of the rule in this module, recorded in every data point. It must change whenever the results change."""
+"""Version of the rule in this module, recorded in every data point and decision. It must change whenever the results change.
+
+Datasets take the questions of all rules, and a router does not record by which rule its texts were made: a second rule
+needs both, or a router chooses by texts of another kind than those it was trained on.
+"""
 
 TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 """The types of content parts that are text."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel_core.prompt import Prompt, clean, extract_prompt
+from flywheel_core import prompt as prompt_module
+from flywheel_core.prompt import PROMPT_RULE, Prompt, clean, extract_prompt
 
 USER = {"role": "user", "content": "What is 2 + 2?"}
 SYSTEM = {"role": "system", "content": "Answer briefly."}
@@ -78,6 +79,31 @@ def test_a_conversation_is_rendered_when_asked_for() -> None:
     prompt = extract_prompt({"messages": CONVERSATION}, conversation=True)
     assert prompt.text == "user: Name a prime.\n\nassistant: 7\n\nuser: And a larger one?\n[image_url]"
     assert extract_prompt({"messages": CONVERSATION}).text == "And a larger one?"
+
+
+TEXTS_BY_RULE = {
+    "v1": [
+        "What is 2 + 2?",
+        "And a larger one?",
+        "user: Name a prime.\n\nassistant: 7\n\nuser: And a larger one?\n[image_url]",
+        "respond",
+        "one\ntwo",
+    ]
+}
+
+
+def test_a_rule_that_gives_other_texts_has_another_name() -> None:
+    """Data points, decisions and the cache know by the name alone how a text was made: add a name, change no text."""
+    asked: list[tuple[Any, bool]] = [
+        ({"messages": [SYSTEM, USER]}, True),
+        ({"messages": CONVERSATION}, False),
+        ({"messages": CONVERSATION}, True),
+        ({"input": "respond", "instructions": "shortly"}, True),
+        ({"prompt": ["one", "two"]}, False),
+    ]
+    texts = [extract_prompt(body, conversation=whole).text for body, whole in asked]
+    assert texts == TEXTS_BY_RULE[PROMPT_RULE]
+    assert f"Rule `{PROMPT_RULE}`" in str(prompt_module.__doc__)
 
 
 def test_a_lone_question_is_the_same_with_and_without_conversation() -> None:

@@ -12,6 +12,7 @@ from flywheel_core.collect.answer import ANSWER_ERRORS
 from flywheel_core.collect.scoring import SCORE_REASONS
 from flywheel_core.config_file import to_yaml
 from flywheel_core.errors import SKIP_CODES
+from flywheel_core.prompt import PROMPT_RULE
 from flywheel_core.records import DataPoint
 from tests.core.collect.outside import CANDIDATES, Outside
 
@@ -23,6 +24,10 @@ def test_every_code_is_documented_with_its_meaning(codes: dict[str, str]) -> Non
     """Each code and its meaning are in one row."""
     rows = set(re.findall(r"^\| `(\w+)` \| (.+) \|$", TEXT, re.MULTILINE))
     assert set(codes.items()) <= rows
+
+
+def test_the_page_names_the_prompt_rule_in_use() -> None:
+    assert f"The prompt by rule `{PROMPT_RULE}`" in TEXT
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
