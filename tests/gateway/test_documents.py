@@ -142,6 +142,13 @@ def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> No
             assert f"# TYPE {name} " in shown, name
 
 
+def test_only_counters_have_an_increase() -> None:
+    """Prometheus takes each fall of a gauge for a restart, so `increase` of a gauge that goes up and down is wrong."""
+    called = re.findall(r"\b(?:rate|irate|increase)\((\w+)", " ".join(rule["expr"] for rule in alert_rules()))
+    assert len(called) > 10
+    assert [name for name in called if not name.endswith("_total")] == []
+
+
 def test_counters_of_alerts_are_there_before_the_first_event(outside: Outside, start: Start) -> None:
     """Prometheus sees no increase in a series that begins with its first event.
 
