@@ -9,6 +9,7 @@ import click
 import pytest
 
 from flywheel_cli.main import main
+from flywheel_core.lake.layout import Layout
 from flywheel_core.wire import decode_point
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +77,15 @@ def test_the_tour_names_files_functions_and_classes_that_are_there() -> None:
         if name:
             source = (ROOT / path).read_text(encoding="utf-8")
             assert re.search(rf"^(?:class|def|async def) {name}\b", source, re.M), f"{path} has no {name}"
+
+
+def test_every_place_in_the_data_folder_is_described_and_backed_up_or_not() -> None:
+    """data/README.md says what each is, docs/operations.md whether to keep it."""
+    layout = Layout(Path("data"))
+    places = [getattr(layout, name).name for name, one in vars(Layout).items() if isinstance(one, property)]
+    assert len(places) > 8
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    kept = operations.partition("\n## What to keep\n")[2].partition("\n## ")[0]
+    for text in ((ROOT / "data" / "README.md").read_text(encoding="utf-8"), kept):
+        cells = " ".join(re.findall(r"^\| (.*?) \|", text, re.M))
+        assert [place for place in places if f"`{place}`" not in cells and f"`{place}/`" not in cells] == []

@@ -114,6 +114,20 @@ def test_a_link_goes_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "kept").read_bytes() == b"x"
 
 
+def test_leftovers_of_every_folder_go(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    places = [getattr(layout, name) for name, one in vars(Layout).items() if isinstance(one, property)]
+    folders = [
+        place / "responses" if place == layout.tables else place for place in places if not place.suffix
+    ]
+    assert len(folders) > 5
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / f".half.{HEX}.tmp").write_bytes(b"x")
+    _age(tmp_path)
+    assert remove_leftovers(layout) == len(folders)
+
+
 def test_there_need_be_no_data_folder(tmp_path: Path) -> None:
     assert remove_leftovers(Layout(tmp_path / "nowhere")) == 0
 
