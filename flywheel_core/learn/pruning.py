@@ -1,8 +1,9 @@
 """Finds and removes what the data folder no longer needs: old days, and versions that nothing in force uses.
 
-Nothing is removed automatically. Some things are always kept: the days of the dataset window and of the week
-that label drift is measured against, the router in service and those before it that a rollback can reach, and
-the datasets that kept routers were trained on.
+Nothing of this is removed automatically. Some things are always kept: the days of the dataset window and of the
+week that label drift is measured against, the router in service and those before it that a rollback can reach,
+and the datasets that kept routers were trained on. Logs of decisions are not removed here: each gateway removes
+its own after `gateway.decision_log_days`.
 """
 
 import shutil
