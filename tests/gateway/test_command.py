@@ -32,11 +32,13 @@ def test_the_command_serves_until_sigterm(outside: Outside, tmp_path: Path) -> N
         "0",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        line = json.loads(process.stdout.readline())
-        assert line["event"] == "listening"
-        assert httpx.get(f"{line['address']}/ready", timeout=20).json()["status"] == "ready"
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            line = json.loads(process.stdout.readline())
+            assert line["event"] == "listening"
+            assert httpx.get(f"{line['address']}/ready", timeout=20).json()["status"] == "ready"
+        finally:
+            process.terminate()
         assert process.wait(30) == 0
     assert (tmp_path / "data").is_dir()
 

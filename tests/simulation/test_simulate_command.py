@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,9 +23,18 @@ from simulation.service import Service
 ROOT = Path(__file__).parents[2]
 
 
-def _serve(*options: str) -> subprocess.Popen[str]:
+@contextmanager
+def _serve(*options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the simulation; when the test fails it is killed, because leaving the block waits for it."""
     command = [sys.executable, "-m", "simulation", "serve", "--port", "0", *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 AT_ONCE = """
