@@ -15,6 +15,7 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.schemas import EXAMPLES, TABLES
 from flywheel_core.lake.tables import read_table
+from flywheel_core.records import DataPoint, Response
 from tests.core.lake.lakes import build_day, point, write_raw
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -27,6 +28,11 @@ def section(heading: str) -> str:
     found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", TEXT, re.MULTILINE | re.DOTALL)
     assert found, f"docs/data.md has no section {heading}"
     return found[1]
+
+
+def test_every_field_of_a_raw_line_is_documented() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", section("Fields of a data point"), re.MULTILINE)
+    assert rows == [*DataPoint.__struct_fields__, *Response.__struct_fields__]
 
 
 @pytest.mark.parametrize(("name", "schema"), [*TABLES.items(), ("examples.parquet", EXAMPLES)])
