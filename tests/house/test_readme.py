@@ -70,7 +70,7 @@ def test_the_readmes_upload_is_a_batch_that_the_collector_takes() -> None:
 
 def test_the_tour_names_files_functions_and_classes_that_are_there() -> None:
     tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:flywheel|collector)_\w+/[\w./]*)(?::(\w+))?`", tour)
+    named = re.findall(r"`((?:(?:flywheel|collector)_\w+|simulation)/[\w./]*)(?::(\w+))?`", tour)
     assert len(named) > 40
     for path, name in named:
         assert (ROOT / path).exists(), path
