@@ -6,9 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from flywheel_core.collect.upload import Uploader
 from flywheel_core.config import Config
+from flywheel_core.config_fields import Section
 from flywheel_core.records import DataPoint, Response
-from flywheel_gateway.uploads import Uploads
+from flywheel_gateway.uploads import Uploads, _settings
 
 COUNTERS = ("offered", "acknowledged", "rejected", "dropped", "uploads")
 
@@ -120,3 +124,29 @@ def test_an_exchange_after_close_does_not_take_the_spool(tmp_path: Path) -> None
         await following.close(1.0)
 
     assert with_spooled(tmp_path, closed)["spooled"] == 3
+
+
+def test_every_setting_that_an_uploader_reads_makes_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not compared would keep its old value until a restart, and nobody would be told."""
+
+    def read_by(use: Callable[[Config], object]) -> set[tuple[str, str]]:
+        names: set[tuple[str, str]] = set()
+
+        def reading(section: Section, name: str) -> Any:
+            value = object.__getattribute__(section, name)
+            if name in type(section).model_fields and not isinstance(value, Section):
+                names.add((type(section).__name__, name))
+            return value
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Section, "__getattribute__", reading)
+            use(Config())
+        return names
+
+    whole = [one for one in _settings(Config()) if isinstance(one, Section)]
+    compared = {(type(one).__name__, name) for one in whole for name in type(one).model_fields}
+    used = read_by(lambda config: Uploader(config, tmp_path))
+    assert len(used) > 4
+    assert used - compared - read_by(_settings) == set()
