@@ -78,6 +78,24 @@ def test_the_reference_gateway_and_camel_case_become_the_same_point() -> None:
     assert points[0]["id"].startswith("sha256-")
 
 
+def test_what_was_asked_and_how_it_was_scored_are_the_same_in_camel_case() -> None:
+    asked, reasons, spreads = {"a": 0, "b": 0.25}, {"a": "timeout"}, {"b": 1}
+    for point in (
+        decode_point(text(CANONICAL, asked=asked, score_reasons=reasons, score_spreads=spreads)),
+        decode_point(text(CANONICAL, asked=asked, scoreReasons=reasons, scoreSpreads=spreads)),
+    ):
+        assert (point.asked, point.score_reasons, point.score_spreads) == (asked, reasons, spreads)
+
+
+@pytest.mark.parametrize(("shape", "responses"), [(CANONICAL, "responses"), (GATEWAY, "Responses")])
+def test_a_response_is_of_the_model_under_whose_name_it_stands(shape: dict[str, Any], responses: str) -> None:
+    """The name inside the response may be another, such as an upstream's: scores go by the outer one."""
+    other = json.loads(text(shape[responses]).replace(b'odel": "qwen-max"', b'odel": "other"'))
+    assert other != shape[responses]
+    lines = [encode_point(decode_point(one)) for one in (text(shape, **{responses: other}), text(shape))]
+    assert json.loads(lines[0]) == json.loads(lines[1])
+
+
 def test_a_point_without_id_gets_the_same_one_at_every_retry() -> None:
     first, again = decode_point(text(GATEWAY)), decode_point(text(GATEWAY))
     other = decode_point(text(GATEWAY, Timestamp=1_767_225_601))
@@ -192,12 +210,14 @@ REFUSED: list[tuple[str, bytes]] = [
     ("point_not_json", b'{"question": "a"'),
     ("point_not_json", b""),
     ("point_not_json", text(CANONICAL) + b"{}"),
+    ("point_not_json", b'{"question": "' + b"a" * 1_100_000),
     ("point_not_utf8", text(CANONICAL).replace(b"what", b"wh\xff")),
     ("point_not_utf8", text(CANONICAL).replace(b'"a": [1]', b'"a": "\xed\xa0\x80"')),
     ("point_not_utf8", text(CANONICAL).replace(b"what", rb"wh\ud800")),
     ("point_too_deep", text(CANONICAL, responses=response(raw_response={"a": nested(29)}))),
     ("point_too_deep", text(CANONICAL, messages=nested(40))),
     ("point_too_deep", b'{"question": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    ("point_too_deep", b'{"cost": NaN, "question": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
     ("point_too_large", text(CANONICAL, question="a" * MAX_POINT_BYTES)),
     ("key_duplicate", text(CANONICAL, Question="again")),
     ("question_missing", text({"responses": {}})),
@@ -211,12 +231,14 @@ REFUSED: list[tuple[str, bytes]] = [
     ("response_invalid", text(CANONICAL, responses={"m": None})),
     ("response_invalid", text(CANONICAL, responses=response(answer=5))),
     ("response_invalid", text(CANONICAL, responses=response(latency_ms=-1))),
+    ("response_invalid", text(CANONICAL, responses=response(finish_reason=5))),
     ("field_invalid", text(CANONICAL, score_reasons=["timeout"])),
     ("response_invalid", text(CANONICAL, responses=response(raw_response=[1]))),
     ("response_invalid", text(CANONICAL, responses=response(raw_response={"a": float("nan")}))),
     ("scores_invalid", text(CANONICAL, scores=[1])),
     ("scores_invalid", text(CANONICAL, scores={f"m{at}": 0.5 for at in range(257)})),
     *[("score_invalid", text(CANONICAL, scores={"qwen-max": score})) for score in NOT_SCORES],
+    *[("score_invalid", text(GATEWAY, Scores={"qwen-max": score})) for score in NOT_SCORES],
     ("score_invalid", text(CANONICAL).replace(b"0.5", b"1e999")),
     ("timestamp_invalid", text(CANONICAL, timestamp=-1)),
     ("timestamp_invalid", text(CANONICAL, timestamp=4_102_444_801)),
@@ -227,6 +249,10 @@ REFUSED: list[tuple[str, bytes]] = [
     ("id_invalid", text(CANONICAL, id="i" * 129)),
     ("field_invalid", text(CANONICAL, tenant=5)),
     ("field_invalid", text(CANONICAL, asked={"m": 1.5})),
+    ("field_invalid", text(CANONICAL, asked={"m": None})),
+    ("field_invalid", text(CANONICAL, asked=[0.5])),
+    ("field_invalid", text(CANONICAL, score_reasons={"m": 5})),
+    ("field_invalid", text(CANONICAL, score_spreads={"m": True})),
     ("field_invalid", text(CANONICAL, asked={f"m{at}": 0.5 for at in range(257)})),
     ("field_invalid", text(CANONICAL, score_reasons={f"m{at}": "a" for at in range(257)})),
     ("field_invalid", text(CANONICAL, messages={})),

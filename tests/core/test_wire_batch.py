@@ -72,7 +72,7 @@ def test_the_fast_path_and_the_field_decoder_store_the_same_points() -> None:
     ]
 
 
-@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("count", [1, 100], ids=["small", "large enough to leave answers undecoded"])
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
@@ -82,6 +82,7 @@ def test_the_fast_path_and_the_field_decoder_store_the_same_points() -> None:
         ),
         ("response_invalid", {"responses": {"m": {"model": "m", "raw_response": [1]}}}),
         ("response_invalid", {"responses": {"m": {"model": "m", "answer": {"a": 1}}}}),
+        ("response_invalid", {"responses": {"m": {"model": "m", "answer": 5}}}),
         ("field_invalid", {"messages": {"a": 1}}),
         ("field_invalid", {"classification": []}),
         ("question_empty", {"question": " "}),

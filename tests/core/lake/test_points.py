@@ -207,6 +207,11 @@ def test_a_free_form_part_of_a_point_is_checked_whether_tables_keep_it_or_not(
         agree(raw)
 
 
+@pytest.mark.parametrize("wrong", [{"model": "other"}, {"answer": 5}, {"answer": ["a"]}])
+def test_a_response_that_breaks_a_rule_is_read_as_the_wire_reads_it(wrong: dict[str, Any]) -> None:
+    agree(json.dumps(point("p", {"big": 0.5}, responses={"big": response("big") | wrong})).encode())
+
+
 def test_one_bad_line_does_not_touch_its_neighbours() -> None:
     good = [line(point(f"p{number}", {"big": 0.5})).strip() for number in range(4)]
     bad = [b"\xff", b"null", b"{", b'{"question": "\xed\xa0\x80"}']
