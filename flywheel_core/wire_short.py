@@ -145,8 +145,6 @@ def _canonical(point: Any) -> DataPoint | None:
 def _from_go(point: _GoPoint) -> DataPoint | None:
     responses = {}
     for model, response in point.responses.items():
-        if response.model != model:
-            return None
         failure = None if bytes(response.error) == b"null" else error_text(_ANY.decode(response.error))
         responses[model] = Response(
             model,
