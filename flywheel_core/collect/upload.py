@@ -185,6 +185,7 @@ class Uploader:
                 task = asyncio.create_task(self._send(self._backlog.cut(self._batch_size, BATCH_BYTES)))
                 self._sending.add(task)
                 task.add_done_callback(self._sent)
+                self._wakeup.wake()  # what was cut is memory that `offer` may wait for
             elif self._backlog.waiting_bytes > SPILL_BYTES:
                 await self._spill(self._backlog.cut_all())
             else:

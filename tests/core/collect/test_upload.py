@@ -174,7 +174,8 @@ def test_a_full_spool_drops_counts_and_says_so(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_a_slow_collector_is_relieved_by_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While all uploads hang, waiting points go to disk before memory is full, and nobody waits long."""
+    """While all uploads hang, waiting points go to disk before memory is full, and nobody waits for an upload."""
+    monkeypatch.setattr("flywheel_core.collect.delivery.UPLOAD_TIMEOUT", 3_600.0)
     monkeypatch.setattr(upload, "SPILL_BYTES", 1_000)
     monkeypatch.setattr(upload, "MAX_MEMORY_BYTES", 4_000)
 
@@ -183,7 +184,7 @@ def test_a_slow_collector_is_relieved_by_the_disk(tmp_path: Path, monkeypatch: p
         collector.verdict = lambda _: Reply(hang=True) if hanging else None
         uploader = Uploader(world.config(training={"batch_size": 2}), tmp_path)
         await uploader.start()
-        await offer(uploader, range(200))
+        await asyncio.wait_for(offer(uploader, range(200)), 30)
         await until(lambda: uploader.spooled > 100)
         check(uploader)
         hanging = False
