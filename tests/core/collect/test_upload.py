@@ -4,10 +4,14 @@ import asyncio
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flywheel_core.collect import Uploader, courier, upload
+from flywheel_core.collect.delivery import LARGE_POINT, encode_line
 from flywheel_core.errors import ConfigIncompleteError, StorageError, UsageError
+from flywheel_core.records import encode_point
+from flywheel_core.wire import decode_point
 from tests.core.collect.outside import Outside, Reply, until
 from tests.core.collect.uploading import Collector, check, ids, offer, point, run
 
@@ -263,6 +267,31 @@ def test_the_key_and_the_mark_are_sent(tmp_path: Path) -> None:
         assert world.requests[0].headers["x-flywheel-collect"] == "1"
         with pytest.raises(ConfigIncompleteError, match="COLLECTOR_KEY"):
             Uploader(config, tmp_path, environment={})
+
+    run(act)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_point_that_is_too_large_is_sent_without_raw_responses(more: int) -> None:
+    """Question, answer, usage and scores are what the loop needs; the limit itself is still sent whole."""
+    whole = point(1)
+    response = whole.responses["m"]
+    response.usage, response.raw_response = msgspec.Raw(b'{"n":1}'), msgspec.Raw(b'{"a":"@"}')
+    size = LARGE_POINT - len(encode_point(whole)) + 1 + more
+    response.raw_response = msgspec.Raw(b'{"a":"%b"}' % (b"x" * size))
+    assert len(encode_point(whole)) == LARGE_POINT + more
+    line = encode_line(whole)
+    assert (line == encode_point(whole)) == (not more)
+    sent = decode_point(line)
+    assert (sent.responses["m"].answer, bytes(sent.responses["m"].usage)) == ("a", b'{"n":1}')
+    assert (sent.id, sent.question, sent.scores) == (whole.id, whole.question, whole.scores)
+    assert (bytes(sent.responses["m"].raw_response) == b"null") == bool(more)
+
+
+def test_closing_an_uploader_that_never_started_does_nothing(tmp_path: Path) -> None:
+    async def act(world: Outside, collector: Collector) -> None:
+        await Uploader(world.config(), tmp_path / "spool").close()
+        assert not (tmp_path / "spool").exists()
 
     run(act)
 

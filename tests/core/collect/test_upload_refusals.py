@@ -275,3 +275,11 @@ def test_judging_names_the_reasons_of_a_422() -> None:
         ("nothing_acceptable", "no point is valid"),
         ("id_invalid", "the id is empty"),
     ]
+
+
+@pytest.mark.parametrize("body", [b"<html>too large</html>", b"[]", b""], ids=["page", "list", "empty"])
+def test_a_refusal_that_no_collector_wrote_is_kept_as_it_came(body: bytes) -> None:
+    """A proxy in between may refuse in its own words: the point is set aside with them."""
+    verdict = judge(HttpReply(413, {}, body), 1)
+    assert verdict.kind == "taken"
+    assert verdict.rejected == [Rejection(0, 413, "rejected", body.decode())]
