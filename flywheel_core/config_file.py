@@ -177,8 +177,11 @@ def _apply_variables(values: dict[str, Any], places: dict[Place, str], variables
     for variable, parts in named.items():
         try:
             value = yaml.load(variables[variable], Loader=_Loader)  # noqa: S506  # the loader is a safe one
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"the environment variable {variable} is not YAML: {error}") from None
+        except (yaml.YAMLError, ValueError, RecursionError):
+            # the reasons quote the value, which may be a secret in place of its variable's name
+            raise ConfigError(
+                f"the environment variable {variable} is not YAML", hint="quote its value"
+            ) from None
         section = values
         for at, part in enumerate(parts):
             parts[at] = _key(section, part)

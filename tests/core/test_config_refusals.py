@@ -47,6 +47,16 @@ def test_a_bad_variable_is_named_as_such(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("value", ["[s3cret", "s3cret: a: b", "*s3cret", "!!int s3cret", "[" * 3_000])
+def test_a_variable_that_is_not_yaml_is_named_and_its_value_not_shown(tmp_path: Path, value: str) -> None:
+    """It may be a secret in place of its variable's name, or an address with a password."""
+    variable = "FLYWHEEL__GATEWAY__USER_SECRET_ENV"
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, ""), {variable: value})
+    assert caught.value.message == f"the environment variable {variable} is not YAML"
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("variable", "setting"),
     [
@@ -79,9 +89,14 @@ def test_a_variable_that_makes_a_section_of_a_value_is_named(
             "cache:\n  zzz: 1",
             "2: cache.zzz: there is no such setting; known here: enabled, max_entries, ttl",
         ),
+        ("cache: {5: 7}", "1: cache.5: Keys should be strings; the file has 5"),
+        ("models: {5: {}}", "1: models: the name 5 must be text, 1..200 characters"),
+        ("models:\n  '': {}", "2: models: the name '' must be text, 1..200 characters"),
     ],
 )
-def test_an_unknown_key_suggests_the_nearest(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_key_that_is_no_setting_is_named_with_what_is_known(
+    tmp_path: Path, text: str, expected: str
+) -> None:
     assert refusal(tmp_path, text)[0] == f"flywheel.yaml:{expected}"
 
 
@@ -122,6 +137,15 @@ def test_a_misspelt_setting_is_not_taken_for_a_default_that_is_missing(tmp_path:
         "models: {big: {}}\nrouting: {default_modl: big}\ndata_collection: {training: {candidate_models: [big]}}\n",
     )
     assert "did you mean default_model?" in found
+
+
+def test_a_malformed_list_of_models_is_not_blamed_for_its_default(tmp_path: Path) -> None:
+    assert refusal(
+        tmp_path,
+        "models: {big: {}}\nrouting: {default_model: big}\ndata_collection: {training: {candidate_models: 5}}\n",
+    ) == [
+        "flywheel.yaml:3: data_collection.training.candidate_models: must be a list of names, 1..64 entries; the file has 5"
+    ]
 
 
 def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) -> None:
