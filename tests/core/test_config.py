@@ -107,9 +107,19 @@ def test_an_address_that_would_get_v1_twice_is_refused(tmp_path: Path, address: 
 
 @pytest.mark.parametrize(
     "address",
-    ["http:///v1/evaluate", "http://:8090", "http://?a", "http://h:99999/c", "http://h:x", "http://[::1"],
+    [
+        *(
+            "http:///v1/evaluate",
+            "http://:8090",
+            "http://?a",
+            "http://h:99999/c",
+            "http://h:x",
+            "http://[::1",
+        ),
+        *("", "h:8090", "ftp://h/c", "http://", "http://h h/c"),
+    ],
 )
-def test_an_address_without_a_host_or_with_an_invalid_port_is_refused(tmp_path: Path, address: str) -> None:
+def test_an_address_without_scheme_host_or_valid_port_is_refused(tmp_path: Path, address: str) -> None:
     (found,) = refusal(tmp_path, f"data_collection: {{storage_endpoint: '{address}'}}")
     assert found == (
         "flywheel.yaml:1: data_collection.storage_endpoint: must be an address that begins with http:// or https:// "

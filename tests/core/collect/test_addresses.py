@@ -67,6 +67,23 @@ def test_an_address_that_is_no_name_is_said_once() -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["scorer.invalid", "a" * 64 + ".invalid"])
+def test_a_name_that_does_not_resolve_yet_is_a_warning(host: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A service may be started before the ones that it asks; every connection is checked again."""
+    check_address("models.x.base_url", f"http://{host}/", Guard())
+    (warned,) = caplog.records
+    assert (warned.message, vars(warned)["setting"], vars(warned)["host"]) == (
+        "address_unknown",
+        "models.x.base_url",
+        host,
+    )
+
+
+def test_what_is_no_address_names_the_setting() -> None:
+    with pytest.raises(ConfigError, match=r"models\.x\.base_url: 'http://\[::1' is not an address"):
+        check_address("models.x.base_url", "http://[::1", Guard())
+
+
 @pytest.mark.parametrize("spelling", ["169.254.169.254", "0xa9fea9fe", "[::ffff:a9fe:a9fe]", "[fe80::1]"])
 def test_no_spelling_gets_past_a_connection(spelling: str) -> None:
     """The pool of fan-out, scorer and uploads says why; it does not take the other spellings for hosts."""

@@ -132,6 +132,13 @@ def test_a_date_to_wait_for_is_in_gmt_whatever_the_local_time_zone(
         time.tzset()
 
 
+@pytest.mark.parametrize(
+    "text", ["soon", "-5", "1.5", "Wed, 40 Oct 2099 07:28:00 GMT", "Wed, 21 Oct 99999 07:28:00 GMT"]
+)
+def test_a_retry_after_that_is_neither_seconds_nor_a_date_is_passed_over(text: str) -> None:
+    assert retry_after(HttpReply(503, {"retry-after": text}, b"")) == 0.0
+
+
 @pytest.mark.parametrize(("retry", "bound"), [(0, 0.25), (1, 0.5), (3, 2.0), (5, 5.0), (100_000, 5.0)])
 def test_waits_before_a_retry_are_spread_below_a_bound_that_doubles(retry: int, bound: float) -> None:
     """Callers that failed together do not come back together."""

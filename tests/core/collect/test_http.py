@@ -170,6 +170,19 @@ def test_broken_replies_are_errors(kind: str, raw: bytes, error: type[Exception]
     run(kind, outside.Reply(raw=raw), act)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("gzip", gzip.compress(b"{}")[:-1]), ("zstd", b"{}")], ids=["cut", "not asked for"]
+)
+def test_a_packed_body_that_cannot_be_unpacked_whole_is_an_error(encoding: str, body: bytes) -> None:
+    """Its length is right, so nothing else would show that it is not what the server meant."""
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        with pytest.raises(httpx.DecodingError):
+            await post(http, endpoint)
+
+    run("pooled", outside.Reply(body=body, headers={"content-encoding": encoding}), act)
+
+
 def test_redirects_are_not_followed(kind: str) -> None:
     """The reply is returned as it is, and the new address is not asked."""
 

@@ -145,6 +145,55 @@ def test_a_disk_that_refuses_leaves_the_spool_as_it_was(
     assert everything(opened(tmp_path)) == [b"old"] * written_before + [b"new"]
 
 
+def test_what_a_failed_write_left_is_not_sent_by_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it cannot even be cut off again, a later process may send it twice, but nothing is lost or mixed up."""
+    spool = opened(tmp_path)
+    spool.append([b"old"])
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        patch.setattr(os, "ftruncate", refuse)
+        with pytest.raises(StorageError, match="cannot write the spool"):
+            spool.append([b"unsure"])
+    spool.append([b"new"])
+    spool.close()
+    again = opened(tmp_path)
+    assert everything(again) == [b"old", b"unsure", b"new"]
+    again.append([b"old"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        patch.setattr(os, "ftruncate", refuse)
+        with pytest.raises(StorageError, match="cannot write the spool"):
+            again.append([b"unsure"])
+    again.append([b"new"])
+    assert everything(again) == [b"old", b"new"]
+
+
+def test_segments_delivered_before_a_crash_or_never_filled_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may bring back the name of a delivered segment, or leave one without lines."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    spool = opened(tmp_path)
+    spool.append([b"delivered", b"too"])
+    spool.append([b"delivered", b"left"])
+    first = next(tmp_path.glob("segment-*1.jsonl"))
+    content = first.read_bytes()
+    spool.take(spool.peek(9, 1_000))
+    spool.take(spool.peek(1, 1_000))
+    spool.close()
+    first.write_bytes(content)
+    (tmp_path / "segment-0000000003.jsonl").write_bytes(b"")
+    again = opened(tmp_path)
+    assert [path.name for path in tmp_path.glob("segment-*")] == ["segment-0000000002.jsonl"]
+    assert everything(again) == [b"left"]
+
+
 def test_a_full_disk_is_not_littered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An uploader tries five times a second, and one file per attempt would use up the inodes too."""
     spool = opened(tmp_path)
