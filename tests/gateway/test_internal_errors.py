@@ -54,6 +54,30 @@ def test_a_fault_is_logged_with_the_id_that_the_client_got(
     assert "secret" not in answer.text and "fault" not in answer.text
 
 
+def test_a_fault_where_no_decision_is_made_is_answered_counted_and_logged_too(
+    tmp_path: Path, outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = outside.config(storage__data_dir=str(tmp_path), data_collection__enabled=False)
+
+    async def ask() -> tuple[httpx.Response, str]:
+        service = Service(lambda: Config.model_validate(settings))
+        service.gateway.upstream = FaultyUpstream()
+        transport = httpx.ASGITransport(service.app)
+        async with (
+            service.running(),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+        ):
+            answer = await client.post("/v1/embeddings", json={"input": "a secret text"})
+            return answer, (await client.get("/metrics")).text
+
+    answer, metrics = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text and "fault" not in answer.text
+    assert 'flywheel_gateway_requests_total{code="internal_error"} 1.0' in metrics
+    (fault,) = [record for record in caplog.records if record.message == "request_failed"]
+    assert fault.exc_info is not None and fault.exc_info[0] is LookupError
+
+
 class FaultyUploads(Uploads):
     """Uploads that take no data point. fault: what offering one raises."""
 
