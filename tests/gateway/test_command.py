@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
-from tests.gateway.world import Outside, RunningGateway, until
+from tests.gateway.world import NotStartedError, Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
 FLYWHEEL = str(Path(sys.executable).parent / "flywheel")
@@ -75,3 +76,19 @@ def test_listening_beyond_loopback_needs_a_key(outside: Outside, tmp_path: Path)
     done = run("gateway", "--config", config, "--data-dir", tmp_path, "--host", "0.0.0.0")
     assert done.returncode == 2
     assert "no key is configured" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_no_header_can_carry_is_refused_at_the_start_and_not_shown(
+    outside: Outside, start: Start, key: str
+) -> None:
+    with pytest.raises(NotStartedError, match=r"error\[config.*the key in BIG_KEY has characters") as caught:
+        start(outside.config(models__big__api_key_env="BIG_KEY"), {"BIG_KEY": key})
+    assert key[:3] not in str(caught.value)
+
+
+def test_a_model_without_an_address_is_not_offered(outside: Outside, start: Start) -> None:
+    """It may be one that another gateway asks; nothing here needs it."""
+    gateway = start(outside.config(models__spare={"category": "general"}))
+    assert "spare" not in [entry["id"] for entry in gateway.get("/v1/models").json()["data"]]
+    assert gateway.chat(model="spare").status_code == 404

@@ -1,9 +1,16 @@
 """Edits of the configuration file take effect while the gateway runs; a bad edit is refused and changes nothing."""
 
+import asyncio
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
+import pytest
 
+from flywheel_core.config_file import load_config
+from flywheel_gateway.service import Service
+from tests.core.collect import outside as outside_world
 from tests.gateway.scripted import DONE, STREAM_END, STREAM_HEAD, Script, chunk, event
 from tests.gateway.world import Outside, RunningGateway, until
 
@@ -99,6 +106,27 @@ def test_settings_that_need_a_restart_are_logged(outside: Outside, start: Start)
     until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 2)
     logged = gateway.logged("configuration_taken")
     assert [line["needs_restart"] for line in logged] == [["gateway.max_body_bytes"]] * 2
+
+
+def test_a_data_folder_that_an_edit_names_needs_a_restart(
+    outside: Outside, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "flywheel.yaml"
+
+    async def act() -> None:
+        file.write_text(json.dumps(outside.config(storage__data_dir=str(tmp_path / "old"))), encoding="utf-8")
+        service = Service(lambda: load_config(file, {}), file)
+        async with service.running():
+            file.write_text(
+                json.dumps(outside.config(storage__data_dir=str(tmp_path / "new"))), encoding="utf-8"
+            )
+            await outside_world.until(lambda: "configuration_taken" in caplog.messages)
+
+    with caplog.at_level("INFO"):
+        asyncio.run(act())
+    (taken,) = [record for record in caplog.records if record.message == "configuration_taken"]
+    assert vars(taken)["needs_restart"] == ["storage.data_dir"]
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_secret_for_users_is_used_after_an_edit(outside: Outside, start: Start) -> None:
