@@ -7,6 +7,7 @@ from flywheel_core.lake.tables import read_table
 from tests.core.lake.lakes import (
     build_day,
     point,
+    response,
     write_mixed_day,
     write_raw,
 )
@@ -80,11 +81,17 @@ def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
         value = point(f"p{number}", {"algebra": 0.5, "big": 0.5})
         value["responses"]["algebra"]["latency_ms"] = number * 10
         value["responses"]["big"]["latency_ms"] = number * 7 + 5
+        value["responses"]["coder"] = response("coder", answer=None, error="timeout", latency_ms=1)
         values.append(value)
+    silent = point("silent", {"algebra": 0.5, "big": 0.5})
+    for outcome in silent["responses"].values():
+        outcome["latency_ms"] = None
+    values.append(silent)
     write_raw(layout, values)
     build_day(layout)
     rows = read_table(layout, "model_leaderboard").to_dicts()
     assert {row["model"]: (row["latency_p50_ms"], row["latency_p95_ms"]) for row in rows} == {
         "algebra": (200, 380),
         "big": (145, 271),
-    }
+        "coder": (None, None),
+    }, "neither failures nor unknown latencies count"

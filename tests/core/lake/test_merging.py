@@ -44,14 +44,16 @@ def test_the_same_point_on_two_days_counts_once(layout: Layout) -> None:
 def test_the_first_of_repeats_is_that_of_the_earliest_day(layout: Layout, name: str) -> None:
     """Whether the later line repeats the point (`early`) or the question alone, and wherever in its file it stands."""
     scores = {"big": 0.75, "coder": 0.5}
-    write_raw(layout, [point("other", scores), point("early", scores, question="same")])
-    write_raw(layout, [point(name, scores, question="same")], NEXT)
+    write_raw(layout, [point("a", scores), point("b", scores), point("early", scores, question="same")])
+    write_raw(layout, [point(name, scores, question="same"), point("new", scores)], NEXT)
     for day in (DAY, NEXT):
         build_day(layout, day)
     rows = examples_of(layout, build_dataset(layout, NEXT, CONFIG).version)
     assert [(row["id"], row["day"], row["weight"]) for row in rows] == [
-        ("other", DAY, 1),
+        ("a", DAY, 1),
+        ("b", DAY, 1),
         ("early", DAY, 1 if name == "early" else 2),
+        ("new", NEXT, 1),
     ]
 
 
