@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 from collector_api.metrics import CollectorMetrics
 from flywheel_core.collect.answer import ANSWER_ERRORS
 from flywheel_core.config import Config
+from flywheel_core.errors import REQUEST_CODES, SKIP_CODES
 from flywheel_gateway.collection import GATEWAY_SKIPS
 from flywheel_gateway.decisions import DecisionRecord
 from flywheel_gateway.metrics import MEANINGS
@@ -140,6 +141,15 @@ def test_every_metric_of_the_alerts_exists(outside: Outside, start: Start) -> No
         assert names or rule["expr"].startswith("up{"), rule["alert"]
         for name in names:
             assert f"# TYPE {name} " in shown, name
+
+
+def test_every_code_that_an_alert_waits_for_exists() -> None:
+    """A code that is renamed would leave an alert that never fires, or one that never ends."""
+    known = {*SKIP_CODES, *GATEWAY_SKIPS, *REQUEST_CODES, *ANSWER_ERRORS}
+    exprs = " ".join(rule["expr"] for rule in alert_rules())
+    wanted = [one for found in re.findall(r'\w+[!=]~"([^"]+)"', exprs) for one in found.split("|")]
+    assert len(wanted) > 10
+    assert [one for one in wanted if not any(re.fullmatch(one, code) for code in known)] == []
 
 
 def test_only_counters_have_an_increase() -> None:
