@@ -33,11 +33,11 @@ data_collection:
 routing:
   default_model: qwen-max
 models:
-  qwen-max: {{category: general, base_url: "{simulation}", input_price: 2.4, output_price: 9.6}}
-  qwen-math-7b: {{category: math, base_url: "{simulation}", input_price: 0.2, output_price: 0.6}}
-  qwen-code-7b: {{category: code, base_url: "{simulation}", input_price: 0.2, output_price: 0.6}}
-  qwen-medicine-7b: {{category: medicine, base_url: "{simulation}", input_price: 0.2, output_price: 0.6}}
-  qwen-writing-7b: {{category: writing, base_url: "{simulation}", input_price: 0.2, output_price: 0.6}}
+  qwen-max: {{category: general, base_url: "{simulation}", input_price: 1.6, output_price: 6.4}}
+  qwen-math-7b: {{category: math, base_url: "{simulation}", input_price: 0.06, output_price: 0.18}}
+  qwen-code-7b: {{category: code, base_url: "{simulation}", input_price: 0.06, output_price: 0.18}}
+  qwen-medicine-7b: {{category: medicine, base_url: "{simulation}", input_price: 0.06, output_price: 0.18}}
+  qwen-writing-7b: {{category: writing, base_url: "{simulation}", input_price: 0.06, output_price: 0.18}}
 storage:
   data_dir: {data}
   first_day: {first_day}

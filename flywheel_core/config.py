@@ -101,10 +101,10 @@ class Model(Section):
 
 
 def _default_models() -> dict[str, Model]:
-    """Return the models of the public routing challenge, with example prices; the simulation has lower ones of its own."""
-    models = {"qwen-max": Model(category="general", input_price=2.4, output_price=9.6)}
+    """Return the models of the public routing challenge, with the prices of the simulation."""
+    models = {"qwen-max": Model(category="general", input_price=1.6, output_price=6.4)}
     for category in ("math", "code", "medicine", "writing"):
-        for size, price in (("32b", 0.8), ("7b", 0.2), ("3b", 0.1)):
+        for size, price in (("32b", 0.4), ("7b", 0.06), ("3b", 0.02)):
             models[f"qwen-{category}-{size}"] = Model(
                 category=category, input_price=price, output_price=round(price * 3, 2)
             )

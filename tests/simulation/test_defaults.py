@@ -15,6 +15,14 @@ def test_the_sample_and_the_demo_ask_the_default_candidates() -> None:
     assert tuple(asked[1].split(", ")) == DEFAULT_CANDIDATES
 
 
-def test_every_default_model_is_simulated_in_its_category() -> None:
-    configured = {name: model.category for name, model in Config().models.items()}
-    assert {name: model.category for name, model in MODELS.items()} == configured
+def test_every_default_model_is_simulated_in_its_category_and_at_its_price() -> None:
+    """Otherwise costs of the sample and of new answers, side by side in one dataset, would be in two currencies."""
+    simulated = {name: (one.category, one.prompt_price, one.completion_price) for name, one in MODELS.items()}
+    models = Config().models
+    assert {
+        name: (one.category, one.input_price, one.output_price) for name, one in models.items()
+    } == simulated
+    demo = re.findall(r"(qwen-\S+): {{category: (\S+), .*input_price: (\S+), output_price: (\S+)}}", _CONFIG)
+    assert {name: (kind, float(paid), float(got)) for name, kind, paid, got in demo} == {
+        name: simulated[name] for name in DEFAULT_FIVE
+    }
