@@ -65,7 +65,7 @@ contests as (
         count(*) as contests,
         count(
             case
-                when e.best_model = r.model and (m.model is not null or (e.n_tied <= 1 and e.margin > 0.0)) then 1
+                when e.best_model = r.model and (m.model is not null or e.n_tied <= 1) then 1
             end
         ) as wins
     from responses as r

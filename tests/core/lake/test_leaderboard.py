@@ -33,6 +33,7 @@ def test_a_tie_of_models_that_the_configuration_does_not_know_is_nobody_s_win(la
         layout,
         [
             point("tied", {"stranger a": 1.0, "stranger b": 1.0}),
+            point("near", {"stranger a": 0.99, "stranger b": 1.0}),
             point("low", {"stranger a": 0.0, "stranger b": 0.0}),
             point("clear", {"stranger a": 0.5, "stranger b": 1.0}),
             point("known", {"stranger a": 1.0, "big": 1.0}),
@@ -41,8 +42,8 @@ def test_a_tie_of_models_that_the_configuration_does_not_know_is_nobody_s_win(la
     build_day(layout)
     rows = {row["model"]: row for row in read_table(layout, "model_leaderboard").to_dicts()}
     assert {model: (row["wins"], row["contests"]) for model, row in rows.items()} == {
-        "stranger a": (0, 4),
-        "stranger b": (1, 3),
+        "stranger a": (0, 5),
+        "stranger b": (1, 4),
         "big": (1, 1),
     }
 
