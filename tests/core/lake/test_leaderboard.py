@@ -96,3 +96,17 @@ def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
         "big": (145, 271),
         "coder": (None, None),
     }, "neither failures nor unknown latencies count"
+
+
+def test_a_mean_cost_is_that_of_the_answers_whose_cost_is_known(layout: Layout) -> None:
+    points = [point(name, {"big": 0.5, "coder": 0.5}) for name in "ab"]
+    for value, cost in zip(points, (0.5, None), strict=True):
+        value["responses"]["big"]["cost"] = cost
+        value["responses"]["coder"]["cost"] = None
+    write_raw(layout, points)
+    build_day(layout)
+    rows = read_table(layout, "model_leaderboard").to_dicts()
+    assert {row["model"]: (row["cost"], row["mean_cost"]) for row in rows} == {
+        "big": (0.5, 0.5),
+        "coder": (None, None),
+    }
