@@ -94,6 +94,22 @@ def test_answer_texts(file: Path) -> None:
     assert recorded.evaluate("Which planet is red?", "Jupiter") == NO_SCORE
 
 
+def test_an_answer_longer_than_asked_for_is_cut(tmp_path: Path) -> None:
+    """What is left ends as a real model's answer does that reached max_tokens."""
+    path = tmp_path / "points.jsonl"
+    long = {
+        "id": "r",
+        "question": "Count.",
+        "responses": {"alpha": {"answer": "one two three four"}},
+        "scores": {},
+    }
+    path.write_text(json.dumps(long), encoding="utf-8")
+    for most, text, finish, tokens in ((5, "one two three four", "stop", 5), (2, "one two", "length", 2)):
+        found = Recorded(path).answer("alpha", "Count.", most)
+        assert isinstance(found, Answer)
+        assert (found.text, found.finish_reason, found.completion_tokens) == (text, finish, tokens)
+
+
 def test_a_recorded_latency_is_kept_and_a_missing_one_simulated(file: Path) -> None:
     """A recorded latency is kept; a missing one is simulated, the same every time."""
     answers = [

@@ -132,9 +132,10 @@ def test_bad_requests_are_refused_with_a_message(
     assert response.json()["error"]["message"]
 
 
-def test_large_body_is_refused(client: httpx.Client) -> None:
+@pytest.mark.parametrize("path", ["/v1/evaluate", "/v1/chat/completions", "/admin/faults"])
+def test_large_body_is_refused(client: httpx.Client, path: str) -> None:
     """A body of more than 8 MiB is not read."""
-    assert client.post("/v1/evaluate", content=b"x" * (9 * 2**20)).status_code == 413
+    assert client.post(path, content=b"x" * (9 * 2**20)).status_code == 413
 
 
 def test_question_sets(client: httpx.Client) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel_core.collect import stream as stream_module
-from flywheel_core.collect.answer import ANSWER_ERRORS, MAX_ANSWER_BYTES, Answer, read_answer
+from flywheel_core.collect.answer import ANSWER_ERRORS, MAX_ANSWER_BYTES, Answer, read_answer, storable
 from flywheel_core.collect.scoring import code_of
 from flywheel_core.collect.stream import StreamReader
 from flywheel_core.records import NULL, DataPoint, Response, encode_point
@@ -259,6 +259,19 @@ def test_streams_that_are_no_whole_answer(stream: bytes, error: str) -> None:
     assert answer.error is not None
     assert answer.error.startswith(error)
     assert code_of(answer.error) in ANSWER_ERRORS
+
+
+def test_a_last_chunk_without_a_delta_ends_the_answer() -> None:
+    answer = read(delta("4") + event(choices=[{"index": 0, "finish_reason": "stop"}]))
+    assert (answer.text, answer.finish_reason, answer.error) == ("4", "stop", None)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": ', b'{"a": 1} x', b'{"a": "\xff"}', b'{"a": ' + b"[" * 100_000, b"[1]", b""]
+)
+def test_a_body_that_is_no_object_is_not_stored(body: bytes) -> None:
+    """A data point that held it could not be read back."""
+    assert storable(body) is NULL
 
 
 def test_a_stream_without_done_but_with_a_finish_reason_is_whole() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from flywheel_core.collect import Fanout, Plan
 from flywheel_core.collect.scoring import SCORE_REASONS, code_of
-from flywheel_core.collect.spend import Spend
+from flywheel_core.collect.spend import SAVE_SECONDS, Spend
 from flywheel_core.errors import SkippedError, StorageError
 from tests.core.collect.asking import run
 from tests.core.collect.outside import CANDIDATES, Outside, Reply, chat, until
@@ -113,6 +113,28 @@ def test_a_day_s_cost_stops_collection_in_every_mode() -> None:
             assert fanout.stats()["max_cost_per_day"] == 0.4
             now[0] += 86_400
             await fanout.collect("q4")
+
+    run(act)
+
+
+def test_a_cost_that_cannot_be_saved_costs_no_data_point(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged and tried again later, because it is wrong only after a restart."""
+    folder = tmp_path / "state"
+    folder.write_text("where the folder should be", encoding="utf-8")
+
+    async def act(world: Outside) -> None:
+        now = [1_000_000.0]
+        spend = Spend(None, folder / "spend.json", now=lambda: now[0])
+        async with Fanout(world.config(["general"], score_cost=0.1), spend=spend) as fanout:
+            now[0] += SAVE_SECONDS
+            assert (await fanout.collect("q1")).scores == {"general": 0.5}
+            assert caplog.messages == ["spend_not_saved"]
+            folder.unlink()
+            now[0] += SAVE_SECONDS
+            await fanout.collect("q2")
+            assert Spend(None, folder / "spend.json", now=lambda: now[0]).today == fanout.spend.today > 0.2
 
     run(act)
 
