@@ -142,7 +142,9 @@ def test_repeats_of_a_question_are_merged_and_labelled_by_their_mean_scores(layo
     assert built.manifest["counts"]["repeats"] == 2
 
 
-@pytest.mark.parametrize(("chances", "merged"), [((0.25, 0.5), 0.333333333333), ((0.3, 0.5), 0.375)])
+@pytest.mark.parametrize(
+    ("chances", "merged"), [((0.25, 0.5), 0.333333333333), ((0.3, 0.5), 0.375), ((0.001, 0.005), 0.01)]
+)
 def test_merging_keeps_the_probability_that_a_model_is_asked(
     layout: Layout, chances: tuple[float, float], merged: float
 ) -> None:
@@ -199,3 +201,11 @@ def test_scores_of_many_digits_and_tiny_costs_are_not_rounded_away(layout: Layou
     found += [report["score_mean"], report["margin_mean"], report["model_cost"]]
     expected = [0.16172835, 4e-7, 0.70000005, 0.5382717, 0.70000005, 0.5382717, 0.5000004]
     assert found == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_the_ids_of_repeats_are_sorted_whatever_their_order_of_arrival(layout: Layout) -> None:
+    names = ["d", "b", "e", "a", "c"]
+    write_raw(layout, [point(name, {"big": 0.75, "coder": 0.5}, question="same") for name in names])
+    build_day(layout)
+    (row,) = examples_of(layout, build_dataset(layout, DAY, CONFIG).version)
+    assert (row["id"], row["data_point_ids"]) == ("d", sorted(names))

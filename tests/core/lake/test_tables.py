@@ -176,6 +176,18 @@ def test_an_empty_day_gives_empty_tables_and_a_report_of_zeros(layout: Layout) -
     assert (found[("model_cost", "")], found[("scorer_cost", "")]) == (0, 0)
 
 
+def test_a_day_without_a_label_has_no_share_of_ties(layout: Layout) -> None:
+    write_raw(layout, [point("low", {"big": 0.25, "coder": 0.25})])
+    build_day(layout)
+    found = figures(layout)
+    assert [found[name, ""] for name in ("labelled_share", "ties", "tie_share", "margin_mean")] == [
+        0,
+        0,
+        None,
+        None,
+    ]
+
+
 def test_building_again_leaves_the_same_bytes_and_nothing_else(layout: Layout) -> None:
     write_mixed_day(layout)
     build_day(layout)
