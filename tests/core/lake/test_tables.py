@@ -188,6 +188,13 @@ def test_a_day_without_a_label_has_no_share_of_ties(layout: Layout) -> None:
     ]
 
 
+def test_the_median_margin_is_by_rank(layout: Layout) -> None:
+    """Of an even number of margins it is the lower of the two in the middle, one that occurred."""
+    write_raw(layout, [point(str(margin), {"big": 1.0, "coder": 1.0 - margin}) for margin in (0.5, 0.25)])
+    build_day(layout)
+    assert figures(layout)["margin_p50", ""] == 0.25
+
+
 def test_building_again_leaves_the_same_bytes_and_nothing_else(layout: Layout) -> None:
     write_mixed_day(layout)
     build_day(layout)
