@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from datetime import date
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +14,7 @@ from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
-from flywheel_core.lake.tables import DAILY_TABLES, build_table, query_table, read_table
+from flywheel_core.lake.tables import build_table, query_table, read_table
 from tests.core.lake.lakes import (
     CONFIG,
     DAY,
@@ -28,12 +27,6 @@ from tests.core.lake.lakes import (
 )
 
 NEXT = date(2026, 1, 6)
-
-
-def figures(layout: Layout, day: date = DAY) -> dict[tuple[str, str], float | None]:
-    """Return the quality report as (metric, key) -> value."""
-    rows = read_table(layout, "quality_report", [day]).to_dicts()
-    return {(row["metric"], row["key"]): row["value"] for row in rows}
 
 
 def test_every_point_is_an_example_with_rule_score_margin_and_outcomes(layout: Layout) -> None:
@@ -101,98 +94,6 @@ def test_the_label_distribution_counts_each_part_of_the_split(layout: Layout) ->
     counts = [split.count(side) for side in ("train", "validation", "test")]
     assert counts[0] > counts[2] > counts[1] > 0
     assert [found[side] for side in ("train", "validation", "test")] == counts
-
-
-def test_the_quality_report_has_all_figures_and_they_add_up(layout: Layout) -> None:
-    write_mixed_day(layout)
-    build_day(layout)
-    sections = read_table(layout, "quality_report")["section"].to_list()
-    assert list(dict.fromkeys(sections)) == [
-        "lines",
-        "rejects",
-        "coverage",
-        "rules",
-        "labels",
-        "scores",
-        "score_histogram",
-        "ties",
-        "unknown_models",
-        "spend",
-    ]
-    assert len(list(groupby(sections))) == len(set(sections)), "each section stands together"
-    found = figures(layout)
-    expected: dict[tuple[str, str], float] = {
-        ("lines", ""): 8,
-        ("accepted", ""): 6,
-        ("duplicates", ""): 1,
-        ("rejected", ""): 1,
-        ("blank", ""): 0,
-        ("rejected_by_code", "point_not_object"): 1,
-        ("points", ""): 6,
-        ("points_without_response", ""): 1,
-        ("labelled", ""): 3,
-        ("unlabelled", ""): 3,
-        ("labelled_share", ""): 0.5,
-        ("responses", ""): 11,
-        ("failed_responses", ""): 1,
-        ("missing_scores", ""): 0,
-        ("rule", "single_best"): 2,
-        ("rule", "tie_declared"): 1,
-        ("rule", "below_min_score"): 1,
-        ("rule", "unknown_model"): 1,
-        ("rule", "too_few_scores"): 1,
-        ("label_count", "general"): 2,
-        ("label_mean_score", "general"): 0.6875,
-        ("score_mean", ""): (1.0 + 0.75 + 0.625) / 3,
-        ("score_min", ""): 0.625,
-        ("score_max", ""): 1.0,
-        ("ties", ""): 1,
-        ("tie_share", ""): 1 / 3,
-        ("margin_mean", ""): (0.75 + 0.0 + 0.125) / 3,
-        ("margin_p50", ""): 0.125,
-        ("unknown_model_responses", "stranger"): 1,
-        ("model_cost", ""): 2.5,
-        ("scorer_cost", ""): 5.0,
-        ("model_cost_by_model", "coder"): 0.5,
-    }
-    for figure, value in expected.items():
-        assert found[figure] == pytest.approx(value), figure
-    assert (
-        sum(value or 0 for (metric, _), value in found.items() if metric == "rule") == found[("points", "")]
-    )
-    histogram = [value for (metric, _), value in found.items() if metric == "score_histogram"]
-    assert histogram == [1, 1, 1, 0, 0, 2, 1, 2, 0, 2]
-
-
-def test_an_empty_day_gives_empty_tables_and_a_report_of_zeros(layout: Layout) -> None:
-    build_day(layout)
-    for name in DAILY_TABLES:
-        assert read_table(layout, name, [DAY]).columns == TABLES[name].names
-    assert len(read_table(layout, "training_examples")) == 0
-    assert len(read_table(layout, "model_leaderboard")) == 0
-    assert read_table(layout, "label_distribution")["examples"].to_list() == [0, 0, 0]
-    found = figures(layout)
-    assert (found[("lines", "")], found[("points", "")], found[("score_mean", "")]) == (0, 0, None)
-    assert (found[("model_cost", "")], found[("scorer_cost", "")]) == (0, 0)
-
-
-def test_a_day_without_a_label_has_no_share_of_ties(layout: Layout) -> None:
-    write_raw(layout, [point("low", {"big": 0.25, "coder": 0.25})])
-    build_day(layout)
-    found = figures(layout)
-    assert [found[name, ""] for name in ("labelled_share", "ties", "tie_share", "margin_mean")] == [
-        0,
-        0,
-        None,
-        None,
-    ]
-
-
-def test_the_median_margin_is_by_rank(layout: Layout) -> None:
-    """Of an even number of margins it is the lower of the two in the middle, one that occurred."""
-    write_raw(layout, [point(str(margin), {"big": 1.0, "coder": 1.0 - margin}) for margin in (0.5, 0.25)])
-    build_day(layout)
-    assert figures(layout)["margin_p50", ""] == 0.25
 
 
 def test_building_again_leaves_the_same_bytes_and_nothing_else(layout: Layout) -> None:
