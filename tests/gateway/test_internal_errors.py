@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,14 @@ from flywheel_gateway.service import Service
 from flywheel_gateway.uploads import Uploads
 from flywheel_gateway.upstream import Call, Upstream
 from tests.gateway.world import Outside
+
+
+@asynccontextmanager
+async def client_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a gateway in this process, so that a test can give it a fault, and yield a client of it."""
+    transport = httpx.ASGITransport(service.app)
+    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
 
 
 class FaultyUpstream(Upstream):
@@ -35,11 +45,7 @@ def test_a_fault_is_logged_with_the_id_that_the_client_got(
     async def ask() -> httpx.Response:
         service = Service(lambda: Config.model_validate(settings))
         service.gateway.upstream = FaultyUpstream()
-        transport = httpx.ASGITransport(service.app)
-        async with (
-            service.running(),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-        ):
+        async with client_of(service) as client:
             body = {"messages": [{"role": "user", "content": "a secret question"}]}
             return await client.post("/v1/chat/completions", json=body)
 
@@ -62,11 +68,7 @@ def test_a_fault_where_no_decision_is_made_is_answered_counted_and_logged_too(
     async def ask() -> tuple[httpx.Response, str]:
         service = Service(lambda: Config.model_validate(settings))
         service.gateway.upstream = FaultyUpstream()
-        transport = httpx.ASGITransport(service.app)
-        async with (
-            service.running(),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-        ):
+        async with client_of(service) as client:
             answer = await client.post("/v1/embeddings", json={"input": "a secret text"})
             return answer, (await client.get("/metrics")).text
 
@@ -99,11 +101,7 @@ def test_a_fault_in_collection_is_counted_and_logged_and_costs_no_answer(
         uploads.fault = fault
         gateway = service.gateway
         gateway.collection = Collection(gateway.setup, uploads, Spend(None), gateway.metrics)
-        transport = httpx.ASGITransport(service.app)
-        async with (
-            service.running(),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-        ):
+        async with client_of(service) as client:
             body = {"messages": [{"role": "user", "content": "a secret question"}]}
             answer = await client.post("/v1/chat/completions", json=body)
         assert gateway.collection.stats()["skipped"] == {"failed": 1}
