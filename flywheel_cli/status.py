@@ -1,6 +1,6 @@
 """`flywheel status`: what the data folder holds, and the latest runs of Dagster."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from flywheel_cli.output import print_json, print_table, size, some
 from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.learn.champion import POINTER, read_champion
-from flywheel_core.report.overview import overview
+from flywheel_core.report.overview import Overview, overview
 
 
 @click.command()
@@ -45,6 +45,18 @@ def status(settings: Settings, last: int, home: Path) -> None:
         return
     absent = "" if facts.data_dir.is_dir() else ", which is not there yet; --data-dir names another"
     click.echo(f"data folder {facts.data_dir.absolute()}{absent}\n")
+    _show_days(facts, settings, last)
+    _show_tables(facts)
+    last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""
+    click.echo(f"datasets: {len(facts.datasets)}{last_dataset}")
+    click.echo(f"routers: {len(facts.routers)}, {serving}")
+    _show_runs(runs)
+    if unreadable:
+        raise unreadable
+
+
+def _show_days(facts: Overview, settings: Settings, last: int) -> None:
+    """Print the last days, then what is in the folder of raw files and is made into no day."""
     days = [
         (
             day.day,
@@ -70,23 +82,25 @@ def status(settings: Settings, last: int, home: Path) -> None:
     early = days_before_first(raw_days, settings.config)
     for not_made in filter(None, (early, days_to_come(raw_days, datetime.now(UTC).date()))):
         click.echo(f"{not_made}\n")
+
+
+def _show_tables(facts: Overview) -> None:
+    """Print the tables, then what is damaged in them."""
     tables = [(t.name, t.days, t.rows, size(t.bytes), t.first_day, t.last_day) for t in facts.tables]
     print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
     for one in facts.damaged:
         click.echo(f"error[{one.code}]: {one.message}\n  {one.hint}\n")
-    last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""
-    click.echo(f"datasets: {len(facts.datasets)}{last_dataset}")
-    click.echo(f"routers: {len(facts.routers)}, {serving}")
-    if runs:
-        click.echo()
-        columns = ("started", "job", "partition", "status", "seconds")
-        rows = [
-            (_minute(run["started"]), _job(run["job"]), *(run[column] for column in columns[2:]))
-            for run in runs
-        ]
-        print_table(columns, rows, title="Latest runs")
-    if unreadable:
-        raise unreadable
+
+
+def _show_runs(runs: Sequence[Mapping[str, Any]]) -> None:
+    if not runs:
+        return
+    columns = ("started", "job", "partition", "status", "seconds")
+    rows = [
+        (_minute(run["started"]), _job(run["job"]), *(run[column] for column in columns[2:])) for run in runs
+    ]
+    click.echo()
+    print_table(columns, rows, title="Latest runs")
 
 
 def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:

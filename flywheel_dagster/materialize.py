@@ -75,15 +75,7 @@ def materialize_days(
     StorageError when `home` cannot be made, FlywheelError `run_failed` when a run fails before any of its days.
     """
     wanted = sorted(set(days))
-    first, today = date.fromisoformat(config.storage.first_day), utc_now().date()
-    for day in wanted:
-        if not first <= day <= today:
-            raise UsageError(
-                f"{day} is outside {first} .. {today}, the days that Dagster has partitions for",
-                hint="set storage.first_day to the first day of your data"
-                if day < first
-                else "a day can be made once it has begun in UTC",
-            )
+    _check_days(wanted, date.fromisoformat(config.storage.first_day), utc_now().date())
     started = time.monotonic()
     failed: dict[date, tuple[str, ...]] = {}
 
@@ -118,6 +110,18 @@ def materialize_days(
         if datasets == "last" and wanted and wanted[-1] not in failed:
             run(DATASET_JOB, wanted[-1], wanted[-1])
     return Materialized(len(wanted), failed, time.monotonic() - started, tuple(runs))
+
+
+def _check_days(days: Iterable[date], first: date, last: date) -> None:
+    """Raise UsageError for a day outside first .. last."""
+    for day in days:
+        if not first <= day <= last:
+            raise UsageError(
+                f"{day} is outside {first} .. {last}, the days that Dagster has partitions for",
+                hint="set storage.first_day to the first day of your data"
+                if day < first
+                else "a day can be made once it has begun in UTC",
+            )
 
 
 def retrain(day: date, config: Config, home: Path) -> Retrained:
