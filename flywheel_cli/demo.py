@@ -1,6 +1,7 @@
 """`flywheel demo`: run the whole loop once in a folder of its own; show results and the pages to open."""
 
 import asyncio
+import shlex
 import signal
 import sys
 import time
@@ -209,7 +210,8 @@ def _show_addresses(stage: Stage, *, up: bool) -> None:
     """Print what to look at. up: the services stay up; otherwise only what can be opened without them."""
     layout = Layout(stage.config.storage.data_dir)
     champion = read_champion(layout.routers / POINTER)
-    again = f"{sys.argv[0]} dagster dev --config {stage.config_file} --home {stage.dagster_home}"
+    options = ("--config", str(stage.config_file), "--home", str(stage.dagster_home))
+    again = shlex.join((sys.argv[0], "dagster", "dev", *options))
     rows = [
         ("Dagster", f"{stage.dagster}/assets" if up else again),
         ("report", (layout.reports / REPORT).as_uri()),

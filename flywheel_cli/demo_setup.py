@@ -1,5 +1,7 @@
 """What the demo starts with: its own folder, a readable and reusable configuration, and the services."""
 
+import json
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -84,8 +86,8 @@ def prepare(folder: Path, *, earlier_days: int = 0, usual_ports: bool = True) ->
     address = {name: f"http://127.0.0.1:{port}" for name, port in free.items()}
     text = _CONFIG.format(
         mark=MARK,
-        file=config_file,
-        data=folder,
+        file=shlex.quote(str(config_file)),
+        data=json.dumps(str(folder), ensure_ascii=False),
         first_day=datetime.now(UTC).date() - timedelta(days=earlier_days),
         collector=address["collector"],
         simulation=address["simulation"],

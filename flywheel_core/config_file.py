@@ -6,6 +6,7 @@ as YAML.
 """
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str], list[Probl
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration {path}: {error.strerror}",
-            hint=f"--config or {FILE_VARIABLE} names it; `flywheel config show > {path}` writes the defaults there"
+            hint=f"--config or {FILE_VARIABLE} names it; `flywheel config show > {shlex.quote(str(path))}` writes the defaults there"
             if isinstance(error, FileNotFoundError)
             else None,
         ) from error

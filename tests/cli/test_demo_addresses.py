@@ -1,5 +1,6 @@
 """Everything that `flywheel demo` names at its end exists."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,15 @@ def test_a_router_without_a_page_has_no_link(tmp_path: Path, capsys: pytest.Capt
     write_atomically(layout.evaluation(version, "html"), b"a page")
     _show_addresses(stage, up=False)
     assert layout.evaluation(version, "html").as_uri() in capsys.readouterr().out
+
+
+def test_the_command_for_dagster_works_in_any_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = prepare(tmp_path / "my demo #1: ü", usual_ports=False)
+    assert stage.config.storage.data_dir == stage.folder
+    _show_addresses(stage, up=False)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("   Dagster"))
+    assert shlex.split(line)[-6:] == [
+        *("dagster", "dev", "--config", str(stage.config_file), "--home", str(stage.dagster_home))
+    ]

@@ -215,9 +215,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"cannot read the configuration .*nowhere\.yaml: No such file"
     ) as caught:
-        load_config(tmp_path / "nowhere.yaml", {})
+        load_config(tmp_path / "is nowhere.yaml", {})
     assert caught.value.hint is not None
     assert "FLYWHEEL_CONFIG" in caught.value.hint
+    assert f"> '{tmp_path}/is nowhere.yaml'`" in caught.value.hint, "a shell takes the command as it stands"
 
 
 def test_aliases_of_aliases_do_not_keep_the_reader_busy(tmp_path: Path) -> None:
