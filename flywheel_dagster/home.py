@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -18,6 +19,9 @@ SETTINGS_FILE = "dagster.yaml"
 LAST_DATABASE = Path("schedules", "schedules.db")
 """The database that Dagster creates last in a new home: where it exists, so do the others."""
 
+_ADDRESS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+"""What Dagster cannot have in the path of its home: it names its databases by address, where this has a meaning."""
+
 
 def prepare_home(folder: Path) -> Path:
     """Prepare `folder` as DAGSTER_HOME and return its absolute path.
@@ -27,6 +31,11 @@ def prepare_home(folder: Path) -> Path:
     databases.
     """
     home = folder.absolute()
+    if found := _ADDRESS.search(str(home)):
+        raise StorageError(
+            f"Dagster cannot use the folder {home}: {found[0]} in a path means something else to its databases",
+            hint="name another folder with --home or DAGSTER_HOME",
+        )
     template = Template(files("flywheel_dagster").joinpath(SETTINGS_FILE).read_text(encoding="utf-8"))
     # A JSON string is a valid YAML string, whatever characters the path contains.
     events = json.dumps(str(home / "history" / "runs"))

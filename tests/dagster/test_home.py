@@ -60,6 +60,20 @@ def test_a_home_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     assert caught.value.hint == "name a folder that can be written to with --home or DAGSTER_HOME"
 
 
+@pytest.mark.parametrize("name", ["what?", "feature%2Fx"])
+def test_a_path_that_dagster_reads_otherwise_is_refused(tmp_path: Path, name: str) -> None:
+    """Dagster would make its databases in another folder, or not at all."""
+    with pytest.raises(StorageError, match="means something else to its databases"):
+        prepare_home(tmp_path / name / "dagster")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_path_with_unusual_characters_is_a_home(tmp_path: Path) -> None:
+    home = prepare_home(tmp_path / "50% [a]* #1 'q' \"d\" ü" / "dagster")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_run_records(limit=1) == []
+
+
 def test_a_damaged_database_gives_one_line_that_names_the_home(tmp_path: Path) -> None:
     """As on a full disk: SQLite's error by itself comes with pages of stack trace."""
     (tmp_path / "history").mkdir()
