@@ -25,7 +25,7 @@ from flywheel_core.collect.question import Question
 from flywheel_core.collect.retries import RetryBudget
 from flywheel_core.collect.sampling import Plan, plan_collection
 from flywheel_core.collect.scoring import Scorer
-from flywheel_core.collect.spend import Spend
+from flywheel_core.collect.spend import SAVE_SECONDS, Spend
 from flywheel_core.collect.stats import CollectStats
 from flywheel_core.config import Config
 from flywheel_core.errors import SkippedError, StorageError
@@ -60,6 +60,7 @@ class Fanout:
         self._scorer_budget = RetryBudget(config.data_collection.retry_budget)
         self._calls_under_way: dict[str, int] = {}
         self._closed = False
+        self._saving: asyncio.Task[None] | None = None
         self.counters = CollectStats()
         self.spend = spend or Spend(config.data_collection.max_cost_per_day)
         self._legs = Legs(self._http, self.counters, self._budgets, self.spend)
@@ -170,6 +171,8 @@ class Fanout:
         Calling it twice is fine. Raises StorageError when the spend cannot be saved.
         """
         self._closed = True
+        if self._saving is not None:
+            self._saving.cancel()
         await self._http.close()
         await asyncio.to_thread(self.spend.save)
 
@@ -205,11 +208,22 @@ class Fanout:
             self._calls_under_way[name] -= 1
 
     async def _save_spend(self) -> None:
+        """Save the spend if that is due, else later: the next data point may be long in coming, or not come today."""
         if self.spend.due:
-            try:
-                await asyncio.to_thread(self.spend.save)
-            except StorageError as error:
-                log.error("spend_not_saved", extra={"reason": error.message})
+            await self._try_saving()
+        if self.spend.unsaved and not self._closed and (self._saving is None or self._saving.done()):
+            self._saving = asyncio.create_task(self._save_later())
+
+    async def _save_later(self) -> None:
+        while self.spend.unsaved:
+            await asyncio.sleep(SAVE_SECONDS)
+            await self._try_saving()
+
+    async def _try_saving(self) -> None:
+        try:
+            await asyncio.to_thread(self.spend.save)
+        except StorageError as error:
+            log.error("spend_not_saved", extra={"reason": error.message})
 
     @contextmanager
     def _counting_skips(self) -> Iterator[None]:

@@ -87,18 +87,22 @@ class Spend:
         self._limit_reached()
 
     @property
+    def unsaved(self) -> bool:
+        """Whether there is a file and the count is not what it holds."""
+        return self._file is not None and self.today != self._saved
+
+    @property
     def due(self) -> bool:
         """Whether to save the count: it changed, and the last try was at least SAVE_SECONDS ago."""
         return (
-            self._file is not None
-            and self.today != self._saved
+            self.unsaved
             and abs(self._now() - self._tried_at)
             >= SAVE_SECONDS  # `abs`: a clock that was set back must not delay saving
         )
 
     def save(self) -> None:
         """Write the count to the file, if there is one and the count has changed. Raises StorageError."""
-        if self._file is not None and self.today != self._saved:
+        if self._file is not None and self.unsaved:
             self._tried_at = self._now()
             saved = _Saved(self._day, self._cost)
             write_atomically(self._file, msgspec.json.encode(saved))

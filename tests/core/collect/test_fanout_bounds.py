@@ -231,6 +231,25 @@ def test_a_clock_that_is_set_back_does_not_keep_the_spend_from_being_saved(tmp_p
     assert spend.due
 
 
+def test_a_spend_is_saved_though_no_further_request_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the request that reaches the limit none is collected; a kill must not let the limit begin again."""
+    monkeypatch.setattr("flywheel_core.collect.fanout.SAVE_SECONDS", 0.01)
+    file, folder = tmp_path / "spool" / "spend.json", tmp_path / "spool"
+    folder.write_text("no folder yet")
+
+    async def act(world: Outside) -> None:
+        async with Fanout(world.config(["general"], score_cost=0.1), spend=Spend(0.1, file)) as fanout:
+            await fanout.collect("q1")
+            await asyncio.sleep(0.1)  # tries that fail
+            folder.unlink()
+            await until(file.exists)
+            assert Spend(0.1, file).exhausted
+
+    run(act)
+
+
 def test_what_was_spent_outlives_a_restart(tmp_path: Path) -> None:
     """The sum spent in the day is kept in a file."""
 
