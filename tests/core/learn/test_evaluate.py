@@ -184,6 +184,16 @@ def test_bounds_are_those_of_the_figure_worked_out_in_each_resample() -> None:
     assert curve_area(along, scores, costs, draws)[1:] == pytest.approx(bounds[:, 2])  # type: ignore[index]  # costs differ
 
 
+def test_the_area_under_the_curve_ends_at_the_most_expensive_model() -> None:
+    """Models of nearly one price: the costs that choices reach lie far beyond those of the models alone."""
+    costs = np.array([[1.0, 2.0], [2.0, 1.01]])
+    scores = np.array([[0.0, 1.0], [1.0, 0.0]])
+    none = np.zeros((0, 2))
+    dear, cheap = np.array([[1], [0]]), np.array([[0], [1]])
+    assert curve_area(dear, scores, costs, none) == pytest.approx([0.5, 0.5, 0.5], abs=0.01)
+    assert curve_area(cheap, 1 - scores, costs, none) == pytest.approx([1.0] * 3, abs=0.01)
+
+
 def test_of_very_many_questions_some_are_drawn_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flywheel_core.learn.evaluate.MOST", 100)
     examples = read_examples(frame(300), QUICK)
