@@ -55,8 +55,8 @@ def evaluate(router: Router, examples: Examples, settings: Learning) -> dict[str
     The figures in `overall` and `categories` are [value, lower, upper] with 95 % bounds. They include `apgr`
     and `cpt50` for two models, `curve_area` where models differ in cost, and `cost_saved` and
     `seconds_saved`, shares of what the best single model takes. An unknown cost or wait counts as the model's
-    mean, and for a model without any known one as the largest of the means; `cost` or `seconds` is left out
-    when none at all is known.
+    mean. Where a model has no known one at all, it may be the dearest by far: `cost` or `seconds`, the share
+    saved, and for costs the curve are then left out.
 
     Raises NoDataError when no question has an outcome of every model.
     """
@@ -124,7 +124,8 @@ class _Judged:
         self.paid = {name: filled(table) for name, table in known.items() if self.told[name].any()}
         picked = examples.scores[np.arange(len(examples)), self.chosen]
         self.within = within_tolerance(picked, examples.scores.max(axis=1), settings.confidence_tolerance)
-        self.factors, self.along = curve_choices(self.expected, _predicted_costs(examples))
+        predicted = _predicted_costs(examples) if self.told["cost"].all() else np.zeros_like(examples.costs)
+        self.factors, self.along = curve_choices(self.expected, predicted)
 
     def figures(self, rows: NDArray[np.intp]) -> dict[str, Any]:
         """Return the figures of some questions (row numbers), with intervals."""
@@ -141,11 +142,12 @@ class _Judged:
             "utility_gain": utilities[own, chosen] - utilities[:, best],
             "regret": utilities.max(axis=1) - utilities[own, chosen],
         }
-        columns |= {name: paid[rows][own, chosen] for name, paid in self.paid.items()}
+        whole = {name: paid[rows] for name, paid in self.paid.items() if self.told[name].all()}
+        columns |= {name: paid[own, chosen] for name, paid in whole.items()}
         draws = resamples(examples.groups[rows], self.settings.seed)
         found: dict[str, Any] = {name: interval(column, draws) for name, column in columns.items()}
-        for name, paid in self.paid.items():
-            less = saved(columns[name], paid[rows][:, best], draws) if self.told[name][best] else None
+        for name, paid in whole.items():
+            less = saved(columns[name], paid[:, best], draws)
             if less is not None:
                 found[f"{name}_saved"] = less
         gaps = [means_in(columns[name], draws) for name in ("gain", "oracle", "best_single")]

@@ -36,19 +36,24 @@ def sentence(figures: Mapping[str, Any]) -> str:
 def not_compared(figures: Mapping[str, Any]) -> str:
     """Return in words what the figures leave out; empty when they leave out nothing.
 
-    These are questions that were not drawn, questions on which only some models have an outcome, and days
-    since the compared ones.
+    These are questions that were not drawn, questions on which only some models have an outcome, days since
+    the compared ones, and costs where those of only some models are known.
     """
-    could = figures.get("drawn_from", 0)
-    said = f"They are drawn from {could:,} by their hash." if could > figures["questions"] else ""
-    left_out = figures.get("left_out", 0)
-    if not left_out:
-        return said
-    said += f"{' ' if said else ''}{left_out:,} further questions are not compared: not every model has an outcome on them."
-    if figures.get("days"):
+    said = []
+    could, left_out, singles = figures.get("drawn_from", 0), figures.get("left_out", 0), figures["singles"]
+    if could > figures["questions"]:
+        said.append(f"They are drawn from {could:,} by their hash.")
+    if left_out:
+        said.append(
+            f"{left_out:,} further questions are not compared: not every model has an outcome on them."
+        )
+    if left_out and figures.get("days"):
         first, last, newest = figures["days"]
-        said += f" The compared ones are from {first} to {last}; the newest question is from {newest}."
-    return said
+        said.append(f"The compared ones are from {first} to {last}; the newest question is from {newest}.")
+    unknown = [model for model, one in singles.items() if "cost" not in one]
+    if unknown and len(unknown) < len(singles):
+        said.append(f"Costs are not compared: those of {', '.join(unknown)} are not known.")
+    return " ".join(said)
 
 
 def tiles(figures: Mapping[str, Any]) -> list[tuple[str, str]]:

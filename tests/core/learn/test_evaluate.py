@@ -137,7 +137,8 @@ def test_an_unknown_cost_appears_in_no_figure_and_is_not_0() -> None:
     assert '<td class="n">–</td>' in evaluation_page(figures, questions="made up")
 
 
-def test_a_model_whose_cost_nobody_knows_is_the_dearest_and_not_free() -> None:
+def test_a_model_whose_cost_nobody_knows_is_the_dearest_in_decisions_and_gives_no_figure() -> None:
+    """It may be far dearer than all others: costs that count it like one of them would be false."""
     examples = read_examples(frame(300), QUICK)
     router = train_examples(examples, QUICK, version="v", categories=CATEGORIES, single=True).router
     best, priced = router.models.index(router.best_single), QUICK.model_copy(update={"lambda_cost": 10.0})
@@ -145,12 +146,15 @@ def test_a_model_whose_cost_nobody_knows_is_the_dearest_and_not_free() -> None:
     costs[:, best], costs[:, best - 1] = np.nan, 0.05
     examples = replace(examples, costs=costs)
     figures = evaluate(router, examples, priced)
-    assert figures["overall"]["cost"][0] == pytest.approx(0.05)
-    assert figures["overall"]["utility"][0] == pytest.approx(examples.scores[:, best].mean() - 0.5)
-    assert "cost_saved" not in figures["overall"]
+    overall = figures["overall"]
+    assert overall["utility"][0] == pytest.approx(examples.scores[:, best].mean() - 0.5)
+    assert not {"cost", "cost_saved", "curve_area"} & set(overall)
+    assert figures["curve"] == []
     assert set(figures["singles"][router.best_single]) == {"score", "seconds"}
-    assert figures["curve"][-1][0] < 0.05
-    assert '<td class="n">–</td>' in evaluation_page(figures, questions="made up")
+    assert figures["singles"][router.models[best - 1]]["cost"] == pytest.approx(0.05)
+    page = evaluation_page(figures, questions="made up")
+    assert f"Costs are not compared: those of {router.best_single} are not known." in page
+    assert '<td class="n">–</td>' in page
     retrained = train_examples(examples, priced, version="v", categories=CATEGORIES).router
     assert retrained.policy.prices[best] == max(retrained.policy.prices)
 
