@@ -132,11 +132,24 @@ figures as (
         select 1 as place, 'model_cost' as metric, '' as key, coalesce(sum(cast(cost as decimal(38, 12))), 0) as value
         from model_leaderboard
         union all
-        select 2, 'scorer_cost', '', coalesce(sum(l.scored), 0) * max(s.score_cost)
+        select
+            2,
+            'scorer_cost',
+            '',
+            count(
+                case
+                    when r.score is not null then 1
+                    when not r.failed and r.score_reason not in ('score_null', 'score_absent') then 1
+                end
+            ) * max(s.score_cost)
         from settings as s
-        left join model_leaderboard as l on true
+        left join responses as r on true
         union all
-        select 3, 'model_cost_by_model', model, coalesce(cost, 0)
+        select 3, 'unpriced_answers', '', count(case when not failed and cost is null then 1 end)
+        from responses
+        where model is not null
+        union all
+        select 4, 'model_cost_by_model', model, coalesce(cost, 0)
         from model_leaderboard
     ) as parts
 )

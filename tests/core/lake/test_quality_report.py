@@ -7,7 +7,7 @@ import pytest
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import DAILY_TABLES, read_table
-from tests.core.lake.lakes import DAY, build_day, point, write_mixed_day, write_raw
+from tests.core.lake.lakes import DAY, build_day, point, response, write_mixed_day, write_raw
 
 
 def figures(layout: Layout) -> dict[tuple[str, str], float | None]:
@@ -77,6 +77,24 @@ def test_the_quality_report_has_all_figures_and_they_add_up(layout: Layout) -> N
     assert histogram == [1, 1, 1, 0, 0, 2, 1, 2, 0, 2]
 
 
+def test_each_answer_that_the_scorer_was_asked_about_is_paid_for_and_an_unknown_cost_is_counted(
+    layout: Layout,
+) -> None:
+    """What the scorer calls invalid costs as much as a score. Points that came without scores were not scored here."""
+    invalid = point("invalid", {"big": 1.0, "coder": None}, score_reasons={"coder": "invalid"})
+    unscored = point("unscored", {"big": None})
+    del unscored["scores"]["big"]
+    streamed = point("streamed", {"big": 1.0, "coder": None}, score_reasons={"coder": "no_answer"})
+    streamed["responses"]["big"] = response("big", cost=None)
+    streamed["responses"]["coder"] = response("coder", answer=None, error="timeout", cost=None)
+    write_raw(layout, [invalid, unscored, streamed])
+    build_day(layout)
+    found = figures(layout)
+    assert found["scorer_cost", ""] == 3 * 0.5
+    assert found["unpriced_answers", ""] == 1
+    assert found["model_cost", ""] == 3 * 0.25
+
+
 def test_an_empty_day_gives_empty_tables_and_a_report_of_zeros(layout: Layout) -> None:
     build_day(layout)
     for name in DAILY_TABLES:
@@ -86,7 +104,7 @@ def test_an_empty_day_gives_empty_tables_and_a_report_of_zeros(layout: Layout) -
     assert read_table(layout, "label_distribution")["examples"].to_list() == [0, 0, 0]
     found = figures(layout)
     assert (found[("lines", "")], found[("points", "")], found[("score_mean", "")]) == (0, 0, None)
-    assert (found[("model_cost", "")], found[("scorer_cost", "")]) == (0, 0)
+    assert [found[name, ""] for name in ("model_cost", "scorer_cost", "unpriced_answers")] == [0, 0, 0]
 
 
 def test_a_day_without_a_label_has_no_share_of_ties(layout: Layout) -> None:
