@@ -95,6 +95,7 @@ def print_summary(summary: Summary) -> None:
         ),
         ("spend on models", summary.model_spend),
         ("spend on the scorer", summary.scorer_spend),
+        ("answers of unknown cost", summary.unpriced),
         ("models without a category", some(summary.unknown_models) or None),
     ]
     print_table(("figure", "value"), [(name, shown(value)) for name, value in quality], title="Quality")

@@ -68,6 +68,8 @@ class Summary:
     score_histogram: scored responses in equal bins over 0..1
     margin_histogram: labelled data points in equal bins over 0..1
     mean_best_score, min_best_score, max_best_score: over labelled data points
+    model_spend, scorer_spend: in the currency of the prices; unpriced: answers whose cost is not known and not
+        part of `model_spend`
     rejects: the first `MAX_REJECTS`
     """
 
@@ -93,6 +95,7 @@ class Summary:
     margin_histogram: tuple[int, ...]
     model_spend: float
     scorer_spend: float
+    unpriced: int
     rejected: int
     rejects_by_code: dict[str, int]
     rejects: tuple[RejectFacts, ...]

@@ -60,6 +60,7 @@ def summarise(layout: Layout, days: Sequence[date]) -> Summary:
         margin_histogram=_margins(layout, labelled_days),
         model_spend=spend["model_cost"],
         scorer_spend=spend["scorer_cost"],
+        unpriced=int(_sums(quality, "unpriced_answers").get("", 0)),
         rejected=sum(rejects_by_code.values()),
         rejects_by_code=rejects_by_code,
         rejects=_rejects(layout, labelled_days),

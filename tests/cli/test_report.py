@@ -31,6 +31,7 @@ def test_the_figures_on_the_terminal_are_those_of_the_json(run: Run, labelled: P
         "responses": "responses",
         "failed responses": "failed",
         "responses with a score": "scored",
+        "answers of unknown cost": "unpriced",
     }.items():
         assert [*name.split(), str(found[key])] in cells
     for name, keys in {

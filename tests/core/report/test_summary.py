@@ -223,6 +223,13 @@ def test_the_page_shows_distribution_leaderboard_quality_and_rejects(both: Summa
     assert reader.tags.count("svg") == len(html._charts(both)), "every chart is on the page"
 
 
+def test_the_page_says_how_many_answers_its_costs_leave_out(both: Summary) -> None:
+    """Answers that were streamed without token counts may be most of what was paid."""
+    assert (both.unpriced, "cost is not known" in page(both, made_at=MADE)) == (0, False)
+    words = " ".join(Reader(page(replace(both, unpriced=1_200), made_at=MADE)).words)
+    assert "Models cost 6, the scorer 0, without 1,200 answers whose cost is not known." in words
+
+
 def test_a_page_of_one_day_has_no_charts_over_days(layout: Layout) -> None:
     reader = Reader(page(summarise(layout, [DAY_TWO]), made_at=MADE))
     assert reader.tags.count("svg") == 6
