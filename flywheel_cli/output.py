@@ -52,7 +52,7 @@ def _plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Format a table cell: `-` for None, thousands separators, three decimals."""
+    """Format a table cell: `-` for None, thousands separators, three decimals, or two digits if those are zeros."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -60,7 +60,7 @@ def shown(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.3f}"
+        return f"{value:.2g}" if 0 < abs(value) < 0.001 else f"{value:,.3f}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     return value.isoformat() if isinstance(value, date) else str(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_cli.output import fitted, print_json, print_rows, print_table, progress, size
+from flywheel_cli.output import fitted, print_json, print_rows, print_table, progress, shown, size
 
 
 def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +26,21 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
     assert lines[3].split() == ["2026-01-05", "1,234,567", "0.250", "[bold]x[/bold]"]
     assert max(map(len, lines)) <= 80
     assert "".join(lines).count("y") == 200 + len("dayday") // 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.000"),
+        (0.0012345, "0.001"),
+        (0.0004, "0.0004"),
+        (-0.00001644, "-1.6e-05"),
+        (1234.5678, "1,234.568"),
+    ],
+)
+def test_a_small_figure_is_not_shown_as_zero(value: float, text: str) -> None:
+    """One answer of a small model costs a few hundredths of a thousandth."""
+    assert shown(value) == text
 
 
 @pytest.mark.parametrize(("last", "fits"), [("ten", True), ("four", False)])
