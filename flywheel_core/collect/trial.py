@@ -91,9 +91,12 @@ async def _try_model(
 
 
 def _described(config: Config, name: str, answer: Answer) -> str:
-    cost = cost_of(answer.usage, config.models[name])
+    model = config.models[name]
+    cost = cost_of(answer.usage, model)
     if cost is None:
         return "answers without token counts: what it costs stays unknown"
+    if not (model.input_price or model.output_price):
+        return "answers; without prices it counts as free"
     return f"answers, cost {cost:.6f}"
 
 

@@ -50,6 +50,19 @@ def test_a_model_that_nothing_needs_is_tried_if_it_has_an_address_and_by_its_nam
     run(act)
 
 
+def test_a_model_without_prices_is_said_to_count_as_free() -> None:
+    """A forgotten price spends nothing of max_cost_per_day, wins ties and seems to save everything."""
+
+    async def act(world: Outside) -> None:
+        config = world.config(["general"], model={"input_price": 0.0, "output_price": 0.0})
+        assert found(await try_services(config))["general"] == (
+            True,
+            "answers; without prices it counts as free",
+        )
+
+    run(act)
+
+
 def test_what_fails_says_why_and_is_not_tried_again() -> None:
     async def act(world: Outside) -> None:
         world.model("general", lambda _: as_json({"error": {"message": "no such key"}}, status=401))
