@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from flywheel_cli.main import main
 from tests.cli.conftest import Run, parsed
+from tests.cli.recorded import DAY_ONE, point, write_lines
 
 
 def test_sql_sees_every_table(run: Run, labelled: Path) -> None:
@@ -49,6 +50,33 @@ def test_sql_names_a_damaged_dataset_only_to_who_asks_for_it(run: Run, labelled:
 def test_sql_reads_a_query_from_standard_input(labelled: Path) -> None:
     result = CliRunner().invoke(main, ["sql", "-", "--json"], input="select 1 + 1 as two")
     assert json.loads(result.stdout) == [{"two": 2}]
+
+
+def test_the_documented_query_of_what_a_single_model_would_have_cost_counts_questions_that_tell(
+    run: Run, tmp_path: Path
+) -> None:
+    """Those with cost and score of both answers: a streamed answer of unknown cost is on neither side."""
+    served = [
+        {**point(name, name, DAY_ONE, qwen_math_7b=0.75, qwen_max=0.5), "served_model": "qwen-math-7b"}
+        for name in ("q1", "q2", "q3")
+    ]
+    served[0]["responses"]["qwen-math-7b"]["cost"] = 0.125
+    served[2]["responses"]["qwen-math-7b"]["cost"] = None
+    elsewhere = point("q4", "q4", DAY_ONE, qwen_max=1.0)
+    write_lines(tmp_path / "data" / "raw" / f"training_data_{DAY_ONE:%Y%m%d}.jsonl", *served, elsewhere)
+    assert run("ingest", "all").exit_code == 0
+    document = Path(__file__).parents[2] / "docs" / "operations.md"
+    query = document.read_text("utf-8").partition("```sql\n-- paid.sql\n")[2].partition("```")[0]
+    assert parsed(run("sql", "--json", query)) == [
+        {
+            "day": "2026-01-05",
+            "questions": 2,
+            "paid": 0.625,
+            "paid_alone": 1.0,
+            "score": 0.75,
+            "score_alone": 0.5,
+        }
+    ]
 
 
 def test_sql_shows_at_most_as_many_rows_as_asked(run: Run, labelled: Path) -> None:
