@@ -86,7 +86,9 @@ class Model(Section):
     api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the model's key."
     )
-    input_price: Money = Field(0.0, description="Price per million prompt tokens.")
+    input_price: Money = Field(
+        0.0, description="Price per million prompt tokens; a model without prices counts as free."
+    )
     output_price: Money = Field(0.0, description="Price per million completion tokens.")
     connect_timeout: Seconds = Field(2.0, gt=0, le=600, description="Time to connect.")
     timeout: Seconds = Field(

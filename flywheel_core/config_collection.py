@@ -92,7 +92,7 @@ class DataCollection(Section):
     )
     max_cost_per_day: Money | None = Field(
         None,
-        description="Collection stops for the UTC day once models and scorer have cost this much, in each gateway process: two may spend twice as much; null: no limit.",
+        description="Collection stops for the UTC day once models and scorer have cost this much; data points under way are finished. Each gateway process counts for itself: two may spend twice as much; null: no limit.",
     )
     score_cost: Money = Field(0.0, description="What one scoring costs.")
     api_key_env: VariableName | None = Field(
