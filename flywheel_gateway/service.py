@@ -70,13 +70,13 @@ class Service:
         access = Access(KeyStore(layout.client_keys), settings.host, allow_anonymous=settings.allow_anonymous)
         setup = make_setup(config)
         self.metrics.expect(setup.targets)
-        spend = Spend(config.data_collection.max_cost_per_day, layout.spool / "spend.json")
+        self._spend = Spend(config.data_collection.max_cost_per_day, layout.spool / "spend.json")
         self._uploads = Uploads(config, layout.spool)
         self._decisions = DecisionLog(
             layout.decisions, settings.decision_log_bytes, settings.decision_log_days
         )
         self._upstream = Upstream(guard=setup.guard)
-        collection = Collection(setup, self._uploads, spend, self.metrics)
+        collection = Collection(setup, self._uploads, self._spend, self.metrics)
         self.gateway = Gateway(
             setup, collection, self._upstream, self.metrics, self._decisions, f"gw-{uuid.uuid4().hex}"
         )
@@ -151,7 +151,7 @@ class Service:
             ),
             "flywheel_gateway_missing_scores_total:reason": _NO_SCORES | collected.get("missing_scores", {}),
             "flywheel_gateway_collection_unpriced_total": collected.get("unpriced", 0),
-            "flywheel_gateway_collection_spend_today": collected.get("spend_today", 0.0),
+            "flywheel_gateway_collection_spend_today": self._spend.today,
             "flywheel_gateway_decision_cache_entries": 0 if cache is None else len(cache),
             "flywheel_gateway_decision_log_written_total": self._decisions.written,
             "flywheel_gateway_decision_log_dropped_total": self._decisions.dropped,

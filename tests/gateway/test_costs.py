@@ -42,6 +42,19 @@ def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, sta
     assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
 
 
+def test_today_s_spend_is_shown_after_a_restart_that_turns_collection_off(
+    outside: Outside, start: Start
+) -> None:
+    """Whoever turned it off because of the cost looks at that cost next."""
+    gateway = start(outside.config(models__math__input_price=5.0))
+    gateway.chat()
+    until(lambda: outside.points)
+    assert gateway.stop() == 0
+    gateway.write_config(outside.config(data_collection__enabled=False))
+    gateway.start()
+    assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(10 * 5.0 / 1e6)
+
+
 def test_answers_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
     """They do not count towards the cost limit."""
     outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
