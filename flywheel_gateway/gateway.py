@@ -119,6 +119,8 @@ class Gateway:
         cost = cost_of(exchange.recorder.usage(), setup.config.models[served])
         if cost:
             self.metrics.spend.labels(served, "clients").inc(cost)
+        elif cost is None and exchange.status == 200:
+            self.metrics.unpriced.labels(served).inc()
 
 
 def _collect(collection: Collection, exchange: Exchange, sender: Sender) -> bool:

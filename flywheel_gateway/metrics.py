@@ -97,6 +97,12 @@ class Metrics(ServerMetrics):
             ["model", "purpose"],
             registry=registry,
         )
+        self.unpriced = Counter(
+            "flywheel_gateway_unpriced",
+            "Answers to clients without token counts, whose cost is unknown and not part of the spend, by model.",
+            ["model"],
+            registry=registry,
+        )
         self.reloads = Counter(
             "flywheel_gateway_reloads",
             "Changes of the configuration file: taken or refused.",

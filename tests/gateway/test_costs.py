@@ -55,6 +55,20 @@ def test_today_s_spend_is_shown_after_a_restart_that_turns_collection_off(
     assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(10 * 5.0 / 1e6)
 
 
+def test_answers_to_clients_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
+    """Streams without token counts, which most clients ask for, would seem to cost nothing; a refusal costs nothing."""
+    name = 'flywheel_gateway_unpriced_total{model="big"}'
+    gateway = start(outside.config(data_collection__enabled=False))
+    gateway.chat()
+    assert gateway.metric(name) == 0
+    outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
+    gateway.chat()
+    assert gateway.metric(name) == 1
+    outside.chat = lambda _: reply(b'{"error": {"message": "too long"}}', "400 Bad Request")
+    assert gateway.chat().status_code == 400
+    assert gateway.metric(name) == 1
+
+
 def test_answers_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
     """They do not count towards the cost limit."""
     outside.chat = lambda _: reply(completion("two").replace(b'"usage"', b'"unused"'))
