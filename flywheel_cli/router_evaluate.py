@@ -60,9 +60,11 @@ def print_evaluation(figures: Mapping[str, Any], questions: str) -> None:
     print_table(("figure", "value", "lower 95 %", "upper 95 %"), rows, title="Summary")
     shares = figures["overall"]["share"]
     models = sorted(shares, key=lambda model: (-shares[model][0], model))
+    alone = figures["singles"]
+    costs = {model: PER * one["cost"] for model, one in alone.items() if "cost" in one}
     print_table(
-        ("model", "share", "score alone"),
-        [(model, shares[model][0], figures["singles"][model]["score"]) for model in models],
+        ("model", "share", "score alone", f"cost of {PER:,} alone"),
+        [(model, shares[model][0], alone[model]["score"], costs.get(model)) for model in models],
         title="Questions by chosen model",
     )
     trades = [(row.weight, row.score, row.gain, row.cost, row.saved) for row in trades_of(figures)]

@@ -199,6 +199,9 @@ def test_evaluate_prints_the_figures_and_writes_a_page(run: Run, tmp_path: Path)
     assert "APGR" in shown
     assert "What learning.lambda_cost would bring" in shown
     assert f"Compared with {trained['best_single']} for every question: the answers are better" in shown
+    for model, alone in trained["singles"].items():
+        figures = [trained["overall"]["share"][model][0], alone["score"], 1_000 * alone["cost"]]
+        assert [model, *(f"{figure:,.3f}" for figure in figures)] in map(str.split, shown.splitlines())
     assert max(map(len, shown.splitlines())) <= 80
     assert "wrote page.html" in run("router", "evaluate", version, "--html", "page.html").output
     page = (tmp_path / "page.html").read_text()
