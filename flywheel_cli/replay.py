@@ -102,6 +102,8 @@ def _print(result: Replay) -> None:
             f"cost of 1,000 questions: flywheel {shown(1_000 * summary.cost)}, "
             f"best single {shown(1_000 * summary.cost_single)}"
         )
+        if summary.priced < summary.questions:
+            click.echo(f"(both costs are known of {summary.priced:,} questions; the others are left out)")
 
 
 def _why_no_summary(result: Replay) -> str:

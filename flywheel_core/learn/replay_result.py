@@ -42,8 +42,8 @@ class Summary(msgspec.Struct, kw_only=True):
     """The result of all days on which a router served.
 
     Scores are means over the questions; gain: routed minus best single, with its 95 % interval by the normal
-    approximation; cost, cost_single: mean cost of a question, routed and with the best single model, None
-    where none is known.
+    approximation; cost, cost_single: mean cost of a question, routed and with the best single model, over the
+    `priced` questions for which both are known; None if there are none.
     """
 
     days: int
@@ -57,6 +57,7 @@ class Summary(msgspec.Struct, kw_only=True):
     gain_high: float
     cost: float | None
     cost_single: float | None
+    priced: int
     promotions: int
 
 
@@ -93,5 +94,6 @@ class Replay(msgspec.Struct, kw_only=True):
             gain_high=gain + margin,
             cost=sum(day.paid for day in served) / priced if priced else None,
             cost_single=sum(day.paid_single for day in served) / priced if priced else None,
+            priced=priced,
             promotions=sum(day.verdict == "promoted" for day in self.days),
         )

@@ -1,6 +1,7 @@
 """Routers from the command line: train, list, show, promote, roll back, compare, explain, replay."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -236,9 +237,23 @@ def test_replay_prints_compares_and_writes_a_page(run: Run, tmp_path: Path) -> N
     assert f"{summary['questions']} questions on 1 day, mean scores" in shown.output
     each = [f"{1_000 * summary[name]:.3f}" for name in ("cost", "cost_single")]
     assert f"cost of 1,000 questions: flywheel {each[0]}, best single {each[1]}" in shown.output
+    assert "left out" not in shown.output
     page = (tmp_path / "page.html").read_text()
     assert page.count("<svg") == 2
     assert "<script" not in page
+
+
+def test_a_replay_says_of_how_many_questions_the_costs_are_known(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "flywheel.yaml").write_text(QUICK)
+    points = [json.loads(line) for day in toy.days(2) for line in toy.points(day, 150)]
+    for recorded in points[-20:]:
+        for answer in recorded["responses"].values():
+            answer["cost"] = None
+    (tmp_path / "outcomes.jsonl").write_text("".join(json.dumps(one) + "\n" for one in points))
+    shown = run("replay", "outcomes.jsonl", "--folder", "scratch", "--html", "page.html").output
+    questions = int(re.findall(r"(\d+) questions on 1 day", shown)[0])
+    assert f"(both costs are known of {questions - 20} questions; the others are left out)" in shown
+    assert f"(known of {questions - 20})" in (tmp_path / "page.html").read_text()
 
 
 def test_a_replay_that_no_router_served_says_why(run: Run, tmp_path: Path) -> None:
