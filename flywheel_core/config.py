@@ -94,6 +94,10 @@ class Model(Section):
     timeout: Seconds = Field(
         25.0, gt=0, le=600, description="Time for one whole answer; of a stream, for each piece."
     )
+    stream_usage: bool = Field(
+        False,
+        description="Ask for the token counts of streams whose clients do not; these get one more event, without choices.",
+    )
     max_concurrency: int = Field(
         256,
         ge=1,

@@ -93,7 +93,7 @@ class Exchange:
             "POST",
             f"{target.base_url}/v1/chat/completions",
             to_model(self.received, model=target.name, key=target.key, marks=self.marks),
-            self.request.for_model(target.upstream_name),
+            self.request.for_model(target.upstream_name, stream_usage=target.stream_usage),
             target.connect_timeout,
             target.timeout,
             self.request.streamed,

@@ -38,10 +38,16 @@ class ChatRequest:
     prompt: str
     streamed: bool
 
-    def for_model(self, name: str) -> bytes:
-        """Return the body with `model` set to `name` and every other field unchanged."""
+    def for_model(self, name: str, *, stream_usage: bool = False) -> bytes:
+        """Return the body with `model` set to `name` and every other field unchanged.
+
+        stream_usage: a stream whose client says nothing about token counts is asked for them.
+        """
         fields = _FIELDS.decode(self.raw)
         fields["model"] = msgspec.Raw(_ENCODER.encode(name))
+        options = self.body.get("stream_options") or {}
+        if stream_usage and self.streamed and isinstance(options, dict) and "include_usage" not in options:
+            fields["stream_options"] = msgspec.Raw(_ENCODER.encode({**options, "include_usage": True}))
         pieces = [
             piece for key, value in fields.items() for piece in (b",", _ENCODER.encode(key), b":", value)
         ]

@@ -20,7 +20,10 @@ EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one model is asked. key: the model's own; connect_timeout, timeout: in seconds."""
+    """Where and how one model is asked. key: the model's own; connect_timeout, timeout: in seconds.
+
+    stream_usage: whether to ask for the token counts of streams.
+    """
 
     name: str
     base_url: str
@@ -28,6 +31,7 @@ class Target:
     key: str | None
     connect_timeout: float
     timeout: float
+    stream_usage: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,13 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
         if key and not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {model.api_key_env} has characters that no header can have")
         targets[name] = Target(
-            name, model.base_url, model.upstream_name or name, key, model.connect_timeout, model.timeout
+            name,
+            model.base_url,
+            model.upstream_name or name,
+            key,
+            model.connect_timeout,
+            model.timeout,
+            model.stream_usage,
         )
     variable = config.gateway.user_secret_env
     user_secret = secret(variable, "gateway.user_secret_env").encode() if variable else None

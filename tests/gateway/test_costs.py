@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.gateway.scripted import completion, reply
+from tests.gateway.scripted import (
+    DONE,
+    STREAM_END,
+    STREAM_HEAD,
+    Arrived,
+    Script,
+    chunk,
+    completion,
+    event,
+    reply,
+)
 from tests.gateway.world import Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
@@ -67,6 +77,40 @@ def test_answers_to_clients_of_unknown_cost_are_counted(outside: Outside, start:
     outside.chat = lambda _: reply(b'{"error": {"message": "too long"}}', "400 Bad Request")
     assert gateway.chat().status_code == 400
     assert gateway.metric(name) == 1
+
+
+def test_the_cost_of_a_stream_is_known_when_its_token_counts_are_asked_for(
+    outside: Outside, start: Start
+) -> None:
+    """Hardly any client asks for them. What a client says of them itself stays, as does a whole answer's request."""
+    asked = []
+
+    def chat(arrived: Arrived) -> Script:
+        asked.append(arrived.json.get("stream_options"))
+        counts = b'data: {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 20}}\n\n'
+        wanted = (asked[-1] or {}).get("include_usage")
+        yield STREAM_HEAD + chunk(event("two", "stop") + (counts if wanted else b"") + DONE) + STREAM_END
+
+    outside.chat = chat
+    priced = {"base_url": outside.address, "output_price": 5.0, "stream_usage": True}
+    gateway = start(outside.config(data_collection__enabled=False, models__big=priced))
+    spent = 'flywheel_gateway_spend_total{model="big",purpose="clients"}'
+    assert '"usage"' in gateway.chat(stream=True).text
+    assert gateway.metric(spent) == pytest.approx(20 * 5.0 / 1e6)
+    gateway.chat(stream=True, stream_options={"include_obfuscation": False})
+    assert '"usage"' not in gateway.chat(stream=True, stream_options={"include_usage": False}).text
+    gateway.chat(stream=True, stream_options=[])
+    gateway.chat(stream=True, model="math")
+    gateway.chat()
+    assert asked == [
+        {"include_usage": True},
+        {"include_obfuscation": False, "include_usage": True},
+        {"include_usage": False},
+        {"include_usage": True},
+        None,
+        None,
+    ]
+    assert gateway.metric(spent) == pytest.approx(3 * 20 * 5.0 / 1e6)
 
 
 def test_answers_of_unknown_cost_are_counted(outside: Outside, start: Start) -> None:
