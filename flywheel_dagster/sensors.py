@@ -173,7 +173,7 @@ def alarm(context: dg.RunFailureSensorContext) -> dict[str, Any]:
 
 
 def _why(context: dg.RunFailureSensorContext) -> str:
-    """Return the failed steps' own messages, or the run's when it failed without a step."""
+    """Return the failed steps' own messages, or why the run did not come to a step."""
     words = []
     for event in context.get_step_failure_events():
         data = event.step_failure_data
@@ -181,7 +181,20 @@ def _why(context: dg.RunFailureSensorContext) -> str:
             words.append(data.user_failure_data.description)
         elif data.error is not None:
             words.append(f"{event.step_key}: {_in_words(data.error.cause or data.error)}")
-    return "; ".join(words) or context.failure_event.message or "the run failed"
+    return "; ".join(words) or _what_stopped(context) or context.failure_event.message or "the run failed"
+
+
+def _what_stopped(context: dg.RunFailureSensorContext) -> str | None:
+    """Return the last error that Dagster itself met in the run, such as a configuration that cannot be read."""
+    found = context.instance.get_records_for_run(
+        context.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT, ascending=False
+    )
+    for record in found.records:
+        event = record.event_log_entry.dagster_event
+        error = event.engine_event_data.error if event else None
+        if error is not None:
+            return _in_words(error.cause or error)
+    return None
 
 
 def _in_words(error: SerializableErrorInfo) -> str:

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._grpc.impl import core_execute_run  # what the process of a run calls
 
 from flywheel_core.config import Config, Operations
-from flywheel_core.errors import ConfigIncompleteError, DatasetError, UpstreamError
+from flywheel_core.errors import ConfigError, ConfigIncompleteError, DatasetError, UpstreamError
 from flywheel_dagster import alarms
 from flywheel_dagster.alarms import post_alarm
 from flywheel_dagster.definitions import build_defs
@@ -198,6 +201,25 @@ def test_an_alarm_of_a_run_that_failed_in_no_step_says_what_dagster_says(
     )
     failure = instance.report_run_failed(run, "the process of the run is gone")
     assert alarm(_context(instance, failure, run, Config()))["message"] == "the process of the run is gone"
+
+
+def test_an_alarm_of_a_run_that_could_not_begin_says_why(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run reads the configuration when it starts; if that is wrong by then, the alarm names the setting."""
+    file = tmp_path / "flywheel.yaml"
+    file.write_text("data_collection:\n  sampling_rate: 9\n")
+    monkeypatch.setenv("FLYWHEEL_CONFIG", str(file))
+    run = instance.create_run_for_job(build_defs(Config()).resolve_job_def(DAY_TABLES_JOB))
+    job = ReconstructableRepository.for_module(
+        "flywheel_dagster.definitions", "defs", str(tmp_path)
+    ).get_reconstructable_job(DAY_TABLES_JOB)
+    with pytest.raises(ConfigError):
+        list(core_execute_run(job, run, instance, inject_env_vars=False))
+    (failed,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    says = alarm(_context(instance, failed.get_dagster_event(), run, Config()))["message"]
+    assert says.startswith("the configuration has 1 problem:")
+    assert "data_collection.sampling_rate: must be a number, 0..1; the file has 9" in says
 
 
 def test_without_a_webhook_the_tick_is_skipped(hook: Hook, instance: dg.DagsterInstance) -> None:
