@@ -125,9 +125,17 @@ def joined_mark(asked: Sequence[Asked]) -> str:
 
 
 def is_made(layout: Layout, raw: RawDay) -> bool:
-    """Whether the last of the day's tables is there and at least as new as every raw file of the day."""
-    table = layout.table(DAILY_TABLES[-1], raw.day)
-    return table.is_file() and datetime.fromtimestamp(table.stat().st_mtime, UTC) >= raw.newest
+    """Whether the last of the day's tables is there and at least as new as the first and as every raw file of the day.
+
+    A check that stopped the day leaves a first table that is newer than the last.
+    """
+    first, last = (_changed(layout.table(name, raw.day)) for name in (DAILY_TABLES[0], DAILY_TABLES[-1]))
+    return last is not None and last >= raw.newest and (first is None or last >= first)
+
+
+def _changed(path: Path) -> datetime | None:
+    """Return when a file was last written, None without such a file."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.is_file() else None
 
 
 def _has_lost_files(layout: Layout, raw: RawDay) -> bool:

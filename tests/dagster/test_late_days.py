@@ -15,8 +15,10 @@ from flywheel_core.lake.layout import Layout
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.jobs import DAY_TABLES_JOB
 from flywheel_dagster.late import Asked, look, read_cursor, write_cursor
+from flywheel_dagster.materialize import materialize_days
 from flywheel_dagster.partitions import RANGE_END_TAG, RANGE_START_TAG, utc_now
 from flywheel_dagster.resources import Lake
+from tests.dagster.points import write_day
 
 DAY = date(2026, 1, 5)
 HOUR_AGO = timedelta(hours=1)
@@ -225,6 +227,23 @@ def test_one_of_two_raw_files_that_vanishes_takes_no_row_out_of_the_tables(
     assert _asked_for(tick()) == []
     away.rename(other)
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+
+
+def test_a_day_that_a_bad_file_stopped_is_asked_for_once_the_file_is_gone(
+    config: Config, layout: Layout, tick: Tick, tmp_path: Path
+) -> None:
+    """Its tables were half made with that file: they are not what an archived file would leave behind."""
+    write_day(layout, DAY)
+    assert not materialize_days([DAY], config, tmp_path / "home", datasets="none").failed
+    tick(HOUR_AGO)
+    bad = layout.raw_file(DAY, "partner")
+    bad.write_text("{\n" * 200)
+    assert _asked_for(tick(HOUR_AGO)) == [("2026-01-05", "2026-01-05")]
+    assert "rejected_share" in str(materialize_days([DAY], config, tmp_path / "home", datasets="none").failed)
+    bad.unlink()
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+    assert not materialize_days([DAY], config, tmp_path / "home", datasets="none").failed
+    assert _asked_for(tick()) == []
 
 
 def test_what_changed_is_recorded_on_raw_points(layout: Layout, tick: Tick) -> None:
