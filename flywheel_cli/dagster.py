@@ -91,7 +91,9 @@ def webserver(settings: Settings, host: str, port: int, home: Path) -> None:
 def daemon(settings: Settings, home: Path) -> None:
     """The daemon alone: schedules, sensors and queued runs."""
     _refuse_mute_alarm(settings)
-    _become(settings, home, ["dagster-daemon", "run", *CODE_LOCATION])
+    # The daemon replaces its code server every minute; on "warning", each old one writes that nobody needs it any more.
+    command = ["dagster-daemon", "run", "--code-server-log-level", "error", *CODE_LOCATION]
+    _become(settings, home, command)
 
 
 @dagster.command(short_help="Make days again, in this process.")

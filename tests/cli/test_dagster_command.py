@@ -150,3 +150,12 @@ def test_an_alarm_with_an_address_is_no_hindrance(run: Run, monkeypatch: pytest.
     run("dagster", "daemon")
     (command,) = started
     assert command[:2] == ["dagster-daemon", "run"]
+
+
+def test_the_daemons_log_has_no_warning_for_each_minute(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster's daemon replaces its code server every minute, and the old one would warn that nobody needs it any more."""
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execve", lambda _path, command, _environment: started.append(command))
+    run("dagster", "daemon")
+    (command,) = started
+    assert command[command.index("--code-server-log-level") + 1] == "error"
