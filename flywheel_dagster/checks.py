@@ -8,7 +8,7 @@ schedule of its own.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -217,11 +217,16 @@ def split_disjoint(*, questions: int, shared: int) -> Verdict:
 def newest_is_recent(made: datetime | None, partition: str | None, now: datetime) -> tuple[bool, str]:
     """Return whether a dataset was made in the `MAX_DATASET_AGE` before `now`, and a sentence saying so."""
     if made is None:
-        return False, "no training dataset was made yet"
+        return False, f"no training dataset that ends with {_oldest_recent(now)} or a later day was made yet"
     age = now - made
     hours = age.total_seconds() / 3600
     says = f"the newest training dataset ({partition}) was made {hours:.1f} h ago; {MAX_DATASET_AGE.total_seconds() / 3600:.0f} h are allowed"
     return age <= MAX_DATASET_AGE, says
+
+
+def _oldest_recent(now: datetime) -> date:
+    """Return the first day whose nightly run may lie less than `MAX_DATASET_AGE` back."""
+    return (now - MAX_DATASET_AGE).date() - timedelta(days=1)
 
 
 @dg.asset_check(
@@ -231,7 +236,7 @@ def newest_is_recent(made: datetime | None, partition: str | None, now: datetime
 def dataset_recent(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Check only the newest days, so that a backfill of old days does not hide a stopped nightly run."""
     now = utc_now()
-    oldest = (now - MAX_DATASET_AGE).date() - timedelta(days=1)
+    oldest = _oldest_recent(now)
     days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]
     found = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey("training_dataset"), asset_partitions=days), limit=1

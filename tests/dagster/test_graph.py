@@ -197,4 +197,7 @@ def test_recent_means_26_hours() -> None:
     now = datetime(2026, 1, 7, 3, 30, tzinfo=UTC)
     assert newest_is_recent(now - timedelta(hours=26), "2026-01-05", now)[0]
     assert not newest_is_recent(now - timedelta(hours=26, minutes=1), "2026-01-05", now)[0]
-    assert newest_is_recent(None, None, now) == (False, "no training dataset was made yet")
+    assert newest_is_recent(None, None, now) == (
+        False,
+        "no training dataset that ends with 2026-01-05 or a later day was made yet",
+    )
