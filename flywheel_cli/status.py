@@ -15,6 +15,9 @@ from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.learn.champion import POINTER, read_champion
 from flywheel_core.report.overview import Overview, overview
 
+PAGE = 100
+"""Runs of Dagster that are read at once."""
+
 
 @click.command()
 @click.option(
@@ -104,15 +107,27 @@ def _show_runs(runs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
-    """Return the latest runs of the Dagster instance in `home`, newest first; none if Dagster never ran."""
+    """Return the latest runs of the Dagster instance in `home`, newest first; none if Dagster never ran.
+
+    The hourly runs that only look at the age of the dataset are left out when they succeeded.
+    """
     if not (home / "dagster.yaml").is_file() or not (home / "history").is_dir():
         return []
     import dagster as dg
 
     from flywheel_dagster.home import readable
+    from flywheel_dagster.jobs import FRESHNESS_JOB
 
+    records: list[dg.RunRecord] = []
     with readable(home), dg.DagsterInstance.from_config(str(home.absolute())) as instance:
-        records = instance.get_run_records(limit=count)
+        page = instance.get_run_records(limit=PAGE)
+        while page and len(records) < count:
+            records += [
+                record
+                for record in page
+                if record.dagster_run.job_name != FRESHNESS_JOB or not record.dagster_run.is_success
+            ]
+            page = instance.get_run_records(cursor=page[-1].dagster_run.run_id, limit=PAGE)
     return [
         {
             "run_id": record.dagster_run.run_id,
@@ -124,7 +139,7 @@ def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
             if record.start_time is None or record.end_time is None
             else record.end_time - record.start_time,
         }
-        for record in records
+        for record in records[:count]
     ]
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from flywheel_core.config import Config
+from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.home import prepare_home
+from flywheel_dagster.jobs import FRESHNESS_JOB
 from tests.cli.conftest import Run, parsed
 from tests.cli.recorded import DAY_TWO
 
@@ -146,6 +149,30 @@ def test_status_shows_the_latest_runs_of_dagster(run: Run, labelled: Path, tmp_p
     started = datetime.fromtimestamp(began.start_time, UTC)
     assert datetime.fromisoformat(found["started"]) == started
     assert f"{started:%m-%d %H:%M}" in text
+
+
+def test_the_checks_of_every_hour_do_not_push_the_nightly_run_off_the_latest_runs(
+    run: Run, tmp_path: Path
+) -> None:
+    """There are 24 of them a day: by noon they would be all that is listed. One that failed is listed."""
+
+    @dg.op
+    def nothing() -> None:
+        pass
+
+    @dg.job
+    def nightly() -> None:
+        nothing()
+
+    hourly = build_defs(Config()).resolve_job_def(FRESHNESS_JOB)
+    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path / ".dagster"))) as instance:
+        nightly.execute_in_process(instance=instance)
+        failed = instance.create_run_for_job(hourly)
+        instance.report_run_failed(failed, "its process was killed")
+        for _ in range(2):
+            assert hourly.execute_in_process(instance=instance).success
+    listed = [(one["job"], one["status"]) for one in parsed(run("status", "--last", "2", "--json"))["runs"]]
+    assert listed == [(FRESHNESS_JOB, "failure"), ("nightly", "success")]
 
 
 def test_status_shows_runs_started_from_an_asset_page_as_assets(run: Run, tmp_path: Path) -> None:
