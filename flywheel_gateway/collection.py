@@ -107,6 +107,10 @@ class Collection:
             Question(subject.body, multi_turn=settings.multi_turn)
         except SkippedError as error:
             return self.skip(error.code)
+        try:
+            fanout.expect_room(plan, subject.served)
+        except SkippedError as error:
+            return error.code
         task = asyncio.create_task(self._collect(fanout, subject, plan, served()))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

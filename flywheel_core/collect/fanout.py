@@ -94,6 +94,16 @@ class Fanout:
         with self._counting_skips():
             return plan_collection(self._config, request_id, headers, predicted)
 
+    def expect_room(self, plan: Plan, served: str) -> None:
+        """Raise SkippedError, counted, when `collect` with this plan would meet a bound now.
+
+        `collect` itself looks at the bounds only once it runs: too late to say beforehand that a request is not
+        collected.
+        """
+        models = self._config.models
+        with self._counting_skips():
+            self._check_room({name: models[name].max_concurrency for name in plan.models if name != served})
+
     async def collect(
         self,
         request: Mapping[str, Any] | str,
@@ -189,17 +199,21 @@ class Fanout:
 
     def _admit(self, targets: list[Target]) -> set[str]:
         """Reserve a slot for the point and one per call; return the models called. Raises SkippedError."""
-        if self.spend.exhausted:
-            raise SkippedError("cost_limit")
-        if self.counters.in_flight >= self._config.data_collection.max_in_flight:
-            raise SkippedError("busy")
-        for target in targets:
-            if self._calls_under_way.get(target.name, 0) >= target.settings.max_concurrency:
-                raise SkippedError("model_busy", f"{target.name} has max_concurrency calls under way")
+        self._check_room({target.name: target.settings.max_concurrency for target in targets})
         self.counters.in_flight += 1
         for target in targets:
             self._calls_under_way[target.name] = self._calls_under_way.get(target.name, 0) + 1
         return {target.name for target in targets}
+
+    def _check_room(self, calls: Mapping[str, int]) -> None:
+        """Raise SkippedError when no further point is taken now. calls: model -> most calls at once."""
+        if self.spend.exhausted:
+            raise SkippedError("cost_limit")
+        if self.counters.in_flight >= self._config.data_collection.max_in_flight:
+            raise SkippedError("busy")
+        for name, most in calls.items():
+            if self._calls_under_way.get(name, 0) >= most:
+                raise SkippedError("model_busy", f"{name} has max_concurrency calls under way")
 
     def _give_back(self, name: str, places: set[str]) -> None:
         """Release a call's slot once: at the end of the call, or of the data point if it never started."""

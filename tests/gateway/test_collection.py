@@ -70,7 +70,12 @@ def test_collection_beyond_its_bound_is_skipped_and_counted(outside: Outside, st
     answers = [gateway.chat() for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200] * 5
     assert skipped(gateway, "busy") == 3
+    body = {"messages": [{"role": "user", "content": "1 + 1?"}]}
+    told = gateway.post("/v1/observe", {"request": body, "model": "big", "answer": "two"}).json()
+    assert (told["collected"], told["reason"]) == (False, "busy")
     until(lambda: len(outside.points) == 2)
+    decisions = until(lambda: [one for one in gateway.decisions() if not one.get("collected")])
+    assert len(decisions) == 3
 
 
 def test_a_request_that_collection_made_is_never_collected(outside: Outside, start: Start) -> None:

@@ -1,6 +1,7 @@
 """Costs of answers: the limit for collection, and what the metrics show of them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,12 @@ from tests.gateway.scripted import (
 from tests.gateway.world import Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
+QUESTION = {"messages": [{"role": "user", "content": "1 + 1?"}]}
+
+
+def skipped(gateway: RunningGateway, reason: str) -> float:
+    """Return how many requests were not collected for this reason."""
+    return gateway.metric(f'flywheel_gateway_collection_skipped_total{{reason="{reason}"}}')
 
 
 def test_spend_is_told_apart_by_who_caused_it(outside: Outside, start: Start) -> None:
@@ -48,8 +55,18 @@ def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, sta
     gateway.chat()
     until(lambda: outside.points)
     assert gateway.chat().status_code == 200
-    until(lambda: gateway.metric('flywheel_gateway_collection_skipped_total{reason="cost_limit"}') == 1)
+    until(lambda: skipped(gateway, "cost_limit") == 1)
     assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
+    collected = [decision.get("collected", False) for decision in until(lambda: two_of(gateway.decisions()))]
+    assert collected == [True, False], "the record says why the second has no data point"
+    told = gateway.post("/v1/observe", {"request": QUESTION, "model": "big", "answer": "two"}).json()
+    assert (told["collected"], told["reason"]) == (False, "cost_limit")
+    assert skipped(gateway, "cost_limit") == 2, "each is counted once"
+
+
+def two_of(decisions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the decisions once there are two, else none."""
+    return decisions if len(decisions) == 2 else []
 
 
 def test_today_s_spend_is_shown_after_a_restart_that_turns_collection_off(
