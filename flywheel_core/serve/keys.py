@@ -134,7 +134,8 @@ class KeyStore:
         self._next_check = now + _CHECK_SECONDS
         try:
             if self._stamp_now() != self._stamp:
-                self.all()
+                live = sum(key.revoked_at is None for key in self.all())
+                log.info("keys_taken", extra={"file": str(self.path), "live": live})
             self._told = None
         except StorageError as error:  # the last keys that could be read stay in force
             if error.message != self._told:

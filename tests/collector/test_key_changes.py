@@ -41,6 +41,24 @@ def test_an_unreadable_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCap
     assert [record.message for record in caplog.records] == ["keys_unreadable"] * 2
 
 
+def test_each_change_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who rotates a key sees in the log that the server has it, and that it has the old one no more."""
+    running = KeyStore(tmp_path / "keys.json")
+    running.all()
+    by_hand = KeyStore(tmp_path / "keys.json")
+    with caplog.at_level("INFO"):
+        old, new = by_hand.create("east"), by_hand.create("east")
+        for look in (lambda: None, lambda: by_hand.revoke(old.partition(".")[0]), lambda: None):
+            look()
+            running._next_check = 0.0
+            assert running.source_of(f"Bearer {new}".encode()) == "east"
+    assert [(record.message, record.__dict__["live"]) for record in caplog.records] == [
+        ("keys_taken", 2),
+        ("keys_taken", 1),
+    ]
+    assert new.partition(".")[2] not in str([record.__dict__ for record in caplog.records])
+
+
 def test_the_file_is_looked_at_twice_a_second_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
