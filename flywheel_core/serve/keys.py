@@ -177,7 +177,8 @@ class KeyStore:
             if not folder.exists():
                 own_folder(folder)
                 _give(folder, folder.parent.stat())
-            guard = self.path.with_name(f".{self.path.name}.lock")
+            target = self.path.resolve()  # whoever writes through a link or beside it waits for the same lock
+            guard = target.with_name(f".{target.name}.lock")
             lock = os.open(guard, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StorageError(

@@ -126,6 +126,19 @@ def test_keys_created_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     assert [store.source_of(f"Bearer {key}".encode()) for key in created] == names
 
 
+def test_keys_created_at_the_same_time_through_a_link_are_all_kept(tmp_path: Path) -> None:
+    """A second gateway's data folder has a link to the file of the first, and people use either."""
+    path, link = tmp_path / "one" / "keys.json", tmp_path / "two" / "keys.json"
+    for folder in (path.parent, link.parent):
+        folder.mkdir()
+    link.symlink_to(path)
+    names = [f"source-{number}" for number in range(32)]
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda at, name: KeyStore(at).create(name), [path, link] * 16, names))
+    assert link.is_symlink()
+    assert [KeyStore(path).source_of(f"Bearer {key}".encode()) for key in created] == names
+
+
 def test_a_file_that_takes_the_place_of_the_keys_is_noticed_whatever_its_time(tmp_path: Path) -> None:
     """On some file systems two changes within a second have the same time."""
     store, other = KeyStore(tmp_path / "keys.json"), KeyStore(tmp_path / "other.json")
