@@ -17,7 +17,15 @@ from flywheel_core.learn.artefact import load_router
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.craft import train_labels_version, trained_craft
 from flywheel_core.learn.nightly import run_night
-from flywheel_core.learn.why import Grounds, RawLine, Spoke, find_raw_line, grounds_of, words_that_spoke
+from flywheel_core.learn.why import (
+    Grounds,
+    RawLine,
+    Spoke,
+    find_raw_line,
+    grounds_of,
+    receipt_days,
+    words_that_spoke,
+)
 from flywheel_core.prompt import PROMPT_RULE
 from flywheel_core.report.training import training_sentence
 from flywheel_gateway.decisions import DecisionRecord, find_decision, prompt_hash
@@ -153,10 +161,16 @@ def _why_no_line(layout: Layout, record: DecisionRecord) -> str:
     if not record.collected:
         # A decision of /v1/route may have been observed later, which its record does not say.
         return "the request was not collected, or its data point is not here"
-    day = datetime.fromtimestamp(record.at, UTC).date()
-    over = datetime.now(UTC).date() > day + timedelta(days=1)
-    if over and not any(layout.raw_files(at) for at in (day, day + timedelta(days=1))):
+    day, today = datetime.fromtimestamp(record.at, UTC).date(), datetime.now(UTC).date()
+    if today > day + timedelta(days=1) and not any(
+        layout.raw_files(at) for at in (day, day + timedelta(days=1))
+    ):
         return f"there is no raw file of {day} in {layout.raw.name}/: {REMOVED}"
+    if not layout.raw.is_dir():
+        return f"there is no folder {layout.raw}: link that of the collector to it"
+    days = receipt_days(day)
+    if today > max(days):
+        return f"collected, but its data point is not here: no raw file of {min(days)} to {max(days)} has it"
     return "collected, but its data point is not here yet"
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_WORDS = 200
 """Most words of a prompt that are tried, from its beginning."""
 SHOWN_WORDS = 10
+MOST_DAYS_LATER = 7
+"""How many days after its decision a data point is looked for."""
 _WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W_]+", re.UNICODE)
 
 
@@ -114,13 +116,21 @@ def words_that_spoke(utilities_of: Utilities, models: Sequence[str], prompt: str
     return sorted(found, key=lambda one: -abs(one.lead))[:SHOWN_WORDS]
 
 
+def receipt_days(day: date) -> list[date]:
+    """Return the days on which the data point of a decision made on `day` may have been received, likeliest first.
+
+    The gateway's clock may have been ahead of the collector's, and points wait in a spool while the collector is away.
+    """
+    return [day + timedelta(days=days) for days in (0, 1, -1, *range(2, MOST_DAYS_LATER + 1))]
+
+
 def find_raw_line(layout: Layout, decision_id: str, day: date) -> RawLine | None:
     """Return the raw line of a decision made on `day`, None when it was not collected.
 
-    Looks in the files of that day and the next. Raises StorageError when one of them cannot be read.
+    Looks in the files of its `receipt_days`. Raises StorageError when one of them cannot be read.
     """
     wanted = msgspec.json.encode(decision_id)
-    for at in (day, day + timedelta(days=1)):
+    for at in receipt_days(day):
         for path in layout.raw_files(at):
             found = _in_file(path, wanted, decision_id)
             if found is not None:

@@ -6,9 +6,11 @@ import os
 import re
 import time
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.learn.artefact import load_router, publish_router
@@ -202,9 +204,45 @@ def test_why_names_a_packed_raw_file_that_is_damaged(run: Run, layout: Layout) -
 
 def test_why_of_a_decision_whose_point_is_on_its_way(run: Run, layout: Layout) -> None:
     decision_id = decided(layout, "hello", router_version=publish_learned(layout), collected=True)
+    layout.raw.mkdir()
     text = run("why", decision_id).output
     assert "not collected" not in text
     assert "no raw line: collected, but its data point is not here yet" in text
+
+
+def stored_on(layout: Layout, decision_id: str, day: date) -> None:
+    """Store the decision's data point as received on `day`."""
+    point = DataPoint("p1", "hello you", {}, {}, int(time.time()), decision_id=decision_id)
+    raw = layout.raw_file(day)
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    raw.write_bytes(encode_point(point) + b"\n")
+
+
+@pytest.mark.parametrize("days_later", [-1, 0, 1, 4])
+def test_why_finds_a_data_point_that_came_on_another_day(run: Run, layout: Layout, days_later: int) -> None:
+    """A gateway's clock may be ahead of the collector's at midnight, and a spool may wait a weekend for a collector."""
+    at = time.time() - 10 * 86_400
+    decision_id = decided(layout, "hello you", at=at, reason="no_router", router_version=None, collected=True)
+    stored_on(layout, decision_id, day_of(at) + timedelta(days=days_later))
+    assert "question: hello you" in run("why", decision_id).output
+
+
+def test_why_says_which_days_it_looked_at(run: Run, layout: Layout) -> None:
+    at = time.time() - 40 * 86_400
+    decision_id = decided(layout, "hello you", at=at, reason="no_router", router_version=None, collected=True)
+    stored_on(layout, "another", day_of(at))
+    first, last = day_of(at) - timedelta(days=1), day_of(at) + timedelta(days=7)
+    text = run("why", decision_id).output
+    assert (
+        f"no raw line: collected, but its data point is not here: no raw file of {first} to {last} has"
+        in text
+    )
+
+
+def test_why_in_the_folder_of_a_gateway_whose_collector_has_another(run: Run, layout: Layout) -> None:
+    decision_id = decided(layout, "hello you", reason="no_router", collected=True)
+    text = run("why", decision_id).output
+    assert f"no raw line: there is no folder data/{layout.raw.name}: link that of the collector to it" in text
 
 
 def test_why_of_a_decision_whose_raw_day_and_router_were_removed(run: Run, layout: Layout) -> None:
