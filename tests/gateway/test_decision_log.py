@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -148,6 +149,24 @@ def test_close_waits_for_a_running_write(tmp_path: Path, monkeypatch: pytest.Mon
     lines = decision_file(tmp_path, day_of(first.at)).read_bytes().splitlines()
     assert [msgspec.json.decode(line, type=DecisionRecord) for line in lines] == [first, second]
     assert log.written == 2
+
+
+def test_two_gateways_that_share_a_folder_tear_none_of_each_others_lines(tmp_path: Path) -> None:
+    """On one machine `flywheel why` then finds the decisions of both in one place."""
+    flushes, each = 50, 100
+    asked = [[[record() for _ in range(each)] for _ in range(flushes)] for _ in range(2)]
+    start = threading.Barrier(2)
+
+    def append(batches: list[list[DecisionRecord]]) -> int:
+        log = DecisionLog(tmp_path, 100_000_000, 30)
+        start.wait(30)
+        return sum(log._append(day_of(batches[0][0].at), batch) for batch in batches)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(append, asked)) == [flushes * each] * 2
+    lines = [line for path in tmp_path.iterdir() for line in path.read_bytes().splitlines() if line]
+    found = {msgspec.json.decode(line, type=DecisionRecord).decision_id for line in lines}
+    assert found == {one.decision_id for batches in asked for batch in batches for one in batch}
 
 
 def test_a_days_file_is_bounded_and_dropped_decisions_are_counted(tmp_path: Path) -> None:
