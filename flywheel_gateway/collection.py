@@ -48,12 +48,12 @@ class Sender:
 class Subject:
     """An answered request that may be collected.
 
-    body: the decoded chat body; served: the model that answered.
+    body: the decoded chat body; decision: None if it is not known here; served: the model that answered.
     """
 
     body: Mapping[str, Any]
     decision_id: str
-    decision: Decision
+    decision: Decision | None
     served: str
     sender: Sender
 
@@ -179,7 +179,9 @@ class Collection:
                 self._metrics.spend.labels(model, "collection").inc(response.cost)
 
 
-def _classification(decision: Decision) -> dict[str, Any]:
+def _classification(decision: Decision | None) -> dict[str, Any] | None:
+    if decision is None:
+        return None
     return {
         "category": decision.category,
         "confidence": decision.confidence,

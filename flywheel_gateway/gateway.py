@@ -92,9 +92,10 @@ class Gateway:
     ) -> tuple[str, str | None]:
         """Collect a request that another gateway had answered.
 
-        Returns the decision id, and the reason if it is not collected, else None.
+        Returns the decision id, and the reason if it is not collected, else None. A decision that another gateway
+        made, or this one before a restart, is not known here.
         """
-        decision = self._asked.get(decision_id or "") or self.setup.decider.requested(served.model)
+        decision = self._asked.get(decision_id) if decision_id else self.setup.decider.requested(served.model)
         subject = Subject(body, decision_id or new_decision_id(), decision, served.model, sender)
         return subject.decision_id, self.collection.consider(subject, lambda: served)
 

@@ -79,6 +79,18 @@ def test_observe_without_a_decision_makes_one(outside: Outside, start: Start) ->
     }
 
 
+def test_an_observation_of_a_decision_of_another_gateway_has_no_classification(
+    outside: Outside, start: Start
+) -> None:
+    """Behind a balancer, or after a restart. The router decided, so "requested" and confidence 1 would be wrong."""
+    decision_id = start(outside.config()).post("/v1/route", QUESTION).json()["decision_id"]
+    observed = {"request": QUESTION, "model": "math", "answer": "two", "decision_id": decision_id}
+    assert start(outside.config()).post("/v1/observe", observed).json()["collected"]
+    (point,) = until(lambda: outside.points)
+    assert (point["decision_id"], point["served_model"]) == (decision_id, "math")
+    assert point["classification"] is None
+
+
 def test_the_longest_decision_id_and_a_latency_of_0_are_taken(outside: Outside, start: Start) -> None:
     observed = {
         "request": QUESTION,

@@ -18,7 +18,7 @@ from tests.gateway.world import Outside, until
 def test_an_observation_finds_the_latest_decisions(
     tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The data point of one that is forgotten says that the model was named."""
+    """The data point of one that is forgotten does not say how it was decided."""
     monkeypatch.setattr("flywheel_gateway.gateway.REMEMBERED_DECISIONS", 2)
     config = Config.model_validate(outside.config(storage__data_dir=str(tmp_path)))
     sender = Sender([], None)
@@ -34,8 +34,9 @@ def test_an_observation_finds_the_latest_decisions(
         return ids
 
     ids = asyncio.run(observe())
-    reasons = {point["id"]: point["classification"]["reason"] for point in outside.points}
-    assert [reasons[decision_id] for decision_id in ids] == ["requested", "no_router", "no_router"]
+    found = {point["id"]: point["classification"] for point in outside.points}
+    assert found[ids[0]] is None
+    assert [found[decision_id]["reason"] for decision_id in ids[1:]] == ["no_router", "no_router"]
 
 
 def test_nothing_is_kept_of_points_that_are_uploaded(tmp_path: Path, outside: Outside) -> None:
