@@ -6,7 +6,6 @@ instead of waiting.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,13 +24,11 @@ from flywheel_core.collect.question import Question
 from flywheel_core.collect.retries import RetryBudget
 from flywheel_core.collect.sampling import Plan, plan_collection
 from flywheel_core.collect.scoring import Scorer
-from flywheel_core.collect.spend import SAVE_SECONDS, Spend
+from flywheel_core.collect.spend import Spend, save_until_saved
 from flywheel_core.collect.stats import CollectStats
 from flywheel_core.config import Config
-from flywheel_core.errors import SkippedError, StorageError
+from flywheel_core.errors import SkippedError
 from flywheel_core.records import DataPoint
-
-log = logging.getLogger(__name__)
 
 
 class Fanout:
@@ -149,8 +146,8 @@ class Fanout:
             self.counters.in_flight -= 1
             for name in list(places):
                 self._give_back(name, places)
+            self._keep_spend_saved()
         self.counters.points += 1
-        await self._save_spend()
         return make_point(
             question,
             legs,
@@ -221,23 +218,10 @@ class Fanout:
             places.remove(name)
             self._calls_under_way[name] -= 1
 
-    async def _save_spend(self) -> None:
-        """Save the spend if that is due, else later: the next data point may be long in coming, or not come today."""
-        if self.spend.due:
-            await self._try_saving()
+    def _keep_spend_saved(self) -> None:
+        """Have the spend saved in the background: the next data point may be long in coming, or not come today."""
         if self.spend.unsaved and not self._closed and (self._saving is None or self._saving.done()):
-            self._saving = asyncio.create_task(self._save_later())
-
-    async def _save_later(self) -> None:
-        while self.spend.unsaved:
-            await asyncio.sleep(SAVE_SECONDS)
-            await self._try_saving()
-
-    async def _try_saving(self) -> None:
-        try:
-            await asyncio.to_thread(self.spend.save)
-        except StorageError as error:
-            log.error("spend_not_saved", extra={"reason": error.message})
+            self._saving = asyncio.create_task(save_until_saved(self.spend))
 
     @contextmanager
     def _counting_skips(self) -> Iterator[None]:

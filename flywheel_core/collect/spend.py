@@ -1,6 +1,8 @@
 """Count what collection costs per UTC day, and stop it at a daily limit."""
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +66,7 @@ class Spend:
         self._cost = 0.0
         self._saved = 0.0
         self._warned_of: tuple[int, float] | None = None
-        self._tried_at = now()
+        self._saving = threading.Lock()
         if file is not None and file.exists():
             self._load(file)
 
@@ -91,22 +93,13 @@ class Spend:
         """Whether there is a file and the count is not what it holds."""
         return self._file is not None and self.today != self._saved
 
-    @property
-    def due(self) -> bool:
-        """Whether to save the count: it changed, and the last try was at least SAVE_SECONDS ago."""
-        return (
-            self.unsaved
-            and abs(self._now() - self._tried_at)
-            >= SAVE_SECONDS  # `abs`: a clock that was set back must not delay saving
-        )
-
     def save(self) -> None:
         """Write the count to the file, if there is one and the count has changed. Raises StorageError."""
-        if self._file is not None and self.unsaved:
-            self._tried_at = self._now()
-            saved = _Saved(self._day, self._cost)
-            write_atomically(self._file, msgspec.json.encode(saved))
-            self._saved = saved.cost
+        with self._saving:  # of two at once, the one with the older count must not end last
+            if self._file is not None and self.unsaved:
+                saved = _Saved(self._day, self._cost)
+                write_atomically(self._file, msgspec.json.encode(saved))
+                self._saved = saved.cost
 
     def _limit_reached(self) -> bool:
         if self.limit is None or self.today < self.limit:
@@ -129,3 +122,13 @@ class Spend:
 
     def _day_now(self) -> int:
         return int(self._now() // 86_400)
+
+
+async def save_until_saved(spend: Spend) -> None:
+    """Save the count, and every SAVE_SECONDS again while it changes or could not be written, which is logged."""
+    while spend.unsaved:
+        try:
+            await asyncio.to_thread(spend.save)
+        except StorageError as error:
+            log.error("spend_not_saved", extra={"reason": error.message})
+        await asyncio.sleep(SAVE_SECONDS)

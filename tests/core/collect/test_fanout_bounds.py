@@ -1,6 +1,8 @@
 """What bounds the fan-out: calls in flight, time, money, and closing it."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ import pytest
 
 from flywheel_core.collect import Fanout, Plan
 from flywheel_core.collect.scoring import SCORE_REASONS, code_of
-from flywheel_core.collect.spend import SAVE_SECONDS, Spend
+from flywheel_core.collect.spend import Spend
 from flywheel_core.errors import SkippedError, StorageError
+from flywheel_core.lake.atomic import write_atomically
 from tests.core.collect.asking import run
 from tests.core.collect.outside import CANDIDATES, Outside, Reply, chat, until
 
@@ -120,21 +123,19 @@ def test_a_day_s_cost_stops_collection_in_every_mode() -> None:
 def test_a_cost_that_cannot_be_saved_costs_no_data_point(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged and tried again later, because it is wrong only after a restart."""
+    """It is logged, because it is wrong only after a restart, and not tried again at each data point."""
     folder = tmp_path / "state"
     folder.write_text("where the folder should be", encoding="utf-8")
 
     async def act(world: Outside) -> None:
-        now = [1_000_000.0]
-        spend = Spend(None, folder / "spend.json", now=lambda: now[0])
+        spend = Spend(None, folder / "spend.json")
         async with Fanout(world.config(["general"], score_cost=0.1), spend=spend) as fanout:
-            now[0] += SAVE_SECONDS
             assert (await fanout.collect("q1")).scores == {"general": 0.5}
-            assert caplog.messages == ["spend_not_saved"]
-            folder.unlink()
-            now[0] += SAVE_SECONDS
+            await until(lambda: caplog.messages == ["spend_not_saved"])
             await fanout.collect("q2")
-            assert Spend(None, folder / "spend.json", now=lambda: now[0]).today == fanout.spend.today > 0.2
+            folder.unlink()
+        assert caplog.messages == ["spend_not_saved"]
+        assert Spend(None, folder / "spend.json").today == spend.today > 0.2
 
     run(act)
 
@@ -206,36 +207,51 @@ def test_the_limit_is_what_a_day_may_cost_and_each_day_begins_at_0(tmp_path: Pat
 
 def test_a_spend_that_could_not_be_saved_is_still_to_be_saved(tmp_path: Path) -> None:
     """A disk that is full for a while must not let the day's limit begin again at the next start."""
-    now = [1_000_000.0]
     folder = tmp_path / "spool"
     folder.write_text("no folder yet")
-    spend = Spend(1.0, folder / "spend.json", now=lambda: now[0])
+    spend = Spend(1.0, folder / "spend.json")
     spend.add(0.25)
-    now[0] += 60
     with pytest.raises(StorageError):
         spend.save()
-    assert not spend.due, "not at each data point"
-    now[0] += 60
-    assert spend.due
+    assert spend.unsaved
     folder.unlink()
     spend.save()
-    assert Spend(1.0, folder / "spend.json", now=lambda: now[0]).today == 0.25
+    assert not spend.unsaved
+    assert Spend(1.0, folder / "spend.json").today == 0.25
 
 
-def test_a_clock_that_is_set_back_does_not_keep_the_spend_from_being_saved(tmp_path: Path) -> None:
-    """Otherwise a crash within that time would let the day's limit be spent a second time."""
-    now = [1_000_000.0]
-    spend = Spend(1.0, tmp_path / "spend.json", now=lambda: now[0])
-    spend.add(0.25)
-    now[0] -= 3_600
-    assert spend.due
+def test_of_two_that_save_at_once_the_older_count_does_not_end_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing saves while the save before may still wait for the disk."""
+    spend = Spend(None, tmp_path / "spend.json")
+    first, go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path, content: bytes) -> None:
+        if not first.is_set():
+            first.set()
+            go_on.wait(30)
+        write_atomically(path, content)
+
+    monkeypatch.setattr("flywheel_core.collect.spend.write_atomically", slow)
+    with ThreadPoolExecutor(2) as threads:
+        spend.add(0.25)
+        early = threads.submit(spend.save)
+        first.wait(30)
+        spend.add(0.25)
+        late = threads.submit(spend.save)
+        wait([late], 0.2)
+        go_on.set()
+        early.result()
+        late.result()
+    assert Spend(None, tmp_path / "spend.json").today == 0.5
 
 
 def test_a_spend_is_saved_though_no_further_request_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the request that reaches the limit none is collected; a kill must not let the limit begin again."""
-    monkeypatch.setattr("flywheel_core.collect.fanout.SAVE_SECONDS", 0.01)
+    monkeypatch.setattr("flywheel_core.collect.spend.SAVE_SECONDS", 0.01)
     file, folder = tmp_path / "spool" / "spend.json", tmp_path / "spool"
     folder.write_text("no folder yet")
 
