@@ -32,6 +32,7 @@ MEANINGS: Mapping[str, str] = {
     "flywheel_gateway_missing_scores_total": "Answers that should have a score and have none, by reason.",
     "flywheel_gateway_collection_unpriced_total": "Answers without token counts, whose cost is unknown.",
     "flywheel_gateway_collection_spend_today": "What collection cost since midnight UTC, in the currency of the prices.",
+    "flywheel_gateway_collection_spend_limit": "What collection may cost in a UTC day, +Inf without a limit.",
     "flywheel_gateway_decision_cache_entries": "Decisions in the cache.",
     "flywheel_gateway_decision_log_written_total": "Decisions on record.",
     "flywheel_gateway_decision_log_dropped_total": "Decisions not recorded: the day's file is full or cannot be written, or too many wait.",

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -138,6 +139,7 @@ class Service:
         """Return the counts that /metrics shows in addition to the instruments."""
         collected = self.gateway.collection.stats()
         cache = self.gateway.setup.decider.cache
+        limit = self._spend.limit
         return {
             **_upload_counts(self._uploads.stats()),
             **self._follower.counts(),
@@ -152,6 +154,7 @@ class Service:
             "flywheel_gateway_missing_scores_total:reason": _NO_SCORES | collected.get("missing_scores", {}),
             "flywheel_gateway_collection_unpriced_total": collected.get("unpriced", 0),
             "flywheel_gateway_collection_spend_today": self._spend.today,
+            "flywheel_gateway_collection_spend_limit": math.inf if limit is None else limit,
             "flywheel_gateway_decision_cache_entries": 0 if cache is None else len(cache),
             "flywheel_gateway_decision_log_written_total": self._decisions.written,
             "flywheel_gateway_decision_log_dropped_total": self._decisions.dropped,

@@ -1,5 +1,6 @@
 """Costs of answers: the limit for collection, and what the metrics show of them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_spend_is_told_apart_by_who_caused_it(outside: Outside, start: Start) ->
         name = f'flywheel_gateway_spend_total{{model="{model}",purpose="{purpose}"}}'
         assert gateway.metric(name) == spent, (model, purpose)
     assert gateway.metric("flywheel_gateway_collection_spend_today") == cost
+    assert gateway.metric("flywheel_gateway_collection_spend_limit") == math.inf
 
 
 def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, start: Start) -> None:
@@ -57,6 +59,7 @@ def test_the_cost_limit_stops_collection_but_not_the_users(outside: Outside, sta
     assert gateway.chat().status_code == 200
     until(lambda: skipped(gateway, "cost_limit") == 1)
     assert gateway.metric("flywheel_gateway_collection_spend_today") == pytest.approx(30 / 1e6)
+    assert gateway.metric("flywheel_gateway_collection_spend_limit") == 0.00001
     collected = [decision.get("collected", False) for decision in until(lambda: two_of(gateway.decisions()))]
     assert collected == [True, False], "the record says why the second has no data point"
     told = gateway.post("/v1/observe", {"request": QUESTION, "model": "big", "answer": "two"}).json()
