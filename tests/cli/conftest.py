@@ -35,6 +35,18 @@ def parsed(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of a printed table, without its horizontal rule."""
+    return [line.split() for line in text.splitlines() if line.strip() and "──" not in line]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with two recorded days."""
+    record(tmp_path / "data")
+    return tmp_path / "data"
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """Return the data folder of `run`, with two router versions that each always ask one model."""

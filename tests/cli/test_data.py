@@ -1,6 +1,5 @@
-"""`flywheel import|ingest|label|dataset|generate` on real files."""
+"""`flywheel ingest|label|dataset` on real files."""
 
-import gzip
 import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -9,22 +8,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.cli.conftest import Run, parsed
-from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
+from tests.cli.conftest import Run, parsed, rows
+from tests.cli.recorded import DAY_ONE, DAY_TWO, point, write_lines
 
 BOTH = f"{DAY_ONE}..{DAY_TWO}"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A data folder with two recorded days."""
-    record(tmp_path / "data")
-    return tmp_path / "data"
-
-
-def rows(text: str) -> list[list[str]]:
-    """Return the cells of a printed table, without its horizontal rule."""
-    return [line.split() for line in text.splitlines() if line.strip() and "──" not in line]
 
 
 def test_ingest_counts_every_line_of_every_day(run: Run, data: Path) -> None:
@@ -109,17 +96,6 @@ def test_a_future_day_is_refused_unless_it_has_a_raw_file(run: Run, data: Path) 
     )
     assert not (data / "tables").exists()
     assert run("ingest", str(ahead)).exit_code == 0
-
-
-def test_an_import_of_future_days_says_so(run: Run, tmp_path: Path) -> None:
-    """After a fast clock or a mistyped year Dagster skips these days, and nothing else says why."""
-    today = datetime.now(UTC).date()
-    ahead = today + timedelta(days=40)
-    lines = [point("a", "one", ahead, qwen_max=0.1), point("b", "two", DAY_ONE, qwen_max=0.1)]
-    (tmp_path / "outcomes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = run("import", "outcomes.jsonl")
-    assert result.exit_code == 0, result.output
-    assert result.stderr == f"1 day after today ({today}), which Dagster does not make yet: from {ahead} on\n"
 
 
 def test_the_open_day_is_marked(run: Run, tmp_path: Path) -> None:
@@ -224,125 +200,3 @@ def test_a_dataset_of_nothing_is_no_data(run: Run, data: Path) -> None:
     result = run("dataset", "2026-01-06")
     assert result.exit_code == 1
     assert result.stderr.startswith("error[no_data]: ")
-
-
-def generate(run: Run, tmp_path: Path, *more: str) -> tuple[str, list[dict[str, str]]]:
-    """Run `flywheel generate` on the first recorded day; return what it printed and the lines it wrote."""
-    raw, output = tmp_path / "data" / "raw" / "training_data_20260105.jsonl", tmp_path / "new.jsonl"
-    result = run("generate", "--input", str(raw), "--output", str(output), *more)
-    assert result.exit_code == 0, result.output
-    return result.stdout, [json.loads(line) for line in output.read_text("utf-8").splitlines()]
-
-
-def test_generate_writes_text_and_label_and_prints_what_is_in_them(
-    run: Run, data: Path, tmp_path: Path
-) -> None:
-    printed, lines = generate(run, tmp_path)
-    assert lines == [
-        {"text": "求解 x^2 = 4", "label": "math"},
-        {"text": "integrate sin(x)", "label": "math"},
-        {"text": "reverse a list in Rust", "label": "code"},
-    ]
-    table = rows(printed)
-    assert ["math", "2", "0.667", "0.800"] in table
-    assert ["code", "1", "0.333", "0.800"] in table
-    assert ["0.800", "0.700", "0.900"] in table
-    assert ["below_min_score", "1"] in table
-    assert "6 lines, 4 data points, 0 duplicates, 2 rejected" in printed.replace("\n", " ")
-    assert "3 training examples of score 0.5 and above" in printed
-
-
-def test_generate_lists_few_of_the_models_that_a_source_invents(run: Run, tmp_path: Path) -> None:
-    raw = tmp_path / "data" / "raw" / "training_data_20260105.jsonl"
-    names = [f"invented-{number}" for number in range(50)]
-    write_lines(
-        raw, *(point(name, name, DAY_ONE, qwen_max=0.6, **{name: 0.9}) for name in [*names, "invented-7"])
-    )
-    result = run("generate", "--input", str(raw), "--output", "out.jsonl")
-    assert result.stdout.count("invented-") == 20
-    assert "the 20 with the most data points of 50; --json shows all" in result.stdout
-
-
-def test_generate_obeys_its_minimum_score(run: Run, data: Path, tmp_path: Path) -> None:
-    _, lines = generate(run, tmp_path, "--min-score", "0.75")
-    assert [line["text"] for line in lines] == ["求解 x^2 = 4", "reverse a list in Rust"]
-
-
-def test_generate_takes_its_minimum_score_from_the_configuration(
-    run: Run, data: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "flywheel.yaml").write_text("labelling: {min_score: 0.85}\n")
-    printed, lines = generate(run, tmp_path)
-    assert [line["text"] for line in lines] == ["求解 x^2 = 4"]
-    assert "score 0.85 and above" in printed
-
-
-def test_generate_refuses_a_minimum_score_that_no_score_can_reach(run: Run, data: Path) -> None:
-    result = run("generate", "--input", "x", "--output", "y", "--min-score", "60")
-    assert result.exit_code == 2
-    assert "60" in result.stderr
-
-
-def test_generate_of_a_file_that_is_not_there_leaves_the_output_alone(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "new.jsonl").write_text("kept")
-    result = run("generate", "--input", "nowhere.jsonl", "--output", "new.jsonl")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("error[no_data]: there is no file nowhere.jsonl")
-    assert (tmp_path / "new.jsonl").read_text() == "kept"
-
-
-def test_importing_a_folder_says_what_to_name(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "outcomes").mkdir()
-    result = run("import", "outcomes")
-    assert result.exit_code == 1
-    assert result.stderr == "error[no_data]: outcomes is a folder\n  name its files: outcomes/*\n"
-
-
-def test_generate_of_an_empty_file_is_an_empty_training_file(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "empty.jsonl").write_bytes(b"")
-    result = run("generate", "--input", "empty.jsonl", "--output", "new.jsonl")
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "new.jsonl").read_bytes() == b""
-    assert "0 training examples" in result.stdout
-
-
-def test_generate_as_json(run: Run, data: Path) -> None:
-    raw = str(data / "raw" / "training_data_20260105.jsonl")
-    analysis = parsed(run("generate", "--input", raw, "--output", "new.jsonl", "--json"))
-    assert analysis["label_counts"] == {"math": 2, "code": 1}
-    assert analysis["score_max"] == 0.9
-
-
-def test_an_import_puts_points_into_their_days_once(run: Run, tmp_path: Path) -> None:
-    outcomes = tmp_path / "outcomes.jsonl.gz"
-    lines = [
-        point("a", "one", DAY_ONE, qwen_max=0.1),
-        point("b", "two", DAY_TWO, qwen_max=0.2),
-        point("a", "one", DAY_ONE, qwen_max=0.1),
-    ]
-    outcomes.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
-    result = run("import", str(outcomes))
-    assert result.exit_code == 0, result.output
-    assert rows(result.stdout)[1] == ["1", "3", "2", "1", "0", "2"]
-    assert "days 2026-01-05 to 2026-01-06" in result.stdout
-    files = {path.name: path.read_bytes() for path in (tmp_path / "data" / "raw").iterdir()}
-    assert sorted(name[:22] for name in files) == ["training_data_20260105", "training_data_20260106"]
-    run("import", str(outcomes))
-    assert {path.name: path.read_bytes() for path in (tmp_path / "data" / "raw").iterdir()} == files
-
-
-def test_an_import_can_be_moved_to_end_on_a_day(run: Run, tmp_path: Path) -> None:
-    outcomes = write_lines(
-        tmp_path / "outcomes.jsonl",
-        point("a", "one", DAY_ONE, qwen_max=0.1),
-        point("b", "two", DAY_TWO, qwen_max=0.2),
-    )
-    result = parsed(run("import", str(outcomes), "--last-day", "2026-03-10", "--json"))
-    assert result["days"] == {"2026-03-09": 1, "2026-03-10": 1}
-    assert result["shifted_days"] == 63
-
-
-def test_an_import_of_a_file_that_is_not_there_is_no_data(run: Run) -> None:
-    result = run("import", "nowhere.jsonl", "--json")
-    assert result.exit_code == 1
-    assert json.loads(result.stdout)["error"]["code"] == "no_data"

@@ -9,7 +9,7 @@ import pytest
 
 from flywheel_core.collect import Uploader, courier, upload
 from flywheel_core.collect.delivery import LARGE_POINT, encode_line
-from flywheel_core.errors import ConfigIncompleteError, StorageError, UsageError
+from flywheel_core.errors import ConfigIncompleteError, StorageError
 from flywheel_core.records import encode_point
 from flywheel_core.wire import decode_point
 from tests.core.collect.outside import Outside, Reply, until
@@ -75,81 +75,6 @@ def test_while_the_collector_is_away_points_are_on_disk(tmp_path: Path) -> None:
             await until(lambda: check(uploader)["acknowledged"] == 10)
             assert not check(uploader)["collector_away"]
         assert collector.stored == ids(range(10))
-
-    run(act)
-
-
-def test_close_drains_what_there_is(tmp_path: Path) -> None:
-    """Points in memory and on disk are sent before it returns; closing twice is fine."""
-
-    async def act(world: Outside, collector: Collector) -> None:
-        uploader = Uploader(world.config(training={"batch_size": 100}), tmp_path)
-        await uploader.start()
-        await offer(uploader, range(250))
-        await asyncio.gather(uploader.close(), uploader.close())
-        await uploader.close()
-        assert sorted(collector.stored) == sorted(ids(range(250)))
-        assert check(uploader)["acknowledged"] == 250
-
-    run(act)
-
-
-def test_close_spools_what_the_collector_does_not_take_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the collector hangs, everything is on disk at the deadline, even what was being sent.
-
-    Uploads in progress are ended: they alone would take an hour here.
-    """
-    monkeypatch.setattr("flywheel_core.collect.delivery.UPLOAD_TIMEOUT", 3_600.0)
-
-    async def act(world: Outside, collector: Collector) -> None:
-        collector.verdict = lambda _: Reply(hang=True)
-        config = world.config(training={"batch_size": 2})
-        uploader = Uploader(config, tmp_path)
-        await uploader.start()
-        await offer(uploader, range(20))
-        await until(lambda: len(world.requests) == upload.MAX_UPLOADS)
-        await asyncio.wait_for(uploader.close(deadline=0.1), 60)
-        stats = check(uploader)
-        assert (stats["spooled"], stats["in_memory"], stats["dropped"]) == (20, 0, 0)
-        await until(lambda: world.gone == upload.MAX_UPLOADS)
-        collector.verdict = lambda _: None
-        async with Uploader(config, tmp_path) as again:
-            assert check(again)["offered"] == 20
-            await until(lambda: check(again)["acknowledged"] == 20)
-        assert sorted(collector.stored) == sorted(ids(range(20)))
-
-    run(act)
-
-
-def test_close_does_not_wait_for_a_collector_that_is_away(tmp_path: Path) -> None:
-    """Everything is on disk already, so there is nothing to wait for."""
-
-    async def act(world: Outside, collector: Collector) -> None:
-        collector.verdict = lambda _: Reply(503)
-        uploader = Uploader(world.config(training={"batch_size": 2}), tmp_path)
-        await uploader.start()
-        await offer(uploader, range(5))
-        await asyncio.wait_for(uploader.close(deadline=600), 60)
-        assert check(uploader)["spooled"] == 5
-
-    run(act)
-
-
-def test_points_offered_outside_its_life_are_refused(tmp_path: Path) -> None:
-    """Before start and after close, an offer is an error and never a silent loss."""
-
-    async def act(world: Outside, collector: Collector) -> None:
-        uploader = Uploader(world.config(), tmp_path)
-        with pytest.raises(UsageError) as caught:
-            await uploader.offer(point(1))
-        assert caught.value.code == "uploader_closed"
-        await uploader.start()
-        await uploader.close()
-        with pytest.raises(UsageError):
-            await uploader.offer(point(1))
-        assert check(uploader)["offered"] == 0
 
     run(act)
 
@@ -232,30 +157,6 @@ def test_a_disk_that_refuses_keeps_points_in_memory(
     run(act)
 
 
-def test_what_no_disk_takes_at_the_end_is_dropped_and_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A point is lost only at close, with both collector and disk gone, and the loss is logged."""
-
-    async def act(world: Outside, collector: Collector) -> None:
-        collector.verdict = lambda _: Reply(503)
-
-        def refuse(_: int) -> None:
-            raise OSError(28, "No space left on device")
-
-        uploader = Uploader(world.config(training={"batch_size": 2}), tmp_path)
-        await uploader.start()
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", refuse)
-            await offer(uploader, range(4))
-            await uploader.close(deadline=0.5)
-        stats = check(uploader)
-        assert (stats["dropped"], stats["in_memory"]) == (4, 0)
-        assert [vars(one)["points"] for one in caplog.records if one.message == "points_lost"] == [4]
-
-    run(act)
-
-
 def test_the_key_and_the_mark_are_sent(tmp_path: Path) -> None:
     """The key is sent as the collector expects it; when its variable is not set, the error names it."""
 
@@ -286,14 +187,6 @@ def test_a_point_that_is_too_large_is_sent_without_raw_responses(more: int) -> N
     assert (sent.responses["m"].answer, bytes(sent.responses["m"].usage)) == ("a", b'{"n":1}')
     assert (sent.id, sent.question, sent.scores) == (whole.id, whole.question, whole.scores)
     assert (bytes(sent.responses["m"].raw_response) == b"null") == bool(more)
-
-
-def test_closing_an_uploader_that_never_started_does_nothing(tmp_path: Path) -> None:
-    async def act(world: Outside, collector: Collector) -> None:
-        await Uploader(world.config(), tmp_path / "spool").close()
-        assert not (tmp_path / "spool").exists()
-
-    run(act)
 
 
 def test_two_uploaders_cannot_share_a_spool(tmp_path: Path) -> None:

@@ -1,24 +1,15 @@
 """Which router is in service: swapped atomically, logged first, rolled back, whole whatever is killed."""
 
-import fcntl
 import json
-import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from flywheel_core.errors import RouterError
-from flywheel_core.learn.champion import LOCK, read_champion, router_versions
-from flywheel_core.learn.promotion_log import Looks, append_entry
-from flywheel_core.learn.registry import Registry
-from tests.core.learn.folders import SINCE, load, promote, registry
-
-DAY = "2026-01-06"
+from flywheel_core.learn.champion import router_versions
+from flywheel_core.learn.promotion_log import append_entry
+from tests.core.learn.folders import SINCE, promote, registry
 
 
 def test_nothing_is_in_service_at_first(tmp_path: Path) -> None:
@@ -125,69 +116,6 @@ def test_a_log_in_which_an_entry_follows_a_later_one_is_damaged(
         assert caught.value.code == "promotion_log_damaged"
 
 
-def test_a_judgement_is_made_once_for_a_champion_a_challenger_and_a_day(tmp_path: Path) -> None:
-    found = registry(tmp_path, "a", "b")
-    champion = promote(found, "a")
-    seen = []
-
-    def judge(version: str, day: str, questions: int) -> None:
-        found.record_judgement(
-            champion,
-            version,
-            day,
-            lambda looks: (seen.append(looks) or "no", {"look": looks.taken + 1, "questions": questions}),  # type: ignore[func-returns-value]  # append is called for its side effect
-            by="tests",
-        )
-
-    judge("b", "2026-01-06", 300)
-    judge("b", "2026-01-06", 300)
-    judge("b", "2026-01-07", 400)
-    assert [looks.taken for looks in seen] == [0, 1]
-    assert (found.looks(champion).taken, found.looks(champion).last_questions) == (2, 400)
-    assert not any(record.took_effect for record in found.history() if record.entry.kind == "judged")
-
-
-def test_looks_begin_anew_with_each_promotion(tmp_path: Path) -> None:
-    found = registry(tmp_path, "a", "b")
-    first = promote(found, "a")
-    found.record_judgement(first, "b", DAY, lambda _: ("", {"look": 1, "questions": 300}), by="tests")
-    second = promote(found, "b")
-    assert found.looks(second).taken == 0
-    with pytest.raises(RouterError, match="somebody else promoted"):
-        found.record_judgement(first, "a", DAY, lambda _: ("", {}), by="tests")
-
-
-def test_a_renewed_best_single_model_goes_on_with_the_looks(tmp_path: Path) -> None:
-    found = registry(tmp_path, "a", "b", "c", "d")
-    first = found.promote("a", kind="first", by="tests", reason="best", since=None, last_day=DAY)
-    found.record_judgement(first, "c", DAY, lambda _: ("no", {"look": 1, "questions": 250}), by="tests")
-    renewed = found.promote("b", kind="renewed", by="tests", reason="best", since=None, last_day="2026-01-07")
-    assert found.judgements(renewed) == []
-    assert found.looks(renewed) == Looks(1, 250)
-    found.record_judgement(renewed, "c", DAY, lambda _: ("no", {"look": 2, "questions": 300}), by="tests")
-    again = found.promote("a", kind="renewed", by="tests", reason="best", since=None, last_day="2026-01-08")
-    assert found.looks(again) == Looks(2, 300)
-    assert found.looks(promote(found, "d")) == Looks()
-
-
-def test_not_yet_spends_no_look(tmp_path: Path) -> None:
-    found = registry(tmp_path, "a", "b")
-    champion = promote(found, "a")
-    found.record_judgement(champion, "b", DAY, lambda _: ("few", {"look": None, "questions": 10}), by="tests")
-    assert found.looks(champion).taken == 0
-
-
-def test_a_challenger_that_had_no_look_is_judged_again_and_written_down_if_that_changed(
-    tmp_path: Path,
-) -> None:
-    found = registry(tmp_path, "a", "b")
-    champion = promote(found, "a")
-    for reason in ("few", "few", "more", "more", "few"):
-        figures = {"look": None, "questions": 10}
-        found.record_judgement(champion, "b", DAY, lambda _, said=(reason, figures): said, by="tests")  # type: ignore[misc]  # the default binds the turn's own values
-    assert [entry.reason for entry in found.judgements(champion)] == ["few", "more", "few"]
-
-
 def test_an_entry_without_its_swap_never_took_effect(tmp_path: Path) -> None:
     """A process that dies between the log and the pointer leaves such an entry."""
     found = registry(tmp_path, "a", "b", "c")
@@ -245,79 +173,3 @@ def test_a_damaged_pointer_is_named_and_repaired_by_hand(tmp_path: Path) -> None
     champion = found.promote("b", kind="manual", by="tests", reason="repair", since=None)
     assert (champion.sequence, champion.previous) == (2, 1)
     assert found.rollback(by="tests", reason="", since=None).version == "a"
-
-
-def _promote_often(root: Path, versions: list[str], times: int) -> None:
-    found = registry(root)
-    for turn in range(times):
-        promote(found, versions[turn % len(versions)])
-
-
-def test_a_promotion_locks_out_all_others(tmp_path: Path) -> None:
-    found = registry(tmp_path, "a", "b")
-    refused = []
-
-    def verify_while_another_one_tries(folder: Path) -> None:
-        load(folder)
-        with (found.layout.routers / LOCK).open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                refused.append(folder.name)
-
-    busy = Registry(found.layout, verify_while_another_one_tries)
-    promote(busy, "a")
-    promote(busy, "b")
-    busy.rollback(by="tests", reason="worse", since=SINCE)
-    assert refused == ["a", "b", "a"]
-
-
-def test_two_promoters_at_once_leave_one_unbroken_history(tmp_path: Path) -> None:
-    versions = ["a", "b", "c"]
-    found = registry(tmp_path, *versions)
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_promote_often, args=(tmp_path, versions, 20)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert [record.entry.sequence for record in found.history()] == list(range(1, 41))
-    assert all(record.took_effect for record in found.history())
-
-
-FOREVER = """
-import sys
-from pathlib import Path
-from tests.core.learn.folders import registry
-found = registry(Path(sys.argv[1]))
-print("ready", flush=True)
-while True:
-    for version in ("a", "b", "c"):
-        found.promote(version, kind="promoted", by="tests", reason="better", since=None)
-"""
-
-
-def test_fifty_kills_in_the_middle_of_promotions_leave_one_whole_version_in_service(tmp_path: Path) -> None:
-    found = registry(tmp_path, "a", "b", "c")
-    promote(found, "a")
-    for kill in range(50):
-        process = subprocess.Popen(
-            [sys.executable, "-c", FOREVER, str(tmp_path)],
-            cwd=Path(__file__).parents[3],
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.0007 * kill)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        champion = read_champion(found.pointer)
-        assert champion is not None
-        assert load(tmp_path / "routers" / champion.version) == champion.version
-        history = found.history()
-        assert sum(record.in_service for record in history) == 1
-        assert [record.entry.version for record in history if record.in_service] == [champion.version]
-    assert promote(found, "b").version == "b"
-    assert not list((tmp_path / "routers").glob(".*promoted*"))
