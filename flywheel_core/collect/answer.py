@@ -19,7 +19,7 @@ ANSWER_ERRORS = {
     "tool_call": "the answer is a call of a tool, not text",
     "refused": "the model refused to answer",
     "content_filter": "the answer was stopped by a content filter",
-    "truncated": "the answer was cut off: finish_reason length, or a stream that ended early",
+    "truncated": "the answer was cut off: its finish_reason says so (length, abort, error), or a stream ended early",
     "address_blocked": "the model's address is link-local or a cloud's metadata service, or private where that is not allowed",
     "connect_failed": "no connection",
     "connection_lost": "the connection broke before the answer was complete",
@@ -32,6 +32,17 @@ ANSWER_ERRORS = {
 MAX_ANSWER_BYTES = 4_194_304
 """Largest accepted response body of a model, decompressed, in bytes."""
 
+_CUT_OFF = frozenset(
+    (
+        "length",
+        "max_tokens",
+        "model_context_window_exceeded",
+        "abort",
+        "error",
+        "insufficient_system_resource",
+    )
+)
+"""Finish reasons of an answer that is not whole: a limit was reached, or the service broke off."""
 _MAX_DETAIL = 300
 _SURELY_GIVEN = 64
 """Longer JSON texts, in bytes, count as given without being decoded, even if they are white space."""
@@ -129,8 +140,8 @@ def is_json_type(content_type: str | None) -> bool:
 
 def failure_of(text: str | None, finish_reason: str | None, *, called: bool, refused: bool) -> str | None:
     """Return why an answer cannot be scored, or None."""
-    if finish_reason == "length":
-        return "truncated: finish_reason length"
+    if finish_reason in _CUT_OFF:
+        return f"truncated: finish_reason {finish_reason}"
     if finish_reason == "content_filter":
         return "content_filter"
     if text is not None and text.strip():

@@ -98,6 +98,18 @@ def test_each_failure_has_its_own_error(
     assert code_of(answer.error) in ANSWER_ERRORS
 
 
+@pytest.mark.parametrize(
+    "finish_reason",
+    ["abort", "error", "insufficient_system_resource", "max_tokens", "model_context_window_exceeded"],
+)
+def test_an_answer_that_its_service_broke_off_is_cut_off(finish_reason: str) -> None:
+    """vLLM, OpenRouter, DeepSeek and others end such an answer with a finish reason of their own, and with [DONE]."""
+    whole = read_answer(200, "application/json", completion({"content": "The answer is"}, finish_reason))
+    streamed = read(delta("The answer is") + delta("", finish_reason) + DONE)
+    for answer in (whole, streamed):
+        assert (answer.text, answer.error) == ("The answer is", f"truncated: finish_reason {finish_reason}")
+
+
 def test_a_truncated_answer_is_kept_but_not_whole() -> None:
     """What arrived is recorded, and the response counts as failed."""
     answer = read_answer(200, "application/json", completion({"content": "The answer is 4"}, "length"))
