@@ -109,7 +109,8 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
     if choice is None:
         return Answer(error="no_choices", usage=usage, raw=raw)
     message = choice.message or _Message()
-    text = _text(message.content)
+    content = message.content
+    text = "\n".join(texts_in(content)) if isinstance(content, str | list) else None
     called = is_given(message.tool_calls) or is_given(message.function_call)
     failure = failure_of(text, choice.finish_reason, called=called, refused=is_given(message.refusal))
     return Answer(text, choice.finish_reason, failure, usage, raw)
@@ -161,13 +162,13 @@ def is_given(value: msgspec.Raw) -> bool:
         return True
 
 
-def _text(content: object) -> str | None:
+def texts_in(content: object) -> list[str]:
+    """Return the texts of a message's content or of a piece of it, which is a string or a list of parts."""
     if isinstance(content, str):
-        return clean(content)
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "\n".join(clean(part) for part in parts if isinstance(part, str))
-    return None
+        return [clean(content)]
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return [clean(text) for text in texts if isinstance(text, str)]
 
 
 def reason_in(body: bytes) -> str:

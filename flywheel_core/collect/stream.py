@@ -5,8 +5,15 @@ from typing import Any
 
 import msgspec
 
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, failure_of, is_given, reason_in, storable
-from flywheel_core.prompt import clean
+from flywheel_core.collect.answer import (
+    MAX_ANSWER_BYTES,
+    Answer,
+    failure_of,
+    is_given,
+    reason_in,
+    storable,
+    texts_in,
+)
 from flywheel_core.records import NULL
 
 
@@ -14,6 +21,7 @@ class _Delta(msgspec.Struct):
     content: Any = None
     refusal: msgspec.Raw = NULL
     tool_calls: msgspec.Raw = NULL
+    function_call: msgspec.Raw = NULL
 
 
 class _StreamChoice(msgspec.Struct):
@@ -106,7 +114,7 @@ class StreamReader:
         delta = choice.delta
         if delta is None:
             return
-        if isinstance(delta.content, str):
-            self._texts.append(clean(delta.content))
-        self._called = self._called or is_given(delta.tool_calls)
+        self._texts.extend(texts_in(delta.content))
+        called = is_given(delta.tool_calls) or is_given(delta.function_call)
+        self._called = self._called or called
         self._refused = self._refused or is_given(delta.refusal)

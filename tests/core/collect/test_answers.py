@@ -261,9 +261,22 @@ def test_a_stream_of_nothing_but_lines_is_not_read_to_its_end() -> None:
         (delta("4") + b"data: {oops\n\n" + DONE, "malformed_body"),
         (delta("4") + event(error={"message": "overloaded"}) + DONE, "malformed_body"),
         (event(choices=[{"delta": {"tool_calls": [{}]}, "finish_reason": "tool_calls"}]) + DONE, "tool_call"),
+        (event(choices=[{"delta": {"function_call": {"name": "f"}}}]) + DONE, "tool_call"),
         (delta("4") * 100_000 + DONE, "body_too_large"),
     ],
-    ids=["empty", "cut", "cut chunk", "length", "nothing", "filter", "garbage", "error", "tool", "large"],
+    ids=[
+        "empty",
+        "cut",
+        "cut chunk",
+        "length",
+        "nothing",
+        "filter",
+        "garbage",
+        "error",
+        "tool",
+        "function",
+        "large",
+    ],
 )
 def test_streams_that_are_no_whole_answer(stream: bytes, error: str) -> None:
     """A stream that was cut off is truncated, never complete."""
@@ -271,6 +284,21 @@ def test_streams_that_are_no_whole_answer(stream: bytes, error: str) -> None:
     assert answer.error is not None
     assert answer.error.startswith(error)
     assert code_of(answer.error) in ANSWER_ERRORS
+
+
+def test_streamed_text_parts_are_read_and_thoughts_are_not() -> None:
+    """Mistral's reasoning models stream lists of parts; a word may be cut between two of them."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "first, I add"}]}
+    contents: list[Any] = [
+        "",
+        [thought],
+        [{"type": "text", "text": "for"}],
+        [{"type": "text", "text": "ty"}],
+        "",
+    ]
+    stream = b"".join(event(choices=[{"delta": {"content": content}}]) for content in contents)
+    answer = read(stream + delta("", "stop") + DONE)
+    assert (answer.text, answer.error) == ("forty", None)
 
 
 def test_a_last_chunk_without_a_delta_ends_the_answer() -> None:
