@@ -29,6 +29,9 @@ FAILURES: dict[str, Callable[[Arrived], Script]] = {
         b"{}", "429 Too Many Requests", "application/json", ("Retry-After", "9")
     ),
     "http_status: 401": lambda _: reply(b"{}", "401 Unauthorized"),
+    "http_status: 402": lambda _: reply(
+        b'{"error": {"message": "Insufficient Balance"}}', "402 Payment Required"
+    ),
     "redirect: 302": lambda _: reply(b"", "302 Found", "text/html", ("Location", "http://127.0.0.1:1/")),
     "malformed_body": lambda _: reply(b'{"choices": [{"message": {"cont'),
     "malformed_body: html": lambda _: reply(b"<html>", "200 OK", "text/html"),
@@ -102,6 +105,7 @@ def test_a_named_model_is_not_replaced(outside: Outside, model: MakeModel, start
     ("failure", "status", "code"),
     [
         ("http_status: 401", 502, "upstream_failed"),
+        ("http_status: 402", 502, "upstream_failed"),
         ("redirect: 302", 502, "upstream_failed"),
         ("malformed_body", 502, "upstream_failed"),
         ("connection_lost", 502, "upstream_failed"),
