@@ -31,12 +31,17 @@ _KEPT_FROM_MODELS = _CONNECTION | {
     b"authorization",
     b"api-key",
     b"x-api-key",
+    b"openai-organization",
+    b"openai-project",
     b"cookie",
     *(name.encode() for name in MODEL_HEADERS),
     MARK_HEADER.encode(),
     TRAINING_HEADER.encode(),
 }
-"""Headers that stop here: the client's secrets, the gateway's own, and those meant for it alone."""
+"""Headers that stop here: the client's secrets and account, the gateway's own, and those meant for it alone.
+
+OpenAI refuses a key with the organization or project of another account.
+"""
 
 _READABLE = (b"gzip", b"identity")
 """Content encodings of a response that collection can read."""

@@ -18,6 +18,8 @@ def test_neither_secrets_nor_the_headers_of_one_connection_go_on_to_the_model(
 ) -> None:
     kept = {
         "api-key": "secret",
+        "openai-organization": "org-of-the-client",
+        "openai-project": "proj-of-the-client",
         "proxy-authorization": "Basic secret",
         "keep-alive": "timeout=7",
         "proxy-connection": "keep-alive",
