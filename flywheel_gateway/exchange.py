@@ -110,7 +110,7 @@ class Exchange:
         recorder = Recorder(status, reply.header(b"content-type"), reply.header(b"content-encoding"))
         held, whole = await self._hold(reply, recorder)
         if status == 200 and not (recorder.usable if whole else held):
-            self.failed[target.name] = "malformed_body: not a chat completion"
+            self.failed[target.name] = recorder.why_unusable
             return False
         self.served, self.status, self.recorder = target.name, status, recorder
         headers = to_client(reply.headers) + of_decision(self.decision, self.decision_id, target.name)

@@ -61,6 +61,13 @@ class Recorder:
             return self._begun
         return self._error is None and self._completion() is not None
 
+    @property
+    def why_unusable(self) -> str:
+        """Why the client cannot have what was fed, beginning with a code of `ANSWER_ERRORS`."""
+        if self._stream is None and not is_json_type(self._content_type):
+            return f"content_type: {(self._content_type or 'none')[:100]}"
+        return "malformed_body: not a chat completion"
+
     def answer(self, *, complete: bool) -> Answer:
         """Return the answer for a data point. complete: whether the body reached its end."""
         if self._error is not None:

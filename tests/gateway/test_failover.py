@@ -34,7 +34,8 @@ FAILURES: dict[str, Callable[[Arrived], Script]] = {
     ),
     "redirect: 302": lambda _: reply(b"", "302 Found", "text/html", ("Location", "http://127.0.0.1:1/")),
     "malformed_body": lambda _: reply(b'{"choices": [{"message": {"cont'),
-    "malformed_body: html": lambda _: reply(b"<html>", "200 OK", "text/html"),
+    "content_type: text/html": lambda _: reply(b"<html>", "200 OK", "text/html"),
+    "content_type: text/plain": lambda _: reply(completion("two"), "200 OK", "text/plain"),
     "malformed_body: no choices": lambda _: reply(b'{"choices": []}'),
     "connection_lost": lambda _: [
         completion("cut").join([b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b""]),
