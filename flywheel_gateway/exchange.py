@@ -13,7 +13,7 @@ from flywheel_gateway.headers import RawHeaders, of_decision, to_client, to_mode
 from flywheel_gateway.recorder import Recorder
 from flywheel_gateway.request import ChatRequest
 from flywheel_gateway.setup import Target
-from flywheel_gateway.upstream import Call, Reply, Upstream
+from flywheel_gateway.upstream import TIME_OUTS, Call, Reply, Upstream, told_to_client
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +75,10 @@ class Exchange:
                 logger.warning("model_failed", extra=self._failure(target.name))
             if answered:
                 return
-        timed_out = all(reason.startswith(("timeout", "connect_timeout")) for reason in self.failed.values())
-        # Only the codes go to the client: the details may name internal addresses.
-        reasons = ", ".join(f"{name}: {reason.partition(':')[0]}" for name, reason in self.failed.items())
+        codes = {reason.partition(":")[0] for reason in self.failed.values()}
+        reasons = "; ".join(f"{name}: {told_to_client(reason)}" for name, reason in self.failed.items())
         raise RequestError(
-            "upstream_timeout" if timed_out else "upstream_failed",
+            "upstream_timeout" if codes <= TIME_OUTS else "upstream_failed",
             f"no model answered: {reasons}",
             headers=of_decision(self.decision, self.decision_id, None),
         )

@@ -9,7 +9,7 @@ from flywheel_core.errors import RequestError, UpstreamError
 from flywheel_gateway.collection import Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.headers import check_loop, to_client, to_model
-from flywheel_gateway.upstream import Call
+from flywheel_gateway.upstream import TIME_OUTS, Call, told_to_client
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
     except UpstreamError as error:
-        reason = {"model": target.name, "reason": f"{error.code}: {error.message}"}
+        reason = f"{error.code}: {error.message}"
+        logged = {"model": target.name, "reason": reason}
         if begun:
-            logger.warning("answer_cut", extra=reason)
+            logger.warning("answer_cut", extra=logged)
             raise
-        late = error.code in ("timeout", "connect_timeout")
-        code = "upstream_timeout" if late else "upstream_failed"
-        logger.warning("model_failed", extra=reason)
-        raise RequestError(code, f"{target.name}: {error.code}") from None
+        code = "upstream_timeout" if error.code in TIME_OUTS else "upstream_failed"
+        logger.warning("model_failed", extra=logged)
+        raise RequestError(code, f"{target.name}: {told_to_client(reason)}") from None

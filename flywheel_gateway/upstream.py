@@ -22,6 +22,9 @@ from flywheel_gateway.headers import RawHeaders, value_of
 HELD_BYTES = 131_072
 """Bytes held for a client that reads slowly, beyond which reading from the model pauses."""
 
+TIME_OUTS = frozenset(("timeout", "connect_timeout"))
+"""Codes of errors that say how long the gateway waited."""
+
 _STATUSES = range(200, 600)
 """Valid statuses of a response; any other could not be passed to the client."""
 _ADDED_BY_LIBRARY = ("User-Agent", "Accept", "Content-Type")
@@ -114,6 +117,12 @@ class Upstream(Connections):
                 response.release()
             else:
                 response.close()
+
+
+def told_to_client(reason: str) -> str:
+    """Return the part of `code: details` that a client may read: other details may name internal addresses."""
+    code, _, details = reason.partition(": ")
+    return f"{code}, {details}" if code in TIME_OUTS else code
 
 
 async def _send(

@@ -44,9 +44,11 @@ def test_a_connection_that_is_not_made_in_time_is_given_up(outside: Outside, sta
         gateway = start(outside.config(models__big=big, data_collection__enabled=False))
         answer = gateway.chat()
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
-        assert "big: connect_timeout" in answer.json()["error"]["message"]
+        told = "big: connect_timeout, no connection within 0.2 s"
+        assert answer.json()["error"]["message"] == f"no model answered: {told}"
         answer = gateway.get("/v1/files")
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
+        assert answer.json()["error"]["message"] == told
     assert [line["reason"] for line in gateway.logged("model_failed")] == [
         "connect_timeout: no connection within 0.2 s"
     ] * 2
@@ -74,6 +76,9 @@ def test_an_answer_that_is_no_stream_must_be_whole_in_time(outside: Outside, sta
         *(b" ", 0.1) * 300,
     ]
     gateway = start(outside.config(models__big__timeout=0.5, data_collection__enabled=False))
-    assert gateway.chat().status_code == 504
+    answer = gateway.chat()
+    assert answer.status_code == 504
+    told = "no model answered: big: timeout, no whole answer within 0.5 s"
+    assert answer.json()["error"]["message"] == told
     (logged,) = gateway.logged("model_failed")
     assert logged["reason"] == "timeout: no whole answer within 0.5 s"
