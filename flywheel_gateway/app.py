@@ -69,7 +69,7 @@ class App:
                 await self._serve(scope, receive, send, hold)
         except RequestError as error:
             code = error.code
-            await send_error(send, error, close=error.code in ("body_too_large", "queue_full"))
+            await send_error(send, error)
         except ClientGoneError:
             code = "client_gone"
         except UpstreamError:

@@ -28,9 +28,7 @@ def refusal(error: RequestError) -> tuple[int, bytes, RawHeaders]:
     return error.status, msgspec.json.encode(body), headers
 
 
-async def send_error(send: Send, error: RequestError, *, close: bool = False) -> None:
-    """Send a refusal. close: end the connection, for when the rest of the request will not be read."""
+async def send_error(send: Send, error: RequestError) -> None:
+    """Send a refusal."""
     status, body, headers = refusal(error)
-    if close:
-        headers.append((b"connection", b"close"))
     await replies.send_json(send, status, body, headers)

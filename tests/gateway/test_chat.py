@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from tests.gateway.scripted import completion, reply
-from tests.gateway.world import Outside, RunningGateway, until
+from tests.gateway.world import WAIT_SECONDS, Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
 
@@ -169,6 +170,19 @@ def test_a_body_above_the_bound_is_refused(outside: Outside, start: Start) -> No
     bomb = gzip.compress(json.dumps({"messages": [{"role": "user", "content": "x" * 9_000}]}).encode())
     assert gateway.post("/v1/chat/completions", bomb, {"content-encoding": "gzip"}).status_code == 413
     assert gateway.chat().status_code == 200
+
+
+def test_a_client_that_sends_its_whole_body_first_sees_that_it_is_too_large(
+    outside: Outside, start: Start
+) -> None:
+    """If the connection were closed while the body arrives, clients such as Node's would report a lost connection."""
+    gateway = start(outside.config(gateway={"port": 0, "max_body_bytes": 2_000}))
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 8000000\r\n\r\n"
+    with socket.create_connection(
+        ("127.0.0.1", httpx.URL(gateway.address).port or 0), WAIT_SECONDS
+    ) as client:
+        client.sendall(head + b" " * 8_000_000)
+        assert client.recv(65_536).startswith(b"HTTP/1.1 413")
 
 
 def test_an_empty_prompt_is_passed_on_and_not_collected(outside: Outside, start: Start) -> None:
