@@ -77,7 +77,7 @@ SKIP_CODES = {
     "request_too_large": "the whole request is larger than 1 MiB of JSON",
     "earlier_turns": "there are turns before the question, and data_collection.multi_turn is false",
     "tools": "the request has tools, and data_collection.multi_turn is false",
-    "not_only_text": "the question has images, audio or files, and data_collection.multi_turn is false",
+    "not_only_text": "the question has images, audio or files, or the answer is to have them, and data_collection.multi_turn is false",
     "several_answers": "n is above 1, and data_collection.multi_turn is false",
     "busy": "data_collection.max_in_flight data points are being collected",
     "model_busy": "a model has max_concurrency calls under way",

@@ -135,7 +135,9 @@ def _features(body: Mapping[str, Any], turns: list[_Message]) -> Iterator[str]:
         or any(role in ("tool", "function") for role, _, _ in turns)
     ):
         yield "tools"
-    if any(others for _, _, others in turns):
+    wanted = body.get("modalities")
+    not_only_text_wanted = isinstance(wanted, list) and any(kind != "text" for kind in wanted)
+    if not_only_text_wanted or any(others for _, _, others in turns):
         yield "not_only_text"
     answers = body.get("n")
     prompts = body.get("prompt")
