@@ -24,7 +24,7 @@ from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
-from flywheel_core.lake.tables import check_rows, check_table
+from flywheel_core.lake.table_files import check_rows, check_table
 from flywheel_core.lake.texts import texts_of, with_texts
 
 FORMAT = 4

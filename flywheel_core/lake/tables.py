@@ -19,6 +19,14 @@ from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.parquet import read_note, write_rows
 from flywheel_core.lake.schemas import TABLES
+from flywheel_core.lake.table_files import (
+    check_rows,
+    check_table,
+    check_types,
+    row_count,
+    types_of,
+    unreadable,
+)
 from flywheel_core.lake.texts import texts_of, with_texts
 
 if TYPE_CHECKING:
@@ -124,10 +132,11 @@ def read_table(layout: Layout, name: str, days: Sequence[date] | None = None) ->
     for day in chosen:
         path = layout.table(name, day)
         check_table(path, name, day)
+        check_types(path, name, day)
         try:
-            parts.append(pl.read_parquet(path, glob=False))
+            parts.append(pl.read_parquet(path, glob=False).select(empty.columns))
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise _unreadable(path, day, error) from error
+            raise unreadable(path, day, error) from error
     return pl.concat(parts)
 
 
@@ -143,7 +152,7 @@ def table_batches(
     try:
         yield from frames_of(path, columns)
     except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(path, day, error) from error
+        raise unreadable(path, day, error) from error
 
 
 def query_table(
@@ -158,69 +167,17 @@ def query_table(
     paths = [layout.table(name, day) for day in days]
     for day, path in zip(days, paths, strict=True):
         check_table(path, name, day)
+        check_types(path, name, day)
     try:
-        rows: pl.DataFrame = query(pl.scan_parquet(paths, glob=False)).collect()
+        scanned = pl.scan_parquet(paths, glob=False, extra_columns="ignore", schema=types_of(name))
+        rows: pl.DataFrame = query(scanned).collect()
         return rows
     except (OSError, pl.exceptions.PolarsError) as error:
         if len(days) == 1:
-            raise _unreadable(paths[0], days[0], error) from error
+            raise unreadable(paths[0], days[0], error) from error
         for day in days:  # find the file that is damaged
             query_table(layout, name, [day], query)
         raise
-
-
-def check_table(path: Path, name: str, day: date) -> None:
-    """Raise StorageError when a table's file is missing or damaged, or lacks columns because another version wrote it."""
-    found = _footer(path, day).schema
-    present = {found.column(place).path.replace(".list.element", "") for place in range(len(found))}
-    lacking = [column for column in _leaves(TABLES[name]) if column not in present]
-    if lacking:
-        raise StorageError(
-            f"the table {path} has no {', '.join(lacking)}: another version of Flywheel wrote it",
-            hint="build all days again: flywheel ingest all, then flywheel label all",
-        )
-
-
-def check_rows(path: Path, day: date) -> None:
-    """Read all rows of a table's file, and raise StorageError when that fails: DuckDB does not say which file is damaged."""
-    try:
-        with pq.ParquetFile(path) as file:
-            for _ in file.iter_batches(_BATCH_ROWS):
-                pass
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(path, day, error) from error
-
-
-def row_count(path: Path, day: date) -> int:
-    """Return the number of rows in a table's file, from its footer. Raises StorageError when it is missing or damaged."""
-    count: int = _footer(path, day).num_rows
-    return count
-
-
-def _footer(path: Path, day: date) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(path, day, error) from error
-
-
-def _leaves(fields: Iterable[pa.Field], within: str = "") -> Iterator[str]:
-    """Yield the names of all columns that hold values; for a list of structs, `list.field` for each field."""
-    for field in fields:
-        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
-        if pa.types.is_struct(kind):
-            yield from _leaves(kind, f"{within}{field.name}.")
-        else:
-            yield f"{within}{field.name}"
-
-
-def _unreadable(path: Path, day: date, error: Exception) -> StorageError:
-    """Return the error for a table's file of a day that cannot be read."""
-    says = error.strerror or error if isinstance(error, OSError) else error
-    return StorageError(
-        f"cannot read the table {path}: {says}",
-        hint=f"build the day again: flywheel ingest {day}, then flywheel label {day}",
-    )
 
 
 def _view_of_day(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day: date) -> None:

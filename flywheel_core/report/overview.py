@@ -11,7 +11,8 @@ from flywheel_core.errors import StorageError
 from flywheel_core.lake.dataset import dataset_versions
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.raw_lines import file_size
-from flywheel_core.lake.tables import DAILY_TABLES, row_count
+from flywheel_core.lake.table_files import row_count
+from flywheel_core.lake.tables import DAILY_TABLES
 from flywheel_core.learn.champion import router_versions
 
 

@@ -181,6 +181,36 @@ def test_a_table_of_another_version_is_named_with_what_it_lacks(layout: Layout) 
         assert told.value.hint == "build all days again: flywheel ingest all, then flywheel label all"
 
 
+def test_a_table_of_a_later_version_is_read_without_its_further_columns(layout: Layout) -> None:
+    for day in (DAY, NEXT):
+        write_raw(layout, [point(f"{day}", {"big": 0.5, "coder": 0.25})], day)
+        build_day(layout, day)
+    for name in ("model_leaderboard", "responses"):
+        rows = read_table(layout, name)
+        later = read_table(layout, name, [NEXT])
+        later.select(pl.lit(1).alias("further"), pl.all()).write_parquet(layout.table(name, NEXT))
+        assert read_table(layout, name).equals(rows)
+        assert query_table(layout, name, [DAY, NEXT], lambda rows: rows).equals(rows)
+
+
+def test_a_table_whose_columns_another_version_wrote_in_another_type_is_named(layout: Layout) -> None:
+    for day in (DAY, NEXT):
+        write_raw(layout, [point(f"{day}", {"big": 0.5, "coder": 0.25})], day)
+        build_day(layout, day)
+    path = layout.table("model_leaderboard", NEXT)
+    later = read_table(layout, "model_leaderboard", [NEXT])
+    later.with_columns(pl.col("wins", "contests").cast(pl.Float64)).write_parquet(path)
+    uses: list[Callable[[], object]] = [
+        lambda: read_table(layout, "model_leaderboard"),
+        lambda: query_table(layout, "model_leaderboard", [DAY, NEXT], lambda rows: rows),
+    ]
+    for use in uses:
+        with pytest.raises(StorageError, match="contests, wins in another type: another version") as told:
+            use()
+        assert str(path) in told.value.message
+        assert told.value.hint == "build all days again: flywheel ingest all, then flywheel label all"
+
+
 def test_a_table_that_is_missing_is_named(layout: Layout) -> None:
     with pytest.raises(NoDataError, match="responses for 2026-01-05"):
         build_table(layout, "training_examples", DAY, CONFIG)
