@@ -111,6 +111,9 @@ class Exchange:
         if status == 200 and not (recorder.usable if whole else held):
             self.failed[target.name] = recorder.why_unusable
             return False
+        if not last and recorder.opening_error is not None:
+            self.failed[target.name] = recorder.opening_error
+            return False
         self.served, self.status, self.recorder = target.name, status, recorder
         headers = to_client(reply.headers) + of_decision(self.decision, self.decision_id, target.name)
         if whole and reply.header(b"content-length") is None:

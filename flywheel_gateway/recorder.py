@@ -62,6 +62,11 @@ class Recorder:
         return self._error is None and self._completion() is not None
 
     @property
+    def opening_error(self) -> str | None:
+        """The error with which a stream begins instead of an answer, or None."""
+        return None if self._stream is None else self._stream.opening_error
+
+    @property
     def why_unusable(self) -> str:
         """Why the client cannot have what was fed, beginning with a code of `ANSWER_ERRORS`."""
         if self._stream is None and not is_json_type(self._content_type):

@@ -73,6 +73,11 @@ class StreamReader:
             self._rest.clear()
         self._rest += rest
 
+    @property
+    def opening_error(self) -> str | None:
+        """The error with which the stream begins, or None if there is none or some of an answer came before it."""
+        return None if self._called or any(self._texts) else self._error
+
     def answer(self) -> Answer:
         """Return the answer so far. A stream without `[DONE]` or a finish reason counts as truncated."""
         if self._rest:

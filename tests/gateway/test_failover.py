@@ -83,6 +83,27 @@ def test_a_stream_that_fails_before_its_first_piece_is_replaced(
     assert answer.content == event("from math") + DONE
 
 
+@pytest.mark.parametrize(("named", "answer"), [(None, "from math"), ("big", None)])
+def test_a_stream_that_begins_with_an_error_is_replaced_if_another_model_may_answer(
+    outside: Outside, model: MakeModel, start: Start, named: str | None, answer: str | None
+) -> None:
+    """Services that find out late report it in a stream of status 200; the last model's report reaches the client."""
+    report = b'data: {"error": {"message": "overloaded"}}\n\n' + DONE
+    broken = model(lambda _: [STREAM_HEAD, chunk(report), STREAM_END])
+    outside.chat = lambda _: [STREAM_HEAD, chunk(event("from math") + DONE), STREAM_END]
+    config = outside.config(
+        models__big__base_url=broken.address,
+        routing__fallback_models=["math"],
+        data_collection__enabled=False,
+    )
+    gateway = start(config)
+    got = gateway.chat(stream=True, model=named)
+    assert got.content == (report if answer is None else event(answer) + DONE)
+    failed = until(gateway.decisions)[0].get("failed")
+    said = "malformed_body: the stream has an error overloaded"
+    assert failed == (None if answer is None else {"big": said})
+
+
 def test_without_fallback_models_the_default_model_answers(
     outside: Outside, model: MakeModel, start: Start
 ) -> None:
