@@ -24,6 +24,8 @@ HELD_BYTES = 131_072
 
 TIME_OUTS = frozenset(("timeout", "connect_timeout"))
 """Codes of errors that say how long the gateway waited."""
+_TOLD = TIME_OUTS | {"http_status", "redirect"}
+"""Codes whose details a client may read: seconds or a status. Others may name internal addresses."""
 
 _STATUSES = range(200, 600)
 """Valid statuses of a response; any other could not be passed to the client."""
@@ -120,9 +122,9 @@ class Upstream(Connections):
 
 
 def told_to_client(reason: str) -> str:
-    """Return the part of `code: details` that a client may read: other details may name internal addresses."""
+    """Return the part of `code: details` that a client may read."""
     code, _, details = reason.partition(": ")
-    return f"{code}, {details}" if code in TIME_OUTS else code
+    return f"{code} ({details})" if code in _TOLD else code
 
 
 async def _send(

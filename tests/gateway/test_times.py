@@ -44,7 +44,7 @@ def test_a_connection_that_is_not_made_in_time_is_given_up(outside: Outside, sta
         gateway = start(outside.config(models__big=big, data_collection__enabled=False))
         answer = gateway.chat()
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
-        told = "big: connect_timeout, no connection within 0.2 s"
+        told = "big: connect_timeout (no connection within 0.2 s)"
         assert answer.json()["error"]["message"] == f"no model answered: {told}"
         answer = gateway.get("/v1/files")
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
@@ -78,7 +78,7 @@ def test_an_answer_that_is_no_stream_must_be_whole_in_time(outside: Outside, sta
     gateway = start(outside.config(models__big__timeout=0.5, data_collection__enabled=False))
     answer = gateway.chat()
     assert answer.status_code == 504
-    told = "no model answered: big: timeout, no whole answer within 0.5 s"
+    told = "no model answered: big: timeout (no whole answer within 0.5 s)"
     assert answer.json()["error"]["message"] == told
     (logged,) = gateway.logged("model_failed")
     assert logged["reason"] == "timeout: no whole answer within 0.5 s"
