@@ -57,8 +57,13 @@ def work_through(
 ]:
     """Run the selected steps for every partition of the run, day by day; yield events for Dagster to record.
 
-    Raises dagster.Failure at the end when any day failed; it names each such day and why.
+    Raises dagster.Failure at the end when any day failed, naming each such day and why, and at once when the
+    run names no day.
     """
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            "this run names no day: materialise days instead, their checks run with them", allow_retries=False
+        )
     assets = {key.to_user_string() for key in context.selected_asset_keys}
     checks = {(key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys}
     wanted = assets | {asset for asset, _ in checks}

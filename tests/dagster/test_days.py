@@ -116,6 +116,15 @@ def test_a_bad_day_stops_only_itself(instance: dg.DagsterInstance) -> None:
     assert _days_of(instance, "label_distribution") == {1, 2, 4, 6}
 
 
+def test_a_run_without_a_day_says_what_to_do(instance: dg.DagsterInstance) -> None:
+    """*Execute all* on the page of an asset's checks starts a run that names no day."""
+    ran = _run(instance)
+    (failure,) = [event.step_failure_data for event in ran.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert (failure.user_failure_data.description or "").startswith("this run names no day: ")
+    assert _days_of(instance, "responses") == set()
+
+
 def test_the_failure_names_each_bad_day_and_why(instance: dg.DagsterInstance) -> None:
     """The failed run, and so its alarm, says which days to look at."""
     ran = _run(instance, tags=range_tags(date(2026, 1, 1), date(2026, 1, 6)))
