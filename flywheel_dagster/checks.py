@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from flywheel_dagster.metadata import MAX_NAMED, named, short
+from flywheel_dagster.metadata import MAX_NAMED, named, shares, short
 from flywheel_dagster.partitions import utc_now
 
 MIN_LINES_FOR_SHARE = 100
@@ -139,7 +139,7 @@ def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
 
 
 def label_drift(
-    *, today: Mapping[str, int], week: Mapping[str, int], limit: float, unread: str | None = None
+    *, today: dict[str, int], week: dict[str, int], limit: float, unread: str | None = None
 ) -> Verdict:
     """Check that the labels' shares are close to those of the week before.
 
@@ -152,10 +152,13 @@ def label_drift(
             "label_drift", not unread, f"nothing to compare with yet{left_out}", dg.AssetCheckSeverity.WARN
         )
     distance = total_variation(today, week)
+    now, then = (shares(dict.fromkeys(today | week, 0) | counts) for counts in (today, week))
+    most = max(sorted(now), key=lambda name: abs(now[name] - then[name]))
+    moved = f"; {named([most])} moved most, from {then[most]:.3f} to {now[most]:.3f}" if distance else ""
     return Verdict(
         "label_drift",
         distance <= limit and not unread,
-        f"total variation distance to the week before is {distance:.3f}; the limit is {limit:.3f}{left_out}",
+        f"total variation distance to the week before is {distance:.3f}; the limit is {limit:.3f}{moved}{left_out}",
         dg.AssetCheckSeverity.WARN,
         {"distance": short(distance), "limit": limit},
     )

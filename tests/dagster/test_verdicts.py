@@ -50,6 +50,16 @@ def test_a_drift_of_exactly_the_limit_passes_and_more_warns() -> None:
     assert (unread.passed, "2026-01-05" in unread.says) == (False, True)
 
 
+def test_a_drift_names_the_share_that_moved_most() -> None:
+    """It has the name of the figure that is plotted over the days."""
+    week = {"math": 2, "code": 4, "writing": 4}
+    says = label_drift(today={"math": 7, "code": 3}, week=week, limit=0.25).says
+    assert says.endswith("; share_math moved most, from 0.200 to 0.700")
+    gone = label_drift(today={"code": 5, "math": 4, "medicine": 1}, week=week, limit=0.25).says
+    assert gone.endswith("; share_writing moved most, from 0.400 to 0.000")
+    assert "moved" not in label_drift(today={"math": 1}, week={"math": 9}, limit=0.25).says
+
+
 def test_a_share_of_rejects_of_exactly_the_limit_passes_and_more_stops_the_day() -> None:
     at = rejected_share(lines=100, rejected=5, limit=0.05)
     assert at.passed and "see the day's rejects" not in at.says
