@@ -23,8 +23,8 @@ def raw_points(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     """Return the spec of the collector's day files: Dagster observes them and does not make them."""
     return dg.AssetSpec(
         RAW_POINTS,
-        description="Data points as the collector received them: `data/raw/training_data_YYYYMMDD*.jsonl`, one file a day and writer. "
-        "The day is the UTC day of receipt. The sensor `late_days` records here when a closed day's files change.",
+        description="Data points as the collector received them. The day is the UTC day of receipt, with one file per writer: "
+        "`data/raw/training_data_YYYYMMDD*.jsonl`. The sensor `late_days` records here when a closed day's files change.",
         group_name="days",
         kinds={"json", "file"},
         owners=PLATFORM,
@@ -65,7 +65,7 @@ def daily_specs() -> list[dg.AssetSpec]:
         _table(
             "label_distribution",
             ["training_examples"],
-            "How often each label was given on a day. `share_...` is plotted over the days.",
+            "How often each label was given on a day. The shares are plotted over the days, as `share_...`.",
         ),
         _table(
             "model_leaderboard",
@@ -81,8 +81,8 @@ def daily_specs() -> list[dg.AssetSpec]:
     dataset = dg.AssetSpec(
         TRAINING_DATASET,
         deps=["training_examples", "label_distribution", "model_leaderboard", "quality_report"],
-        description="A versioned training dataset: the window of `dataset.window_days` days that ends with this day, "
-        "without repeats, split 70/10/20 by a hash of the question. Days missing from the window are left out.",
+        description="A versioned training dataset of the window of days that ends with this day, without repeats, split "
+        "70/10/20 by a hash of the question. The window has `dataset.window_days` days; those missing are left out.",
         group_name="training",
         kinds={"polars", "parquet", "json"},
         owners=LEARNING,

@@ -42,8 +42,8 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         group_name=GROUP,
         kinds={"scikitlearn", "numpy"},
         owners=LEARNING,
-        description="A router trained on the training split of the day's dataset: `data/routers/<version>/`. The same dataset, "
-        "settings and seed give the same bytes.",
+        description="A router trained on the training split of the day's dataset. The same dataset, settings and seed "
+        "give the same bytes, in `data/routers/<version>/`.",
     )
     @said_first(CHALLENGER)
     def _challenger(
@@ -100,8 +100,8 @@ def router_assets(partitions: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         group_name=GROUP,
         kinds={"json"},
         owners=LEARNING,
-        description="The router in service, as `data/routers/champion.json` says: the challenger judged last is promoted if it "
-        "passed and `promotion.automatic` is on. `flywheel router rollback` goes back.",
+        description="The router in service. The challenger judged last is promoted if it passed and promotion is automatic "
+        "(`promotion.automatic`). `data/routers/champion.json` names it, `flywheel router rollback` goes back.",
     )
     @said_first(CHAMPION)
     def _champion(

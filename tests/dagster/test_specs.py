@@ -27,6 +27,12 @@ def test_every_asset_is_described() -> None:
         assert spec.partitions_def is not None or name not in daily, name
 
 
+def test_descriptions_begin_with_plain_text() -> None:
+    """The list of assets shows the beginning as it is written, with its marks."""
+    for spec in build_defs(Config()).resolve_all_asset_specs():
+        assert "`" not in (spec.description or "")[:80], spec.key
+
+
 def test_the_documentation_names_everything() -> None:
     """Assets, checks, jobs, schedules and sensors are in docs/dagster.md, the routers' checks in docs/promotion.md."""
     definitions = build_defs(Config())
