@@ -42,13 +42,16 @@ def bar_chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str, width
 
 def grouped_bar_chart(
     names: Sequence[str],
-    series: Mapping[str, Sequence[float]],
+    series: Mapping[str, Sequence[float | None]],
     *,
     title: str,
     unit: str,
     width: int = 640,
 ) -> str:
-    """Draw horizontal bars, for each name one bar per series. series: name -> as many values as `names`."""
+    """Draw horizontal bars, for each name one bar per series, and none where a value is None.
+
+    series: name -> as many values as `names`.
+    """
     values = _checked(names, series)
     if not values:
         return nothing(title, width)
@@ -60,8 +63,10 @@ def grouped_bar_chart(
     row_height = thickness * len(series) + 8
     label_width = min(max(map(text_width, names)), width * 0.38) + 8
     left = PAD + label_width
-    shown = numbers_alike(values)
-    right = width - PAD - max(map(text_width, shown)) - 10
+    figures = numbers_alike(values)
+    right = width - PAD - max(map(text_width, figures)) - 10
+    rest = iter(figures)
+    shown = [[None if value is None else next(rest) for value in numbers] for numbers in series.values()]
     marks = ticks(min(0.0, *values), max(0.0, *values), 4)
     scale = (right - left) / (marks[-1] - marks[0])
 
@@ -77,7 +82,9 @@ def grouped_bar_chart(
         middle = top + row_height * (row + 0.5) + 4
         parts.append(text(left - 8, middle, fitted(name, label_width - 8), "ink", "end"))
         for index, (of, numbers) in enumerate(series.items()):
-            value, figure = numbers[row], shown[index * len(names) + row]
+            value, figure = numbers[row], shown[index][row]
+            if value is None or figure is None:
+                continue
             y = top + row_height * row + 4 + thickness * index
             start, end = sorted((x(0), x(value)))
             tip = f"{fitted(name, TIP_WIDTH)}{f', {of}' if of else ''}: {figure} {unit}"

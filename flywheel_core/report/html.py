@@ -42,8 +42,8 @@ def _charts(summary: Summary) -> dict[str, str]:
         "models": grouped_bar_chart(
             [model.model for model in scored],
             {
-                "mean score": [model.mean_score or 0.0 for model in scored],
-                "share won": [model.win_share or 0.0 for model in scored],
+                "mean score": [model.mean_score for model in scored],
+                "share won": [model.win_share for model in scored],
             },
             title="Mean score and share of data points won",
             unit="score and share, 0 to 1",
@@ -52,8 +52,8 @@ def _charts(summary: Summary) -> dict[str, str]:
         "latency": grouped_bar_chart(
             [model.model for model in timed],
             {
-                "p50": [model.latency_p50 or 0.0 for model in timed],
-                "p95": [model.latency_p95 or 0.0 for model in timed],
+                "p50": [model.latency_p50 for model in timed],
+                "p95": [model.latency_p95 for model in timed],
             },
             title="Latency",
             unit="ms",

@@ -20,6 +20,7 @@ from flywheel_core.report.overview import DayFacts, overview
 from flywheel_core.report.summary import summarise
 from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
 from tests.core.report.reader import Reader
+from tests.core.report.test_charts import tips
 
 MADE = datetime(2026, 1, 7, 1, 30, tzinfo=UTC)
 
@@ -258,6 +259,12 @@ def test_without_a_label_the_page_speaks_of_no_best_scores(both: Summary) -> Non
     unlabelled = replace(both, min_best_score=None, max_best_score=None)
     told = [" ".join(Reader(page(one, made_at=MADE)).words) for one in (both, unlabelled)]
     assert ["Best scores run from" in text for text in told] == [True, False]
+
+
+def test_a_share_that_is_not_known_is_not_drawn_as_zero(both: Summary) -> None:
+    models = tuple(replace(model, win_share=None) for model in both.models if model.mean_score is not None)
+    told = tips(html._charts(replace(both, models=models))["models"])
+    assert [tip for tip in told if "share won" in tip] == ["share won"], "the key alone"
 
 
 def test_invented_models_cannot_flood_the_page(both: Summary) -> None:
