@@ -267,6 +267,11 @@ def test_a_share_that_is_not_known_is_not_drawn_as_zero(both: Summary) -> None:
     assert [tip for tip in told if "share won" in tip] == ["share won"], "the key alone"
 
 
+def test_sentences_on_the_page_are_apart(both: Summary) -> None:
+    text = " ".join(" ".join(Reader(page(both, made_at=MADE)).words).split())
+    assert f"to {both.max_best_score:.3f}. {both.scored / both.responses:.1%} of the responses" in text
+
+
 def test_invented_models_cannot_flood_the_page(both: Summary) -> None:
     invented = [
         replace(both.models[0], model=f"invented-{n}", responses=1, mean_score=1.0) for n in range(3_000)
