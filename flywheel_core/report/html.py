@@ -10,7 +10,7 @@ from flywheel_core.report.charts import (
     stacked_chart,
 )
 from flywheel_core.report.facts import Summary
-from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, column, render
+from flywheel_core.report.page import CHART_WIDTH, WIDE_CHART, column, day_names, render
 
 
 def page(summary: Summary, *, made_at: datetime) -> str:
@@ -20,7 +20,7 @@ def page(summary: Summary, *, made_at: datetime) -> str:
 
 
 def _charts(summary: Summary) -> dict[str, str]:
-    days = [f"{day:%m-%d}" for day in summary.days]
+    days = day_names(summary.days)
     scored = [model for model in summary.shown_models if model.mean_score is not None]
     timed = [model for model in summary.shown_models if model.latency_p50 is not None]
     return {

@@ -3,7 +3,8 @@
 A page is one file that needs nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ CHART_WIDTH = 460
 WIDE_CHART = 940
 NOTHING = "–"
 MAX_NAME_CHARS = 200
+YEAR = timedelta(days=365)
 
 
 def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
@@ -52,6 +54,12 @@ def column(values: Mapping[str, float | None]) -> dict[str, str]:
     """Return name -> figure for a table's column, all with equally many decimals; unknown values are a dash."""
     known = {name: value for name, value in values.items() if value is not None}
     return dict.fromkeys(values, NOTHING) | dict(zip(known, numbers_alike(known.values()), strict=True))
+
+
+def day_names(days: Sequence[date]) -> list[str]:
+    """Return days in order as names below a chart, with the year where a date would occur twice without it."""
+    form = "%Y-%m-%d" if days and days[-1] - days[0] >= YEAR else "%m-%d"
+    return [day.strftime(form) for day in days]
 
 
 def _number(value: float | None) -> str:

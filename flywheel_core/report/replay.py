@@ -2,7 +2,7 @@
 
 from flywheel_core.learn.replay_result import Replay
 from flywheel_core.report.charts import line_chart
-from flywheel_core.report.page import WIDE_CHART, render
+from flywheel_core.report.page import WIDE_CHART, day_names, render
 
 
 def replay_page(result: Replay) -> str:
@@ -11,7 +11,7 @@ def replay_page(result: Replay) -> str:
     It shows the routed score per day beside the best single model so far, chance and the oracle, with
     promotions marked.
     """
-    days = [f"{day.day:%m-%d}" for day in result.days]
+    days = day_names([day.day for day in result.days])
     scores = line_chart(
         days,
         {

@@ -3,7 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from flywheel_core.report.overview import DayFacts, overview
 from flywheel_core.report.summary import summarise
 from tests.cli.recorded import DAY_ONE, DAY_TWO, point, record, write_lines
 from tests.core.report.reader import Reader
-from tests.core.report.test_charts import tips
+from tests.core.report.test_charts import texts, tips
 
 MADE = datetime(2026, 1, 7, 1, 30, tzinfo=UTC)
 
@@ -270,6 +270,15 @@ def test_a_share_that_is_not_known_is_not_drawn_as_zero(both: Summary) -> None:
 def test_sentences_on_the_page_are_apart(both: Summary) -> None:
     text = " ".join(" ".join(Reader(page(both, made_at=MADE)).words).split())
     assert f"to {both.max_best_score:.3f}. {both.scored / both.responses:.1%} of the responses" in text
+
+
+def test_days_of_more_than_a_year_are_told_apart(both: Summary) -> None:
+    days = tuple(DAY_ONE + timedelta(days=number) for number in range(400))
+    long = replace(both, days=days, labels_by_day={"math": (1,) * 400}, labelled_share_by_day=(1.0,) * 400)
+    charts = html._charts(long)
+    for name, kind in (("labels_by_day", "rect"), ("labelled", "circle")):
+        assert len(set(tips(charts[name], kind)) - {"math"}) == 400
+    assert "01-05" in texts(html._charts(both)["labelled"]), "the year is shown only where it is needed"
 
 
 def test_invented_models_cannot_flood_the_page(both: Summary) -> None:
