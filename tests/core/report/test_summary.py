@@ -281,6 +281,11 @@ def test_days_of_more_than_a_year_are_told_apart(both: Summary) -> None:
     assert "01-05" in texts(html._charts(both)["labelled"]), "the year is shown only where it is needed"
 
 
+def test_charts_side_by_side_stay_as_large_below_each_other(both: Summary) -> None:
+    """On a page that is too narrow for two, one chart would otherwise fill the width, with its text."""
+    assert re.search(r"\.grid > svg \{[^}]*max-width: \d+px", page(both, made_at=MADE))
+
+
 def test_invented_models_cannot_flood_the_page(both: Summary) -> None:
     invented = [
         replace(both.models[0], model=f"invented-{n}", responses=1, mean_score=1.0) for n in range(3_000)
