@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from flywheel_core.report.svg import number, numbers_alike
+from flywheel_core.report.svg import number, numbers_alike, printable
 
 CHART_WIDTH = 460
 WIDE_CHART = 940
@@ -23,12 +23,13 @@ YEAR = timedelta(days=365)
 def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
     """Render a template of this folder as HTML: light and dark, for screens of any width, without script.
 
-    charts: name -> SVG text, which has escaped what it shows; all other values are escaped here.
+    charts: name -> SVG text, which has escaped what it shows; all other values are made printable and escaped here.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -42,6 +43,10 @@ def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
     }
     drawn = {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704  # charts escape their texts
     return environment.get_template(template).render(charts=drawn, **values)
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _brief(name: str) -> str:

@@ -16,6 +16,9 @@ SERIES_DARK: tuple[str, ...] = ("#4f9be0", "#f0a23c", "#d9d2ff", "#5fb8b4", "#d4
 SURFACE_LIGHT = "#ffffff"
 SURFACE_DARK = "#161b22"
 
+DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that change the direction of the text after them, which may be another name's."""
+
 FONT_SIZE = 12
 TITLE_SIZE = 14
 
@@ -29,16 +32,24 @@ def series_class(index: int) -> str:
     return f"s{index % len(SERIES_LIGHT)}{faint}"
 
 
-def clean(text: str) -> str:
-    """Return `text` for SVG and HTML.
+def printable(text: str) -> str:
+    """Return `text` without what a page cannot show as it is.
 
-    Characters that XML cannot hold, and unassigned ones, are replaced; the rest is escaped.
+    Characters that XML cannot hold, unassigned ones, and those that change the direction of all text after
+    them are replaced.
     """
-    kept = "".join(
-        mark if unicodedata.category(mark) not in ("Cc", "Cs", "Cn") or mark in "\t\n" else "\ufffd"
-        for mark in text
-    )
-    return escape(kept, quote=True)
+    return "".join("\ufffd" if _is_command(mark) else mark for mark in text)
+
+
+def _is_command(mark: str) -> bool:
+    if unicodedata.category(mark) in ("Cc", "Cs", "Cn"):
+        return mark not in "\t\n\r"
+    return mark in DIRECTIONS
+
+
+def clean(text: str) -> str:
+    """Return `text` for SVG and HTML: printable and escaped."""
+    return escape(printable(text), quote=True)
 
 
 def text_width(text: str, size: float = FONT_SIZE) -> float:

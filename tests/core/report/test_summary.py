@@ -261,12 +261,6 @@ def test_without_a_label_the_page_speaks_of_no_best_scores(both: Summary) -> Non
     assert ["Best scores run from" in text for text in told] == [True, False]
 
 
-def test_a_share_that_is_not_known_is_not_drawn_as_zero(both: Summary) -> None:
-    models = tuple(replace(model, win_share=None) for model in both.models if model.mean_score is not None)
-    told = tips(html._charts(replace(both, models=models))["models"])
-    assert [tip for tip in told if "share won" in tip] == ["share won"], "the key alone"
-
-
 def test_sentences_on_the_page_are_apart(both: Summary) -> None:
     text = " ".join(" ".join(Reader(page(both, made_at=MADE)).words).split())
     assert f"to {both.max_best_score:.3f}. {both.scored / both.responses:.1%} of the responses" in text
@@ -279,6 +273,21 @@ def test_days_of_more_than_a_year_are_told_apart(both: Summary) -> None:
     for name, kind in (("labels_by_day", "rect"), ("labelled", "circle")):
         assert len(set(tips(charts[name], kind)) - {"math"}) == 400
     assert "01-05" in texts(html._charts(both)["labelled"]), "the year is shown only where it is needed"
+
+
+def test_a_share_that_is_not_known_is_not_drawn_as_zero(both: Summary) -> None:
+    models = tuple(replace(model, win_share=None) for model in both.models if model.mean_score is not None)
+    told = tips(html._charts(replace(both, models=models))["models"])
+    assert [tip for tip in told if "share won" in tip] == ["share won"], "the key alone"
+
+
+def test_names_cannot_turn_the_page_around(both: Summary) -> None:
+    """A mark that reverses the text after it would make one name look like another, and so would an invisible one."""
+    evil = "\u202egpj\u2066\x1b[31m\x07"
+    models = tuple(replace(model, model=evil) for model in both.models)
+    text = page(replace(both, models=models, unknown_models=(evil,)), made_at=MADE)
+    assert not set(text) & set("\u202e\u2066\x1b\x07")
+    assert text.count("\ufffdgpj\ufffd\ufffd[31m\ufffd") > 2, "on the page and in its charts"
 
 
 def test_charts_side_by_side_stay_as_large_below_each_other(both: Summary) -> None:
