@@ -5,7 +5,7 @@ chart raises ValueError for what it cannot show.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from flywheel_core.report.plane import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, Plane, nothing
 from flywheel_core.report.svg import (
@@ -162,16 +162,23 @@ def line_chart(
     title: str,
     unit: str,
     width: int = 640,
+    events: Collection[str] = (),
 ) -> str:
-    """Draw one line per series over names in order, such as days, with a gap where a value is None."""
+    """Draw one line per series over names in order, such as days, with a gap where a value is None.
+
+    events: the series whose values are single events: large dots without a line.
+    """
     values = _checked(names, series)
     if not values:
         return nothing(title, width)
     plane = Plane(names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width)
     for index, (of, numbers) in enumerate(series.items()):
         for run in _runs(numbers):
-            plane.parts.append(path([(plane.x(at), plane.y(value)) for at, value in run], index))
             radius = 1 if plane.step < CROWDED and len(run) > 1 else 3
+            if of in events:
+                radius = 5
+            else:
+                plane.parts.append(path([(plane.x(at), plane.y(value)) for at, value in run], index))
             for at, value in run:
                 tip = f"{names[at]}{f', {of}' if of else ''}: {number(value)} {unit}"
                 plane.parts.append(dot(plane.x(at), plane.y(value), index, tip, radius))

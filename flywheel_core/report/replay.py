@@ -27,6 +27,7 @@ def replay_page(result: Replay) -> str:
         title="Mean score per day",
         unit="score, 0 to 1",
         width=WIDE_CHART,
+        events=("promotion",),
     )
     gains = line_chart(
         days,

@@ -84,6 +84,17 @@ def test_a_line_has_a_gap_where_there_is_no_value() -> None:
     assert tips(chart, "circle") == ["a, mean: 0.1 score", "c, mean: 0.3 score", "d, mean: 0.4 score"]
 
 
+def test_single_events_are_dots_without_a_line() -> None:
+    """Two promotions on days in a row would otherwise look like a development."""
+    shown: dict[str, list[float | None]] = {"score": [0.1, 0.2, 0.3], "promotion": [None, 0.2, 0.3]}
+    chart = line_chart(["1", "2", "3"], shown, title="t", unit="score", events=("promotion",))
+    assert [line.attrib["class"] for line in ElementTree.fromstring(chart).iter(f"{SVG}polyline")] == [
+        "path s0"
+    ]
+    radius = {dot.attrib["class"]: float(dot.attrib["r"]) for dot in shapes(chart, "circle")}
+    assert radius["s1"] > radius["s0"], "an event is seen on the dot below it"
+
+
 def test_a_histogram_names_both_edges() -> None:
     chart = histogram([0, 0.5, 1], [3, 5], title="Scores", unit="responses", of="score")
     assert tips(chart) == ["score 0 to 0.5: 3 responses", "score 0.5 to 1: 5 responses"]
