@@ -27,7 +27,7 @@ from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.table_files import check_rows, check_table
 from flywheel_core.lake.texts import texts_of, with_texts
 
-FORMAT = 4
+FORMAT = 5
 """Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"

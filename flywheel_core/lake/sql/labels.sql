@@ -13,6 +13,8 @@
 --   tie_cheaper, tie_faster, tie_declared
 --                      the preference that put the best before the next of the tied models    label
 -- Tied are the models whose score is within tie_tolerance of the highest and not below min_score, or equal to the highest.
+-- Where one of them has no cost, cheaper is passed over, and faster without a latency. If an unknown cost counted as the
+-- highest, the model that answers users by streams without token counts would lose every tie.
 with counted as (
     select
         example,
@@ -32,8 +34,8 @@ scored as (
         c.top_score,
         m.category,
         coalesce(m.declared, 1000000) as declared,
-        coalesce(cast(o.cost as double), 1e308) as cost,
-        coalesce(cast(o.latency_ms as double), 1e308) as latency,
+        cast(o.cost as double) as cost,
+        cast(o.latency_ms as double) as latency,
         c.top_score - o.score <= s.tie_tolerance + 1e-9
         and (o.score >= s.min_score or o.score = c.top_score) as is_tied
     from outcomes as o
@@ -43,15 +45,31 @@ scored as (
     where not o.failed and o.score is not null
 ),
 
+known as (
+    select
+        *,
+        count(cost) over (partition by example) = count(*) over (partition by example) as costs_known,
+        count(latency) over (partition by example) = count(*) over (partition by example) as latencies_known
+    from scored
+    where is_tied
+),
+
+comparable as (
+    select
+        * exclude (cost, latency),
+        case when costs_known then cost else 0 end as cost,
+        case when latencies_known then latency else 0 end as latency
+    from known
+),
+
 keyed as (
     select
         x.*,
         case s.preference_1 when 'cheaper' then x.cost when 'faster' then x.latency else x.declared end as key_1,
         case s.preference_2 when 'cheaper' then x.cost when 'faster' then x.latency else x.declared end as key_2,
         case s.preference_3 when 'cheaper' then x.cost when 'faster' then x.latency else x.declared end as key_3
-    from scored as x
+    from comparable as x
     cross join settings as s
-    where x.is_tied
 ),
 
 placed as (

@@ -83,7 +83,9 @@ def test_the_best_score_by_more_than_the_tolerance_wins() -> None:
         ({"cost": 2.0}, {"cost": 1.0}, "tie_cheaper", "math"),
         ({"cost": 1.0, "latency_ms": 50.0}, {"cost": 1.0, "latency_ms": 60.0}, "tie_faster", "general"),
         ({"cost": 1.0, "latency_ms": 50.0}, {"cost": 1.0, "latency_ms": 50.0}, "tie_declared", "general"),
-        ({"cost": None}, {"cost": 5.0}, "tie_cheaper", "math"),
+        ({"cost": None}, {"cost": 5.0}, "tie_declared", "general"),
+        ({"cost": None, "latency_ms": 70.0}, {"cost": 5.0, "latency_ms": 60.0}, "tie_faster", "math"),
+        ({"cost": 5.0, "latency_ms": 70.0}, {"cost": 5.0, "latency_ms": None}, "tie_declared", "general"),
     ],
 )
 def test_ties_go_by_preference(big: dict[str, Any], algebra: dict[str, Any], rule: str, label_: str) -> None:
@@ -206,11 +208,15 @@ def told_plainly(config: Config, found: Sequence[Outcome]) -> tuple[str, str | N
     ]
     declared = config.declared_order()
     keys: Mapping[str, Any] = {
-        "cheaper": lambda outcome: 1e308 if outcome.cost is None else outcome.cost,
-        "faster": lambda outcome: 1e308 if outcome.latency_ms is None else outcome.latency_ms,
+        "cheaper": lambda outcome: outcome.cost,
+        "faster": lambda outcome: outcome.latency_ms,
         "declared": lambda outcome: declared.index(outcome.model) if outcome.model in declared else 1_000_000,
     }
-    order = [*labelling.tie_preference, "declared"]
+    order = [
+        name
+        for name in (*labelling.tie_preference, "declared")
+        if all(keys[name](outcome) is not None for outcome in tied)
+    ]
     ranked = sorted(tied, key=lambda outcome: (*(keys[name](outcome) for name in order), outcome.model))
     best = ranked[0].model
     if len(scored) < 2:
