@@ -5,16 +5,15 @@ and is removed at the next start. The position is saved after delivery, so a cra
 twice rather than not at all. One process owns a spool.
 """
 
-import errno
-import fcntl
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flywheel_core.collect.spool_folder import SpoolFolder, leads_to
 from flywheel_core.errors import StorageError
-from flywheel_core.lake.atomic import make_folder, sync_folder, write_atomically
+from flywheel_core.lake.atomic import sync_folder, write_atomically
 
 SEGMENT_BYTES = 8_388_608
 """A segment of at least this size gets no further lines."""
@@ -42,10 +41,9 @@ class Spool:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
+        self._held = SpoolFolder(folder)
         self._max_bytes = max_bytes
         self._segments: list[_Segment] = []
-        self._home: int | None = None
-        self._lock: int | None = None
         self._file: int | None = None
         self._next = 1
 
@@ -65,16 +63,7 @@ class Spool:
         Raises StorageError when another process holds the folder, or when it cannot be read or written.
         """
         try:
-            make_folder(self._folder)
-            self._home = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise StorageError(
-                    f"the spool {self._folder} belongs to another running process",
-                    hint="give each gateway its own data folder",
-                ) from None
+            self._held.take()
             number, taken = self._read_cursor()
             self._next = number + 1  # a saved position must never fit a later segment
             for path in sorted(self._folder.glob("segment-??????????.jsonl")):
@@ -139,12 +128,22 @@ class Spool:
         except OSError as error:
             raise StorageError(f"cannot write in {self._folder}: {error.strerror or error}") from error
 
+    def forget_removed(self) -> int:
+        """Give up lines whose files somebody removed for good, and return how many those are.
+
+        Files that are only away, as on a disk that is unmounted for a while, are waited for.
+        """
+        removed = [segment for segment in self._segments if self._held.removed_for_good(segment.path)]
+        for segment in removed:
+            self._segments.remove(segment)
+        return sum(segment.points for segment in removed)
+
     def close(self) -> None:
         """Release the folder; its content stays."""
-        for handle in (self._file, self._lock, self._home):
-            if handle is not None:
-                os.close(handle)
-        self._file = self._lock = self._home = None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        self._held.release()
 
     def _read_cursor(self) -> tuple[int, int]:
         path = self._folder / "cursor.json"
@@ -181,7 +180,7 @@ class Spool:
     def _write(self, content: bytes, points: int) -> None:
         segment = self._segments[-1] if self._file is not None and self._segments else None
         try:
-            if segment is None or segment.size >= SEGMENT_BYTES:
+            if segment is None or segment.size >= SEGMENT_BYTES or not self._is_open(segment):
                 segment = self._begin()
             assert self._file is not None  # noqa: S101 - `_begin` opened it
             written = 0
@@ -198,7 +197,7 @@ class Spool:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        self._check_home()
+        self._held.check()
         number = self._next
         path = self._folder / f"segment-{number:010d}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
@@ -208,17 +207,9 @@ class Spool:
         sync_folder(self._folder)
         return segment
 
-    def _check_home(self) -> None:
-        """Raise OSError if a different folder has taken the place of the one that was opened.
-
-        After a disk is unmounted, whatever is written to its mount point becomes invisible once it is mounted
-        again.
-        """
-        if self._home is not None and not os.path.samestat(os.fstat(self._home), self._folder.stat()):
-            raise OSError(
-                errno.ESTALE,
-                "the folder was unmounted, moved or replaced; bring it back, or restart the gateway",
-            )
+    def _is_open(self, segment: _Segment) -> bool:
+        """Return whether the open file is the segment's: what goes to a removed one is gone at a restart."""
+        return self._file is not None and leads_to(segment.path, self._file)
 
     def _give_up(self) -> None:
         """After a failed write, remove what it left in the file, and never write to that file again.

@@ -26,7 +26,8 @@ class Spooler:
     """The spool of an uploader, in `folder`.
 
     on_settled: called with the number of lines settled and how many of them were rejected, in one step with
-    the change of `points`; points: number of data points in the spool that are not settled.
+    the change of `points`; on_removed: likewise, with the number of lines whose files were removed; points:
+    number of data points in the spool that are not settled.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Spooler:
         courier: Courier,
         wakeup: Wakeup,
         on_settled: Callable[[int, int], None],
+        on_removed: Callable[[int], None],
     ) -> None:
         self._folder = folder
         self._spool = Spool(folder, max_bytes)
         self._courier = courier
         self._wakeup = wakeup
         self._on_settled = on_settled
+        self._on_removed = on_removed
         self._cannot_write, self._cannot_read = Trouble(log), Trouble(log)
         self._disk = asyncio.Lock()
         self.points = 0
@@ -87,10 +90,19 @@ class Spooler:
                 lines = await self._on_disk(lambda: self._spool.peek(BATCH_POINTS, BATCH_BYTES))
             except StorageError as error:
                 self._cannot_read.met("spool_unreadable", extra={"reason": error.message})
+                await self._forget_removed()
                 await asyncio.sleep(DISK_PAUSE)
                 continue
             self._cannot_read.gone("spool_readable_again", extra={"folder": str(self._folder)})
             await self._courier.deliver(tuple(lines), self._settler(lines))
+
+    async def _forget_removed(self) -> None:
+        removed = await self._on_disk(self._spool.forget_removed)
+        if removed:
+            self.points -= removed
+            self._on_removed(removed)
+            log.error("spool_removed", extra={"folder": str(self._folder), "dropped": removed})
+            self._wakeup.wake()
 
     def _settler(self, lines: list[bytes]) -> Settle:
         """Return a callback that removes settled lines from the spool."""

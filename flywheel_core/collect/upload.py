@@ -5,7 +5,7 @@ At every moment `offered = acknowledged + rejected + spooled + in_memory + dropp
 - in_memory: waiting for their batch to fill, or being sent; a crash loses these, `close` does not;
 - spooled: synced to disk and sent from there, however long it takes, by this process or the next one;
 - acknowledged: stored by the collector; rejected: refused for good, kept with its reply in `rejected.jsonl`;
-- dropped: the spool had no room, or at the end could not be written.
+- dropped: the spool had no room, its files were removed, or at the end it could not be written.
 """
 
 import asyncio
@@ -69,7 +69,12 @@ class Uploader:
         )
         self._folder = spool
         self._spooler = Spooler(
-            spool, settings.spool_max_bytes, self._courier, self._wakeup, self._count_settled
+            spool,
+            settings.spool_max_bytes,
+            self._courier,
+            self._wakeup,
+            self._count_settled,
+            self._count_removed,
         )
         self._backlog = Backlog()
         self._sending: set[asyncio.Task[None]] = set()
@@ -218,6 +223,9 @@ class Uploader:
     def _count_settled(self, count: int, rejected: int) -> None:
         self.rejected += rejected
         self.acknowledged += count - rejected
+
+    def _count_removed(self, count: int) -> None:
+        self.dropped += count
 
     async def _spill(self, batch: Batch) -> None:
         """Move a batch to the spool, or back to the queue if the disk refuses."""

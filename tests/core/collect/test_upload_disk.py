@@ -1,6 +1,8 @@
 """What an uploader does when its own disk refuses: points are kept, sent again, and uploading goes on."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,38 @@ def test_a_spool_that_cannot_be_read_is_sent_once_it_can_be(
 
     run(act)
     assert caplog.messages.count("spool_unreadable") == caplog.messages.count("spool_readable_again") == 1
+
+
+def remove_segments(folder: Path) -> None:
+    for path in folder.glob("segment-*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("remove", [shutil.rmtree, remove_segments])
+def test_points_whose_files_were_removed_are_dropped_and_uploading_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, remove: Callable[[Path], None]
+) -> None:
+    """Somebody makes room on a full disk: what lay there is counted as lost, what comes later is kept."""
+    folder = tmp_path / "spool"
+
+    async def act(world: Outside, collector: Collector) -> None:
+        collector.verdict = lambda _: Reply(503)
+        config = world.config(training={"batch_size": 2})
+        async with Uploader(config, folder) as uploader:
+            await offer(uploader, range(6))
+            await until(lambda: uploader.spooled == 6)
+            remove(folder)
+            await offer(uploader, range(6, 8))
+            await until(lambda: check(uploader)["dropped"] == 6)
+            await until(lambda: check(uploader)["spooled"] == 2)
+            with pytest.raises(StorageError, match="another running process"):
+                Spool(folder, 1_000).open()
+            collector.verdict = lambda _: None
+            await until(lambda: check(uploader)["acknowledged"] == 2)
+        assert collector.stored == ids(range(6, 8))
+
+    run(act)
+    assert [vars(one)["dropped"] for one in caplog.records if one.message == "spool_removed"] == [6]
 
 
 def test_delivered_points_that_cannot_be_removed_are_sent_again_by_the_next_process_only(
