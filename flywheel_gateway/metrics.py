@@ -1,5 +1,6 @@
 """The gateway's metrics, under the names that the routing challenge prescribes and under names of its own."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -71,9 +72,10 @@ class Metrics(ServerMetrics):
         )
         self.accuracy = Gauge(
             "semantic_router_accuracy_score",
-            f"Mean score (0..1) of the last {ACCURACY_WINDOW} collected answers that clients got.",
+            f"Mean score (0..1) of the last {ACCURACY_WINDOW} collected answers that clients got, NaN before the first.",
             registry=registry,
         )
+        self.accuracy.set(math.nan)
         self.decisions = Counter(
             "flywheel_gateway_decisions",
             "Routing decisions by reason and model.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,8 @@ def test_the_accuracy_score_is_the_mean_of_the_latest_scores() -> None:
     for _ in range(ACCURACY_WINDOW - 1):
         metrics.score(1.0)
     assert shown() == 1.0, "the first one is too old"
+
+
+def test_there_is_no_accuracy_score_before_the_first_score() -> None:
+    """With 0 in its place, every restart would look like a scorer that finds all answers worthless."""
+    assert math.isnan(Metrics().registry.get_sample_value("semantic_router_accuracy_score") or 0.0)
