@@ -82,7 +82,7 @@ def decode_fields(raw: bytes, now: int | None = None) -> DataPoint:
         user=text_field(fields, "user"),
         source=text_field(fields, "source"),
         received_at=received_at,
-        schema_version=SCHEMA_VERSION,
+        schema_version=_schema_version(fields.get("schema_version")),
     )
 
 
@@ -221,6 +221,10 @@ def _score(model: str, value: Any) -> float | None:
             "score_invalid", f"the score of {model!r} is {score}, not in 0..1 (or -1 for no score)"
         )
     return score
+
+
+def _schema_version(value: Any) -> int:
+    return value if type(value) is int else SCHEMA_VERSION
 
 
 def _timestamp(value: Any) -> int | None:

@@ -40,6 +40,7 @@ _ANSWERS_TO_LABEL = pa.schema(
 
 REJECT_CODES = {
     "file_damaged": "a compressed file cannot be unpacked further; the text is the broken-off line before the damage",
+    "schema_later": "a later version of Flywheel stored the line; it can be read again once that version is back",
 }
 """Why ingest rejects a line, in addition to `POINT_CODES`: code -> meaning."""
 

@@ -48,7 +48,7 @@ _REJECTS = {
     **{name: _RESPONSES[name] for name in ("day", "raw_file")},
     "byte_offset": "where the line begins, in bytes, from 0",
     "length": "bytes of the line, without its newline",
-    "code": "a stable code: those of a data point, or `file_damaged`",
+    "code": "a stable code: those of a data point, `file_damaged` or `schema_later`",
     "message": "what is wrong, and where",
     "text": "the line; bytes that are no UTF-8 as `\\xNN`",
 }

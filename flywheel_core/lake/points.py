@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from flywheel_core.errors import PointError
 from flywheel_core.lake.layout import first_second
-from flywheel_core.records import NULL, DataPoint, Response
+from flywheel_core.records import NULL, SCHEMA_VERSION, DataPoint, Response
 from flywheel_core.wire_fields import question_code
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -56,11 +56,17 @@ class PointReader:
     def read(self, line: bytes | memoryview) -> Any:
         """Return the data point of one line: a DataPoint, or a similar record without the parts that no table keeps.
 
-        Accepts exactly what `decode_point` accepts. A point without any time gets the first second of the day, so that a
+        Accepts what `decode_point` accepts. A point without any time gets the first second of the day, so that a
         line gives the same row whenever it is read. In an imported file, a point without any time or of another day is
-        not acceptable. Raises PointError, with one of `POINT_CODES`, when the line is not an acceptable data point.
+        not acceptable, and neither is one of a later schema, whose fields may mean something else. Raises PointError, with
+        one of `POINT_CODES` or `schema_later`, when the line is not an acceptable data point.
         """
         point = self._read(line)
+        if point.schema_version > SCHEMA_VERSION:
+            raise PointError(
+                "schema_later",
+                f"the line has schema {point.schema_version}, this version of Flywheel reads {SCHEMA_VERSION}",
+            )
         if self._imported:
             check_imported(point.timestamp, self._midnight)
         return point

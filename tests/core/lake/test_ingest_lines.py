@@ -123,6 +123,24 @@ def test_a_whole_last_line_without_newline_counts_once_the_day_is_over(layout: L
     assert ingest_day(layout, DAY, CONFIG, today=LATER).accepted == 1
 
 
+def test_a_line_of_a_later_schema_is_kept_as_a_reject_and_not_read_as_what_it_may_not_be(
+    layout: Layout,
+) -> None:
+    later = point("later", {"big": 0.5}, schema_version=2)
+    lines = [
+        point("a", {"big": 0.5}, schema_version=1),
+        later,
+        point("further", {"big": 0.5}, schema_version=2, weighted_scores={"big": 0.1}),
+        point("b", {"big": 0.5}, schema_version="2"),  # a sender's own value is none of ours
+    ]
+    write_raw(layout, lines)
+    result = ingest_day(layout, DAY, CONFIG, today=LATER)
+    assert (result.accepted, result.rejected_by_code) == (2, {"schema_later": 2})
+    first = read_table(layout, "rejects").row(0, named=True)
+    assert first["message"] == "the line has schema 2, this version of Flywheel reads 1"
+    assert json.loads(first["text"]) == later
+
+
 def test_compressed_files_are_read_and_damage_is_kept(layout: Layout) -> None:
     lines = b"".join(line(point(f"p{number}", {"big": 0.5})) for number in range(50))
     path = layout.raw / "training_data_20260105.jsonl.gz"
