@@ -108,7 +108,7 @@ def latest_dataset(layout: Layout) -> str | None:
 
 
 def load_manifest(layout: Layout, version: str) -> dict[str, Any]:
-    """Return the dataset.json of a version. Raises DatasetError when there is none or it cannot be read."""
+    """Return the dataset.json of a version. Raises DatasetError when there is none, it cannot be read, or its format is a later one."""
     path = layout.dataset(version) / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
@@ -118,6 +118,11 @@ def load_manifest(layout: Layout, version: str) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
+    if manifest.get("format", FORMAT) > FORMAT:
+        raise DatasetError(
+            f"dataset {version} has format {manifest['format']}, this version of Flywheel reads at most {FORMAT}",
+            hint=f"build one of this version: flywheel dataset {manifest['last_day']}",
+        )
     return manifest
 
 

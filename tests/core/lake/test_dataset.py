@@ -234,6 +234,21 @@ def test_damage_is_found(layout: Layout) -> None:
         load_manifest(layout, "20200101-000000000000")
 
 
+def test_a_dataset_of_a_later_format_is_refused_and_this_version_builds_its_own(layout: Layout) -> None:
+    write_raw(layout, [point("a", {"big": 0.5, "coder": 0.25})])
+    build_day(layout)
+    built = build_dataset(layout, DAY, CONFIG)
+    later = layout.dataset("20260105-ffffffffffff")
+    shutil.copytree(built.path, later)
+    manifest = {**built.manifest, "version": later.name, "format": dataset.FORMAT + 1}
+    (later / "dataset.json").write_text(json.dumps(manifest))
+    assert latest_dataset(layout) == later.name
+    with pytest.raises(DatasetError, match=f"has format {dataset.FORMAT + 1}, this version") as told:
+        load_manifest(layout, later.name)
+    assert told.value.hint == "build one of this version: flywheel dataset 2026-01-05"
+    assert build_dataset(layout, DAY, CONFIG).version == latest_dataset(layout) == built.version
+
+
 def test_a_window_without_any_day_is_no_dataset(layout: Layout) -> None:
     with pytest.raises(NoDataError, match="2026-01-05"):
         build_dataset(layout, DAY, CONFIG)
