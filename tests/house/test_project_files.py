@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,10 +18,8 @@ def tracked_files() -> list[Path]:
 
 def dependencies() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [
-        *project["dependencies"],
-        *(name for extra in project["optional-dependencies"].values() for name in extra),
-    ]
+    extras = (one for extra in project["optional-dependencies"].values() for one in extra)
+    return [Requirement(one).name for one in (*project["dependencies"], *extras)]
 
 
 def canonical(name: str) -> str:

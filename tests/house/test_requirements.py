@@ -1,6 +1,7 @@
 """The pinned versions cover whatever every supported Python installs, not only the one that runs the tests."""
 
 import sysconfig
+import tomllib
 from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
@@ -37,6 +38,21 @@ def required(site: Path, root: str, extras: Iterable[str], python: str) -> set[s
             if one.marker is None or one.marker.evaluate({**here, "extra": extra}):
                 waiting += [(canonicalize_name(one.name), wanted) for wanted in ("", *one.extras)]
     return {name for name, _ in found} - {root}
+
+
+def test_what_flywheel_runs_with_has_bounds_from_the_pinned_versions_on() -> None:
+    """Without constraints.txt pip leaves an old version where it is, and takes a new major version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = {
+        canonicalize_name(one.name): one.specifier
+        for one in map(Requirement, (ROOT / "constraints.txt").read_text().splitlines()[1:])
+    }
+    for needed in map(Requirement, project["dependencies"]):
+        (pin,) = pins[canonicalize_name(needed.name)]
+        bounds = {one.operator: one.version for one in needed.specifier}
+        assert bounds.keys() == {">=", "<"}, needed
+        assert bounds[">="] == pin.version, f"older than {pin} is not tested, {needed} allows it"
+        assert needed.specifier.contains(pin.version), needed
 
 
 @pytest.mark.parametrize("python", PYTHONS)
