@@ -60,8 +60,14 @@ class SpoolFolder:
             )
 
     def removed_for_good(self, file: Path) -> bool:
-        """Return whether `file` in it is gone, and not only away with a disk that may come back."""
-        return (self._deleted or self._in_place) and not file.exists()
+        """Return whether `file` in it is gone, and not only away with a disk that may come back, or out of reach."""
+        try:
+            file.stat()
+        except FileNotFoundError:
+            return self._deleted or self._in_place
+        except OSError:
+            return False
+        return False
 
     @property
     def _deleted(self) -> bool:

@@ -1,5 +1,6 @@
 """What an uploader does when its own disk refuses: points are kept, sent again, and uploading goes on."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from tests.core.collect.uploading import Collector, check, ids, offer, run
 pytestmark = pytest.mark.usefixtures("short_waits")
 
 
+@pytest.mark.parametrize("in_place", ["nothing", "a link to itself"])
 def test_a_spool_that_cannot_be_read_is_sent_once_it_can_be(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, in_place: str
 ) -> None:
-    """The folder is away for a while, as when its disk is unmounted: said once, and no point is lost."""
+    """The folder is away for a while, or the system cannot say what is there: said once, and no point is lost."""
     folder, away = tmp_path / "spool", tmp_path / "away"
 
     async def act(world: Outside, collector: Collector) -> None:
@@ -28,9 +30,13 @@ def test_a_spool_that_cannot_be_read_is_sent_once_it_can_be(
             await offer(uploader, range(6))
             await until(lambda: uploader.spooled == 6)
             folder.rename(away)
+            if in_place == "a link to itself":
+                folder.symlink_to(folder)
             await until(lambda: "spool_unreadable" in caplog.messages)
+            await asyncio.sleep(0.1)  # time to look once more
             assert check(uploader)["spooled"] == 6
             collector.verdict = lambda _: None
+            folder.unlink(missing_ok=True)
             away.rename(folder)
             await until(lambda: check(uploader)["acknowledged"] == 6)
         assert collector.stored == ids(range(6))
