@@ -43,6 +43,19 @@ _KEPT_FROM_MODELS = _CONNECTION | {
 OpenAI refuses a key with the organization or project of another account.
 """
 
+_KEPT_FROM_CLIENTS = _CONNECTION | {
+    b"set-cookie",
+    b"alt-svc",
+    b"strict-transport-security",
+    b"openai-organization",
+    b"openai-project",
+}
+"""Headers of a response that stop here: those that speak for the model's own site or name the gateway's account.
+
+A client would take them for the gateway's: it would send cookies that stop here, or look for HTTP/3 at its
+address.
+"""
+
 _READABLE = (b"gzip", b"identity")
 """Content encodings of a response that collection can read."""
 
@@ -71,9 +84,10 @@ def to_model(
 def to_client(received: RawHeaders) -> RawHeaders:
     """Return the headers of an upstream response for the client.
 
-    The connection's own headers and any x-flywheel-* are left out.
+    Those that speak for the connection, the model's site or the gateway's account are left out, and any
+    x-flywheel-*.
     """
-    dropped = _CONNECTION | _named_by_connection(received)
+    dropped = _KEPT_FROM_CLIENTS | _named_by_connection(received)
     return [header for header in received if header[0] not in dropped and header[0][:11] != b"x-flywheel-"]
 
 

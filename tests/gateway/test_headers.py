@@ -43,10 +43,20 @@ def test_neither_secrets_nor_the_headers_of_one_connection_go_on_to_the_model(
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
-def test_a_model_cannot_speak_for_the_gateway_nor_about_its_connections(
+def test_a_model_cannot_speak_for_the_gateway_its_site_or_its_connections(
     outside: Outside, start: Start, path: str
 ) -> None:
-    dropped = (("Connection", "x-first"), ("X-First", "1"), ("Keep-Alive", "timeout=7"), ("Trailer", "x-sum"))
+    dropped = (
+        ("Connection", "x-first"),
+        ("X-First", "1"),
+        ("Keep-Alive", "timeout=7"),
+        ("Trailer", "x-sum"),
+        ("Set-Cookie", "id=1; Path=/"),
+        ("Alt-Svc", 'h3=":443"'),
+        ("Strict-Transport-Security", "max-age=9"),
+        ("OpenAI-Organization", "org-of-the-gateway"),
+        ("OpenAI-Project", "proj-of-the-gateway"),
+    )
     forged = (("X-Flywheel-Model", "forged"), ("X-Flywheel-Anything", "forged"), ("X-Other", "goes-on"))
     outside.chat = outside.other = lambda _: reply(
         completion("two"), "200 OK", "application/json", *dropped, *forged
