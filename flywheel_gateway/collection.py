@@ -146,7 +146,8 @@ class Collection:
                 logger.error("spend_not_saved", extra={"reason": error.message})
 
     async def _collect(self, fanout: Fanout, subject: Subject, plan: Plan, served: Served) -> None:
-        user = subject.body.get("user")
+        named = (subject.body.get(field) for field in ("user", "safety_identifier"))
+        user = next((name for name in named if isinstance(name, str)), None)
         try:
             point = await fanout.collect(
                 subject.body,
@@ -155,7 +156,7 @@ class Collection:
                 decision_id=subject.decision_id,
                 classification=_classification(subject.decision),
                 tenant=subject.sender.tenant,
-                user=user_hash(user if isinstance(user, str) else None, self._setup.user_secret),
+                user=user_hash(user, self._setup.user_secret),
             )
             self._count(point, served.model)
             await self._uploads.offer(point)

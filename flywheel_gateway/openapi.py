@@ -169,6 +169,7 @@ def _schemas() -> dict[str, Any]:
             "messages": {"type": "array", "items": message},
             "stream": {"type": ["boolean", "null"]},
             "user": {"type": "string"},
+            "safety_identifier": {"type": "string"},
         },
     }
     model = _object(

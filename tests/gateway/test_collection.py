@@ -205,8 +205,9 @@ def test_tenant_and_user_come_from_the_key_and_the_body(outside: Outside, start:
     key = KeyStore(gateway.data / "client_keys.json").create("team-a")
     until(lambda: gateway.chat().status_code == 401)
     before = len(outside.points)
-    for user in ("ann@example.org", "ann@example.org", "bob"):
-        assert gateway.chat(headers={"authorization": f"Bearer {key}"}, user=user).status_code == 200
+    users = ({"user": "ann@example.org"}, {"safety_identifier": "ann@example.org"}, {"user": "bob"})
+    for user in users:
+        assert gateway.chat(headers={"authorization": f"Bearer {key}"}, **user).status_code == 200
     until(lambda: len(outside.points) == before + 3)
     points = outside.points[-3:]
     assert {point["tenant"] for point in points} == {"team-a"}
