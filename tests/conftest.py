@@ -1,5 +1,6 @@
 """Command-line options of the test suite, and the process state that every test restores."""
 
+import logging
 import signal
 from collections.abc import Iterator
 
@@ -20,6 +21,15 @@ def sigterm_is_put_back() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
+def log_level_is_put_back() -> Iterator[None]:
+    """Restore the level of logging after the test: the commands of servers change it for their process."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
