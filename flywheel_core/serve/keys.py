@@ -166,7 +166,7 @@ class KeyStore:
         elif isinstance(error, OSError):
             hint = "name the data folder that they lie in with --data-dir or storage.data_dir"
         else:
-            hint = "it is damaged: bring it back from a backup, or remove it and make new keys"
+            hint = "it is damaged, or a later version of Flywheel wrote it: bring it back from a backup, or remove it and make new keys"
         return StorageError(f"cannot read the keys in {self.path}: {why}", hint=hint)
 
     @contextmanager
