@@ -50,9 +50,10 @@ def remove_segments(folder: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("remove", [shutil.rmtree, remove_segments])
 def test_points_whose_files_were_removed_are_dropped_and_uploading_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, remove: Callable[[Path], None]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, remove: Callable[[Path], None], at_once: bool
 ) -> None:
     """Somebody makes room on a full disk: what lay there is counted as lost, what comes later is kept."""
     folder = tmp_path / "spool"
@@ -64,6 +65,8 @@ def test_points_whose_files_were_removed_are_dropped_and_uploading_goes_on(
             await offer(uploader, range(6))
             await until(lambda: uploader.spooled == 6)
             remove(folder)
+            if not at_once:
+                await until(lambda: check(uploader)["dropped"] == 6)
             await offer(uploader, range(6, 8))
             await until(lambda: check(uploader)["dropped"] == 6)
             await until(lambda: check(uploader)["spooled"] == 2)
