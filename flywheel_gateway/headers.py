@@ -23,33 +23,29 @@ _CONNECTION = frozenset(
 )
 """Headers that concern one connection only, which no proxy passes on."""
 
-_KEPT_FROM_MODELS = _CONNECTION | {
-    b"host",
-    b"content-length",
-    b"expect",
-    b"accept-encoding",
-    b"authorization",
-    b"api-key",
-    b"x-api-key",
-    b"openai-organization",
-    b"openai-project",
-    b"cookie",
-    *(name.encode() for name in MODEL_HEADERS),
-    MARK_HEADER.encode(),
-    TRAINING_HEADER.encode(),
-}
-"""Headers that stop here: the client's secrets and account, the gateway's own, and those meant for it alone.
+_ACCOUNT = frozenset((b"openai-organization", b"openai-project"))
+"""Headers that name an account: OpenAI refuses a key with those of another one."""
 
-OpenAI refuses a key with the organization or project of another account.
-"""
+_KEPT_FROM_MODELS = (
+    _CONNECTION
+    | _ACCOUNT
+    | {
+        b"host",
+        b"content-length",
+        b"expect",
+        b"accept-encoding",
+        b"authorization",
+        b"api-key",
+        b"x-api-key",
+        b"cookie",
+        *(name.encode() for name in MODEL_HEADERS),
+        MARK_HEADER.encode(),
+        TRAINING_HEADER.encode(),
+    }
+)
+"""Headers that stop here: the client's secrets and account, the gateway's own, and those meant for it alone."""
 
-_KEPT_FROM_CLIENTS = _CONNECTION | {
-    b"set-cookie",
-    b"alt-svc",
-    b"strict-transport-security",
-    b"openai-organization",
-    b"openai-project",
-}
+_KEPT_FROM_CLIENTS = _CONNECTION | _ACCOUNT | {b"set-cookie", b"alt-svc", b"strict-transport-security"}
 """Headers of a response that stop here: those that speak for the model's own site or name the gateway's account.
 
 A client would take them for the gateway's: it would send cookies that stop here, or look for HTTP/3 at its

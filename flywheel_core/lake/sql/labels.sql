@@ -45,21 +45,14 @@ scored as (
     where not o.failed and o.score is not null
 ),
 
-known as (
-    select
-        *,
-        count(cost) over (partition by example) = count(*) over (partition by example) as costs_known,
-        count(latency) over (partition by example) = count(*) over (partition by example) as latencies_known
-    from scored
-    where is_tied
-),
-
 comparable as (
     select
         * exclude (cost, latency),
-        case when costs_known then cost else 0 end as cost,
-        case when latencies_known then latency else 0 end as latency
-    from known
+        case when count(cost) over tied = count(*) over tied then cost else 0 end as cost,
+        case when count(latency) over tied = count(*) over tied then latency else 0 end as latency
+    from scored
+    where is_tied
+    window tied as (partition by example)
 ),
 
 keyed as (
