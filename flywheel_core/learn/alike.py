@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 ALIKE = 0.5
 """Least share of common runs, among those that either of two questions has, at which they are alike."""
@@ -48,6 +46,9 @@ def alike(texts: Sequence[str]) -> NDArray[np.intp]:
         joined.append(others[shares >= ALIKE])
         firsts.append(first[same][joined[-1]])
     edges = (np.concatenate(joined), np.concatenate(firsts))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(edges[0]), dtype=bool), edges), shape=(len(texts), len(texts)))
     _, bunches = connected_components(graph, directed=False)
     _, least, owner = np.unique(bunches, return_index=True, return_inverse=True)

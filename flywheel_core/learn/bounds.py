@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from flywheel_core.learn.alike import parts
 
@@ -47,6 +46,8 @@ def lower_bound(
     count, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     if deviation == 0:
         return mean
+    from scipy.special import stdtrit
+
     skewness = float(((sample - mean) ** 3).mean()) / deviation**3
     excess, freedom = _together(seen, alike)
     root = math.sqrt(count / excess)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.examples import FEWEST_ANSWERS, usual
-from flywheel_core.learn.targets import Doubles
 from flywheel_core.learn.text import Excerpt
 
 

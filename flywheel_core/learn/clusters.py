@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shrunken_table
+from flywheel_core.learn.doubles import Doubles
+from flywheel_core.learn.targets import ManyTargets, checked, means_of, shrunken_table
 
 ARRAYS = ("centres_", "scale_", "means_", "table_", "evidence_")
 

@@ -20,12 +20,13 @@ from scipy.optimize import nnls
 
 from flywheel_core.learn import clusters, forest, linear, neighbours
 from flywheel_core.learn.clusters import ClusterTable
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.forest import LeafTables
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.neighbours import NeighbourTable
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles, means_of, restored, state_of
+from flywheel_core.learn.targets import means_of, restored, state_of
 
 FOREST_DIMENSIONS = 60
 FORM_SCALE = 0.1

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.charges import by_length, charged, lengths_of
 from flywheel_core.learn.decision import Decision
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.examples import Examples, filled
 from flywheel_core.learn.measures import (
     calibration_bins,
@@ -27,7 +28,6 @@ from flywheel_core.learn.policy import within_tolerance
 from flywheel_core.learn.resampling import bounded, interval, means_in, resamples, saved
 from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles
 
 WORST = 20
 """Most questions listed among those with the largest regret."""

@@ -8,10 +8,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flywheel_core.errors import DatasetError
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.excerpts import texts_and_groups
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles
 
 COLUMNS = ("text", "outcomes")
 

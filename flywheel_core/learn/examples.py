@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from flywheel_core.errors import NoDataError
 from flywheel_core.learn.alike import alike, parts
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles
 
 FEWEST_ANSWERS = 20
 """A model with fewer answers in the window cannot be chosen, unless no model has this many."""

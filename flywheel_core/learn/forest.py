@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.ensemble import ExtraTreesRegressor
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of, shrunken_table
+from flywheel_core.learn.doubles import Doubles
+from flywheel_core.learn.targets import ManyTargets, checked, means_of, shrunken_table
 
 _CHUNK = 512
 ARRAYS = ("roots_", "children_", "feature_", "threshold_", "value_", "means_", "depth_")

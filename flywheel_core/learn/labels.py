@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
 from flywheel_core.errors import NoDataError
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.ensemble import ridge_table
 from flywheel_core.learn.examples import Examples
 from flywheel_core.learn.familiar import least_known
@@ -17,7 +18,7 @@ from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
 from flywheel_core.learn.router import Router, label_shares
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles, means_of, shrunken_table
+from flywheel_core.learn.targets import means_of, shrunken_table
 from flywheel_core.learn.text import question_group
 
 FOLDS = 5

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of
+from flywheel_core.learn.doubles import Doubles
+from flywheel_core.learn.targets import ManyTargets, checked, means_of
 
 ARRAYS = ("coef_", "intercept_", "alpha_")
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.resampling import bounded, resamples
-from flywheel_core.learn.targets import Doubles
 
 _BINS = 10
 _ROUNDING = 1e-9

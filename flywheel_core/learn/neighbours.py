@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from flywheel_core.learn.targets import Doubles, ManyTargets, checked, means_of
+from flywheel_core.learn.doubles import Doubles
+from flywheel_core.learn.targets import ManyTargets, checked, means_of
 
 ARRAYS = ("rows_", "deviations_", "weights_", "means_", "count_", "pull_")
 _CHUNK = 256

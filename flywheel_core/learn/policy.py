@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from flywheel_core.learn.charges import Lengths, charged
 from flywheel_core.learn.decision import ROUTER, SINGLE, THIN, UNFAMILIAR
-from flywheel_core.learn.targets import Doubles
+from flywheel_core.learn.doubles import Doubles
 
 _CODES = (ROUTER, THIN, UNFAMILIAR, SINGLE)
 _EVEN = (0.0, 0.0, 0.0)

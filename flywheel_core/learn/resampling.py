@@ -6,7 +6,7 @@ All figures on the same questions use the same draws.
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel_core.learn.targets import Doubles
+from flywheel_core.learn.doubles import Doubles
 
 RESAMPLES = 1_000
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from flywheel_core.learn.charges import lengths_of
 from flywheel_core.learn.decision import Decision
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.ensemble import Ensemble, ridge_table
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, reason_names
-from flywheel_core.learn.targets import Doubles
 
 GENERAL = "general"
 """Category of a model to which the configuration gives none."""

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
-Doubles = NDArray[np.float64]
+from flywheel_core.learn.doubles import Doubles
+
 _ROUNDS = 20
 
 

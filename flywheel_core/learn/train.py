@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it ships no types
 
 from flywheel_core.learn.charges import by_length, lengths_of
+from flywheel_core.learn.doubles import Doubles
 from flywheel_core.learn.ensemble import fit_ensemble
 from flywheel_core.learn.examples import Examples, trainable
 from flywheel_core.learn.familiar import least_known
@@ -20,7 +21,7 @@ from flywheel_core.learn.labels import Trained, crossed_labels
 from flywheel_core.learn.policy import Policy, fit_confidence
 from flywheel_core.learn.router import GENERAL, Router
 from flywheel_core.learn.settings import Learning
-from flywheel_core.learn.targets import Doubles, means_of, split_scores
+from flywheel_core.learn.targets import means_of, split_scores
 
 ADVANTAGES = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04)
 """Leads over the best single model, in utility, that the policy's `advantage` is chosen from."""

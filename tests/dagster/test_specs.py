@@ -1,5 +1,7 @@
 """What the assets declare without a run: names, owners, descriptions and dependencies, as docs/dagster.md has them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -73,3 +75,13 @@ def test_a_table_depends_on_all_that_it_is_made_from(name: str) -> None:
         if held_up_by.intersection(earlier.assets):
             held_up_by.update(earlier.assets, earlier.needs)
     assert set(SOURCES[name]) <= held_up_by, "it would be made from what an earlier run left"
+
+
+def test_the_definitions_load_without_the_libraries_of_training() -> None:
+    """The daemon loads them every minute, and each run once: with scikit-learn it takes half as long again."""
+    code = (
+        "import sys, flywheel_dagster.definitions\n"
+        "sys.exit(', '.join({'sklearn', 'scipy'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
