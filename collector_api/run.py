@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from collector_api.app import CollectorApp
 from collector_api.collect import Collect
 from collector_api.commits import Committer
-from collector_api.lock import only_writer
 from collector_api.metrics import CollectorMetrics
 from collector_api.uploads import uploading
 from flywheel_core.config import Config
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.lock import only_one
 from flywheel_core.serve.access import Access
 from flywheel_core.serve.keys import KeyStore
 from flywheel_core.serve.lifecycle import serve
@@ -53,7 +53,12 @@ def run(
     layout = Layout(config.storage.data_dir)
     metrics = CollectorMetrics()
     access = Access(KeyStore(layout.keys), settings.host, allow_anonymous=settings.allow_anonymous)
-    with only_writer(layout, writer):
+    lock = layout.raw / (f".collector.{writer}.lock" if writer else ".collector.lock")
+    with only_one(
+        lock,
+        f"another collector writes to {layout.raw}" + (f" as {writer}" if writer else ""),
+        "give this one its own name with --writer; the two can then share the folder",
+    ):
         committer = Committer(
             layout,
             writer,

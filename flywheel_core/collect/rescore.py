@@ -6,7 +6,7 @@ rescored points and drops the original lines as duplicates. The raw files as rec
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -19,8 +19,11 @@ from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, PointError
 from flywheel_core.lake.atomic import replacing
 from flywheel_core.lake.layout import IMPORTED_NAME, Layout, first_second
+from flywheel_core.lake.lock import only_one
 from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME, check_imported
-from flywheel_core.lake.raw_lines import whole_lines
+from flywheel_core.lake.raw_lines import file_size, whole_lines
+from flywheel_core.lake.reading import Progress
+from flywheel_core.lake.recorded import Meter
 from flywheel_core.records import DataPoint, encode_point
 from flywheel_core.wire import MAX_LINE_BYTES, decode_point
 
@@ -41,7 +44,8 @@ class RescoreResult:
 
     file: where the rescored points are, from this run and earlier ones; points: data points with an answer to
     score; improved: those that got at least one score; scores: scores obtained; missing: scores that are still
-    missing; reasons: why, as numbers of them by code.
+    missing; reasons: why, as numbers of them by code. stopped: the day was not finished; the figures are of what was
+    asked until then.
     """
 
     file: Path
@@ -50,6 +54,7 @@ class RescoreResult:
     scores: int = 0
     missing: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    stopped: bool = False
 
 
 def missing_scores(point: DataPoint) -> list[str]:
@@ -76,16 +81,25 @@ async def rescore_points(points: Sequence[DataPoint], scorer: Scorer) -> list[Da
     return [task.result() for task in tasks]
 
 
-def rescore_day(layout: Layout, day: date, config: Config, *, every: bool = False) -> RescoreResult:
+def rescore_day(
+    layout: Layout,
+    day: date,
+    config: Config,
+    *,
+    every: bool = False,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RescoreResult:
     """Score a day's stored answers that have no score, and write the points that got a final result.
 
     A final result is a score, or the verdict that there will be none. With `every`, all stored answers are scored,
     for use with a new scorer; an answer without a final result keeps its old score. Runs its own event loop. A
     repeated run asks only for what is still missing, or for everything again with `every`. If the scorer gives no
-    result at all, the file is not touched.
+    result at all, the file is not touched. Once `stop` returns True, no more scores are asked for, and those that came
+    are kept. `progress` is told the bytes of raw files read, and their sum.
 
-    Raises NoDataError when the day has no raw file, StorageError when the file cannot be written,
-    ConfigIncompleteError when no scorer is configured.
+    Raises NoDataError when the day has no raw file, UsageError when another process rescores in the same folder,
+    StorageError when the file cannot be written, ConfigIncompleteError when no scorer is configured.
     """
     if not layout.raw_files(day):
         raise NoDataError(
@@ -95,12 +109,21 @@ def rescore_day(layout: Layout, day: date, config: Config, *, every: bool = Fals
     target = layout.raw_file(day, RESCORED_WRITER)
     result = RescoreResult(target)
     answered = 0
-    with asyncio.Runner() as runner:
+    lock = only_one(
+        layout.raw / ".rescore.lock",
+        f"another process scores answers in {layout.raw} again",  # both would pay, and one's scores would be lost
+        "wait until it has ended",
+    )
+    with lock, asyncio.Runner() as runner:
         scorer = Scorer(config)
         try:
             with replacing(target) as temporary:
                 with temporary.open("wb") as file:
-                    for window in _windows(layout, day, target, every):
+                    for window in _windows(layout, day, target, every, progress):
+                        result.stopped = result.stopped or stop()
+                        if result.stopped:
+                            file.write(b"".join(encode_point(s.before) + b"\n" for s in window if s.kept))
+                            continue
                         lacking = [stored.point for stored in window if missing_scores(stored.point)]
                         scored = runner.run(rescore_points(lacking, scorer))
                         content, new = _kept(window, {point.id: point for point in scored}, result)
@@ -133,15 +156,20 @@ class _Stored:
     kept: bool
 
 
-def _windows(layout: Layout, day: date, target: Path, every: bool) -> Iterator[list[_Stored]]:
+def _windows(
+    layout: Layout, day: date, target: Path, every: bool, progress: Progress | None
+) -> Iterator[list[_Stored]]:
     """Yield the day's points that are in the rescored file or have answers to score; only the first of each id."""
     window: list[_Stored] = []
     seen: set[str] = set()
     midnight = int(first_second(day))
-    for path in layout.raw_files(day):
+    files = {path: file_size(path) for path in layout.raw_files(day)}
+    meter = Meter(progress, sum(files.values()))
+    for path, size in files.items():
         imported = IMPORTED_NAME.fullmatch(path.name) is not None
         now = NO_TIME if imported else midnight  # ingest does the same for a point without any time
-        for _, line in whole_lines(path):
+        for offset, line in whole_lines(path):
+            meter.advance(min(offset, size))  # of a packed file, `offset` counts unpacked bytes
             try:
                 text = line.removeprefix(BYTE_ORDER_MARK)
                 point = decode_point(text, now=now, max_bytes=MAX_LINE_BYTES)
@@ -156,6 +184,7 @@ def _windows(layout: Layout, day: date, target: Path, every: bool) -> Iterator[l
             if len(window) == WINDOW:
                 yield window
                 window = []
+        meter.finish(size)
     if window:
         yield window
 

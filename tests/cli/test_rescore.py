@@ -1,18 +1,24 @@
 """`flywheel rescore` with a scorer that was down and is back."""
 
+import asyncio
 import json
+import signal
+import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner, Result
 
 from flywheel_cli.main import main
+from flywheel_core.collect.rescore import WINDOW
 from flywheel_core.config_file import load_config
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
 from simulation.server import running
 from simulation.service import Service
+from tests.core.collect.outside import Outside, Reply, as_json
 
 DAY = date(2026, 1, 5)
 POINT = {
@@ -91,3 +97,49 @@ def test_why_scores_are_still_missing_is_said(tmp_path: Path) -> None:
     assert answer.stdout.splitlines()[-1] == "still missing: connection 1"
     figures = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert figures["2026-01-05"]["reasons"] == {"connection": 1}
+
+
+def test_ctrl_c_keeps_the_scores_that_came(tmp_path: Path) -> None:
+    """The answers being scored at that moment get their scores, no further ones are sent, and the exit status is 130."""
+    layout, file = stored(tmp_path), tmp_path / "flywheel.yaml"
+    lines = [json.dumps({**POINT, "id": f"p{number}"}, ensure_ascii=False) for number in range(100)]
+    layout.raw_file(DAY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    async def main() -> tuple[str, str, int | None, int]:
+        async with Outside() as world:
+            asked, told = asyncio.Event(), asyncio.Event()
+
+            async def late(_: Any) -> Reply:
+                asked.set()
+                await told.wait()
+                return as_json({"score": 0.5})
+
+            world.scorer(late)
+            file.write_text(
+                f"data_collection: {{training: {{evaluate_endpoint: '{world.url}/v1/evaluate'}}}}\n"
+            )
+            process = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).with_name("flywheel")),
+                *("--config", str(file), "--data-dir", str(layout.root)),
+                *("rescore", "2026-01-05", "--json"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            await asked.wait()
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            errors = b""
+            while b"stopping" not in errors:
+                line = await process.stderr.readline()
+                assert line, errors
+                errors += line
+            told.set()
+            output, rest = await process.communicate()
+            return output.decode(), (errors + rest).decode(), process.returncode, len(world.requests)
+
+    output, errors, status, requests = asyncio.run(main())
+    assert (status, requests) == (130, WINDOW), errors
+    assert "stopped: run the command again for the rest" in errors
+    found = json.loads(output)["2026-01-05"]
+    assert (found["stopped"], found["scores"]) == (True, WINDOW)
+    assert len(Path(found["file"]).read_bytes().splitlines()) == WINDOW

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flywheel_core.collect.rescore import RescoreResult, missing_scores, rescore_day
+from flywheel_core.collect.rescore import WINDOW, RescoreResult, missing_scores, rescore_day
 from flywheel_core.config import Config
-from flywheel_core.errors import NoDataError, StorageError
+from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.records import DataPoint, Response, encode_point
@@ -46,14 +47,12 @@ def store(layout: Layout, *lines: bytes, writer: str | None = None, packed: bool
     return path
 
 
-def rescore(
-    layout: Layout, scorer: Any, *, every: bool = False, **settings: Any
-) -> tuple[RescoreResult, Outside, Config]:
+def rescore(layout: Layout, scorer: Any, **options: Any) -> tuple[RescoreResult, Outside, Config]:
     async def main() -> tuple[RescoreResult, Outside, Config]:
         async with Outside() as world:
             world.scorer(scorer)
-            config = world.config(retry_budget=0.0, **settings)
-            return await asyncio.to_thread(rescore_day, layout, DAY, config, every=every), world, config
+            config = world.config(retry_budget=0.0)
+            return await asyncio.to_thread(rescore_day, layout, DAY, config, **options), world, config
 
     return asyncio.run(main())
 
@@ -133,7 +132,7 @@ def test_an_outage_that_goes_on_leaves_no_file(tmp_path: Path) -> None:
     store(layout, encode_point(point(1)))
     result, _, _ = rescore(layout, lambda _: Reply(503))
     assert (result.improved, result.missing) == (0, 1)
-    assert [path.name for path in layout.raw.iterdir()] == ["training_data_20260105.jsonl"]
+    assert [path.name for path in layout.raw_files(DAY)] == ["training_data_20260105.jsonl"]
 
 
 def test_an_answer_that_the_scorer_calls_invalid_gets_no_score_and_is_not_sent_again(tmp_path: Path) -> None:
@@ -249,3 +248,73 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(StorageError, match=path.name):
         rescore(layout, score_by_answer)
+
+
+def test_two_at_once_do_not_both_pay(tmp_path: Path) -> None:
+    """The second one says so and asks for nothing; the first one's scores are kept."""
+    layout = Layout(tmp_path)
+    store(layout, encode_point(point(1)))
+
+    async def main() -> int:
+        async with Outside() as world:
+            asked, refused = asyncio.Event(), asyncio.Event()
+
+            async def late(request: Any) -> Reply:
+                asked.set()
+                await refused.wait()
+                return score_by_answer(request)
+
+            world.scorer(late)
+            config = world.config(retry_budget=0.0)
+            first = asyncio.create_task(asyncio.to_thread(rescore_day, layout, DAY, config))
+            await asked.wait()
+            with pytest.raises(UsageError, match="another process"):
+                await asyncio.to_thread(rescore_day, layout, DAY, config, every=True)
+            refused.set()
+            assert (await first).scores == 1
+            return len(world.requests)
+
+    assert asyncio.run(main()) == 1
+
+
+def test_when_stopped_the_scores_that_came_are_kept(tmp_path: Path) -> None:
+    """Also those of an earlier run, whose points come first; the next run asks only for the rest."""
+    layout = Layout(tmp_path)
+    count = 3 * WINDOW
+    store(layout, *(encode_point(point(number)) for number in range(1, count + 1)))
+    asked = itertools.count()
+    first, _, _ = rescore(layout, score_by_answer, stop=lambda: next(asked) >= 1)
+    assert (first.stopped, first.scores) == (True, WINDOW)
+    before = first.file.read_bytes()
+    second, world, _ = rescore(layout, score_by_answer, stop=lambda: True)
+    assert (second.stopped, second.scores, world.requests) == (True, 0, [])
+    assert second.file.read_bytes() == before
+    third, world, _ = rescore(layout, score_by_answer)
+    assert (third.stopped, third.scores, len(world.requests)) == (False, count - WINDOW, count - WINDOW)
+    assert len(third.file.read_bytes().splitlines()) == count
+
+
+def test_when_stopped_points_keep_the_scores_of_an_earlier_scorer(tmp_path: Path) -> None:
+    """With every answer to be scored again, and some points already in the file of rescored ones."""
+    layout = Layout(tmp_path)
+    store(layout, *(encode_point(point(number)) for number in range(1, 2 * WINDOW + 1)))
+    rescore(layout, score_by_answer)
+    asked = itertools.count()
+    second, _, _ = rescore(
+        layout, lambda _: as_json({"score": 1.0}), every=True, stop=lambda: next(asked) >= 1
+    )
+    assert (second.stopped, second.scores) == (True, WINDOW)
+    scores = [decode_point(line).scores["general"] for line in second.file.read_bytes().splitlines()]
+    assert scores == [1.0] * WINDOW + [number / 100 for number in range(WINDOW + 1, 2 * WINDOW + 1)]
+
+
+def test_progress_is_told_in_bytes_of_the_days_files(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    plain = store(layout, *(encode_point(point(number)) for number in range(3)))
+    packed = store(layout, encode_point(point(4)), writer="B", packed=True)
+    told: list[tuple[int, int]] = []
+    rescore(layout, score_by_answer, progress=lambda done, total: told.append((done, total)))
+    total = plain.stat().st_size + packed.stat().st_size
+    assert {whole for _, whole in told} == {total}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (total, total)
