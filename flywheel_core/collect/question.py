@@ -17,6 +17,9 @@ MAX_REQUEST_BYTES = 1024 * 1024
 _OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
 """Fields of the request that each call sets itself or omits."""
 
+_FOR_THE_CLIENT = {"store": True, "service_tier": "priority"}
+"""Field -> value that is not repeated: the client wants its own answer kept at the service, or pays more for haste."""
+
 
 class Question:
     """One request as collection sees it.
@@ -35,7 +38,13 @@ class Question:
         _check(prompt, multi_turn=multi_turn)
         self.text = prompt.text
         self.turns = prompt.turns
-        self._rest = _encode({name: request[name] for name in request if name not in _OWN_FIELDS})
+        self._rest = _encode(
+            {
+                name: value
+                for name, value in request.items()
+                if name not in _OWN_FIELDS and (name not in _FOR_THE_CLIENT or value != _FOR_THE_CLIENT[name])
+            }
+        )
         if len(self._rest) > MAX_REQUEST_BYTES:
             raise SkippedError("request_too_large")
 

@@ -78,6 +78,28 @@ def test_the_whole_request_goes_to_every_model() -> None:
     run(act)
 
 
+@pytest.mark.parametrize(
+    ("further", "sent"),
+    [
+        ({"store": True, "service_tier": "priority"}, {}),
+        ({"store": False, "service_tier": "flex"}, {"store": False, "service_tier": "flex"}),
+        ({"store": None, "service_tier": None}, {"store": None, "service_tier": None}),
+    ],
+)
+def test_what_a_client_wants_for_its_own_answer_alone_is_not_repeated(
+    further: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    """Copies among its stored completions, or the price of haste."""
+
+    async def act(world: Outside) -> None:
+        async with Fanout(world.config()) as fanout:
+            await fanout.collect({**BODY, **further})
+        for request in world.asked("/chat/completions"):
+            assert {name: request.json[name] for name in further if name in request.json} == sent
+
+    run(act)
+
+
 def test_each_answer_is_scored_the_moment_it_arrives() -> None:
     """The fast model's score does not wait for the slow model's answer."""
 
