@@ -7,6 +7,7 @@ import click
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
 from flywheel_cli.output import print_json, print_table
 from flywheel_core.config_file import find_file, to_yaml
+from flywheel_core.config_notes import notes
 from flywheel_core.config_schema import json_schema, markdown
 
 
@@ -22,16 +23,19 @@ def config() -> None:
 def check(settings: Settings) -> None:
     """Read the configuration and say whether it is valid.
 
-    It names every bad setting with its place, its value and what is allowed; the exit status is then 2.
+    It names every bad setting with its place, its value and what is allowed; the exit status is then 2. Of a valid one
+    it names what probably is not meant.
     """
     file = find_file(settings.config_file)
     in_force = settings.config
     source = str(file) if file else "the defaults"
     if settings.as_json:
-        print_json({"valid": True, "file": file, "models": len(in_force.models)})
+        print_json({"valid": True, "file": file, "models": len(in_force.models), "notes": notes(in_force)})
         return
     count = len(in_force.models)
     click.echo(f"{source}: valid, {count} model{'s' * (count > 1)}")
+    for note in notes(in_force):
+        click.echo(f"note: {note}")
 
 
 @config.command(name="try", short_help="Ask every model, the scorer and the collector once.")

@@ -92,7 +92,10 @@ class Model(Section):
     output_price: Money = Field(0.0, description="Price per million completion tokens.")
     connect_timeout: Seconds = Field(2.0, gt=0, le=600, description="Time to connect.")
     timeout: Seconds = Field(
-        25.0, gt=0, le=600, description="Time for one whole answer; of a stream, for each piece."
+        25.0,
+        gt=0,
+        le=600,
+        description="Time for one whole answer; of a stream, for each piece. For models that think longer raise `data_collection.point_timeout` too.",
     )
     stream_usage: bool = Field(
         False,

@@ -18,11 +18,40 @@ def test_check_says_what_is_in_force(run: Run, tmp_path: Path) -> None:
     assert run("config", "check").output == "the defaults: valid, 13 models\n"
     (tmp_path / "flywheel.yaml").write_text("cache: {ttl: 5}\n")
     assert run("config", "check").output == "flywheel.yaml: valid, 13 models\n"
-    assert parsed(run("config", "check", "--json")) == {"valid": True, "file": "flywheel.yaml", "models": 13}
+    assert parsed(run("config", "check", "--json")) == {
+        "valid": True,
+        "file": "flywheel.yaml",
+        "models": 13,
+        "notes": [],
+    }
     (tmp_path / "flywheel.yaml").write_text(
         "models: {big: {}}\nrouting: {default_model: big}\ndata_collection: {training: {candidate_models: [big]}}\n"
     )
     assert run("config", "check").output == "flywheel.yaml: valid, 1 model\n"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "more", "named"),
+    [
+        ("quick, thinker", "enabled: true", True),
+        ("quick, thinker", "enabled: true, point_timeout: 130", False),
+        ("quick, thinker", "enabled: false", False),
+        ("quick", "enabled: true", False),
+    ],
+)
+def test_check_names_a_model_that_users_wait_for_longer_than_collection(
+    run: Run, tmp_path: Path, candidates: str, more: str, named: bool
+) -> None:
+    """Its late answers would teach that it fails."""
+    (tmp_path / "flywheel.yaml").write_text(
+        "models: {quick: {category: general}, thinker: {category: math, timeout: 120}}\n"
+        "routing: {default_model: quick}\n"
+        f"data_collection: {{training: {{candidate_models: [{candidates}]}}, {more}}}\n"
+    )
+    said = run("config", "check").output
+    assert "valid, 2 models" in said
+    assert ("models.thinker.timeout is 120 s" in said) is named
+    assert len(parsed(run("config", "check", "--json"))["notes"]) == named
 
 
 def test_check_names_every_mistake_and_exits_with_2(run: Run, tmp_path: Path) -> None:
