@@ -35,6 +35,8 @@ class Recorder:
         if self._error is not None:
             return
         if self._unpacker is not None:
+            if self._unpacker.eof:
+                return  # zlib would keep whatever follows, copying all of it at each piece
             try:
                 piece = self._unpacker.decompress(piece, MAX_ANSWER_BYTES + 1)
             except zlib.error as error:

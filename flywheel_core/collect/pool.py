@@ -87,6 +87,8 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     async for piece in response.content.iter_chunked(PIECE_BYTES):
         if unpack is None:
             whole += piece
+        elif unpack.eof:
+            break  # zlib would keep whatever follows, without any bound
         else:
             try:
                 whole += unpack.decompress(piece, max_bytes - len(whole) + 1)

@@ -62,6 +62,23 @@ def test_a_body_that_unpacks_to_far_more_than_is_kept_is_not_unpacked(content_ty
 
 
 @pytest.mark.parametrize("content_type", [JSON, STREAM])
+def test_what_follows_a_packed_body_is_not_kept(content_type: str) -> None:
+    """zlib keeps all that follows the end of its data, and copies it at each further piece."""
+    body = completion("two") if content_type == JSON else event("two", "stop") + DONE
+    recorder = recorded(gzip.compress(body), content_type, "gzip")
+    piece = b"x" * 65_536
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            recorder.feed(piece)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < len(piece)
+    assert recorder.answer(complete=True).text == "two"
+
+
+@pytest.mark.parametrize("content_type", [JSON, STREAM])
 def test_a_damaged_packed_body_cannot_be_used(content_type: str) -> None:
     recorder = recorded(b"not gzip", content_type, "gzip")
     recorder.feed(gzip.compress(completion("later")))

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -185,6 +186,23 @@ def test_a_packed_body_that_cannot_be_unpacked_whole_is_an_error(
             await post(http, endpoint)
 
     run("pooled", outside.Reply(body=body, headers={"content-encoding": encoding}), act)
+
+
+def test_what_follows_a_packed_body_is_not_read() -> None:
+    """It has no end of its own: zlib would keep all of it, whatever max_bytes says."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}")
+    size = 8_000_000
+
+    async def act(http: Http, endpoint: Endpoint, world: Outside) -> None:
+        tracemalloc.start()
+        try:
+            assert (await post(http, endpoint, timeout=60.0)).body == b"{}"
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < 1.5 * size, "once for what the server has still to send"
+
+    run("pooled", outside.Reply(raw=head + bytes(size)), act)
 
 
 def test_redirects_are_not_followed(kind: str) -> None:
