@@ -23,6 +23,8 @@ from flywheel_core.records import NULL, DataPoint, encode_point
 UPLOAD_TIMEOUT = 30.0
 MAX_REPLY_BYTES = 4_194_304
 MAX_REJECTED_BYTES = 67_108_864
+MAX_WORDS = 300
+"""Most characters kept of a code or message of the collector."""
 LARGE_POINT = 2_097_152
 """Points larger than this, encoded, are sent without the models' raw responses."""
 
@@ -119,7 +121,7 @@ def _stored(reply: Reply, sent: int) -> Verdict:
         answer = _SUCCESS.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return Verdict("later", reason="status 200: the body is not a collector's")
-    rejected = [Rejection(one.index, 200, one.code, one.message) for one in answer.rejected]
+    rejected = [_rejection(one.index, 200, one) for one in answer.rejected]
     places = {one.index for one in rejected}
     whole = len(places) == len(rejected) and all(0 <= place < sent for place in places)
     if answer.status != "success" or not whole or answer.count + len(rejected) != sent:
@@ -137,7 +139,12 @@ def _all_rejected(reply: Reply, sent: int) -> list[Rejection]:
         failure = _Failure(message=reply.body[:300].decode("utf-8", "replace"))
     named = {one.index: one for one in failure.rejected}
     why = (named.get(index, failure) for index in range(sent))
-    return [Rejection(index, reply.status, one.code, one.message) for index, one in enumerate(why)]
+    return [_rejection(index, reply.status, one) for index, one in enumerate(why)]
+
+
+def _rejection(index: int, status: int, said: _Rejected | _Failure) -> Rejection:
+    """Return the rejection of one point; long words are cut off, because they are kept once for each point."""
+    return Rejection(index, status, said.code[:MAX_WORDS], said.message[:MAX_WORDS])
 
 
 def encode_line(point: DataPoint) -> bytes:

@@ -182,6 +182,29 @@ def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pyt
     assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("status", [200, 422])
+def test_the_collectors_words_about_rejected_points_are_bounded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """They are written once for each point of the batch: of a reply of 1 MiB, a thousand times."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        long = "é" * 100_000
+        named = [{"index": index, "code": long, "message": long} for index in range(3)]
+        body = {"status": "success", "count": 0, "code": long, "message": long}
+        collector.verdict = lambda points: as_json(
+            body | {"rejected": named[: len(points)] if status == 200 else []}, status
+        )
+        async with Uploader(world.config(training={"batch_size": 3}), tmp_path) as uploader:
+            await offer(uploader, range(3))
+            await until(lambda: uploader.rejected == 3)
+
+    run(act)
+    assert (tmp_path / "rejected.jsonl").stat().st_size < 10_000
+    (logged,) = [record for record in caplog.records if record.message == "points_rejected"]
+    assert len(vars(logged)["first"]) < 1_000
+
+
 def test_a_rejected_point_and_the_name_of_its_file_are_durable(
     tmp_path: Path, steps: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
