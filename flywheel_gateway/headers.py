@@ -1,5 +1,7 @@
 """Which headers pass: to the model without the client's secrets, back without the connection's own."""
 
+import re
+
 from flywheel_core.collect.calls import MODEL_HEADERS, header_text
 from flywheel_core.collect.sampling import MARK_HEADER, TRAINING_HEADER
 from flywheel_core.errors import RequestError
@@ -52,6 +54,9 @@ A client would take them for the gateway's: it would send cookies that stop here
 address.
 """
 
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""Bytes that no header may hold. aiohttp takes some of them from a model, and uvicorn refuses to send them."""
+
 _READABLE = (b"gzip", b"identity")
 """Content encodings of a response that collection can read."""
 
@@ -80,11 +85,15 @@ def to_model(
 def to_client(received: RawHeaders) -> RawHeaders:
     """Return the headers of an upstream response for the client.
 
-    Those that speak for the connection, the model's site or the gateway's account are left out, and any
-    x-flywheel-*.
+    Those that speak for the connection, the model's site or the gateway's account are left out, as are any
+    x-flywheel-* and those with control characters.
     """
     dropped = _KEPT_FROM_CLIENTS | _named_by_connection(received)
-    return [header for header in received if header[0] not in dropped and header[0][:11] != b"x-flywheel-"]
+    return [
+        (name, value)
+        for name, value in received
+        if name not in dropped and name[:11] != b"x-flywheel-" and not _CONTROLS.search(value)
+    ]
 
 
 def of_decision(decision: Decision, decision_id: str, model: str | None) -> RawHeaders:

@@ -68,6 +68,20 @@ def test_a_model_cannot_speak_for_the_gateway_its_site_or_its_connections(
     assert [name for name, _ in dropped if name in answer.headers] == []
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
+def test_a_header_of_a_model_that_http_cannot_carry_is_left_out(
+    outside: Outside, start: Start, path: str
+) -> None:
+    """The model's own server sent it all the same; the answer that came with it is as good as any."""
+    odd = (("X-Odd", "\x1b[2J\x01"), ("X-Tab", "a\tb"))
+    outside.chat = outside.other = lambda _: reply(completion("two"), "200 OK", "application/json", *odd)
+    gateway = start(outside.config(data_collection__enabled=False))
+    answer = gateway.post(path, {"messages": [{"role": "user", "content": "1 + 1?"}]})
+    assert answer.content == completion("two")
+    assert "x-odd" not in answer.headers
+    assert answer.headers["x-tab"] == "a\tb"
+
+
 def test_names_beyond_ascii_are_question_marks_in_headers(outside: Outside, start: Start) -> None:
     config = outside.config(data_collection__enabled=False)
     config["models"]["模型-7b"] = {"category": "数学", "base_url": outside.address}
