@@ -33,20 +33,18 @@ def sql(settings: Settings, query: str, limit: int) -> None:
     """
     text = utf8(sys.stdin.read() if query == "-" else query, "the query")
     check_only_reads(text)
-    connection = connect(settings.layout, settings.config)
-    try:
-        answer = connection.execute(text)
-        if answer is None:  # contrary to DuckDB's types: for a query of only blanks or comments
-            raise UsageError("the query holds no statement", code="query_failed")
-        columns = _told_apart([column[0] for column in answer.description or ()])
-        rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
-    except duckdb.Error as error:
-        wrong = UsageError(
-            f"the query failed: {error}", hint="`show tables` lists the views", code="query_failed"
-        )
-        raise damage_in(settings.layout, error) or wrong from error
-    finally:
-        connection.close()
+    with connect(settings.layout, settings.config) as connection:
+        try:
+            answer = connection.execute(text)
+            if answer is None:  # contrary to DuckDB's types: for a query of only blanks or comments
+                raise UsageError("the query holds no statement", code="query_failed")
+            columns = _told_apart([column[0] for column in answer.description or ()])
+            rows = answer.fetchall() if settings.as_json else answer.fetchmany(limit + 1)
+        except duckdb.Error as error:
+            wrong = UsageError(
+                f"the query failed: {error}", hint="`show tables` lists the views", code="query_failed"
+            )
+            raise damage_in(settings.layout, error) or wrong from error
     if settings.as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return

@@ -2,7 +2,8 @@
 
 import re
 import tempfile
-import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -24,25 +25,30 @@ _WRITING = frozenset(("attach", "copy", "export", "import", "import_database", '
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
-def connect(layout: Layout, config: Config) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB with a view of every table and dataset, for queries; the caller closes it.
+@contextmanager
+def connect(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield an in-memory DuckDB with a view of every table and dataset, for queries.
 
     Views: the daily tables under their names; `dataset_examples`, the examples of all versions with a column `version`;
     `training_dataset`, those of the latest version. A table without any file is an empty view with the right columns.
     The tables `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no DuckDB
     setting can be changed. A file that cannot be read fails the queries of its view alone; see `damage_in`.
     """
-    connection = open_engine(config, str(Path(tempfile.gettempdir()) / f"flywheel-sql-{uuid.uuid4().hex}"))
-    for name, (statement, schema) in _views(layout).items():
-        try:
-            connection.execute(statement)
-        except duckdb.Error as error:
-            connection.execute(_without_rows(name, schema, f"error({quoted(_first_line(error))})"))
-    root = f"{layout.root.resolve()}/"  # DuckDB checks patterns as well as files against the allowed folders
-    connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
-    return connection
+    # The folder is closed to other users: what DuckDB spills there are questions and answers.
+    with (
+        tempfile.TemporaryDirectory(prefix="flywheel-sql-") as scratch,
+        closing(open_engine(config, scratch)) as connection,
+    ):
+        for name, (statement, schema) in _views(layout).items():
+            try:
+                connection.execute(statement)
+            except duckdb.Error as error:
+                connection.execute(_without_rows(name, schema, f"error({quoted(_first_line(error))})"))
+        root = f"{layout.root.resolve()}/"  # DuckDB checks patterns as well as files against the allowed folders
+        connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        yield connection
 
 
 def damage_in(layout: Layout, error: duckdb.Error) -> StorageError | None:

@@ -1,7 +1,6 @@
 """The queries of docs/data.md run as printed and answer their questions."""
 
 import re
-from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -56,7 +55,7 @@ def filled(layout: Layout) -> Layout:
 
 
 def answer(layout: Layout, question: str, number: int = 0) -> list[tuple[Any, ...]]:
-    with closing(connect(layout, CONFIG)) as connection:
+    with connect(layout, CONFIG) as connection:
         return connection.execute(query(question, number)).fetchall()
 
 

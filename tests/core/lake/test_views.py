@@ -28,7 +28,7 @@ def filled(layout: Layout) -> Iterator[Layout]:
 
 
 def test_every_table_and_dataset_is_a_view(filled: Layout) -> None:
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         counts = {
             name: connection.execute(f"select count(*) from {name}").fetchall()[0][0]
             for name in (*TABLES, "training_dataset", "dataset_examples", "models")
@@ -47,7 +47,7 @@ def test_datasets_of_an_earlier_format_are_read_beside_others(filled: Layout, ol
     path = filled.dataset(older) / EXAMPLES_FILE
     path.parent.mkdir()
     pl.read_parquet(made.path / EXAMPLES_FILE).drop("for_scores").write_parquet(path)
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         rows = connection.execute("select version, for_scores from dataset_examples order by all").fetchall()
         latest = connection.execute("select for_scores from training_dataset").fetchall()
     assert sorted(rows) == sorted([(made.version, True)] * 2 + [(older, None)] * 2)
@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_read_stops_only_queries_of_its_view(
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"no table")
     (path.parent / "dataset.json").write_bytes(b"{")
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         for name in (*TABLES, "training_dataset", "dataset_examples"):
             columns = [row[0] for row in connection.execute(f"describe {name}").fetchall()]
             assert [column for column in columns if column != "version"] == (
@@ -91,7 +91,7 @@ def test_a_later_day_that_cannot_be_read_is_damage_and_a_wrong_query_is_not(fill
     """The first file alone gives a view its columns, so a later one is met by the query."""
     path = filled.table("responses", DAY + timedelta(days=1))
     path.write_bytes(b"no table")
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         with pytest.raises(duckdb.Error) as caught:
             connection.execute("select max(model) from responses").fetchall()
         found = damage_in(filled, caught.value)
@@ -105,7 +105,7 @@ def test_a_later_day_that_cannot_be_read_is_damage_and_a_wrong_query_is_not(fill
 
 def test_without_any_file_the_views_are_empty_with_the_same_columns(layout: Layout, filled: Layout) -> None:
     empty = Layout(layout.root / "elsewhere")
-    with closing(connect(empty, CONFIG)) as bare, closing(connect(filled, CONFIG)) as full:
+    with connect(empty, CONFIG) as bare, connect(filled, CONFIG) as full:
         for name in (*TABLES, "training_dataset"):
             assert bare.execute(f"select * from {name}").fetchall() == []
             assert (
@@ -115,7 +115,7 @@ def test_without_any_file_the_views_are_empty_with_the_same_columns(layout: Layo
 
 
 def test_columns_are_those_of_the_schemas(filled: Layout) -> None:
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         for name, schema in {**TABLES, "training_dataset": EXAMPLES}.items():
             columns = [row[0] for row in connection.execute(f"describe {name}").fetchall()]
             assert [column for column in columns if column != "version"] == schema.names
@@ -132,12 +132,12 @@ def test_columns_are_those_of_the_schemas(filled: Layout) -> None:
     ],
 )
 def test_nothing_beyond_the_data_can_be_reached(filled: Layout, tmp_path: Path, statement: str) -> None:
-    with closing(connect(filled, CONFIG)) as connection, pytest.raises(duckdb.Error):
+    with connect(filled, CONFIG) as connection, pytest.raises(duckdb.Error):
         connection.execute(statement.format(outside=tmp_path))
 
 
 def test_a_connection_leaves_no_scratch(filled: Layout) -> None:
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         connection.execute("select count(*) from responses").fetchall()
     assert not list(filled.root.glob(".scratch/*"))
 
@@ -157,7 +157,7 @@ def test_a_data_folder_with_odd_characters_works(tmp_path: Path, name: str) -> N
     write_raw(layout, [point("a", {"big": 0.9, "coder": 0.5})])
     build_day(layout)
     build_dataset(layout, DAY, CONFIG)
-    with closing(connect(layout, CONFIG)) as connection:
+    with connect(layout, CONFIG) as connection:
         assert connection.execute("select count(*) from training_dataset").fetchall() == [(1,)]
 
 
@@ -172,7 +172,7 @@ def test_a_data_folder_whose_name_is_a_pattern_holds_nothing_of_its_neighbour(
         dataset = build_dataset(layout, DAY, CONFIG)
     assert read_table(layout, "training_examples", [DAY])["data_point_id"].to_list() == ["x", "y"]
     assert dataset.manifest["counts"]["points"] == 2
-    with closing(connect(layout, CONFIG)) as connection:
+    with connect(layout, CONFIG) as connection:
         assert connection.execute("select id from training_dataset order by id").fetchall() == [
             ("x",),
             ("y",),
