@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
-from flywheel_cli.output import plain, print_json, print_table, visible
+from flywheel_cli.output import plain, print_json, print_table, visible, visible_json
 from flywheel_cli.router import who
 from flywheel_core.errors import NoDataError, RouterError, UsageError
 from flywheel_core.lake.dataset import latest_dataset, load_manifest
@@ -203,7 +203,7 @@ def _print_decision(
         click.echo(f"no raw line: {_why_no_line(layout, record)}")
         return
     click.echo(f"raw line: {line.file}, byte {line.offset:,}")
-    click.echo(line.line if whole else f"question: {visible(line.question[:500])}")
+    click.echo(visible_json(line.line) if whole else f"question: {visible(line.question[:500])}")
 
 
 def _print_scores(record: DecisionRecord, grounds: Grounds | None) -> None:

@@ -34,15 +34,15 @@ def print_error(error: FlywheelError, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
         return
-    click.echo(f"error[{error.code}]: {error.message}", err=True)
+    click.echo(f"error[{error.code}]: {visible(error.message)}", err=True)
     if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+        click.echo(f"  {visible(error.hint)}", err=True)
 
 
 def print_json(value: Any) -> None:
     """Print a JSON value, also dataclasses, dates, times and paths; NaN and infinity become null."""
     encoded = msgspec.json.encode(value, enc_hook=_plain)
-    click.echo(msgspec.json.format(encoded, indent=2).decode())
+    click.echo(visible_json(msgspec.json.format(encoded, indent=2).decode()))
 
 
 def _plain(value: Any) -> Any:
@@ -76,6 +76,7 @@ def short_cell(value: Any) -> Any:
 
 _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 """Control characters, which a terminal would execute; questions and model names come from strangers."""
+_LEFT_BY_JSON = {code: f"\\u{code:04x}" for code in range(127, 160)}
 
 
 def size(count: int) -> str:
@@ -163,6 +164,11 @@ def plain(name: str) -> str:
 def visible(text: str) -> str:
     """Return a text that came from outside with its control characters spelled out, as `\\x1b`."""
     return text.translate(_COMMANDS)
+
+
+def visible_json(text: str) -> str:
+    """Return a JSON text of the same value with those control characters escaped that JSON itself leaves as they are."""
+    return text.translate(_LEFT_BY_JSON)
 
 
 def _cell(value: Any) -> Any:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_cli.output import fitted, print_json, print_rows, print_table, progress, shown, size
+from flywheel_cli.output import (
+    fitted,
+    print_error,
+    print_json,
+    print_rows,
+    print_table,
+    progress,
+    shown,
+    size,
+)
+from flywheel_core.errors import UsageError
 
 
 def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,6 +70,21 @@ def test_control_characters_in_data_never_reach_the_terminal(capsys: pytest.Capt
     assert [char for char in out if not char.isprintable() and char != "\n"] == []
     assert "\\x1b[2Jb\\x1b]0;title\\x07c\\x9b2Jd\\x7f\\x00" in out
     assert [line.rstrip() for line in out.splitlines()][-3:] == ["two", "lines", ""]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_control_characters_in_an_error_never_reach_the_terminal(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    """DuckDB's errors quote the values of a query, which may be answers of a model."""
+    evil = "could not convert 'a\x1b[2J\x9b2J\x07'"
+    print_error(UsageError(evil, hint=evil), as_json=as_json)
+    out, err = capsys.readouterr()
+    assert [char for char in out + err if not char.isprintable() and char != "\n"] == []
+    if as_json:
+        assert json.loads(out)["error"]["message"] == evil
+    else:
+        assert err.count("'a\\x1b[2J\\x9b2J\\x07'") == 2
 
 
 def test_json_takes_days_paths_and_nan(capsys: pytest.CaptureFixture[str]) -> None:

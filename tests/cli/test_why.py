@@ -167,7 +167,7 @@ def test_why_of_a_decision_that_another_gateway_asked_for(run: Run, layout: Layo
 
 def test_texts_that_why_quotes_do_not_control_the_terminal(run: Run, layout: Layout) -> None:
     """The question and the name of an observed model come from a client, a failure's words from a model's server."""
-    evil = "\x1b[2J\x1b]0;gone\x07"
+    evil = "\x1b[2J\x1b]0;gone\x07\x9b2J"
     decision_id = decided(
         layout, f"hello {evil}", reason="no_router", served=None, failed={"math": f"http_500 {evil}"}
     )
@@ -180,7 +180,8 @@ def test_texts_that_why_quotes_do_not_control_the_terminal(run: Run, layout: Lay
     printed = run("why", decision_id).output
     assert "answered by big\\x1b[2J" in printed
     assert "question: hello \\x1b[2J" in printed
-    assert [char for char in printed if not char.isprintable() and char != "\n"] == []
+    for shown in (printed, run("why", decision_id, "--raw").output, run("why", decision_id, "--json").output):
+        assert [char for char in shown if not char.isprintable() and char != "\n"] == []
 
 
 def test_why_of_an_answer_observed_without_a_decision(run: Run, layout: Layout) -> None:
