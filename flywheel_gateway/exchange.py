@@ -112,7 +112,9 @@ class Exchange:
             self.failed[target.name] = recorder.why_unusable
             return False
         if not last and recorder.opening_error is not None:
-            self.failed[target.name] = recorder.opening_error
+            # without the model's words, which may quote the question: this is logged
+            code = recorder.opening_error.partition(":")[0]
+            self.failed[target.name] = f"{code}: the stream begins with an error"
             return False
         self.served, self.status, self.recorder = target.name, status, recorder
         headers = to_client(reply.headers) + of_decision(self.decision, self.decision_id, target.name)

@@ -88,7 +88,7 @@ def test_a_stream_that_begins_with_an_error_is_replaced_if_another_model_may_ans
     outside: Outside, model: MakeModel, start: Start, named: str | None, answer: str | None
 ) -> None:
     """Services that find out late report it in a stream of status 200; the last model's report reaches the client."""
-    report = b'data: {"error": {"message": "overloaded"}}\n\n' + DONE
+    report = b'data: {"error": {"message": "not an answerable question: 1 + 1?"}}\n\n' + DONE
     broken = model(lambda _: [STREAM_HEAD, chunk(report), STREAM_END])
     outside.chat = lambda _: [STREAM_HEAD, chunk(event("from math") + DONE), STREAM_END]
     config = outside.config(
@@ -100,8 +100,9 @@ def test_a_stream_that_begins_with_an_error_is_replaced_if_another_model_may_ans
     got = gateway.chat(stream=True, model=named)
     assert got.content == (report if answer is None else event(answer) + DONE)
     failed = until(gateway.decisions)[0].get("failed")
-    said = "malformed_body: the stream has an error overloaded"
+    said = "malformed_body: the stream begins with an error"
     assert failed == (None if answer is None else {"big": said})
+    assert "1 + 1?" not in gateway.log(), "the model's words may quote the question"
 
 
 def test_without_fallback_models_the_default_model_answers(
