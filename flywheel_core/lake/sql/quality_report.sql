@@ -149,7 +149,7 @@ figures as (
         from responses
         where model is not null
         union all
-        select 4, 'model_cost_by_model', model, coalesce(cost, 0)
+        select 4, 'model_cost_by_model', model, cost
         from model_leaderboard
     ) as parts
 )

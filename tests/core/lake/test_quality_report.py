@@ -95,6 +95,18 @@ def test_each_answer_that_the_scorer_was_asked_about_is_paid_for_and_an_unknown_
     assert found["model_cost", ""] == 3 * 0.25
 
 
+def test_the_cost_of_a_model_without_a_known_one_is_null_as_in_the_leaderboard(layout: Layout) -> None:
+    """0 would say that it is free."""
+    streamed = point("streamed", {"big": 1.0, "coder": 0.5})
+    streamed["responses"]["coder"] = response("coder", cost=None)
+    write_raw(layout, [streamed])
+    build_day(layout)
+    board = read_table(layout, "model_leaderboard").select("model", "cost").rows()
+    found = figures(layout)
+    assert dict(board) == {"big": 0.25, "coder": None}
+    assert {model: found["model_cost_by_model", model] for model, _ in board} == dict(board)
+
+
 def test_an_empty_day_gives_empty_tables_and_a_report_of_zeros(layout: Layout) -> None:
     build_day(layout)
     for name in DAILY_TABLES:
