@@ -99,7 +99,7 @@ def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -
             continue
         point.responses = {name: found for name, found in point.responses.items() if name in kept}
         point.scores = {name: score for name, score in point.scores.items() if name in kept}
-        if point.responses:
+        if point.responses or point.scores:
             _drop_notes(point, kept)
             lines.append(encode_point(point))
     write_atomically(target.raw_file(day), b"".join(line + b"\n" for line in lines))
@@ -141,9 +141,10 @@ def _models_of(source: Layout, day: date) -> set[str]:
     names: set[str] = set()
     for line in _lines(source, day):
         try:
-            names.update(decode_point(line, max_bytes=MAX_LINE_BYTES).responses)
+            point = decode_point(line, max_bytes=MAX_LINE_BYTES)
         except PointError:
             continue  # ingest keeps it with its reason
+        names.update(point.responses, point.scores)
     return names
 
 

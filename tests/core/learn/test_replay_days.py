@@ -1,5 +1,6 @@
 """What a replay puts into the raw file of a day: the recorded points, as if only the models of the pool had been asked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from flywheel_core.config import Config
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.tables import read_table
-from flywheel_core.learn.replay_days import hand_out
+from flywheel_core.learn.replay_days import hand_out, stage
 from tests.core.lake.lakes import DAY, LATER, point, write_raw
 
 
@@ -43,3 +44,16 @@ def test_rejected_lines_stay_as_they_are(tmp_path: Path) -> None:
     hand_out(source, target, DAY, ["big"])
     first, _, last = target.raw_file(DAY).read_bytes().splitlines(keepends=True)
     assert [first, last] == bad
+
+
+def test_models_that_have_only_scores_are_played_too(tmp_path: Path) -> None:
+    """Published outcomes may come without answers; the tables hold them as well."""
+    source, target = Layout(tmp_path / "source"), Layout(tmp_path / "target")
+    recorded = tmp_path / "outcomes.jsonl"
+    bare = point("bare", {"big": 0.5, "coder": 0.25, "algebra": 1.0}) | {"responses": {}}
+    recorded.write_text(json.dumps(bare) + "\n")
+    assert stage(source, [recorded], ["digest"], []) == ["algebra", "big", "coder"]
+    hand_out(source, target, DAY, ["big", "coder"])
+    ingest_day(target, DAY, Config(), today=LATER)
+    rows = read_table(target, "responses").select("data_point_id", "model", "score")
+    assert rows.rows() == [("bare", "big", 0.5), ("bare", "coder", 0.25)]
