@@ -13,7 +13,7 @@ from flywheel_gateway.headers import RawHeaders, of_decision, to_client, to_mode
 from flywheel_gateway.recorder import Recorder
 from flywheel_gateway.request import ChatRequest
 from flywheel_gateway.setup import Target
-from flywheel_gateway.upstream import TIME_OUTS, Call, Reply, Upstream, told_to_client
+from flywheel_gateway.upstream import KEPT_BACK, TIME_OUTS, Call, Reply, Upstream, told_to_client
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,6 @@ Until then another model can still replace a broken response.
 
 _MODEL_AT_FAULT = frozenset((401, 402, 403, 404, 408, 429))
 """Statuses below 500 with which another model may do better; the others concern the request itself."""
-_KEPT_BACK = frozenset((401, 402, 403))
-"""Statuses that concern the gateway's own key and account and would mislead a client."""
 
 
 @dataclass(slots=True)
@@ -104,7 +102,7 @@ class Exchange:
         redirected = 300 <= status < 400
         if redirected or _at_fault(status):
             self.failed[target.name] = f"redirect: {status}" if redirected else f"http_status: {status}"
-            if redirected or status in _KEPT_BACK or not last:
+            if redirected or status in KEPT_BACK or not last:
                 return False
         recorder = Recorder(status, reply.header(b"content-type"), reply.header(b"content-encoding"))
         held, whole = await self._hold(reply, recorder)

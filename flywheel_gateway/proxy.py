@@ -9,7 +9,7 @@ from flywheel_core.errors import RequestError, UpstreamError
 from flywheel_gateway.collection import Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.headers import check_loop, to_client, to_model
-from flywheel_gateway.upstream import TIME_OUTS, Call, told_to_client
+from flywheel_gateway.upstream import KEPT_BACK, TIME_OUTS, Call, told_to_client
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
     begun = False
     try:
         async with gateway.upstream.open(call) as reply:
+            if reply.status in KEPT_BACK:
+                raise UpstreamError(str(reply.status), code="http_status")
             if 300 <= reply.status < 400 and reply.status != HTTPStatus.NOT_MODIFIED:
                 raise RequestError(
                     "upstream_failed", f"{target.name} answered with a redirect, {reply.status}"

@@ -22,6 +22,9 @@ from flywheel_gateway.headers import RawHeaders, value_of
 HELD_BYTES = 131_072
 """Bytes held for a client that reads slowly, beyond which reading from the model pauses."""
 
+KEPT_BACK = frozenset((401, 402, 403))
+"""Statuses that concern the gateway's own key and account: they would mislead a client, and may quote the key."""
+
 TIME_OUTS = frozenset(("timeout", "connect_timeout"))
 """Codes of errors that say how long the gateway waited."""
 _TOLD = TIME_OUTS | {"http_status", "redirect"}

@@ -91,6 +91,18 @@ def test_a_redirect_is_not_followed(outside: Outside, start: Start) -> None:
     assert len(outside.server.requests) == 1
 
 
+@pytest.mark.parametrize("status", ["401 Unauthorized", "402 Payment Required", "403 Forbidden"])
+def test_what_a_model_says_of_the_gateways_key_does_not_reach_the_client(
+    outside: Outside, start: Start, status: str
+) -> None:
+    """Such an answer often quotes the key, and a client would take it for an answer about its own."""
+    outside.other = lambda asked: reply(f"no such key: {asked.header('authorization')}".encode(), status)
+    config = outside.config(models__big__api_key_env="BIG_KEY")
+    answer = start(config, {"BIG_KEY": "sk-of-the-gateway"}).get("/v1/files")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_failed")
+    assert answer.json()["error"]["message"] == f"big: http_status ({status[:3]})"
+
+
 def test_what_a_client_has_already_is_not_sent_again(outside: Outside, start: Start) -> None:
     """304 Not Modified is the answer to a conditional request, and no redirect."""
     outside.other = lambda _: [b'HTTP/1.1 304 Not Modified\r\nETag: "one"\r\n\r\n']
