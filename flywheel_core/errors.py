@@ -55,7 +55,7 @@ REQUEST_CODES = {
     "headers_too_large": (431, "the request line and headers are larger than allowed"),
     "nothing_acceptable": (422, "not one data point of the batch is acceptable"),
     "storage_unavailable": (503, "the data could not be stored now; send it again later"),
-    "queue_full": (503, "too much is waiting to be stored; send it again later"),
+    "queue_full": (503, "too much is waiting at once; send it again later"),
     "disk_full": (503, "the disk has less free space than the floor; send it again later"),
     "connections_full": (503, "too many connections are open; try again later"),
     "shutting_down": (503, "the server is shutting down; send it again later"),

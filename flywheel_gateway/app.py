@@ -54,8 +54,8 @@ class App:
         self._access = access
         self._settings = settings
         self._about = about_routes(gateway)
-        most = max(settings.max_body_bytes, settings.max_unpacked_bytes) * BODIES_HELD
-        self._budget = Budget(most)
+        largest = max(settings.max_body_bytes, settings.max_unpacked_bytes)
+        self._budget = Budget(largest * BODIES_HELD, spare=largest)
         gateway.metrics.held_bytes.set_function(lambda: self._budget.held)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

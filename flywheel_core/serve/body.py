@@ -15,6 +15,9 @@ Headers = Mapping[bytes, bytes]
 MAX_MEMBERS = 4096
 """Most gzip members accepted in a body: each one costs time, however small it is."""
 
+SMALL = 64 * 1024
+"""Bytes of one request that may come out of a budget's `spare`."""
+
 _STEP = 256 * 1024
 _FEED = 64 * 1024
 
@@ -24,15 +27,19 @@ class ClientGoneError(Exception):
 
 
 class Budget:
-    """Bytes that all requests together may hold in memory: `held` out of `limit`."""
+    """Bytes that all requests together may hold in memory: `held` out of `limit`.
 
-    def __init__(self, limit: int) -> None:
+    spare: what small requests may hold beyond the limit, so that a few large ones keep nobody else out.
+    """
+
+    def __init__(self, limit: int, spare: int = 0) -> None:
         self.limit = limit
+        self.spare = spare
         self.held = 0
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, *, small: bool = False) -> None:
         """Hold `size` more bytes. Raises RequestError `queue_full` when that would exceed the limit."""
-        if self.held + size > self.limit:
+        if self.held + size > self.limit + (self.spare if small else 0):
             raise RequestError("queue_full", retry_after=1)
         self.held += size
 
@@ -61,7 +68,7 @@ class Hold:
 
     def take(self, size: int) -> None:
         """Hold `size` more bytes. Raises RequestError `queue_full`."""
-        self._budget.take(size)
+        self._budget.take(size, small=self._size + size <= SMALL)
         self._size += size
 
 

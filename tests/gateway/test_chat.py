@@ -3,13 +3,15 @@
 import gzip
 import json
 import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway.scripted import completion, reply
+from tests.gateway.scripted import Arrived, Script, completion, reply
 from tests.gateway.world import WAIT_SECONDS, Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
@@ -227,3 +229,25 @@ def test_health_readiness_descriptions_and_unknown_paths(outside: Outside, start
     assert (refused.status_code, refused.headers.get("allow")) == (405, "POST")
     assert "swagger" in gateway.get("/docs").text
     assert "/v1/route" in gateway.get("/openapi.json").json()["paths"]
+
+
+def test_large_bodies_that_wait_for_a_model_keep_no_small_one_out(outside: Outside, start: Start) -> None:
+    """A few clients with large bodies and a slow model would otherwise refuse everybody for as long as it takes."""
+    let_go = threading.Event()
+
+    def slow(_: Arrived) -> Script:
+        let_go.wait(WAIT_SECONDS)
+        return reply(b"{}")
+
+    outside.other = slow
+    size = 262_144
+    gateway = start(outside.config(gateway__max_body_bytes=size, gateway__max_unpacked_bytes=size))
+    with ThreadPoolExecutor(8) as clients:
+        large = [clients.submit(gateway.post, "/v1/files", b"x" * size) for _ in range(8)]
+        until(lambda: gateway.metric("flywheel_gateway_held_bytes") == 8 * size)
+        refused = gateway.post("/v1/files", b"x" * size)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
+        assert gateway.chat().status_code == 200
+        let_go.set()
+        assert [one.result().status_code for one in large] == [200] * 8
+    assert gateway.metric("flywheel_gateway_held_bytes") == 0
