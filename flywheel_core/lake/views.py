@@ -44,7 +44,8 @@ def connect(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnectio
                 connection.execute(statement)
             except duckdb.Error as error:
                 connection.execute(_without_rows(name, schema, f"error({quoted(_first_line(error))})"))
-        root = f"{layout.root.resolve()}/"  # DuckDB checks patterns as well as files against the allowed folders
+        # DuckDB checks patterns as well as files against the allowed folders.
+        root = f"{layout.root.resolve()}/"
         connection.execute(f"set allowed_directories = [{quoted(root)}, {quoted(escape(root))}]")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
