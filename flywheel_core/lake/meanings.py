@@ -96,7 +96,7 @@ _LABEL_DISTRIBUTION = {
     "day": "UTC day of receipt",
     "label": "the label, a category",
     "examples": "examples with it, from 0",
-    "share": "of all labelled examples, 0..1",
+    "share": "of all labelled examples, 0..1; null without any",
     "train": "how many of them are in train",
     "validation": "how many of them are in validation",
     "test": "how many of them are in test",

@@ -34,7 +34,7 @@ select
     d.day,
     n.label,
     coalesce(c.examples, 0) as examples,
-    case when t.labelled > 0 then cast(coalesce(c.examples, 0) as double) / t.labelled else 0.0 end as share,
+    case when t.labelled > 0 then cast(coalesce(c.examples, 0) as double) / t.labelled end as share,
     coalesce(c.train, 0) as train,
     coalesce(c.validation, 0) as validation,
     coalesce(c.test, 0) as test,

@@ -84,6 +84,14 @@ def test_the_label_distribution_has_every_category(layout: Layout) -> None:
     assert sum(rows["general"][side] for side in ("train", "validation", "test")) == 2
 
 
+def test_a_day_without_a_label_has_no_shares(layout: Layout) -> None:
+    """0 would pull down a mean over days."""
+    write_raw(layout, [point("poor", {"big": 0.2, "algebra": 0.1})])
+    build_day(layout)
+    rows = read_table(layout, "label_distribution").select("label", "examples", "share").rows()
+    assert rows == [("code", 0, None), ("general", 0, None), ("math", 0, None)]
+
+
 def test_the_label_distribution_counts_each_part_of_the_split(layout: Layout) -> None:
     write_raw(layout, [point("x" * number, {"big": 0.9, "algebra": 0.1}) for number in range(1, 61)])
     build_day(layout)
