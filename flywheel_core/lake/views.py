@@ -30,9 +30,10 @@ def connect(layout: Layout, config: Config) -> Iterator[duckdb.DuckDBPyConnectio
     """Yield an in-memory DuckDB with a view of every table and dataset, for queries.
 
     Views: the daily tables under their names; `dataset_examples`, the examples of all versions with a column `version`;
-    `training_dataset`, those of the latest version. A table without any file is an empty view with the right columns.
-    The tables `models` and `settings` hold the configuration. Nothing outside the data folder can be read, and no DuckDB
-    setting can be changed. A file that cannot be read fails the queries of its view alone; see `damage_in`.
+    `training_dataset`, those of the latest version. A table without any file is an empty view with the right columns; a
+    column that a file of an earlier version of Flywheel lacks is null. The tables `models` and `settings` hold the
+    configuration. Nothing outside the data folder can be read, and no DuckDB setting can be changed. A file that cannot
+    be read fails the queries of its view alone; see `damage_in`.
     """
     # The folder is closed to other users: what DuckDB spills there are questions and answers.
     with (
@@ -103,42 +104,43 @@ def _views(layout: Layout) -> dict[str, tuple[str, pa.Schema]]:
         for name, schema in TABLES.items()
     }
     version = latest_dataset(layout)
-    versioned = EXAMPLES.insert(0, pa.field("version", pa.string()))
     views["dataset_examples"] = _view(
         "dataset_examples",
-        versioned,
+        EXAMPLES,
         layout.datasets,
         f"[0-9]*/{EXAMPLES_FILE}",
         version is not None,
-        "parse_path(filename)[-2] as version, * exclude (filename)",
-        ", filename = true, union_by_name = true",  # versions of an earlier format have fewer columns
+        "parse_path(filename)[-2]",
     )
     views["training_dataset"] = _view(
         "training_dataset",
-        versioned,
+        EXAMPLES,
         layout.dataset(version or "none"),
         EXAMPLES_FILE,
         version is not None,
-        f"{quoted(version or '')} as version, *",
+        quoted(version or ""),
     )
     return views
 
 
 def _view(
-    name: str,
-    schema: pa.Schema,
-    folder: Path,
-    pattern: str,
-    present: bool,
-    columns: str = "*",
-    options: str = "",
+    name: str, schema: pa.Schema, folder: Path, pattern: str, present: bool, version: str | None = None
 ) -> tuple[str, pa.Schema]:
+    """Return a view's statement and columns. version: SQL for a first column of that name."""
+    columns = schema if version is None else schema.insert(0, pa.field("version", pa.string()))
     if not present:
-        return _without_rows(name, schema, "false"), schema
-    files = _files(folder.resolve(), pattern)
+        return _without_rows(name, columns, "false"), columns
+    chosen = "*" if version is None else f"{version} as version, * exclude (filename)"
+    # Files of an earlier version of Flywheel lack columns. Without the list DuckDB has only those of the first file.
+    wanted = ",\n    ".join(
+        f"'{field.name}': {{name: '{field.name}', type: '{_type(field.type)}', default_value: null}}"
+        for field in schema
+    )
+    options = f"schema = map {{\n    {wanted}\n}}{'' if version is None else ', filename = true'}"
     return (
-        f"create or replace view {name} as\nselect {columns}\nfrom read_parquet({files}{options});\n",
-        schema,
+        f"create or replace view {name} as\nselect {chosen}\n"
+        f"from read_parquet({_files(folder.resolve(), pattern)}, {options});\n",
+        columns,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -52,6 +52,31 @@ def test_datasets_of_an_earlier_format_are_read_beside_others(filled: Layout, ol
         latest = connection.execute("select for_scores from training_dataset").fetchall()
     assert sorted(rows) == sorted([(made.version, True)] * 2 + [(older, None)] * 2)
     assert latest == [(True,)] * 2
+
+
+def test_the_latest_dataset_may_be_of_an_earlier_format(filled: Layout) -> None:
+    path = build_dataset(filled, DAY, CONFIG).path / EXAMPLES_FILE
+    pl.read_parquet(path).drop("for_scores").write_parquet(path)
+    with closing(connect(filled, CONFIG)) as connection:
+        found = connection.execute("select id is null, for_scores from training_dataset").fetchall()
+    assert found == [(False, None)] * 2
+
+
+@pytest.mark.parametrize("older", [DAY - timedelta(days=1), DAY + timedelta(days=1)])
+def test_tables_of_an_earlier_version_are_read_beside_others(layout: Layout, older: date) -> None:
+    """Days that are not made again lack a new column, which is null for them, whichever day comes first."""
+    write_raw(layout, [point("a", {"big": 0.5}, tenant="shop", asked={"big": 0.25})])
+    build_day(layout)
+    rows = read_table(layout, "training_examples")
+    earlier = pl.col("outcomes").list.eval(pl.struct(pl.element().struct.field("model", "score")))
+    path = layout.table("training_examples", older)
+    rows.with_columns(pl.lit(older).alias("day"), earlier).drop("tenant").write_parquet(path)
+    query = "select day, tenant, outcomes[1].score, outcomes[1].asked from training_examples"
+    with closing(connect(layout, CONFIG)) as connection:
+        found = connection.execute(query).fetchall()
+        columns = [row[0] for row in connection.execute("describe training_examples").fetchall()]
+    assert set(found) == {(DAY, "shop", 0.5, 0.25), (older, None, 0.5, None)}
+    assert columns == TABLES["training_examples"].names
 
 
 @pytest.mark.parametrize(
