@@ -1,6 +1,7 @@
 """Which of Dagster's runs may go, and that nothing of those removed stays."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_the_newest_run_stays_so_that_later_events_get_new_numbers(home: Path) -
 def test_a_run_that_has_not_ended_stays_however_old_it_is(home: Path) -> None:
     """As one that waits, or that is going on since before the days that are kept."""
     old = [run_ended(home, midnight(date(2026, 2, day))) for day in (1, 2, 3)]
-    with sqlite3.connect(home / "history" / "runs.db") as runs:
+    with closing(sqlite3.connect(home / "history" / "runs.db")) as runs, runs:
         runs.execute("update runs set status = 'STARTED' where run_id = ?", (old[0],))
     assert [one.path.stem for one in runs_to_prune(home, FIRST_KEPT)] == [old[1]]
 
