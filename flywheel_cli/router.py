@@ -125,10 +125,9 @@ def show(settings: Settings, version: str | None) -> None:
 @pass_settings
 def promote(settings: Settings, version: str, reason: str) -> None:
     """Put VERSION into service, whatever the figures say. Gateways load it within two seconds."""
-    champion = registry_of(settings).promote(
-        version, kind="manual", by=who(), reason=reason, since=time.time()
-    )
-    _say(settings, champion)
+    registry = registry_of(settings)
+    champion = registry.promote(version, kind="manual", by=who(), reason=reason, since=time.time())
+    _say(settings, registry, champion)
 
 
 @router.command(short_help="Put the one before back into service.")
@@ -138,8 +137,9 @@ def promote(settings: Settings, version: str, reason: str) -> None:
 @pass_settings
 def rollback(settings: Settings, reason: str) -> None:
     """Put back into service the version that the present one replaced. A second rollback goes one further back."""
-    champion = registry_of(settings).rollback(by=who(), reason=reason, since=time.time())
-    _say(settings, champion)
+    registry = registry_of(settings)
+    champion = registry.rollback(by=who(), reason=reason, since=time.time())
+    _say(settings, registry, champion)
 
 
 @router.command(short_help="Compare what two versions choose.")
@@ -210,11 +210,14 @@ def _in_service(registry: Registry) -> str:
     return champion.version
 
 
-def _say(settings: Settings, champion: Champion) -> None:
+def _say(settings: Settings, registry: Registry, champion: Champion) -> None:
     if settings.as_json:
         print_json(_as_dict(champion))
         return
-    click.echo(f"router {champion.version} is in service, promotion {champion.sequence}")
+    promoted = (record.entry for record in registry.history() if record.entry.sequence is not None)
+    before = next((entry.version for entry in promoted if entry.sequence == champion.previous), None)
+    replaced = "" if before in (None, champion.version) else f" instead of {before}"
+    click.echo(f"router {champion.version} is in service{replaced}, promotion {champion.sequence}")
 
 
 def _as_dict(champion: Champion | None) -> dict[str, Any] | None:

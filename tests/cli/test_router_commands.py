@@ -54,6 +54,16 @@ def test_promote_list_and_roll_back(run: Run, layout: Layout) -> None:
     assert "a try" not in last
 
 
+def test_a_change_names_the_router_that_it_replaces(run: Run, layout: Layout) -> None:
+    """Who rolls back after somebody else did sees that it is not the router that was meant."""
+    run("router", "promote", "to-big")
+    run("router", "promote", "to-math")
+    back = "router to-big is in service instead of to-math, promotion 3\n"
+    assert run("router", "rollback").output == back
+    again = run("router", "promote", "to-big").output
+    assert again == "router to-big is in service, promotion 4\n", "it replaced itself"
+
+
 def test_what_cannot_be_promoted_or_rolled_back_says_why(run: Run, layout: Layout) -> None:
     missing = run("router", "promote", "nothing")
     assert missing.exit_code == 1
