@@ -71,7 +71,7 @@ def _shown(result: DatasetResult, labels: Mapping[str, int], preview: pl.DataFra
     return {
         "labels": metadata.rows_of(("label", *SPLITS, ""), rows),
         "preview": metadata.frame(preview),
-        "chart": metadata.chart(list(labels.items()), title=title, unit="examples"),
+        "chart": metadata.chart(list(labels.items()), of="label", title=title, unit="examples"),
         "version": result.version,
         "folder": dg.MetadataValue.path(str(result.path.absolute())),
         "sha256": sha256_of(result.path / MANIFEST),

@@ -11,6 +11,7 @@ import polars as pl
 
 from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.tables import TableFile
+from flywheel_core.report.chart import Chart
 from flywheel_core.report.charts import bar_chart
 from flywheel_dagster.partitions import is_open, ranges
 
@@ -69,15 +70,16 @@ def _kind(kind: pl.DataType) -> str:
     return name + ")" * bool(fields)
 
 
-def chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:
+def chart(rows: Sequence[tuple[str, float]], *, of: str, title: str, unit: str) -> dg.MarkdownMetadataValue:
     """Return a bar chart as an image that needs no file and no server."""
-    return picture(bar_chart(rows, title=title, unit=unit), title=title)
+    return picture(bar_chart(rows, of=of, title=title, unit=unit), title=title)
 
 
-def picture(svg: str, *, title: str) -> dg.MarkdownMetadataValue:
-    """Return an SVG chart as an image that needs no file and no server."""
-    packed = base64.b64encode(svg.encode()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{packed})")
+def picture(drawn: Chart, *, title: str) -> dg.MarkdownMetadataValue:
+    """Return a chart as an image that needs no file and no server; in words it is its title and its ranges."""
+    packed = base64.b64encode(drawn.svg.encode()).decode()
+    told = _escaped(" ".join(f"{title}. {drawn.description}".split()), MARKDOWN_MARKS)
+    return dg.MetadataValue.md(f"![{told}](data:image/svg+xml;base64,{packed})")
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -106,7 +106,9 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
             table.sha256,
             {
                 "labels": metadata.rows_of(("label", "examples", ""), rows),
-                "chart": metadata.chart(list(counts.items()), title=f"Labels, {day}", unit="examples"),
+                "chart": metadata.chart(
+                    list(counts.items()), of="label", title=f"Labels, {day}", unit="examples"
+                ),
                 "table": metadata.frame(read_table(lake.layout, table.name, [day]).drop("day")),
                 "labelled": sum(counts.values()),
                 **metadata.shares(counts),
@@ -162,7 +164,7 @@ def make_leaderboard(lake: Lake, day: date) -> Sequence[Outcome]:
             table.sha256,
             {
                 "scores": metadata.rows_of(("model", "mean score", ""), rows),
-                "chart": metadata.chart(scores, title=f"Mean score, {day}", unit="score, 0 to 1"),
+                "chart": metadata.chart(scores, of="model", title=f"Mean score, {day}", unit="score, 0 to 1"),
                 "table": metadata.frame(board.drop("day")),
                 **_series("mean_score", scores),
                 **_series("win_rate", wins),
@@ -206,7 +208,7 @@ def make_quality(lake: Lake, day: date) -> Sequence[Outcome]:
             table.sha256,
             {
                 "scores": metadata.rows_of(("score", "responses", ""), rows),
-                "chart": metadata.chart(bins, title=f"Scores, {day}", unit="responses"),
+                "chart": metadata.chart(bins, of="score", title=f"Scores, {day}", unit="responses"),
                 "table": metadata.frame(report),
                 **{name: metadata.short(value) for name, value in single.rows()},
                 **metadata.of_table(table),

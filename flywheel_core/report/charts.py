@@ -6,12 +6,13 @@ chart raises ValueError for what it cannot show.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
+from flywheel_core.report.chart import TOLD_WIDTH, Chart, Figures, chart
 from flywheel_core.report.plane import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, Plane, nothing
 from flywheel_core.report.svg import (
     bar,
     dot,
-    drawing,
     fitted,
     legend,
     line,
@@ -24,19 +25,25 @@ from flywheel_core.report.svg import (
     ticks,
 )
 
-TIP_WIDTH = 1_200
-"""Width of a name in a bar's tooltip, in px; nobody reads more than a screen's width."""
 CROWDED = 8
 """Pixels between neighbouring names below which dots of the usual size would hide their line."""
 
 
-def bar_chart(rows: Sequence[tuple[str, float]], *, title: str, unit: str, width: int = 640) -> str:
+def bar_chart(
+    rows: Sequence[tuple[str, float]], *, of: str, title: str, unit: str, width: int = 640
+) -> Chart:
     """Draw horizontal bars, one per row in the order given, each with its figure.
 
-    rows: (name, value); unit: what the values count, such as "examples" or "ms"; width: px.
+    rows: (name, value); of: what a row stands for, such as "label"; unit: what the values count, such as
+    "examples" or "ms"; width: px.
     """
     return grouped_bar_chart(
-        [name for name, _ in rows], {"": [value for _, value in rows]}, title=title, unit=unit, width=width
+        [name for name, _ in rows],
+        {"": [value for _, value in rows]},
+        of=of,
+        title=title,
+        unit=unit,
+        width=width,
     )
 
 
@@ -44,10 +51,11 @@ def grouped_bar_chart(
     names: Sequence[str],
     series: Mapping[str, Sequence[float | None]],
     *,
+    of: str,
     title: str,
     unit: str,
     width: int = 640,
-) -> str:
+) -> Chart:
     """Draw horizontal bars, for each name one bar per series, and none where a value is None.
 
     series: name -> as many values as `names`.
@@ -81,28 +89,31 @@ def grouped_bar_chart(
     for row, name in enumerate(names):
         middle = top + row_height * (row + 0.5) + 4
         parts.append(text(left - 8, middle, fitted(name, label_width - 8), "ink", "end"))
-        for index, (of, numbers) in enumerate(series.items()):
+        for index, (part, numbers) in enumerate(series.items()):
             value, figure = numbers[row], shown[index][row]
             if value is None or figure is None:
                 continue
             y = top + row_height * row + 4 + thickness * index
             start, end = sorted((x(0), x(value)))
-            tip = f"{fitted(name, TIP_WIDTH)}{f', {of}' if of else ''}: {figure} {unit}"
+            tip = f"{fitted(name, TOLD_WIDTH)}{f', {part}' if part else ''}: {figure} {unit}"
             parts.append(bar(start, y, end - start, thickness - (len(series) > 1), index, tip))
             parts.append(text(end + 6, y + thickness / 2 + 4, figure, "ink"))
     parts.append(line(x(0), top, x(0), bottom, "axis"))
     parts.append(text((left + right) / 2, bottom + 34, unit, anchor="middle"))
-    return drawing(parts, title=title, width=width, height=bottom + AXIS_HEIGHT)
+    return chart(
+        parts, Figures(of, names, series, unit), title=title, width=width, height=bottom + AXIS_HEIGHT
+    )
 
 
 def stacked_chart(
     names: Sequence[str],
     series: Mapping[str, Sequence[float]],
     *,
+    of: str,
     title: str,
     unit: str,
     width: int = 640,
-) -> str:
+) -> Chart:
     """Draw one column per name, such as a day, made of one part per series.
 
     Raises ValueError for a value below 0.
@@ -116,22 +127,22 @@ def stacked_chart(
     plane = Plane(names, 0.0, max(totals), series, unit, width)
     for at, name in enumerate(names):
         base = 0.0
-        for index, (of, numbers) in enumerate(series.items()):
+        for index, (part, numbers) in enumerate(series.items()):
             value = numbers[at]
             if value > 0:
                 share = value / totals[at]
                 upper, lower = plane.y(base + value), plane.y(base)
-                tip = f"{name}, {of}: {number(value)} {unit} ({share:.0%})"
+                tip = f"{name}, {part}: {number(value)} {unit} ({share:.0%})"
                 plane.parts.append(
                     bar(plane.x(at) - plane.bar / 2, upper, plane.bar, lower - upper, index, tip)
                 )
             base += value
-    return plane.drawn(title)
+    return plane.drawn(title, Figures(of, names, series, unit))
 
 
 def histogram(
-    edges: Sequence[float], counts: Sequence[float], *, title: str, unit: str, of: str, width: int = 640
-) -> str:
+    edges: Sequence[float], counts: Sequence[float], *, of: str, title: str, unit: str, width: int = 640
+) -> Chart:
     """Draw the counts between neighbouring edges.
 
     edges: one more than counts; unit: what is counted; of: what the edges measure, such as "score".
@@ -139,6 +150,7 @@ def histogram(
     if len(edges) != len(counts) + 1:
         raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, not {len(edges)}")
     names = [number(edge) for edge in edges[:-1]]
+    spans = [f"{number(low)} to {number(high)}" for low, high in pairwise(edges)]
     _checked(names, {"": counts})
     if not counts or max(counts) == 0:
         return nothing(title, width)
@@ -147,23 +159,24 @@ def histogram(
         text(plane.x(len(counts)) - plane.step / 2, plane.bottom + 16, number(edges[-1]), anchor="middle")
     )
     for at, count in enumerate(counts):
-        tip = f"{of} {number(edges[at])} to {number(edges[at + 1])}: {number(count)} {unit}"
+        tip = f"{of} {spans[at]}: {number(count)} {unit}"
         top = plane.y(count)
         plane.parts.append(
             bar(plane.x(at) - plane.step / 2 + 1, top, plane.step - 2, plane.bottom - top, 0, tip)
         )
-    return plane.drawn(title)
+    return plane.drawn(title, Figures(of, spans, {"": counts}, unit))
 
 
 def line_chart(
     names: Sequence[str],
     series: Mapping[str, Sequence[float | None]],
     *,
+    of: str,
     title: str,
     unit: str,
     width: int = 640,
     events: Collection[str] = (),
-) -> str:
+) -> Chart:
     """Draw one line per series over names in order, such as days, with a gap where a value is None.
 
     events: the series whose values are single events: large dots without a line.
@@ -172,17 +185,17 @@ def line_chart(
     if not values:
         return nothing(title, width)
     plane = Plane(names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width)
-    for index, (of, numbers) in enumerate(series.items()):
+    for index, (part, numbers) in enumerate(series.items()):
         for run in _runs(numbers):
             radius = 1 if plane.step < CROWDED and len(run) > 1 else 3
-            if of in events:
+            if part in events:
                 radius = 5
             else:
                 plane.parts.append(path([(plane.x(at), plane.y(value)) for at, value in run], index))
             for at, value in run:
-                tip = f"{names[at]}{f', {of}' if of else ''}: {number(value)} {unit}"
+                tip = f"{names[at]}{f', {part}' if part else ''}: {number(value)} {unit}"
                 plane.parts.append(dot(plane.x(at), plane.y(value), index, tip, radius))
-    return plane.drawn(title)
+    return plane.drawn(title, Figures(of, names, series, unit))
 
 
 def _checked(names: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> list[float]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from flywheel_core.report.chart import Chart, Figures, chart
 from flywheel_core.report.plane import AXIS_HEIGHT, PAD, TITLE_HEIGHT, nothing
 from flywheel_core.report.svg import (
     FONT_SIZE,
     dot,
-    drawing,
     fitted,
     legend,
     line,
@@ -36,11 +36,11 @@ def curve_chart(
     y_unit: str,
     named: Mapping[str, Point] | None = None,
     width: int = 640,
-) -> str:
+) -> Chart:
     """Draw lines through points (x, y), a dot on each; an axis begins at zero only if its values do.
 
     x_unit, y_unit: what the axes measure; named: single points with their names beside them, in the colour
-    after the curves' own. A name that would overlap another or a point is shown on hover only.
+    after the curves' own. A name that would overlap another or a point is only in the tooltip and in the figures.
     """
     named = named or {}
     points = [point for curve in curves.values() for point in curve] + list(named.values())
@@ -63,7 +63,10 @@ def curve_chart(
     for name, point in sorted(named.items(), key=lambda item: -item[1][1]):
         parts.append(dot(*plane.at(point), len(curves), f"{name}: {_pair(point, x_unit, y_unit)}"))
         parts += plane.name(name, point, taken)
-    return drawing(parts, title=title, width=width, height=plane.bottom + AXIS_HEIGHT)
+    told = [(of or title, point) for of, curve in curves.items() for point in curve] + list(named.items())
+    series = {x_unit: [x for _, (x, _) in told], y_unit: [y for _, (_, y) in told]}
+    figures = Figures("curve or point", [name for name, _ in told], series)
+    return chart(parts, figures, title=title, width=width, height=plane.bottom + AXIS_HEIGHT)
 
 
 class _Plane:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from flywheel_core.report.chart import Chart
 from flywheel_core.report.charts import bar_chart
 from flywheel_core.report.curves import curve_chart
 from flywheel_core.report.intervals import interval_chart
@@ -167,20 +168,22 @@ def _shown(point: Sequence[float]) -> tuple[str, str]:
     return f"{score:.3f}", number(cost * PER)
 
 
-def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Return name -> SVG for `scores`, `shares`, `gains`, `curve` and `calibration`."""
+def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, Chart]:
+    """Return name -> chart for `scores`, `shares`, `gains`, `curve` and `calibration`."""
     overall, singles = figures["overall"], figures["singles"]
     curve = [(cost * PER, score) for cost, score, _ in figures["curve"]]
     said = [(100 * confidence, 100 * came) for confidence, came, _ in figures["calibration"]]
     return {
         "scores": bar_chart(
             [(name.replace("_", " "), overall[name][0]) for name in POLICIES],
+            of="way of choosing",
             title="Mean score",
             unit="score, 0 to 1",
             width=CHART_WIDTH,
         ),
         "shares": bar_chart(
             [(one["model"], round(100 * one["share"][0], 1)) for one in _models(figures)],
+            of="model",
             title="Questions by chosen model",
             unit="% of the questions",
             width=CHART_WIDTH,
@@ -190,6 +193,7 @@ def evaluation_charts(figures: Mapping[str, Any]) -> dict[str, str]:
                 ("all questions", overall["gain"]),
                 *((name, found["gain"]) for name, found in figures["categories"].items()),
             ],
+            of="category",
             title="Gain over the best single model, with 95 % bounds",
             unit="difference of mean scores",
             width=WIDE_CHART,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from flywheel_core.report.chart import Chart
 from flywheel_core.report.charts import (
     bar_chart,
     grouped_bar_chart,
@@ -19,25 +20,27 @@ def page(summary: Summary, *, made_at: datetime) -> str:
     return render("report.html", _charts(summary), report=summary, costs=costs, made_at=made_at)
 
 
-def _charts(summary: Summary) -> dict[str, str]:
+def _charts(summary: Summary) -> dict[str, Chart]:
     days = day_names(summary.days)
     scored = [model for model in summary.shown_models if model.mean_score is not None]
     timed = [model for model in summary.shown_models if model.latency_p50 is not None]
     return {
         "labels": bar_chart(
             [(row.label, row.examples) for row in summary.labels],
+            of="label",
             title="Examples by label",
             unit="examples",
             width=CHART_WIDTH,
         ),
         "rules": bar_chart(
             list(summary.rules.items()),
+            of="rule",
             title="Data points by labelling rule",
             unit="data points",
             width=CHART_WIDTH,
         ),
         "labels_by_day": stacked_chart(
-            days, summary.labels_by_day, title="Labels by day", unit="examples", width=WIDE_CHART
+            days, summary.labels_by_day, of="day", title="Labels by day", unit="examples", width=WIDE_CHART
         ),
         "models": grouped_bar_chart(
             [model.model for model in scored],
@@ -45,6 +48,7 @@ def _charts(summary: Summary) -> dict[str, str]:
                 "mean score": [model.mean_score for model in scored],
                 "share won": [model.win_share for model in scored],
             },
+            of="model",
             title="Mean score and share of data points won",
             unit="score and share, 0 to 1",
             width=CHART_WIDTH,
@@ -55,6 +59,7 @@ def _charts(summary: Summary) -> dict[str, str]:
                 "p50": [model.latency_p50 for model in timed],
                 "p95": [model.latency_p95 for model in timed],
             },
+            of="model",
             title="Latency",
             unit="ms",
             width=CHART_WIDTH,
@@ -78,12 +83,14 @@ def _charts(summary: Summary) -> dict[str, str]:
         "labelled": line_chart(
             days,
             {"labelled": [None if share is None else share * 100 for share in summary.labelled_share_by_day]},
+            of="day",
             title="Data points with a label",
             unit="%",
             width=WIDE_CHART,
         ),
         "rejects": bar_chart(
             list(summary.rejects_by_code.items()),
+            of="code",
             title="Rejected lines by reason",
             unit="lines",
             width=CHART_WIDTH,

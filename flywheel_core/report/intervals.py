@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from flywheel_core.report.chart import Chart, Figures, chart
 from flywheel_core.report.plane import AXIS_HEIGHT, PAD, ROW_HEIGHT, TITLE_HEIGHT, nothing
 from flywheel_core.report.svg import (
     dot,
-    drawing,
     fitted,
     line,
     number,
@@ -20,10 +20,12 @@ Bounds = Sequence[float]
 """Value, lower and upper bound."""
 
 
-def interval_chart(rows: Sequence[tuple[str, Bounds]], *, title: str, unit: str, width: int = 640) -> str:
+def interval_chart(
+    rows: Sequence[tuple[str, Bounds]], *, of: str, title: str, unit: str, width: int = 640
+) -> Chart:
     """Draw a dot at each value and a line from its lower to its upper bound; zero is always in view.
 
-    rows: (name, bounds), in the order given; unit: what the differences measure; width: px.
+    rows: (name, bounds), in the order given; of: what a row stands for; unit: what the differences measure; width: px.
     """
     if not rows:
         return nothing(title, width)
@@ -49,4 +51,6 @@ def interval_chart(rows: Sequence[tuple[str, Bounds]], *, title: str, unit: str,
         parts.append(dot(x(value), y, 0, f"{name}: {value:+.3f}, {lower:+.3f} to {upper:+.3f} {unit}"))
         parts.append(text(right + 10, y + 4, f"{value:+.3f}", "ink"))
     parts.append(text((left + right) / 2, bottom + 34, unit, anchor="middle"))
-    return drawing(parts, title=title, width=width, height=bottom + AXIS_HEIGHT)
+    series = {end: [bounds[at] for _, bounds in rows] for at, end in enumerate(("value", "lower", "upper"))}
+    figures = Figures(of, [name for name, _ in rows], series, unit)
+    return chart(parts, figures, title=title, width=width, height=bottom + AXIS_HEIGHT)

@@ -11,19 +11,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from flywheel_core.report.chart import NOTHING, Chart
 from flywheel_core.report.svg import number, numbers_alike, printable
 
 CHART_WIDTH = 460
 WIDE_CHART = 940
-NOTHING = "–"
 MAX_NAME_CHARS = 200
 YEAR = timedelta(days=365)
 
 
-def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
+def render(template: str, charts: Mapping[str, Chart], **values: Any) -> str:
     """Render a template of this folder as HTML: light and dark, for screens of any width, without script.
 
-    charts: name -> SVG text, which has escaped what it shows; all other values are made printable and escaped here.
+    charts: shown with their figures as tables. All values are made printable and escaped, except drawings, which
+    have escaped what they show.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -40,9 +41,9 @@ def render(template: str, charts: Mapping[str, str], **values: Any) -> str:
         "signed": _signed,
         "change": change,
         "brief": _brief,
+        "drawing": lambda chart: Markup(chart.svg),  # noqa: S704  # charts escape their texts
     }
-    drawn = {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704  # charts escape their texts
-    return environment.get_template(template).render(charts=drawn, **values)
+    return environment.get_template(template).render(charts=charts, **values)
 
 
 def _printable(value: Any) -> Any:

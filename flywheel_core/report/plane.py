@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from flywheel_core.report.svg import drawing, legend, line, number, text, text_width, ticks
+from flywheel_core.report.chart import Chart, Figures, chart
+from flywheel_core.report.svg import legend, line, number, text, text_width, ticks
 
 PAD = 16
 TITLE_HEIGHT = 40
@@ -59,11 +60,12 @@ class Plane:
         """Return the y position of a value, in px from the top."""
         return self.bottom - (value - self._low) * self._scale
 
-    def drawn(self, title: str) -> str:
+    def drawn(self, title: str, figures: Figures) -> Chart:
         """Return the whole chart."""
-        return drawing(self.parts, title=title, width=self.width, height=self.bottom + 28)
+        return chart(self.parts, figures, title=title, width=self.width, height=self.bottom + 28)
 
 
-def nothing(title: str, width: int) -> str:
+def nothing(title: str, width: int) -> Chart:
     """Draw a chart without values: its title, and that there is nothing to show."""
-    return drawing([text(PAD, TITLE_HEIGHT + 14, "nothing to show")], title=title, width=width, height=76)
+    parts = [text(PAD, TITLE_HEIGHT + 14, "nothing to show")]
+    return chart(parts, Figures("", (), {}), title=title, width=width, height=76)

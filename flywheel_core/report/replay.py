@@ -24,6 +24,7 @@ def replay_page(result: Replay) -> str:
                 for day in result.days
             ],
         },
+        of="day",
         title="Mean score per day",
         unit="score, 0 to 1",
         width=WIDE_CHART,
@@ -32,6 +33,7 @@ def replay_page(result: Replay) -> str:
     gains = line_chart(
         days,
         {"gain so far": _gain_so_far(result)},
+        of="day",
         title="Gain over the best single model, all days so far",
         unit="points of 100",
         width=WIDE_CHART,

@@ -1,4 +1,4 @@
-"""The building blocks of every chart: the palette, text that fits, round tick marks, and the frame.
+"""The building blocks of every chart: the palette, text that fits, round tick marks, and shapes.
 
 A drawing is self-contained: it carries its own colours for light and dark, its own background, and no script.
 It can be embedded in a page as it is, or in an image URL.
@@ -166,17 +166,6 @@ def legend(names: Iterable[str], left: float, top: float, width: float) -> tuple
     return parts, y + 16
 
 
-def drawing(parts: Iterable[str], *, title: str, width: int, height: float) -> str:
-    """Return the whole SVG: frame, colours, title and `parts`."""
-    top = text(16, 25, fitted(title, width - 32, TITLE_SIZE), "title")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="{clean(title)}"'
-        f' width="{width}" height="{height:.0f}" viewBox="0 0 {width} {height:.0f}">'
-        f"<style>{_STYLE}</style><title>{clean(title)}</title>"
-        f'<rect class="surface" width="{width}" height="{height:.0f}" rx="8"/>{top}{"".join(parts)}</svg>'
-    )
-
-
 def _rules(colours: dict[str, str], series: tuple[str, ...]) -> str:
     variables = [f"--chart-{name}:{value}" for name, value in colours.items()]
     variables += [f"--chart-s{index}:{value}" for index, value in enumerate(series)]
@@ -201,4 +190,5 @@ def _style() -> str:
     )
 
 
-_STYLE = _style()
+STYLE = _style()
+"""The colours and fonts of every chart, as CSS."""

@@ -124,6 +124,27 @@ def test_a_flood_of_invented_models_does_not_fill_dagsters_storage(
     assert shown.endswith(f"and {30 + len(MODELS) - 20} more")
 
 
+class ShowsDrawings(MarkdownIt):
+    """Takes drawings in addresses for pictures, as the UI does."""
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802  # the library's name
+        return True
+
+
+@pytest.mark.parametrize(
+    "name", ["![x](//host/a.png)", "x](//host/a) [y", "a\n\n![x](//host/b.png)", "x\\](//host/c"]
+)
+def test_names_in_the_words_of_a_picture_load_nothing(name: str) -> None:
+    """Who cannot see a chart reads its ranges and the names at both ends, which came from outside."""
+    shown = metadata.chart([(name, 1.0), ("low", 0.5)], of="model", title="Scores", unit="score").value
+    (paragraph,) = [token for token in ShowsDrawings().parse(str(shown)) if token.type == "inline"]
+    found = paragraph.children or []
+    assert [token.type for token in found] == ["image"]
+    image = found[0]
+    assert str(image.attrGet("src")).startswith("data:image/svg+xml;base64,")
+    assert image.content.startswith("Scores. By model. score: 0.5 (low) to 1 (")
+
+
 def test_a_flood_of_invented_models_has_no_chart_and_no_series(
     config: Config, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

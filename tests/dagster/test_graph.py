@@ -51,7 +51,7 @@ def test_metadata_has_figures_and_charts(
     distribution = metadata_of(ran, "label_distribution")
     shares = {name: value for name, value in distribution.items() if name.startswith("share_")}
     assert shares == {f"share_{label}": 0.2 for label in ("general", "math", "code", "medicine", "writing")}
-    assert distribution["chart"].startswith("![")
+    assert distribution["chart"].startswith(f"![Labels, {DAY}. By label. examples: 8 throughout.](")
     assert "](data:image/svg+xml;base64," in distribution["chart"]
     assert "| label |" in distribution["table"]
     assert distribution["labels"].count("█" * 24) == 5, "all labels are as frequent as the most frequent"

@@ -216,10 +216,10 @@ def test_the_page_says_on_which_questions_the_best_single_model_is_best(three: d
 def test_printed_pages_lose_nothing_at_the_edge(three: dict[str, Any]) -> None:
     """Paper does not scroll: it would cut off the newest days of a chart and the last columns of a table."""
     text = evaluation_page(three, questions=SPLIT)
-    assert re.findall(r"\.(\w+) \{[^}]*overflow-x: auto", text) == ["wide", "panel"]
+    assert re.findall(r"\.(\w+) \{[^}]*overflow-x: auto", text) == ["drawing", "panel"]
     paper = text.partition("@media print {")[2].partition("</style>")[0]
-    assert ".wide, .panel { overflow: visible; }" in paper
-    assert ".wide > svg { min-width: 0; }" in paper
+    assert ".wide .drawing, .panel { overflow: visible; }" in paper
+    assert ".wide .drawing > svg { min-width: 0; }" in paper
     assert "th, td { white-space: normal;" in paper
 
 
@@ -256,7 +256,7 @@ def test_a_curve_lies_where_its_values_are_on_two_measured_axes() -> None:
     ]
     dots = [
         (float(dot.attrib["cx"]), float(dot.attrib["cy"]))
-        for dot in ElementTree.fromstring(chart).iter(f"{SVG}circle")
+        for dot in ElementTree.fromstring(chart.svg).iter(f"{SVG}circle")
     ]
     assert dots[2] == pytest.approx(((dots[0][0] + dots[1][0]) / 2, (dots[0][1] + dots[1][1]) / 2), abs=0.2)
     assert dots[0][1] > dots[1][1]
@@ -267,12 +267,12 @@ def test_names_of_nearby_points_never_overlap() -> None:
     crowd = {f"model-{number}": (1.0 + number / 1e6, 0.5) for number in range(30)}
     chart = curve_chart({"c": [(0.0, 0.0), (2.0, 1.0)]}, named=crowd, title="t", x_unit="x", y_unit="y")
     boxes = []
-    for item in ElementTree.fromstring(chart).iter(f"{SVG}text"):
+    for item in ElementTree.fromstring(chart.svg).iter(f"{SVG}text"):
         if (item.text or "").startswith("model-"):
             across, y = text_width(item.text or ""), float(item.attrib["y"])
             left = float(item.attrib["x"]) - (across if item.attrib["text-anchor"] == "end" else 0)
             boxes.append((left, left + across, y))
-    dots = [float(dot.attrib["cx"]) for dot in ElementTree.fromstring(chart).iter(f"{SVG}circle")][2:]
+    dots = [float(dot.attrib["cx"]) for dot in ElementTree.fromstring(chart.svg).iter(f"{SVG}circle")][2:]
     assert 4 <= len(boxes) < 30
     for at, (left, right, y) in enumerate(boxes):
         assert all(dot < left or dot > right for dot in dots), "no name lies on a point"

@@ -292,7 +292,7 @@ def test_names_cannot_turn_the_page_around(both: Summary) -> None:
 
 def test_charts_side_by_side_stay_as_large_below_each_other(both: Summary) -> None:
     """On a page that is too narrow for two, one chart would otherwise fill the width, with its text."""
-    assert re.search(r"\.grid > svg \{[^}]*max-width: \d+px", page(both, made_at=MADE))
+    assert re.search(r"\.grid \.drawing > svg \{[^}]*max-width: \d+px", page(both, made_at=MADE))
 
 
 def test_invented_models_cannot_flood_the_page(both: Summary) -> None:

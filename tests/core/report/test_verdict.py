@@ -82,13 +82,13 @@ def test_a_router_that_asks_one_model_saves_nothing() -> None:
 
 def test_bounds_lie_where_their_values_are_with_zero_in_view() -> None:
     chart = interval_chart(
-        [("all", [0.2, 0.1, 0.4]), ("数学", [-0.1, -0.3, 0.1])], title="Gain", unit="points"
+        [("all", [0.2, 0.1, 0.4]), ("数学", [-0.1, -0.3, 0.1])], of="group", title="Gain", unit="points"
     )
     assert tips(chart, "circle") == [
         "all: +0.200, +0.100 to +0.400 points",
         "数学: -0.100, -0.300 to +0.100 points",
     ]
-    drawn = ElementTree.fromstring(chart)
+    drawn = ElementTree.fromstring(chart.svg)
     dots = [float(dot.attrib["cx"]) for dot in drawn.iter(f"{SVG}circle")]
     spans = [
         [float(end.split(",")[0]) for end in one.attrib["points"].split()]
@@ -102,4 +102,4 @@ def test_bounds_lie_where_their_values_are_with_zero_in_view() -> None:
 
 
 def test_bounds_of_nothing_say_so() -> None:
-    assert texts(interval_chart([], title="t", unit="u")) == ["t", "nothing to show"]
+    assert texts(interval_chart([], of="of", title="t", unit="u")) == ["t", "nothing to show"]
