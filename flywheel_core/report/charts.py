@@ -25,6 +25,10 @@ from flywheel_core.report.svg import (
     ticks,
 )
 
+GAP = 1
+"""Pixels of background between parts of a column, whose colours alone may be too alike."""
+THIN = 3
+"""Pixels up to which a part has no gap: little would be left of it."""
 CROWDED = 8
 """Pixels between neighbouring names below which dots of the usual size would hide their line."""
 
@@ -132,6 +136,8 @@ def stacked_chart(
             if value > 0:
                 share = value / totals[at]
                 upper, lower = plane.y(base + value), plane.y(base)
+                if base > 0 and lower - upper > THIN:
+                    lower -= GAP
                 tip = f"{name}, {part}: {number(value)} {unit} ({share:.0%})"
                 plane.parts.append(
                     bar(plane.x(at) - plane.bar / 2, upper, plane.bar, lower - upper, index, tip)
@@ -184,7 +190,9 @@ def line_chart(
     values = _checked(names, series)
     if not values:
         return nothing(title, width)
-    plane = Plane(names, min(0.0, *values), max(0.0, *values), series if len(series) > 1 else {}, unit, width)
+    keys = series if len(series) > 1 else {}
+    lines = series.keys() - set(events)
+    plane = Plane(names, min(0.0, *values), max(0.0, *values), keys, unit, width, lines=lines)
     for index, (part, numbers) in enumerate(series.items()):
         for run in _runs(numbers):
             radius = 1 if plane.step < CROWDED and len(run) > 1 else 3

@@ -49,7 +49,7 @@ def curve_chart(
     parts: list[str] = []
     top: float = TITLE_HEIGHT + 10
     if len(curves) > 1:
-        parts, top = legend(curves, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
+        parts, top = legend(curves, PAD, TITLE_HEIGHT + 8, width - 2 * PAD, curves)
     parts.append(text(PAD, top + 4, y_unit))
     plane = _Plane(points, top + 18, width, 0.1 if named else 0.0)
     parts += plane.axes(x_unit)

@@ -1,7 +1,7 @@
 """The plane of a chart: names along the bottom, a scale on the left, and the measures that all charts share."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from flywheel_core.report.chart import Chart, Figures, chart
 from flywheel_core.report.svg import legend, line, number, text, text_width, ticks
@@ -26,13 +26,14 @@ class Plane:
         width: int,
         *,
         edges: bool = False,
+        lines: Collection[str] = (),
     ) -> None:
         self.parts: list[str] = []
         self.width = width
         keys = list(series)
         top: float = TITLE_HEIGHT + 10
         if keys:
-            self.parts, top = legend(keys, PAD, TITLE_HEIGHT + 8, width - 2 * PAD)
+            self.parts, top = legend(keys, PAD, TITLE_HEIGHT + 8, width - 2 * PAD, lines)
         self.parts.append(text(PAD, top + 4, unit))
         top += 18
         self.bottom = top + PLANE_HEIGHT

@@ -6,18 +6,28 @@ It can be embedded in a page as it is, or in an image URL.
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 SERIES_LIGHT: tuple[str, ...] = ("#2b7bc4", "#d97900", "#26235e", "#45989c", "#a63d52", "#4a3b12")
 SERIES_DARK: tuple[str, ...] = ("#4f9be0", "#f0a23c", "#d9d2ff", "#5fb8b4", "#d4418e", "#f4eb9c")
 """Colours of the series, in order; any two can be told apart by people who do not see red or green."""
 
+FILLS = ("", " outline", " outline dashed")
+"""How bars of the first colours are drawn, then those of the next: filled, outlined, outlined with dashes."""
+DASHES = ("none", "9 4", "2 3", "9 3 2 3", "5 3", "9 3 2 3 2 3")
+"""Dashes of the lines of the series, so that lines that cross are told apart without their colours."""
+EDGE = 2
+"""Width of an outline, in px."""
+
 SURFACE_LIGHT = "#ffffff"
 SURFACE_DARK = "#161b22"
 
 DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that change the direction of the text after them, which may be another name's."""
+
+LINE_KEY = 26
+"""Width of the key of a line, in px: its dashes once."""
 
 FONT_SIZE = 12
 TITLE_SIZE = 14
@@ -27,9 +37,8 @@ _DARK = {"ink": "#e8edf3", "soft": "#a3afbc", "line": "#313a45", "surface": SURF
 
 
 def series_class(index: int) -> str:
-    """Return the CSS class of the `index`-th series; after the last one the colours repeat, fainter."""
-    faint = " faint" if index >= len(SERIES_LIGHT) else ""
-    return f"s{index % len(SERIES_LIGHT)}{faint}"
+    """Return the CSS class of the colour of the `index`-th series; after the last one the colours repeat."""
+    return f"s{index % len(SERIES_LIGHT)}"
 
 
 def printable(text: str) -> str:
@@ -130,17 +139,26 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str = "grid") -> str:
 
 
 def bar(x: float, y: float, width: float, height: float, index: int, tip: str) -> str:
-    """Return a bar in the colour of series `index`; `tip` shows on hover."""
+    """Return a bar in the colour of series `index`; `tip` shows on hover.
+
+    Where the colours repeat, bars are outlined, except those that are too small to have an outline.
+    """
+    fill = FILLS[index // len(SERIES_LIGHT) % len(FILLS)]
+    if fill and min(width, height) > 2 * EDGE:
+        x, y, width, height = x + EDGE / 2, y + EDGE / 2, width - EDGE, height - EDGE
+    else:
+        fill = ""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" rx="2"'
-        f' class="{series_class(index)}"><title>{clean(tip)}</title></rect>'
+        f' class="{series_class(index)}{fill}"><title>{clean(tip)}</title></rect>'
     )
 
 
 def path(points: Iterable[tuple[float, float]], index: int) -> str:
-    """Return a line through points in the colour of series `index`."""
+    """Return a line through points in the colour and with the dashes of series `index`."""
     steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{steps}" class="path {series_class(index)}"/>'
+    dashes = (index + index // len(SERIES_LIGHT)) % len(DASHES)
+    return f'<polyline points="{steps}" class="path {series_class(index)} d{dashes}"/>'
 
 
 def dot(x: float, y: float, index: int, tip: str, radius: int = 3) -> str:
@@ -151,17 +169,26 @@ def dot(x: float, y: float, index: int, tip: str, radius: int = 3) -> str:
     )
 
 
-def legend(names: Iterable[str], left: float, top: float, width: float) -> tuple[list[str], float]:
-    """Return the colour keys of the series, in rows no wider than `width`, and the y below them."""
+def legend(
+    names: Iterable[str], left: float, top: float, width: float, lines: Collection[str] = ()
+) -> tuple[list[str], float]:
+    """Return the keys of the series, in rows no wider than `width`, and the y below them.
+
+    lines: the series drawn as lines, whose keys are lines too.
+    """
     parts: list[str] = []
     x, y = left, top
     for index, name in enumerate(names):
-        shown = fitted(name, width - 24)
-        needed = 18 + text_width(shown) + 14
+        key = LINE_KEY if name in lines else 10
+        shown = fitted(name, width - key - 14)
+        needed = key + 8 + text_width(shown) + 14
         if x > left and x + needed > left + width:
             x, y = left, y + 18
-        parts.append(bar(x, y - 9, 10, 10, index, name))
-        parts.append(text(x + 15, y, shown))
+        if name in lines:
+            parts.append(path([(x, y - 4), (x + key, y - 4)], index))
+        else:
+            parts.append(bar(x, y - 9, key, 10, index, name))
+        parts.append(text(x + key + 5, y, shown))
         x += needed
     return parts, y + 16
 
@@ -174,9 +201,10 @@ def _rules(colours: dict[str, str], series: tuple[str, ...]) -> str:
 
 def _style() -> str:
     fills = "".join(
-        f".chart .s{index}{{fill:var(--chart-s{index})}}.chart .path.s{index}{{fill:none;stroke:var(--chart-s{index})}}"
+        f".chart .s{index}{{fill:var(--chart-s{index});stroke:var(--chart-s{index})}}"
         for index in range(len(SERIES_LIGHT))
     )
+    dashes = "".join(f".chart .d{index}{{stroke-dasharray:{dash}}}" for index, dash in enumerate(DASHES))
     return (
         _rules(_LIGHT, SERIES_LIGHT)
         + f"@media (prefers-color-scheme:dark){{{_rules(_DARK, SERIES_DARK)}}}"
@@ -185,10 +213,13 @@ def _style() -> str:
         + f".chart .title{{fill:var(--chart-ink);font-size:{TITLE_SIZE}px;font-weight:600}}"
         + ".chart .surface{fill:var(--chart-surface)}"
         + ".chart .grid{stroke:var(--chart-line)}.chart .axis{stroke:var(--chart-soft)}"
-        + ".chart .path{fill:none;stroke-width:2;stroke-linejoin:round}.chart .faint{opacity:.55}"
         + fills
+        + ".chart rect,.chart circle{stroke-width:0}"
+        + f".chart .outline{{fill:var(--chart-surface);stroke-width:{EDGE}}}.chart .dashed{{stroke-dasharray:3 2}}"
+        + ".chart .path{fill:none;stroke-width:2;stroke-linejoin:round}"
+        + dashes
     )
 
 
 STYLE = _style()
-"""The colours and fonts of every chart, as CSS."""
+"""The colours, dashes and fonts of every chart, as CSS."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flywheel_core.report import charts, svg
 from flywheel_core.report.chart import Chart
 from flywheel_core.report.charts import (
+    GAP,
     bar_chart,
     grouped_bar_chart,
     histogram,
@@ -73,8 +74,9 @@ def test_parts_of_a_column_stand_on_one_another_and_carry_their_share() -> None:
         "01-02, math: 10 examples (100%)",
     ]
     math_part, code_part = shapes(chart)[2:4]
-    assert float(code_part.attrib["y"]) + float(code_part.attrib["height"]) == pytest.approx(
-        float(math_part.attrib["y"]), abs=0.2
+    end = float(code_part.attrib["y"]) + float(code_part.attrib["height"])
+    assert end + GAP == pytest.approx(float(math_part.attrib["y"]), abs=0.2), (
+        "a line of background parts them, whose colours may be too alike"
     )
 
 
@@ -92,7 +94,8 @@ def test_single_events_are_dots_without_a_line() -> None:
     shown: dict[str, list[float | None]] = {"score": [0.1, 0.2, 0.3], "promotion": [None, 0.2, 0.3]}
     chart = line_chart(["1", "2", "3"], shown, of="of", title="t", unit="score", events=("promotion",))
     assert [line.attrib["class"] for line in ElementTree.fromstring(chart.svg).iter(f"{SVG}polyline")] == [
-        "path s0"
+        "path s0 d0",  # the line of the score, and its key
+        "path s0 d0",
     ]
     radius = {dot.attrib["class"]: float(dot.attrib["r"]) for dot in shapes(chart, "circle")}
     assert radius["s1"] > radius["s0"], "an event is seen on the dot below it"
