@@ -1,4 +1,4 @@
-"""`flywheel status`: what the data folder holds, and the latest runs of Dagster."""
+"""`flywheel status`: what the data folder holds, what it cost lately, and the latest runs of Dagster."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,11 +9,12 @@ import click
 
 from flywheel_cli.dagster import home_option
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options
-from flywheel_cli.output import print_json, print_table, size, some
+from flywheel_cli.output import print_json, print_table, shown, size, some
 from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.first_day import days_before_first, days_to_come
 from flywheel_core.learn.champion import POINTER, read_champion
 from flywheel_core.report.overview import Overview, overview
+from flywheel_core.report.spending import DAYS, Spending, spending
 
 PAGE = 100
 """Runs of Dagster that are read at once."""
@@ -28,7 +29,7 @@ PAGE = 100
 @json_option
 @pass_settings
 def status(settings: Settings, last: int, home: Path) -> None:
-    """Show what the data folder holds, by day and by table, and the latest runs of Dagster."""
+    """Show what the data folder holds, by day and by table, what it cost, and the latest runs of Dagster."""
     facts = overview(settings.layout)
     try:
         champion = read_champion(settings.layout.routers / POINTER)
@@ -38,13 +39,18 @@ def status(settings: Settings, last: int, home: Path) -> None:
         in_service, serving = None, error.message
     runs, unreadable = [], None
     try:
+        spent = spending(settings.layout)
+        paid = _paid(spent) if spent else None
+    except StorageError as error:  # the rest can still be shown
+        spent, paid = None, f"spend: {error.message}"
+    try:
         runs = _latest_runs(home, last)
     except StorageError as error:  # usually a full disk, when the rest is all the more useful
         if settings.as_json:
             raise
         unreadable = error
     if settings.as_json:
-        print_json({"overview": facts, "in_service": in_service, "runs": runs})
+        print_json({"overview": facts, "in_service": in_service, "spend": spent, "runs": runs})
         return
     absent = "" if facts.data_dir.is_dir() else ", which is not there yet; --data-dir names another"
     click.echo(f"data folder {facts.data_dir.absolute()}{absent}\n")
@@ -53,6 +59,8 @@ def status(settings: Settings, last: int, home: Path) -> None:
     last_dataset = f", the last {facts.datasets[-1]}" if facts.datasets else ""
     click.echo(f"datasets: {len(facts.datasets)}{last_dataset}")
     click.echo(f"routers: {len(facts.routers)}, {serving}")
+    if paid:
+        click.echo(paid)
     _show_runs(runs)
     if unreadable:
         raise unreadable
@@ -93,6 +101,16 @@ def _show_tables(facts: Overview) -> None:
     print_table(("table", "days", "rows", "size", "first", "last"), tables, title="Tables")
     for one in facts.damaged:
         click.echo(f"error[{one.code}]: {one.message}\n  {one.hint}\n")
+
+
+def _paid(spent: Spending) -> str:
+    """Return in words what models and scorer cost, without what no table knows."""
+    answers = f"{spent.unpriced:,} answer{'s' if spent.unpriced != 1 else ''}"
+    without = f", without {answers} of unknown cost" if spent.unpriced else ""
+    return (
+        f"spend on collected questions: {shown(spent.on_last_day)} on {spent.last_day}, "
+        f"{shown(spent.total)} in the {DAYS} days up to it ({spent.days} with tables){without}"
+    )
 
 
 def _show_runs(runs: Sequence[Mapping[str, Any]]) -> None:

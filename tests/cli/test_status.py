@@ -51,6 +51,33 @@ def test_status_says_which_router_is_in_service(run: Run, labelled: Path) -> Non
     assert "champion.json is damaged" in result.stdout
 
 
+def test_status_says_what_the_last_day_and_the_last_thirty_cost(
+    run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who pays for the models had to write a query: 12 answers at 0.5 each on two days."""
+    said = "spend on collected questions: "
+    assert (
+        f"{said}2.000 on 2026-01-06, 6.000 in the 30 days up to it (2 with tables)\n" in run("status").stdout
+    )
+    assert parsed(run("status", "--json"))["spend"] == {
+        "last_day": "2026-01-06",
+        "on_last_day": 2.0,
+        "days": 2,
+        "total": 6.0,
+        "unpriced": 0,
+    }
+    reports = labelled / "tables" / "quality_report"
+    (reports / "2026-01-06.parquet").rename(reports / "2026-02-03.parquet")
+    monkeypatch.setattr("flywheel_core.lake.tables.check_table", lambda *_: None)
+    assert "(2 with tables)" in run("status").stdout, "the thirtieth day before counts"
+    (reports / "2026-02-03.parquet").rename(reports / "2026-02-04.parquet")
+    assert "(1 with tables)" in run("status").stdout
+    (reports / "2026-02-04.parquet").write_bytes(b"no table")
+    result = run("status")
+    assert result.exit_code == 0
+    assert "spend: cannot read the table " in result.stdout
+
+
 def test_status_lists_only_as_many_days_as_asked(run: Run, labelled: Path) -> None:
     text = run("status", "--last", "1").stdout
     assert "Days, 1 of 2" in text
