@@ -11,7 +11,7 @@ _COLLECT_STATUSES = {400, 401, 403, 408, 413, 415, 422, 431, 500, 503}
 def describe(max_batch_points: int) -> dict[str, Any]:
     """Return the OpenAPI description of a collector that accepts `max_batch_points` data points per batch."""
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.0.3",  # the installed Swagger UI shows no later one
         "info": {
             "title": "Flywheel collector",
             "version": version("flywheel"),
@@ -84,19 +84,20 @@ def _refusal(status: int) -> dict[str, Any]:
 
 
 def _schemas(max_batch_points: int) -> dict[str, Any]:
-    text = {"type": ["string", "null"]}
-    score = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"const": -1}, {"type": "null"}]}
+    text = {"type": "string", "nullable": True}
+    measured = {"type": "number", "nullable": True, "minimum": 0, "maximum": 1}
+    score = {"anyOf": [measured, {"type": "integer", "enum": [-1]}]}
     response = {
         "type": "object",
         "properties": {
             "model": {"type": "string"},
             "answer": text,
-            "latency_ms": {"type": ["integer", "null"], "minimum": 0, "description": "milliseconds"},
+            "latency_ms": {"type": "integer", "nullable": True, "minimum": 0, "description": "milliseconds"},
             "error": {"description": "any value but null means that the call failed"},
             "finish_reason": text,
-            "usage": {"type": ["object", "null"]},
-            "cost": {"type": ["number", "null"], "minimum": 0},
-            "raw_response": {"type": ["object", "null"]},
+            "usage": {"type": "object", "nullable": True},
+            "cost": {"type": "number", "nullable": True, "minimum": 0},
+            "raw_response": {"type": "object", "nullable": True},
         },
     }
     point = {
@@ -111,7 +112,7 @@ def _schemas(max_batch_points: int) -> dict[str, Any]:
             },
             "question": {"type": "string", "minLength": 1, "description": "at most 64 KiB of UTF-8"},
             "responses": {"type": "object", "additionalProperties": response},
-            "scores": {"type": ["object", "null"], "additionalProperties": score},
+            "scores": {"type": "object", "nullable": True, "additionalProperties": score},
             "timestamp": {
                 "type": "integer",
                 "minimum": 0,
@@ -147,7 +148,7 @@ def _schemas(max_batch_points: int) -> dict[str, Any]:
             "type": "object",
             "required": ["status", "count", "message", "rejected"],
             "properties": {
-                "status": {"const": "success"},
+                "status": {"type": "string", "enum": ["success"]},
                 "count": {"type": "integer", "description": "points stored"},
                 "message": {"type": "string"},
                 "rejected": rejected_list,
@@ -157,7 +158,7 @@ def _schemas(max_batch_points: int) -> dict[str, Any]:
             "type": "object",
             "required": ["status", "code", "message"],
             "properties": {
-                "status": {"const": "error"},
+                "status": {"type": "string", "enum": ["error"]},
                 "code": {"type": "string", "enum": sorted(REQUEST_CODES)},
                 "message": {"type": "string"},
                 "count": {"type": "integer"},

@@ -8,13 +8,13 @@ from flywheel_gateway.collection import COLLECTING, GATEWAY_SKIPS
 from flywheel_gateway.routing import REASONS
 
 _REFUSALS = (400, 401, 403, 408, 413, 415, 431, 500, 503)
-_TEXT_OR_NULL = {"type": ["string", "null"]}
+_TEXT_OR_NULL = {"type": "string", "nullable": True}
 
 
 def describe() -> dict[str, Any]:
     """Return the description of the gateway's own endpoints."""
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.0.3",  # the installed Swagger UI shows no later one
         "info": {
             "title": "Flywheel gateway",
             "version": version("flywheel"),
@@ -158,7 +158,7 @@ def _schemas() -> dict[str, Any]:
         "required": ["role"],
         "properties": {
             "role": {"type": "string"},
-            "content": {"type": ["string", "array", "null"], "items": part},
+            "content": {"anyOf": [_TEXT_OR_NULL, {"type": "array", "items": part}]},
         },
     }
     chat = {
@@ -167,26 +167,28 @@ def _schemas() -> dict[str, Any]:
         "properties": {
             "model": _TEXT_OR_NULL,
             "messages": {"type": "array", "items": message},
-            "stream": {"type": ["boolean", "null"]},
+            "stream": {"type": "boolean", "nullable": True},
             "user": {"type": "string"},
             "safety_identifier": {"type": "string"},
         },
     }
     model = _object(
         id={"type": "string"},
-        object={"const": "model"},
+        object={"type": "string", "enum": ["model"]},
         created={"type": "integer"},
         owned_by={"type": "string"},
     )
     decision_id = {"type": "string", "minLength": 1, "maxLength": 128}
     said = {"router_version": _TEXT_OR_NULL, "code": {"type": "string"}, "message": {"type": "string"}}
-    refused = {"type": ["object", "null"], "properties": said}
+    refused = {"type": "object", "nullable": True, "properties": said}
     return {
         "Chat": chat,
-        "Models": _object(object={"const": "list"}, data={"type": "array", "items": model}),
+        "Models": _object(
+            object={"type": "string", "enum": ["list"]}, data={"type": "array", "items": model}
+        ),
         "Model": model,
         "Ready": _object(
-            status={"const": "ready"},
+            status={"type": "string", "enum": ["ready"]},
             router_version=_TEXT_OR_NULL,
             router_paused={"type": "boolean"},
             router_refused=refused,
@@ -215,13 +217,14 @@ def _schemas() -> dict[str, Any]:
                 "answer": {**_TEXT_OR_NULL, "description": "its text; null together with `error`"},
                 "error": {**_TEXT_OR_NULL, "description": "why there is no answer"},
                 "decision_id": {
-                    "type": ["string", "null"],
+                    "type": "string",
+                    "nullable": True,
                     "maxLength": 128,
                     "description": "from /v1/route, where it decided; else empty or null",
                 },
-                "latency_ms": {"type": ["number", "null"], "minimum": 0},
+                "latency_ms": {"type": "number", "nullable": True, "minimum": 0},
                 "finish_reason": _TEXT_OR_NULL,
-                "usage": {"type": ["object", "null"]},
+                "usage": {"type": "object", "nullable": True},
             },
         },
         "Observed": _object(
@@ -231,7 +234,7 @@ def _schemas() -> dict[str, Any]:
             error=_object(
                 message={"type": "string"},
                 type={"type": "string"},
-                param={"type": "null"},
+                param=_TEXT_OR_NULL,
                 code={"type": "string", "enum": sorted(REQUEST_CODES)},
             )
         ),

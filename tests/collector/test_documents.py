@@ -82,5 +82,7 @@ def test_the_openapi_description_names_what_is_served(collector: Process) -> Non
 def test_the_docs_page_loads_nothing_from_elsewhere(collector: Process) -> None:
     page = collector.client.get("/docs").text
     assert "://" not in page
+    assert '<main id="swagger-ui">' in page
+    assert 'name="viewport"' in page, "a telephone would show it in the size of a desk's screen"
     for name in re.findall(r'(?:src|href)="([^"]+)"', page):
         assert collector.client.get(f"/{name}").status_code == 200
