@@ -1,5 +1,6 @@
 """What commands print: tables and JSON on standard output, errors and progress on standard error."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,6 +75,7 @@ def short_cell(value: Any) -> Any:
     return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
 
 
+_FIGURE = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]\d+)?%?")
 _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 """Control characters, which a terminal would execute; questions and model names come from strangers."""
 _LEFT_BY_JSON = {code: f"\\u{code:04x}" for code in range(127, 160)}
@@ -97,14 +99,22 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     console = _console()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
-        figures = any(isinstance(row[index], int | float) for row in rows)
-        table.add_column(column, justify="right" if figures else "left", overflow="fold")
+        right = are_figures([row[index] for row in rows])
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     if title:
         console.print(f"[bold]{title}[/bold]")
     console.print(table)
     console.print()
+
+
+def are_figures(values: Sequence[Any]) -> bool:
+    """Return whether a column has numbers, or texts that all are figures, such as `+0.107` and `69%`."""
+    texts = [value for value in values if isinstance(value, str) and value != "-"]
+    return any(isinstance(value, int | float) for value in values) or (
+        bool(texts) and all(_FIGURE.fullmatch(text) for text in texts)
+    )
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

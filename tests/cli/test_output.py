@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flywheel_cli.output import (
+    are_figures,
     fitted,
     print_error,
     print_json,
@@ -36,6 +37,27 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
     assert lines[3].split() == ["2026-01-05", "1,234,567", "0.250", "[bold]x[/bold]"]
     assert max(map(len, lines)) <= 80
     assert "".join(lines).count("y") == 200 + len("dayday") // 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "right"),
+    [
+        (["0", "1.5", "3,100"], True),
+        (["+0.106", "-0.010", "-"], True),
+        (["69%", "100%"], True),
+        (["1.6e-05"], True),
+        (["57.8%", "3.9 points"], False),
+        (["2026-01-05", "-"], False),
+        (["20260105", "qwen-max"], False),
+        (["-", None], False),
+        ([], False),
+    ],
+)
+def test_a_column_of_figures_is_aligned_to_the_right_also_where_they_are_texts(
+    cells: list[str | None], right: bool
+) -> None:
+    """Weights of money from 0 to 3,100 stood with their first digits below each other."""
+    assert are_figures(cells) == right
 
 
 @pytest.mark.parametrize(
