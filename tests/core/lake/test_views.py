@@ -57,7 +57,7 @@ def test_datasets_of_an_earlier_format_are_read_beside_others(filled: Layout, ol
 def test_the_latest_dataset_may_be_of_an_earlier_format(filled: Layout) -> None:
     path = build_dataset(filled, DAY, CONFIG).path / EXAMPLES_FILE
     pl.read_parquet(path).drop("for_scores").write_parquet(path)
-    with closing(connect(filled, CONFIG)) as connection:
+    with connect(filled, CONFIG) as connection:
         found = connection.execute("select id is null, for_scores from training_dataset").fetchall()
     assert found == [(False, None)] * 2
 
@@ -72,7 +72,7 @@ def test_tables_of_an_earlier_version_are_read_beside_others(layout: Layout, old
     path = layout.table("training_examples", older)
     rows.with_columns(pl.lit(older).alias("day"), earlier).drop("tenant").write_parquet(path)
     query = "select day, tenant, outcomes[1].score, outcomes[1].asked from training_examples"
-    with closing(connect(layout, CONFIG)) as connection:
+    with connect(layout, CONFIG) as connection:
         found = connection.execute(query).fetchall()
         columns = [row[0] for row in connection.execute("describe training_examples").fetchall()]
     assert set(found) == {(DAY, "shop", 0.5, 0.25), (older, None, 0.5, None)}
