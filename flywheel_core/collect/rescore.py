@@ -95,7 +95,7 @@ def rescore_day(
     A final result is a score, or the verdict that there will be none. With `every`, all stored answers are scored,
     for use with a new scorer; an answer without a final result keeps its old score. Runs its own event loop. A
     repeated run asks only for what is still missing, or for everything again with `every`. If the scorer gives no
-    result at all, the file is not touched. Once `stop` returns True, no more scores are asked for, and those that came
+    result at all, the file is not touched. Once `stop` returns True, which it then keeps to, no more scores are asked for, and those that came
     are kept. `progress` is told the bytes of raw files read, and their sum.
 
     Raises NoDataError when the day has no raw file, UsageError when another process rescores in the same folder,
@@ -120,7 +120,7 @@ def rescore_day(
             with replacing(target) as temporary:
                 with temporary.open("wb") as file:
                     for window in _windows(layout, day, target, every, progress):
-                        result.stopped = result.stopped or stop()
+                        result.stopped = stop()
                         if result.stopped:
                             file.write(b"".join(encode_point(s.before) + b"\n" for s in window if s.kept))
                             continue

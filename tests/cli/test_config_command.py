@@ -34,7 +34,7 @@ def test_check_says_what_is_in_force(run: Run, tmp_path: Path) -> None:
     ("candidates", "more", "named"),
     [
         ("quick, thinker", "enabled: true", True),
-        ("quick, thinker", "enabled: true, point_timeout: 130", False),
+        ("quick, thinker", "enabled: true, point_timeout: 120", False),
         ("quick, thinker", "enabled: false", False),
         ("quick", "enabled: true", False),
     ],

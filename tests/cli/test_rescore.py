@@ -4,10 +4,11 @@ import asyncio
 import json
 import signal
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from flywheel_cli.main import main
@@ -99,11 +100,15 @@ def test_why_scores_are_still_missing_is_said(tmp_path: Path) -> None:
     assert figures["2026-01-05"]["reasons"] == {"connection": 1}
 
 
-def test_ctrl_c_keeps_the_scores_that_came(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_keeps_the_scores_that_came_and_a_second_one_ends_the_process(
+    tmp_path: Path, times: int
+) -> None:
     """The answers being scored at that moment get their scores, no further ones are sent, and the exit status is 130."""
     layout, file = stored(tmp_path), tmp_path / "flywheel.yaml"
     lines = [json.dumps({**POINT, "id": f"p{number}"}, ensure_ascii=False) for number in range(100)]
-    layout.raw_file(DAY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for day in (DAY, DAY + timedelta(days=1)):
+        layout.raw_file(day).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     async def main() -> tuple[str, str, int | None, int]:
         async with Outside() as world:
@@ -121,7 +126,7 @@ def test_ctrl_c_keeps_the_scores_that_came(tmp_path: Path) -> None:
             process = await asyncio.create_subprocess_exec(
                 str(Path(sys.executable).with_name("flywheel")),
                 *("--config", str(file), "--data-dir", str(layout.root)),
-                *("rescore", "2026-01-05", "--json"),
+                *("rescore", "2026-01-05..2026-01-06", "--json"),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
@@ -133,13 +138,21 @@ def test_ctrl_c_keeps_the_scores_that_came(tmp_path: Path) -> None:
                 line = await process.stderr.readline()
                 assert line, errors
                 errors += line
+            if times == 2:
+                process.send_signal(signal.SIGINT)
+                await process.wait()
             told.set()
             output, rest = await process.communicate()
             return output.decode(), (errors + rest).decode(), process.returncode, len(world.requests)
 
     output, errors, status, requests = asyncio.run(main())
+    if times == 2:
+        assert (status, output, requests) == (1, "", WINDOW), errors
+        assert [path.name for path in layout.raw_files(DAY)] == [layout.raw_file(DAY).name]
+        return
     assert (status, requests) == (130, WINDOW), errors
     assert "stopped: run the command again for the rest" in errors
+    assert json.loads(output).keys() == {"2026-01-05"}
     found = json.loads(output)["2026-01-05"]
     assert (found["stopped"], found["scores"]) == (True, WINDOW)
     assert len(Path(found["file"]).read_bytes().splitlines()) == WINDOW

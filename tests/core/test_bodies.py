@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from flywheel_core.errors import RequestError
-from flywheel_core.serve.body import MAX_MEMBERS, Budget, Hold, Message, read_body
+from flywheel_core.serve.body import MAX_MEMBERS, SMALL, Budget, Hold, Message, read_body
 
 PACKED = {b"content-encoding": b"gzip"}
 LIMIT = 100_000
@@ -48,6 +48,18 @@ def test_a_body_that_exceeds_the_budget_waits_for_the_others(packed: bool) -> No
     with pytest.raises(RequestError) as caught:
         read(gzip.compress(content) if packed else content, PACKED if packed else {}, budget)
     assert (caught.value.code, budget.held) == ("queue_full", 0)
+
+
+@pytest.mark.parametrize(("size", "taken"), [(SMALL, True), (SMALL + 1, False)])
+def test_small_bodies_may_take_the_spare_too_however_a_larger_one_arrives(size: int, taken: bool) -> None:
+    """Else a large body that comes in small pieces would take what is kept for others."""
+    budget = Budget(0, spare=LIMIT)
+    if taken:
+        assert read(b"x" * size, {}, budget)[1] == size
+    else:
+        with pytest.raises(RequestError, match="waiting at once"):
+            read(b"x" * size, {}, budget)
+    assert budget.held == 0
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -286,6 +286,7 @@ def test_when_stopped_the_scores_that_came_are_kept(tmp_path: Path) -> None:
     first, _, _ = rescore(layout, score_by_answer, stop=lambda: next(asked) >= 1)
     assert (first.stopped, first.scores) == (True, WINDOW)
     before = first.file.read_bytes()
+    assert len(before.splitlines()) == WINDOW
     second, world, _ = rescore(layout, score_by_answer, stop=lambda: True)
     assert (second.stopped, second.scores, world.requests) == (True, 0, [])
     assert second.file.read_bytes() == before
@@ -311,7 +312,8 @@ def test_when_stopped_points_keep_the_scores_of_an_earlier_scorer(tmp_path: Path
 def test_progress_is_told_in_bytes_of_the_days_files(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     plain = store(layout, *(encode_point(point(number)) for number in range(3)))
-    packed = store(layout, encode_point(point(4)), writer="B", packed=True)
+    long = encode_point(point(4, responses={"general": Response("general", "answer 4" + " " * 50_000)}))
+    packed = store(layout, *[long] * 3, writer="B", packed=True)
     told: list[tuple[int, int]] = []
     rescore(layout, score_by_answer, progress=lambda done, total: told.append((done, total)))
     total = plain.stat().st_size + packed.stat().st_size
