@@ -48,11 +48,15 @@ def header_text(text: str) -> str:
     return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 
-def answer_of(attempt: Attempt) -> Answer:
-    """Return the answer or failure that a call ended with."""
+def answer_of(attempt: Attempt, target: Target) -> Answer:
+    """Return the answer or failure that a call to `target` ended with; a refusal that quotes its key has `***` there."""
     reply, error = attempt.reply, attempt.error
     if reply is not None:
-        return read_answer(reply.status, reply.headers.get("content-type"), reply.body)
+        body = reply.body
+        key = target.endpoint.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if key and reply.status != 200:
+            body = body.replace(key, b"***")
+        return read_answer(reply.status, reply.headers.get("content-type"), body)
     if isinstance(error, UpstreamError):
         return Answer(error=error.code)
     codes: tuple[tuple[type[Exception], str], ...] = (

@@ -49,7 +49,7 @@ class Legs:
             )
         finally:
             on_answer()
-        answer = answer_of(attempt)
+        answer = answer_of(attempt, target)
         cost = cost_of(answer.usage, settings)
         if cost is not None:
             self._spend.add(cost)

@@ -84,7 +84,7 @@ async def _try_model(
         budget=RetryBudget(0.0),
         on_retry=lambda: None,
     )
-    answer = answer_of(attempt)
+    answer = answer_of(attempt, target)
     if answer.error is not None or answer.text is None:
         return Trial("model", name, False, attempt.seconds, answer.error or "no answer"), None
     return Trial("model", name, True, attempt.seconds, _described(config, name, answer)), answer.text

@@ -10,8 +10,9 @@ import pytest
 from flywheel_core.collect import Fanout
 from flywheel_core.config import Config
 from flywheel_core.errors import SKIP_CODES, ConfigIncompleteError, SkippedError, UsageError
+from flywheel_core.records import encode_point
 from tests.core.collect.asking import run
-from tests.core.collect.outside import CANDIDATES, Outside, chat
+from tests.core.collect.outside import CANDIDATES, Outside, as_json, chat
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,23 @@ def test_a_model_s_key_comes_from_its_environment_variable() -> None:
         assert "authorization" not in world.asked("/evaluate")[0].headers
         with pytest.raises(ConfigIncompleteError, match="GENERAL_KEY"):
             Fanout(config, environment={})
+
+    run(act)
+
+
+def test_a_key_that_a_model_quotes_is_not_in_the_data_point() -> None:
+    """Services quote a key that they do not know; data points are kept for months and read by many."""
+
+    async def act(world: Outside) -> None:
+        world.model(
+            "general",
+            lambda asked: as_json({"error": {"message": f"unknown: {asked.headers['authorization']}"}}, 401),
+        )
+        config = world.config(["general"], model={"api_key_env": "GENERAL_KEY"})
+        async with Fanout(config, environment={"GENERAL_KEY": "s3cret"}) as fanout:
+            point = await fanout.collect("q")
+        assert point.responses["general"].error == "http_status: 401 unknown: Bearer ***"
+        assert b"s3cret" not in encode_point(point)
 
     run(act)
 
