@@ -29,13 +29,24 @@ from flywheel_core.learn.pruning import prune as remove
     metavar="N",
     help="Remove routers and datasets beyond the newest N, except those in service or needed for a rollback.",
 )
+@click.option(
+    "--today",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    help="The day to count back from, unless given the clock's; given, it is not doubted.",
+)
 @click.option("--yes", is_flag=True, help="Remove; without this option only show what would go.")
 @home_option
 @settings_options
 @json_option
 @pass_settings
 def prune(
-    settings: Settings, keep_days: int | None, keep_versions: int | None, yes: bool, home: Path
+    settings: Settings,
+    keep_days: int | None,
+    keep_versions: int | None,
+    today: datetime | None,
+    yes: bool,
+    home: Path,
 ) -> None:
     """Remove days and versions that nothing needs any more; without --yes, only show them.
 
@@ -53,9 +64,10 @@ def prune(
     if keep_days is not None:
         from flywheel_dagster.history import has_runs, runs_to_prune
 
-        today = datetime.now(UTC).date()
-        removals += days_to_prune(settings.layout, settings.config, keep_days, today)
-        runs = runs_to_prune(home, first_kept(keep_days, today))
+        day = (today or datetime.now(UTC)).date()
+        certain = today is not None
+        removals += days_to_prune(settings.layout, settings.config, keep_days, day, certain=certain)
+        runs = runs_to_prune(home, first_kept(keep_days, day))
         if not has_runs(home):
             click.echo(f"Dagster has no runs in {home.absolute()}; --home names another folder", err=True)
     if yes:

@@ -7,7 +7,7 @@ its own after `gateway.decision_log_days`.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -51,11 +51,14 @@ def first_kept(keep_days: int, today: date) -> date:
     return date.fromordinal(max(1, today.toordinal() - keep_days))
 
 
-def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -> list[Removal]:
+def days_to_prune(
+    layout: Layout, config: Config, keep_days: int, today: date, *, certain: bool = False
+) -> list[Removal]:
     """Return the files of days more than `keep_days` days before `today`, the oldest first.
 
-    These are raw files, rejected points and tables. Raises UsageError when `keep_days` is less than
-    `least_days`, StorageError when a folder cannot be read.
+    These are raw files, rejected points and tables. Raises UsageError when `keep_days` is less than `least_days`,
+    and, unless `today` is `certain`, when the newest of them was followed by more than `keep_days` days without
+    data, as by a clock that is far ahead; StorageError when a folder cannot be read.
     """
     least = least_days(config)
     if keep_days < least:
@@ -68,11 +71,28 @@ def days_to_prune(layout: Layout, config: Config, keep_days: int, today: date) -
     found = [("raw", day, path) for day, paths in layout.raw_files_by_day().items() for path in paths]
     found += [("rejected", day, path) for day, path in layout.rejected_files_by_day()]
     found += [("tables", day, layout.table(name, day)) for name in TABLES for day in layout.table_days(name)]
+    if not certain:
+        _doubt_a_long_pause({day for _, day, _ in found}, first, keep_days, today)
     return [
         Removal(kind, day.isoformat(), path, _size(path))
         for kind, day, path in sorted(found, key=lambda one: (one[1], one[2]))
         if day < first
     ]
+
+
+def _doubt_a_long_pause(days: Set[date], first: date, keep_days: int, today: date) -> None:
+    """Raise UsageError when the last of `days` before `first` is more than `keep_days` days before the next of them.
+
+    After the last one, today counts as the next: a collector whose clock is ahead writes to it, or will.
+    """
+    newest = max((day for day in days if day < first), default=today)
+    following = min((day for day in days if day >= first), default=today)
+    if (following - newest).days > keep_days:
+        raise UsageError(
+            f"the newest day that would go is {newest}, and none has data until {following}, more than {keep_days} days"
+            f" later: is today {today}?",
+            hint=f"if today is {today}, say so: --today {today}; otherwise set the clock",
+        )
 
 
 def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) -> list[Removal]:

@@ -100,6 +100,25 @@ def test_more_days_than_the_calendar_has_may_be_kept(layout: Layout) -> None:
     assert days_to_prune(layout, WINDOW, 99_999_999_999, TODAY) == []
 
 
+@pytest.mark.parametrize("since_then", [(), (0,)], ids=["nothing", "a day by the wrong clock"])
+def test_a_clock_far_ahead_removes_nothing(layout: Layout, since_then: tuple[int, ...]) -> None:
+    """By such a clock every day is old, raw files are nowhere else, and cron asks nobody."""
+    make_days(layout, 367, 366, *since_then)
+    with pytest.raises(UsageError, match="is 2025-02-28, and none has data until 2026-03-01") as told:
+        days_to_prune(layout, WINDOW, 10, TODAY)
+    assert told.value.hint == "if today is 2026-03-01, say so: --today 2026-03-01; otherwise set the clock"
+    found = days_to_prune(layout, WINDOW, 10, TODAY, certain=True)
+    assert {removal.of for removal in found} == {"2025-02-27", "2025-02-28"}
+
+
+def test_a_pause_of_the_days_to_keep_is_no_reason_to_doubt(layout: Layout) -> None:
+    make_days(layout, 12, 11, 1)
+    assert {removal.of for removal in days_to_prune(layout, WINDOW, 10, TODAY)} == {
+        "2026-02-17",
+        "2026-02-18",
+    }
+
+
 def test_versions_that_serve_or_served_last_stay_with_their_datasets(
     layout: Layout, registry: Registry
 ) -> None:
@@ -176,7 +195,7 @@ def test_a_router_that_was_promoted_meanwhile_is_not_removed(layout: Layout, reg
 
 
 def test_what_is_gone_already_is_no_error(layout: Layout, registry: Registry) -> None:
-    make_days(layout, 11)
+    make_days(layout, 11, 1)
     found = days_to_prune(layout, WINDOW, 10, TODAY)
     found[0].path.unlink()
     assert prune(found, registry) == sum(removal.bytes for removal in found)
