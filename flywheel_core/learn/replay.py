@@ -186,7 +186,7 @@ def _read_state(path: Path, key: str) -> Replay | None:
         return None
     state = read_noted(path, Replay)
     if state.key != key:
-        raise another_replay(path.parent, "other files, models or settings")
+        raise another_replay(path.parent, "other files, models or settings, or another version of Flywheel")
     return state
 
 

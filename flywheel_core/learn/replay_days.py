@@ -74,7 +74,7 @@ def read_noted(path: Path, kind: type[_Noted]) -> _Noted:
 
 
 def another_replay(folder: Path, differs: str) -> UsageError:
-    """Return the error for a folder that belongs to a replay of other files, models or settings."""
+    """Return the error for a folder that another replay works in."""
     return UsageError(
         f"another replay lies in {folder}: {differs}",
         hint="name another folder with --folder, or remove this one",
