@@ -18,7 +18,7 @@ _OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
 """Fields of the request that each call sets itself or omits."""
 
 _FOR_THE_CLIENT = {"store": True, "service_tier": "priority"}
-"""Field -> value that is not repeated: the client wants its own answer kept at the service, or pays more for haste."""
+"""Field -> value that is not repeated: the client wants its own answer kept at the service, or pays more for speed."""
 
 
 class Question:

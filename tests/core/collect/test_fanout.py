@@ -89,7 +89,7 @@ def test_the_whole_request_goes_to_every_model() -> None:
 def test_what_a_client_wants_for_its_own_answer_alone_is_not_repeated(
     further: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    """Copies among its stored completions, or the price of haste."""
+    """Copies among its stored completions, or the price of speed."""
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config()) as fanout:
