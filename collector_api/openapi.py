@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from flywheel_core.errors import POINT_CODES, REQUEST_CODES
+from flywheel_core.serve.docs import in_groups
 
 _COLLECT_STATUSES = {400, 401, 403, 408, 413, 415, 422, 431, 500, 503}
 
@@ -17,18 +18,21 @@ def describe(max_batch_points: int) -> dict[str, Any]:
             "version": version("flywheel"),
             "description": "Takes batches of data points and answers once they are on disk.",
         },
-        "paths": {
-            "/collect": {"post": _collect(max_batch_points)},
-            "/health": {"get": _plain("Alive", "Always `OK` while the process runs.")},
-            "/ready": {
-                "get": _plain(
-                    "Able to store",
-                    "503 while the disk has no room, storing fails or the server is shutting down.",
-                )
-                | {"responses": {"200": _text("Ready."), "503": _refusal(503)}}
+        "paths": in_groups(
+            {
+                "/collect": {"post": _collect(max_batch_points)},
+                "/health": {"get": _plain("Alive", "Always `OK` while the process runs.")},
+                "/ready": {
+                    "get": _plain(
+                        "Able to store",
+                        "503 while the disk has no room, storing fails or the server is shutting down.",
+                    )
+                    | {"responses": {"200": _text("Ready."), "503": _refusal(503)}}
+                },
+                "/metrics": {"get": _plain("Metrics", "Counters and gauges in the format of Prometheus.")},
             },
-            "/metrics": {"get": _plain("Metrics", "Counters and gauges in the format of Prometheus.")},
-        },
+            "Data points",
+        ),
         "components": {
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`<key_id>.<secret>`"}

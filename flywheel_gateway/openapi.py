@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from flywheel_core.errors import REQUEST_CODES, SKIP_CODES
+from flywheel_core.serve.docs import in_groups
 from flywheel_gateway.collection import COLLECTING, GATEWAY_SKIPS
 from flywheel_gateway.routing import REASONS
 
@@ -23,16 +24,19 @@ def describe() -> dict[str, Any]:
                 "Every other path below /v1 is passed on to the default model's address as it is."
             ),
         },
-        "paths": {
-            "/v1/chat/completions": {"post": _chat()},
-            "/v1/models": {"get": _get("The models, and `auto`", "Models", security=True)},
-            "/v1/models/{model}": {"get": _model()},
-            "/v1/route": {"post": _route()},
-            "/v1/observe": {"post": _observe()},
-            "/health": {"get": _plain("Alive", "Always `OK` while the process runs.")},
-            "/ready": {"get": _get("Able to serve, and with which router", "Ready")},
-            "/metrics": {"get": _plain("Metrics", "Counters and gauges in the format of Prometheus.")},
-        },
+        "paths": in_groups(
+            {
+                "/v1/chat/completions": {"post": _chat()},
+                "/v1/models": {"get": _get("The models, and auto", "Models", security=True)},
+                "/v1/models/{model}": {"get": _model()},
+                "/v1/route": {"post": _route()},
+                "/v1/observe": {"post": _observe()},
+                "/health": {"get": _plain("Alive", "Always `OK` while the process runs.")},
+                "/ready": {"get": _get("Able to serve, and with which router", "Ready")},
+                "/metrics": {"get": _plain("Metrics", "Counters and gauges in the format of Prometheus.")},
+            },
+            "Questions",
+        ),
         "components": {
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`<key_id>.<secret>`"}

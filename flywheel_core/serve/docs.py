@@ -25,6 +25,8 @@ _PAGE = """<!doctype html>
 </html>
 """
 
+_WATCHED = frozenset(("/health", "/ready", "/metrics"))
+
 
 def docs_routes(description: dict[str, Any]) -> list[BaseRoute]:
     """Return the routes that serve an OpenAPI description and its Swagger UI."""
@@ -40,3 +42,14 @@ def docs_routes(description: dict[str, Any]) -> list[BaseRoute]:
         Route("/docs", page),
         Mount("/docs", StaticFiles(directory=swagger_ui_path)),
     ]
+
+
+def in_groups(paths: dict[str, dict[str, Any]], task: str) -> dict[str, dict[str, Any]]:
+    """Return the paths of a description with their operations in two groups: `task`, and what watches the server."""
+    return {
+        path: {
+            method: {**one, "tags": ["Watching" if path in _WATCHED else task]}
+            for method, one in found.items()
+        }
+        for path, found in paths.items()
+    }

@@ -61,6 +61,14 @@ def test_the_page_can_show_the_description(package: str, description: dict[str, 
     assert list(later_words(description)) == []
 
 
+@BOTH
+def test_the_page_shows_operations_in_named_groups(package: str, description: dict[str, Any]) -> None:
+    """Without a name, Swagger UI calls the group `default`."""
+    operations = [one for path in description["paths"].values() for one in path.values()]
+    assert {len(one.get("tags", [])) for one in operations} == {1}
+    assert {tag for one in operations for tag in one["tags"]} > {"Watching"}
+
+
 def later_words(schema: Any) -> Iterable[str]:
     """Return what only OpenAPI 3.1 has: types in a list, the type null, and constants."""
     if isinstance(schema, list):
