@@ -44,6 +44,8 @@ def cost_of(usage: msgspec.Raw, model: Model) -> float | None:
         return None
     if not (0 <= tokens.prompt_tokens <= MAX_TOKENS and 0 <= tokens.completion_tokens <= MAX_TOKENS):
         return None
+    if tokens.prompt_tokens == tokens.completion_tokens == 0:
+        return None  # a proxy's zeros for counts that it was not told: every call has tokens
     return (tokens.prompt_tokens * model.input_price + tokens.completion_tokens * model.output_price) / 1e6
 
 

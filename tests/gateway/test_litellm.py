@@ -181,6 +181,15 @@ def test_a_streamed_answer_is_collected_whole(
     assert collected()["responses"]["big"]["answer"] == "two it is"
 
 
+def test_the_cost_of_a_routed_stream_is_unknown_without_token_counts(
+    proxy: LiteLLMProxy, collected: Callable[[], dict[str, Any]]
+) -> None:
+    """LiteLLM reports zeros then; taken at their word, each such answer would be the cheapest."""
+    assert proxy.chat("auto", stream=True).status_code == 200
+    response = collected()["responses"]["math"]
+    assert (response["answer"], response["cost"]) == ("two it is", None)
+
+
 def test_a_clients_headers_for_collection_are_passed_on(
     proxy: LiteLLMProxy, collected: Callable[[], dict[str, Any]]
 ) -> None:

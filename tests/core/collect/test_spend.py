@@ -213,6 +213,19 @@ def test_answers_without_usage_have_no_cost_and_are_counted() -> None:
     run(act)
 
 
+def test_an_answer_of_no_tokens_at_all_is_not_free() -> None:
+    """A proxy in between fills in zeros where the model told no counts; no call is without any token."""
+
+    async def act(world: Outside) -> None:
+        world.model("general", lambda _: chat("42", tokens=(0, 0)))
+        async with Fanout(world.config(["general"])) as fanout:
+            point = await fanout.collect("q")
+            assert fanout.stats()["unpriced"] == 1
+        assert point.responses["general"].cost is None
+
+    run(act)
+
+
 @pytest.mark.parametrize(
     "tokens", [10**10, 10**25, 10**308, 10**400], ids=["many", "more", "huge", "no float"]
 )
