@@ -12,6 +12,7 @@ from flywheel_core.collect.scoring import Scored, Scorer, code_of
 from flywheel_core.collect.spend import Spend, cost_of
 from flywheel_core.collect.stats import CollectStats
 from flywheel_core.config import Config
+from flywheel_core.prompt import clean
 from flywheel_core.records import Response
 
 
@@ -75,7 +76,7 @@ class Legs:
     ) -> Leg:
         response = Response(
             model=name,
-            answer=answer.text,
+            answer=None if answer.text is None else clean(answer.text),
             latency_ms=latency_ms,
             error=answer.error,
             finish_reason=answer.finish_reason,

@@ -22,6 +22,7 @@ from flywheel_core.collect.sampling import MARK_HEADER
 from flywheel_core.collect.stats import CollectStats
 from flywheel_core.config import Config
 from flywheel_core.errors import UpstreamError
+from flywheel_core.prompt import clean
 
 SCORE_REASONS = {
     "no_answer": "the model gave no whole answer, so there was nothing to score",
@@ -114,7 +115,7 @@ class Scorer:
         ends: the event loop's time by which it must be over; `point_timeout` from now by default.
         """
         loop_end = asyncio.get_running_loop().time() + self._point_timeout if ends is None else ends
-        body = msgspec.json.encode({"question": question, "answer": answer})
+        body = msgspec.json.encode({"question": clean(question), "answer": clean(answer)})
         if self._repeats == 1:
             scored = await self._once(body, loop_end)
         else:

@@ -198,6 +198,19 @@ def test_the_answer_that_the_user_has_is_not_asked_for_again() -> None:
     run(act)
 
 
+def test_half_surrogate_pairs_in_a_served_answer_are_stored_and_scored_as_text() -> None:
+    """Python's parser leaves halves where a stream cuts an emoji in two; the other models are paid for by then."""
+
+    async def act(world: Outside) -> None:
+        async with Fanout(world.config()) as fanout:
+            point = await fanout.collect("q", served=Served("math", Answer("two \ud83d")))
+        assert point.responses["math"].answer == "two \ufffd"
+        assert set(point.scores.values()) == {0.5}
+        assert decode_point(encode_point(point)) == point
+
+    run(act)
+
+
 def test_a_served_answer_that_failed_is_recorded_as_a_failure() -> None:
     """The user's stream was cut off: that is a failed response, and it is not scored."""
 

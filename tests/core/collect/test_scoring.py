@@ -131,6 +131,16 @@ def test_what_is_scored_is_the_question_and_the_answer() -> None:
     run(act)
 
 
+def test_half_surrogate_pairs_are_scored_as_text() -> None:
+    async def act(world: Outside) -> None:
+        async with Scorer(world.config()) as scorer:
+            scored = await scorer.score("q \ud83d", "a \ude00")
+        assert scored.value == 0.5
+        assert world.asked("/evaluate")[0].json == {"question": "q \ufffd", "answer": "a \ufffd"}
+
+    run(act)
+
+
 def test_many_answers_are_scored_at_once() -> None:
     """All scorings run concurrently, and each model gets its own score."""
 
