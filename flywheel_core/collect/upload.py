@@ -93,8 +93,11 @@ class Uploader:
     async def start(self) -> None:
         """Open the spool and start sending. Points already in the spool count as offered.
 
-        Raises StorageError when the spool belongs to another process or cannot be opened.
+        Raises StorageError when the spool belongs to another process or cannot be opened, UsageError at a
+        second start, and after `close`.
         """
+        if self._started or self._closed:
+            raise UsageError("an uploader starts once", hint="make another one once this one is closed")
         await self._spooler.open()
         self.offered = self._spooler.points
         self._started = True

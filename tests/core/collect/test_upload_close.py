@@ -29,6 +29,26 @@ def test_close_drains_what_there_is(tmp_path: Path) -> None:
     run(act)
 
 
+def test_an_uploader_starts_once(tmp_path: Path) -> None:
+    """A second start, which the context manager makes easy, neither takes the spool away nor keeps it for good."""
+
+    async def act(world: Outside, collector: Collector) -> None:
+        config = world.config()
+        async with Uploader(config, tmp_path) as uploader:
+            with pytest.raises(UsageError, match="starts once"):
+                await uploader.start()
+            collector.verdict = lambda _: Reply(503)
+            await offer(uploader, range(10))
+            await until(lambda: check(uploader)["spooled"] == 10)
+        with pytest.raises(UsageError, match="starts once"):
+            await uploader.start()
+        collector.verdict = lambda _: None
+        async with Uploader(config, tmp_path) as again:
+            await until(lambda: check(again)["acknowledged"] == 10)
+
+    run(act)
+
+
 def test_close_spools_what_the_collector_does_not_take_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
