@@ -32,7 +32,7 @@ class Question:
     def __init__(self, request: Mapping[str, Any] | str, *, multi_turn: bool = False) -> None:
         if isinstance(request, str):
             request = {"messages": [{"role": "user", "content": request}]}
-        if not isinstance(request.get("messages"), list):
+        if not (isinstance(request, Mapping) and isinstance(request.get("messages"), list)):
             raise SkippedError("not_chat")
         prompt = extract_prompt(request, conversation=multi_turn)
         _check(prompt, multi_turn=multi_turn)

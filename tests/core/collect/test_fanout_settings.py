@@ -20,6 +20,9 @@ from tests.core.collect.outside import CANDIDATES, Outside, as_json, chat
     [
         ({"prompt": "complete"}, "not_chat"),
         ({"messages": "x"}, "not_chat"),
+        (None, "not_chat"),
+        ([{"role": "user", "content": "q"}], "not_chat"),
+        (b"q", "not_chat"),
         ({"messages": []}, "empty_prompt"),
         ({"messages": [{"role": "user", "content": "  "}]}, "empty_prompt"),
         ("", "empty_prompt"),
