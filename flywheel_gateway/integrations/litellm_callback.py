@@ -65,11 +65,14 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
-        """Report an answered chat completion to Flywheel; LiteLLM calls this after it has answered."""
+        """Report an answered chat completion to Flywheel; LiteLLM calls this after it has answered.
+
+        An answer from LiteLLM's cache is not reported: it says nothing new, and how fast the cache is, not the model.
+        """
         log = kwargs.get("standard_logging_object") or {}
         parameters = kwargs.get("litellm_params") or {}
         headers = _headers_of(parameters)
-        if log.get("call_type") not in _CHAT or MARK_HEADER in headers:
+        if log.get("call_type") not in _CHAT or log.get("cache_hit") or MARK_HEADER in headers:
             return
         message = response_obj.choices[0].message
         observed = {

@@ -59,7 +59,13 @@ class LiteLLMProxy:
             }
             for name in ("big", "math", "code")
         ]
-        settings = {"callbacks": "wiring.flywheel", "telemetry": False}
+        cache = {"type": "local", "mode": "default_off"}
+        settings = {
+            "callbacks": "wiring.flywheel",
+            "telemetry": False,
+            "cache": True,
+            "cache_params": cache,
+        }
         config = {"model_list": models, "litellm_settings": settings}
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         with socket.socket() as probe:
@@ -188,6 +194,16 @@ def test_the_cost_of_a_routed_stream_is_unknown_without_token_counts(
     assert proxy.chat("auto", stream=True).status_code == 200
     response = collected()["responses"]["math"]
     assert (response["answer"], response["cost"]) == ("two it is", None)
+
+
+def test_an_answer_from_litellms_cache_is_not_collected(proxy: LiteLLMProxy, outside_here: Outside) -> None:
+    """No model was asked: reported, it would make one look as fast as the cache, and have the others asked again."""
+    outside_here.points.clear()
+    for _ in range(3):
+        assert proxy.chat("code", cache={"use-cache": True}).status_code == 200
+    assert proxy.chat("big").status_code == 200
+    until(lambda: "big" in [point["served_model"] for point in outside_here.points])
+    assert sorted(point["served_model"] for point in outside_here.points) == ["big", "code"]
 
 
 def test_a_clients_headers_for_collection_are_passed_on(
