@@ -39,7 +39,7 @@ class Budget:
 
     def take(self, size: int, *, small: bool = False) -> None:
         """Hold `size` more bytes. Raises RequestError `queue_full` when that would exceed the limit."""
-        if self.held + size > self.limit + (self.spare if small else 0):
+        if size and self.held + size > self.limit + (self.spare if small else 0):
             raise RequestError("queue_full", retry_after=1)
         self.held += size
 

@@ -62,6 +62,19 @@ def test_small_bodies_may_take_the_spare_too_however_a_larger_one_arrives(size: 
     assert budget.held == 0
 
 
+def test_the_empty_end_of_a_large_body_is_taken_while_small_ones_use_the_spare() -> None:
+    """The end of a body that is sent in chunks may come later and alone; it needs no memory."""
+    budget = Budget(2 * SMALL, spare=SMALL)
+    with Hold(budget) as large, Hold(budget) as small:
+        large.take(2 * SMALL)
+        small.take(SMALL)
+        large.take(0)
+        assert budget.held == 3 * SMALL
+        with pytest.raises(RequestError, match="waiting at once"):
+            large.take(1)
+    assert budget.held == 0
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_largest_body_is_taken_and_one_byte_more_refused(packed: bool) -> None:
     for size, code in ((LIMIT, None), (LIMIT + 1, "body_too_large")):
