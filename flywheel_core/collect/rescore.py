@@ -95,8 +95,8 @@ def rescore_day(
     A final result is a score, or the verdict that there will be none. With `every`, all stored answers are scored,
     for use with a new scorer; an answer without a final result keeps its old score. Runs its own event loop. A
     repeated run asks only for what is still missing, or for everything again with `every`. If the scorer gives no
-    result at all, the file is not touched. Once `stop` returns True, which it then keeps to, no more scores are asked for, and those that came
-    are kept. `progress` is told the bytes of raw files read, and their sum.
+    result at all, the file is not touched. Once `stop` returns True, and it must not return False after that, no more
+    scores are asked for, and those that came are kept. `progress` is told the bytes of raw files read, and their sum.
 
     Raises NoDataError when the day has no raw file, UsageError when another process rescores in the same folder,
     StorageError when the file cannot be written, ConfigIncompleteError when no scorer is configured.
