@@ -33,7 +33,7 @@ from flywheel_core.learn.pruning import prune as remove
     "--today",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DAY",
-    help="The day to count back from, unless given the clock's; given, it is not doubted.",
+    help="Count back from this day instead of today by the clock; it is then not doubted.",
 )
 @click.option("--yes", is_flag=True, help="Remove; without this option only show what would go.")
 @home_option

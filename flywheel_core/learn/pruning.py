@@ -89,8 +89,8 @@ def _doubt_a_long_pause(days: Set[date], first: date, keep_days: int, today: dat
     following = min((day for day in days if day >= first), default=today)
     if (following - newest).days > keep_days:
         raise UsageError(
-            f"the newest day that would go is {newest}, and none has data until {following}, more than {keep_days} days"
-            f" later: is today {today}?",
+            f"the newest day that would go is {newest}, and no later one has data until {following}, more than"
+            f" {keep_days} days later: is today {today}?",
             hint=f"if today is {today}, say so: --today {today}; otherwise set the clock",
         )
 

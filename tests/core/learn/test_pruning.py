@@ -104,7 +104,7 @@ def test_more_days_than_the_calendar_has_may_be_kept(layout: Layout) -> None:
 def test_a_clock_far_ahead_removes_nothing(layout: Layout, since_then: tuple[int, ...]) -> None:
     """By such a clock every day is old, raw files are nowhere else, and cron asks nobody."""
     make_days(layout, 367, 366, *since_then)
-    with pytest.raises(UsageError, match="is 2025-02-28, and none has data until 2026-03-01") as told:
+    with pytest.raises(UsageError, match="is 2025-02-28, and no later one has data until 2026-03-01") as told:
         days_to_prune(layout, WINDOW, 10, TODAY)
     assert told.value.hint == "if today is 2026-03-01, say so: --today 2026-03-01; otherwise set the clock"
     found = days_to_prune(layout, WINDOW, 10, TODAY, certain=True)
