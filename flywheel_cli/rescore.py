@@ -87,8 +87,8 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     def note(_number: int, _frame: FrameType | None) -> None:
         nonlocal came
         came = True
+        restore()  # first: whoever reads the words may send the second one at that moment
         click.echo("stopping once the answers that are being scored have their scores", err=True)
-        restore()
 
     def restore() -> None:
         for number, handler in before.items():
