@@ -85,10 +85,10 @@ def picture(drawn: Chart, *, title: str) -> dg.MarkdownMetadataValue:
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
     """Return `share_<name>` for each name: a series of its own that plots over days, 0..1.
 
-    All are 0 when the counts are.
+    There is none when all counts are 0, as on a day without labels: it has no shares.
     """
     total = sum(counts.values())
-    return {f"share_{name}": short(count / total) if total else 0.0 for name, count in counts.items()}
+    return {f"share_{name}": short(count / total) for name, count in counts.items()} if total else {}
 
 
 def short(value: float) -> float:

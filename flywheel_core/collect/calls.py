@@ -48,13 +48,17 @@ def header_text(text: str) -> str:
     return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 
+_SHORTEST_KEY = 8
+"""Fewest bytes of a key that is looked for in replies: a shorter one may be in them by chance."""
+
+
 def answer_of(attempt: Attempt, target: Target) -> Answer:
-    """Return the answer or failure that a call to `target` ended with; a refusal that quotes its key has `***` there."""
+    """Return the answer or failure that a call to `target` ended with; a reply that quotes its key has `***` there."""
     reply, error = attempt.reply, attempt.error
     if reply is not None:
         body = reply.body
         key = target.endpoint.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if key and reply.status != 200:
+        if len(key) >= _SHORTEST_KEY:
             body = body.replace(key, b"***")
         return read_answer(reply.status, reply.headers.get("content-type"), body)
     if isinstance(error, UpstreamError):

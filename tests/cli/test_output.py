@@ -56,7 +56,7 @@ def test_a_table_is_plain_aligned_and_80_columns_wide(capsys: pytest.CaptureFixt
 def test_a_column_of_figures_is_aligned_to_the_right_also_where_they_are_texts(
     cells: list[str | None], right: bool
 ) -> None:
-    """Weights of money from 0 to 3,100 stood with their first digits below each other."""
+    """Weights of money from 0 to 3,100 can then be compared at a glance."""
     assert are_figures(cells) == right
 
 

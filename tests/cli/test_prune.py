@@ -1,5 +1,6 @@
 """`flywheel prune` first shows what would go, and removes it only with --yes."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_a_clock_far_ahead_has_to_be_confirmed(run: Run, recorded: Path) -> None
     """Both recorded days are long past by any clock, as all days are by one that is ahead."""
     refused = run("prune", "--keep-days", "40", "--yes")
     assert refused.exit_code == 2
-    assert f"is today {datetime.now(UTC).date()}?" in refused.stderr.replace("\n", " ")
+    assert re.search(r"is today \d{4}-\d{2}-\d{2}\?", refused.stderr.replace("\n", " "))
     assert len(list((recorded / "raw").iterdir())) == 2
 
 

@@ -54,7 +54,7 @@ def test_status_says_which_router_is_in_service(run: Run, labelled: Path) -> Non
 def test_status_says_what_the_last_day_and_the_last_thirty_cost(
     run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who pays for the models had to write a query: 12 answers at 0.5 each on two days."""
+    """12 answers at 0.5 each on two days."""
     said = "spend on collected questions: "
     assert (
         f"{said}2.000 on 2026-01-06, 6.000 in the 30 days up to it (2 with tables)\n" in run("status").stdout
