@@ -56,6 +56,8 @@ def prune(
         raise UsageError(
             "no option says what to remove", hint="give --keep-days N, --keep-versions N, or both"
         )
+    if today is not None and keep_days is None:
+        raise UsageError("--today counts for --keep-days alone", hint="give --keep-days N too")
     registry = registry_of(settings)
     removals: list[Removal] = []
     runs: list[Removal] = []

@@ -23,7 +23,7 @@ from flywheel_core.records import NULL, DataPoint, encode_point
 UPLOAD_TIMEOUT = 30.0
 MAX_REPLY_BYTES = 4_194_304
 MAX_REJECTED_BYTES = 67_108_864
-MAX_WORDS = 300
+MAX_TOLD_CHARS = 300
 """Most characters kept of a code or message of the collector."""
 LARGE_POINT = 2_097_152
 """Points larger than this, encoded, are sent without the models' raw responses."""
@@ -136,7 +136,7 @@ def _all_rejected(reply: Reply, sent: int) -> list[Rejection]:
     try:
         failure = _FAILURE.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        failure = _Failure(message=reply.body[:300].decode("utf-8", "replace"))
+        failure = _Failure(message=reply.body[:MAX_TOLD_CHARS].decode("utf-8", "replace"))
     named = {one.index: one for one in failure.rejected}
     why = (named.get(index, failure) for index in range(sent))
     return [_rejection(index, reply.status, one) for index, one in enumerate(why)]
@@ -144,7 +144,7 @@ def _all_rejected(reply: Reply, sent: int) -> list[Rejection]:
 
 def _rejection(index: int, status: int, said: _Rejected | _Failure) -> Rejection:
     """Return the rejection of one point; long words are cut off, because they are kept once for each point."""
-    return Rejection(index, status, said.code[:MAX_WORDS], said.message[:MAX_WORDS])
+    return Rejection(index, status, said.code[:MAX_TOLD_CHARS], said.message[:MAX_TOLD_CHARS])
 
 
 def encode_line(point: DataPoint) -> bytes:

@@ -46,6 +46,7 @@ def alike(texts: Sequence[str]) -> NDArray[np.intp]:
         joined.append(others[shares >= ALIKE])
         firsts.append(first[same][joined[-1]])
     edges = (np.concatenate(joined), np.concatenate(firsts))
+    # imported only here: Dagster's daemon loads this module every minute, and hardly ever needs it
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -46,6 +46,7 @@ def lower_bound(
     count, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     if deviation == 0:
         return mean
+    # imported only here: Dagster's daemon loads this module every minute, and hardly ever needs it
     from scipy.special import stdtrit
 
     skewness = float(((sample - mean) ** 3).mean()) / deviation**3

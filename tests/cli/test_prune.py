@@ -66,6 +66,12 @@ def test_what_may_go_has_to_be_said(run: Run) -> None:
     assert "--keep-days N, --keep-versions N, or both" in result.stderr
 
 
+def test_a_day_to_count_from_without_days_to_keep_is_refused(run: Run) -> None:
+    result = run("prune", "--keep-versions", "3", "--today", "2026-03-01")
+    assert result.exit_code == 2
+    assert "--today counts for --keep-days alone" in result.stderr
+
+
 def test_dagsters_runs_of_removed_days_go_along(run: Run, tmp_path: Path) -> None:
     """The newest run stays, so of two old ones one goes."""
     home = prepare_home(tmp_path / "home")
