@@ -76,6 +76,17 @@ def test_a_model_that_was_never_compared_has_no_contest_and_no_rate_of_wins(layo
     assert [row["model"] for row in rows] == ["algebra", "big"], "equal ones by name"
 
 
+def test_a_model_without_any_score_is_last(layout: Layout) -> None:
+    write_raw(layout, [point("a", {"algebra": None, "big": 0.0, "coder": 0.5})])
+    build_day(layout)
+    rows = read_table(layout, "model_leaderboard").to_dicts()
+    assert [(row["place"], row["model"], row["mean_score"]) for row in rows] == [
+        (1, "coder", 0.5),
+        (2, "big", 0.0),
+        (3, "algebra", None),
+    ]
+
+
 def test_latencies_are_exact_percentiles_by_rank(layout: Layout) -> None:
     values = []
     for number in range(1, 41):
