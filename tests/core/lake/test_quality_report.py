@@ -131,8 +131,11 @@ def test_a_day_without_a_label_has_no_share_of_ties(layout: Layout) -> None:
     ]
 
 
-def test_the_median_margin_is_by_rank(layout: Layout) -> None:
+@pytest.mark.parametrize(
+    ("margins", "median"), [((0.5, 0.25), 0.25), ((0.5, 0.0625, 0.25, 0.75, 0.125), 0.25), ((0.5,), 0.5)]
+)
+def test_the_median_margin_is_by_rank(layout: Layout, margins: tuple[float, ...], median: float) -> None:
     """Of an even number of margins it is the lower of the two in the middle, one that occurred."""
-    write_raw(layout, [point(str(margin), {"big": 1.0, "coder": 1.0 - margin}) for margin in (0.5, 0.25)])
+    write_raw(layout, [point(str(margin), {"big": 1.0, "coder": 1.0 - margin}) for margin in margins])
     build_day(layout)
-    assert figures(layout)["margin_p50", ""] == 0.25
+    assert figures(layout)["margin_p50", ""] == median
