@@ -84,9 +84,11 @@ def test_each_answer_that_the_scorer_was_asked_about_is_paid_for_and_an_unknown_
     invalid = point("invalid", {"big": 1.0, "coder": None}, score_reasons={"coder": "invalid"})
     unscored = point("unscored", {"big": None})
     del unscored["scores"]["big"]
-    streamed = point("streamed", {"big": 1.0, "coder": None}, score_reasons={"coder": "no_answer"})
+    failed = {"coder": "no_answer", "algebra": "no_answer"}
+    streamed = point("streamed", {"big": 1.0, **dict.fromkeys(failed)}, score_reasons=failed)
     streamed["responses"]["big"] = response("big", cost=None)
-    streamed["responses"]["coder"] = response("coder", answer=None, error="timeout", cost=None)
+    for model in failed:
+        streamed["responses"][model] = response(model, answer=None, error="timeout", cost=None)
     write_raw(layout, [invalid, unscored, streamed])
     build_day(layout)
     found = figures(layout)
