@@ -70,11 +70,11 @@ def test_a_model_that_is_asked_what_it_is_good_at_does_not_lead_by_it(layout: La
 
 def test_a_response_of_unknown_probability_stands_for_one_question(layout: Layout) -> None:
     """Such as that of a point of another gateway, on a day on which Flywheel's own collected too."""
-    drawn = point("drawn", {"big": 1.0, "coder": 0.5}, asked={"big": 0.25, "coder": 1.0})
+    drawn = point("drawn", {"big": 0.1234, "coder": 0.5}, asked={"big": 0.25, "coder": 1.0})
     write_raw(layout, [drawn, point("foreign", {"big": 0.0, "coder": 0.5})])
     build_day(layout)
     rows = {row["model"]: row for row in read_table(layout, "model_leaderboard").to_dicts()}
-    assert rows["big"]["mean_score"] == (4 * 1.0 + 0.0) / 5
+    assert rows["big"]["mean_score"] == pytest.approx((4 * 0.1234 + 0.0) / 5)
 
 
 def test_a_model_that_was_never_compared_has_no_contest_and_no_rate_of_wins(layout: Layout) -> None:
