@@ -1,5 +1,6 @@
 """Which of Dagster's runs may go, and that nothing of those removed stays."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, time
@@ -85,6 +86,17 @@ def test_after_a_kill_half_way_the_next_prune_finds_the_run(
         prune_runs(home, runs_to_prune(home, FIRST_KEPT))
     prune_runs(home, runs_to_prune(home, FIRST_KEPT))
     assert [path for path in home.rglob("*") if runs[0] in path.name] == []
+
+
+def test_runs_of_a_copied_home_go_from_the_copy_alone(home: Path, tmp_path: Path) -> None:
+    """As of a backup that was restored elsewhere: its settings still name the folder that it was copied from."""
+    runs = [run_ended(home, midnight(date(2026, 2, day))) for day in (1, 2)]
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    prune_runs(copy, runs_to_prune(copy, FIRST_KEPT))
+    assert [path for path in copy.rglob("*") if runs[0] in path.name] == []
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.all_logs(runs[0])
 
 
 def test_without_a_home_there_are_no_runs(tmp_path: Path) -> None:
