@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "sql": Entry("flywheel_cli.sql:sql", "Run SQL over the tables."),
     "report": Entry("flywheel_cli.report:report", "Distribution, leaderboard, quality and rejects of days."),
     "prune": Entry("flywheel_cli.prune:prune", "Remove old days and versions that nothing needs."),
+    "forget": Entry("flywheel_cli.forget:forget", "Remove what one person asked; show where else it is."),
     "train": Entry(
         "flywheel_cli.learn:train", "Train a router on a dataset, judge it, promote it if it passes."
     ),
