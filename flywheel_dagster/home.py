@@ -41,6 +41,7 @@ def prepare_home(folder: Path) -> Path:
     events = json.dumps(str(home / "history" / "runs"))
     settings = template.substitute(events=events).encode()
     with _alone(home):
+        own_folder(home / "history")  # closed, as it will hold questions, also where the home is not
         target = home / SETTINGS_FILE
         if not target.is_file() or target.read_bytes() != settings:
             write_atomically(target, settings)

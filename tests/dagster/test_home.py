@@ -121,3 +121,12 @@ def test_a_wrong_configuration_is_named_when_dagster_loads(tmp_path: Path) -> No
     )
     assert ran.returncode != 0
     assert "dataset.window_days" in ran.stdout + ran.stderr
+
+
+def test_the_history_is_closed_to_other_users_in_a_home_that_is_not(tmp_path: Path) -> None:
+    """It holds questions, and Dagster makes its files readable for everybody."""
+    tmp_path.chmod(0o755)
+    home = prepare_home(tmp_path)
+    history = [path for path in home.rglob("*.db") if "history" in path.parts]
+    assert history
+    assert (home / "history").stat().st_mode & 0o777 == 0o750
