@@ -11,7 +11,8 @@ import pytest
 
 from flywheel_cli.main import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "cli.md").read_text(encoding="utf-8")
 SHARED = PAGE.partition("## Configuration")[0]
 
 
@@ -93,8 +94,11 @@ def test_every_code_of_an_error_is_in_the_documents() -> None:
 
 def test_every_example_on_the_page_parses() -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) >= 8
+    blocks += re.findall(
+        r"^```sh\n(flywheel .*?)^```", (DOCS / "privacy.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    lines = [line.partition("  #")[0] for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 11
     for line in lines:
         path = max((path for path in COMMANDS if line.startswith(path + " ") or line == path), key=len)
         words = shlex.split(line.partition(" < ")[0])[len(path.split()) :]
