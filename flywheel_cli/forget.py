@@ -1,13 +1,16 @@
 """`flywheel forget`: remove what was received about one person, and show where else it is."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
 from flywheel_cli.output import print_json, print_table, progress
 from flywheel_core.lake.forgetting import find, holder_of, remove
+
+SETTLED = timedelta(minutes=5)
+"""How long after its end a day counts as over: what a collector got before midnight may be written after it."""
 
 
 @click.command()
@@ -25,7 +28,7 @@ def forget(settings: Settings, texts: tuple[str, ...], yes: bool) -> None:
     holds = holder_of([utf8(text, "TEXT") for text in texts])
     with progress("search") as tell:
         found = find(layout, holds, tell)
-    today = datetime.now(UTC).date()
+    today = (datetime.now(UTC) - SETTLED).date()
     over = [one for one in found if one.day is not None and one.day < today]
     later = [one for one in found if one.day is not None and one.day >= today]
     elsewhere = [one for one in found if one.day is None]
@@ -45,7 +48,8 @@ def forget(settings: Settings, texts: tuple[str, ...], yes: bool) -> None:
         click.echo(f"then make these days again: flywheel dagster backfill {days}\n")
     for one in later:
         name = one.path.relative_to(layout.root)
-        click.echo(f"{name}, {one.lines:,} lines: left until its day, {one.day}, is over")
+        wait = f"{SETTLED.seconds // 60} minutes after the end of {one.day} (UTC)"
+        click.echo(f"{name}, {one.lines:,} lines: left until {wait}")
     folders = Counter(str(one.path.parent.relative_to(layout.root)) for one in elsewhere)
     if folders:
         print_table(("also in, or made from these days", "files"), sorted(folders.items()))

@@ -49,7 +49,7 @@ def test_with_yes_it_goes_from_the_days_that_are_over_and_after_ingest_from_the_
     assert run("ingest", "2026-01-05").exit_code == 0
     left = run("forget", "integrate sin", "--yes")
     assert left.stdout.count("\n") == 1
-    assert "1 lines: left until its day" in left.stdout
+    assert "1 lines: left until 5 minutes after the end of" in left.stdout
     assert run("status").exit_code == 0
 
 
