@@ -71,11 +71,11 @@ def find_file(path: Path | None, environment: Mapping[str, str] | None = None) -
 
 
 def secret(variable: str, needed_by: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return the secret in an environment variable.
+    """Return the secret in an environment variable, without line ends after it: one that was made from a file has some.
 
     Raises ConfigIncompleteError, naming the setting `needed_by`, when the variable is unset or empty.
     """
-    value = (os.environ if environment is None else environment).get(variable, "")
+    value = (os.environ if environment is None else environment).get(variable, "").rstrip("\r\n")
     if not value:
         raise ConfigIncompleteError(
             f"{needed_by} names the environment variable {variable}, which is not set",

@@ -166,6 +166,14 @@ def test_a_secret_that_is_not_set_names_who_needs_it() -> None:
         secret("KEY", "models.big.api_key_env", {})
 
 
+def test_line_ends_after_a_secret_do_not_belong_to_it() -> None:
+    """A secret that was made from a file, as Kubernetes does, usually ends in one."""
+    for end in ("\n", "\r\n", "\n\n"):
+        assert secret("KEY", "models.big.api_key_env", {"KEY": f" two\nwords {end}"}) == " two\nwords "
+    with pytest.raises(ConfigIncompleteError, match="which is not set"):
+        secret("KEY", "models.big.api_key_env", {"KEY": "\n"})
+
+
 @pytest.mark.parametrize(
     "variable", ["FLYWHEEL__MODELS__GPT-4O__TIMEOUT", "FLYWHEEL__Models__GPT-4o__timeout"]
 )

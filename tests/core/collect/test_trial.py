@@ -102,11 +102,11 @@ def test_keys_that_are_not_set_are_named_and_sent_where_they_are() -> None:
 
 
 def test_keys_that_no_header_can_hold_are_reported_but_not_shown() -> None:
-    """One example is a key with the line end of the file that it was read from."""
+    """One example is two keys, one below the other."""
 
     async def act(world: Outside) -> None:
         config = world.config(model={"api_key_env": "MODELS_KEY"}, api_key_env="COLLECTOR_KEY")
-        result = found(await try_services(config, {"COLLECTOR_KEY": "c.hidden\n", "MODELS_KEY": "hidden\n"}))
+        result = found(await try_services(config, {"COLLECTOR_KEY": "c.hidden\nd", "MODELS_KEY": "hidden\nd"}))
         for name in ("general", "collector"):
             assert result[name][0] is False
             assert "line end" in result[name][1]
