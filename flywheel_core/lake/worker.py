@@ -7,6 +7,7 @@ open, so that the worker never waits for its parent while it has a task. It ends
 
 import os
 import sys
+import tempfile
 from typing import IO, Any
 
 import msgspec
@@ -61,7 +62,8 @@ def _answer(task: Task) -> Reply:
     except StorageError as error:
         return Reply(error=error.message)
     except OSError as error:
-        return Reply(error=f"cannot write what was read of {task.chunk.path}: {error.strerror or error}")
+        why = f"cannot write to a file in {tempfile.gettempdir()}: {error.strerror or error}"
+        return Reply(error=f"{why} (while reading {task.chunk.path})")
     return Reply(batch.path, batch.lines, batch.blank, batch.bytes_read, size)
 
 

@@ -3,7 +3,10 @@
 import contextlib
 import os
 import resource
+import tempfile
 import time
+from collections import deque
+from itertools import cycle, islice
 from pathlib import Path
 
 import psutil
@@ -82,6 +85,25 @@ def test_a_worker_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
         time.sleep(0.01)
     with pytest.raises(StorageError, match="ended with status -9"):
         list(batches)
+    assert not workers()
+
+
+def test_a_worker_that_cannot_write_names_the_folder_of_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small tmpfs at /tmp is full long before the disk of the data folder is."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 20_000)
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(b"".join(line(point(f"p{number}", {"big": 0.5})) for number in range(100)))
+    chunks = islice(cycle(plain_chunks(path)), 20_000)  # this process reads until the worker has started
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # the worker inherits it
+    try:
+        with pytest.raises(StorageError, match=f"cannot write to a file in {tempfile.gettempdir()}"):
+            deque(read_in_parallel(chunks, Wanted(DAY)), maxlen=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not workers()
 
 
