@@ -111,6 +111,17 @@ def test_every_service_of_the_composition_has_time_to_end() -> None:
     assert {service.get("stop_grace_period") for service in services.values()} == {f"{stop[1]}s"}
 
 
+def test_both_services_of_dagster_see_the_same_temporary_files() -> None:
+    """The UI ends a run through a socket of the daemon's code server in /tmp; the root file systems are read-only."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        mounted = [volume.partition(":")[0] for volume in service["volumes"] if volume.endswith(":/tmp")]
+        if name.startswith("dagster"):
+            assert (mounted, service["tmpfs"]) == (["dagster-tmp"], []), name
+        else:
+            assert (mounted, service["tmpfs"]) == ([], ["/tmp"]), name
+
+
 def test_the_image_runs_as_a_user_of_its_own() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
