@@ -106,7 +106,9 @@ def test_keys_that_no_header_can_hold_are_reported_but_not_shown() -> None:
 
     async def act(world: Outside) -> None:
         config = world.config(model={"api_key_env": "MODELS_KEY"}, api_key_env="COLLECTOR_KEY")
-        result = found(await try_services(config, {"COLLECTOR_KEY": "c.hidden\nd", "MODELS_KEY": "hidden\nd"}))
+        result = found(
+            await try_services(config, {"COLLECTOR_KEY": "c.hidden\nd", "MODELS_KEY": "hidden\nd"})
+        )
         for name in ("general", "collector"):
             assert result[name][0] is False
             assert "line end" in result[name][1]
