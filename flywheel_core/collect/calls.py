@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import httpx
 
@@ -43,9 +44,15 @@ def target_of(config: Config, name: str, environment: Mapping[str, str] | None =
     )
 
 
+_AS_IT_IS = "".join(map(chr, range(ord(" "), ord("~") + 1))).replace("%", "")
+
+
 def header_text(text: str) -> str:
-    """Return `text` as a header value; any character that is not printable ASCII becomes a question mark."""
-    return "".join(char if " " <= char <= "~" else "?" for char in text)
+    """Return `text` as a header value: `%` and what is not printable ASCII are percent-encoded UTF-8.
+
+    `urllib.parse.unquote` gives `text` back.
+    """
+    return quote(text, safe=_AS_IT_IS, errors="replace")
 
 
 _SHORTEST_KEY = 8

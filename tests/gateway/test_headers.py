@@ -1,6 +1,7 @@
 """Headers: which go on to the model, which reach the client, and what the gateway's own say."""
 
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -82,12 +83,18 @@ def test_a_header_of_a_model_that_http_cannot_carry_is_left_out(
     assert answer.headers["x-tab"] == "a\tb"
 
 
-def test_names_beyond_ascii_are_question_marks_in_headers(outside: Outside, start: Start) -> None:
+@pytest.mark.parametrize("name", ["模型-7b", "百度/文心一言 4.0", "50%/gpt-4.1 mini:free", "µ"])
+def test_names_beyond_ascii_are_percent_encoded_in_headers(outside: Outside, start: Start, name: str) -> None:
+    """Two names in Chinese stay two names, and `urllib.parse.unquote` gives each of them back."""
     config = outside.config(data_collection__enabled=False)
-    config["models"]["模型-7b"] = {"category": "数学", "base_url": outside.address}
-    headers = start(config).chat(model="模型-7b").headers
-    assert (headers["x-flywheel-model"], headers["x-flywheel-category"]) == ("??-7b", "??")
-    assert outside.asked()[0].header("x-higress-llm-model") == "??-7b"
+    config["models"][name] = {"category": "数学", "base_url": outside.address}
+    headers = start(config).chat(model=name).headers
+    asked = outside.asked()[0].header("x-higress-llm-model")
+    assert asked == headers["x-flywheel-model"]
+    assert (unquote(headers["x-flywheel-model"]), headers["x-flywheel-category"]) == (
+        name,
+        "%E6%95%B0%E5%AD%A6",
+    )
 
 
 @pytest.mark.parametrize(
