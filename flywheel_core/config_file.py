@@ -118,7 +118,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Place, str], list[Probl
             else None,
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: this is not UTF-8",
+            hint="save the file as UTF-8; one in GBK is turned into it by iconv -f GB18030 -t UTF-8",
+        ) from None
     try:
         tree = yaml.compose(text, Loader=_Loader)
         places: dict[Place, str] = {}

@@ -177,6 +177,24 @@ def test_a_file_that_is_not_a_configuration_is_refused_with_a_reason(
         load_config(file, {})
 
 
+def test_a_file_saved_in_another_encoding_is_named_with_its_line_and_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "flywheel.yaml"
+    file.write_bytes("cache:\r\n  # 决策缓存\r\n  ttl: 60\r\n".encode("gb18030"))
+    with pytest.raises(ConfigError, match=r"flywheel.yaml:2: this is not UTF-8") as refused:
+        load_config(file, {})
+    assert "iconv -f GB18030 -t UTF-8" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_chinese_names_are_read_with_or_without_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    name = "阿里/通义千问-Max:free v1.0"
+    text = f"models:\n  {name}: {{category: 通用}}\nrouting: {{default_model: '{name}'}}\n"
+    text += f"data_collection: {{training: {{candidate_models: ['{name}']}}}}\n"
+    file = tmp_path / "flywheel.yaml"
+    file.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert load_config(file, {}).categories() == {name: "通用"}
+
+
 def test_settings_that_stand_twice_hide_no_other_mistake(tmp_path: Path) -> None:
     found = refusal(
         tmp_path,
