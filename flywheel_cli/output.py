@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ MAX_CELL_CHARS = 300
 
 PLAIN_PROGRESS_SECONDS = 5.0
 """Seconds between progress lines without a terminal."""
+
+
+def set_encodings() -> None:
+    """Read and write files and pipes as UTF-8, whatever the system's encoding is.
+
+    A terminal keeps its own encoding; what it cannot show is spelled out.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            encoding = None if stream.isatty() else "utf-8"
+            errors = "surrogateescape" if stream is sys.stdin else "backslashreplace"
+            stream.reconfigure(encoding=encoding, errors=errors)
 
 
 def print_error(error: FlywheelError, *, as_json: bool) -> None:

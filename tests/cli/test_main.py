@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -280,3 +282,27 @@ def test_rescoring_a_day_without_raw_files_says_where_and_what_to_do(run: Run, t
         f"error[no_data]: there are no raw files of 2026-01-05 in {tmp_path / 'data' / 'raw'}\n"
         "  flywheel status shows which days have raw files\n"
     )
+
+
+def _run_in_gbk(query: str, **streams: Any) -> subprocess.CompletedProcess[bytes]:
+    code = f"from flywheel_cli.main import main; main(['sql', {query!r}])"
+    environment = {**os.environ, "PYTHONIOENCODING": "gbk"}
+    return subprocess.run([sys.executable, "-c", code], env=environment, check=True, **streams)
+
+
+def test_files_and_pipes_are_utf_8_whatever_the_system_uses(tmp_path: Path) -> None:
+    """`flywheel config show > flywheel.yaml` would otherwise write a file that Flywheel refuses."""
+    data = tmp_path / "query.sql"
+    data.write_text("select '模型 👩' as found", encoding="utf-8")
+    with data.open("rb") as query:
+        done = _run_in_gbk("-", stdin=query, stdout=subprocess.PIPE, cwd=tmp_path)
+    assert "模型 👩" in done.stdout.decode("utf-8")
+
+
+def test_a_terminal_gets_what_it_can_show_and_the_rest_spelled_out(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    _run_in_gbk("select '模型' || chr(128105) as found", stdout=theirs, cwd=tmp_path)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode("gbk")
+    os.close(ours)
+    assert "模型\\U0001f469" in shown
