@@ -112,8 +112,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     console = _console()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
-        right = are_figures([row[index] for row in rows])
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+        values = [row[index] for row in rows]
+        table.add_column(
+            column,
+            justify="right" if are_figures(values) else "left",
+            overflow="fold",
+            no_wrap=any(type(value) is date for value in values),
+        )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     if title:

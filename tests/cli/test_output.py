@@ -159,6 +159,14 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     assert "━" in shown
 
 
+def test_a_day_stays_on_one_line_where_columns_are_narrow(capsys: pytest.CaptureFixture[str]) -> None:
+    categories = ["通用", "数学", "代码", "医疗", "写作", "法律", "金融", "教育", "翻译", "客服"]
+    print_table(["day", "examples", *categories], [[date(2026, 1, 5), 1_384, *range(100, 110)]])
+    out = capsys.readouterr().out
+    assert "2026-01-05" in out
+    assert all(f" {figure}" in out for figure in range(100, 110))
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
