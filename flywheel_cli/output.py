@@ -108,13 +108,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     """Print rows under their columns, numbers right-aligned; 80 columns wide without a terminal."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     console = _console()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
         values = [row[index] for row in rows]
+        # as text: what looks like markup is part of a name
         table.add_column(
-            column,
+            _cell(column),
             justify="right" if are_figures(values) else "left",
             overflow="fold",
             no_wrap=any(type(value) is date for value in values),
@@ -122,7 +124,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     if title:
-        console.print(f"[bold]{title}[/bold]")
+        console.print(Text(visible(title), "bold"))
     console.print(table)
     console.print()
 
@@ -149,7 +151,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             title=f"Row {number}",
         )
     if not rows:
-        _console().print(f"no rows; columns: {', '.join(columns)}", markup=False)
+        _console().print(f"no rows; columns: {visible(', '.join(columns))}", markup=False)
 
 
 def _console() -> Any:

@@ -94,6 +94,21 @@ def test_control_characters_in_data_never_reach_the_terminal(capsys: pytest.Capt
     assert [line.rstrip() for line in out.splitlines()][-3:] == ["two", "lines", ""]
 
 
+@pytest.mark.parametrize("name", ["[/]", "[bold]x[/bold]", "a\x1b[2Jb\x9b2J"])
+@pytest.mark.parametrize("rows", [[(1,)], []])
+def test_names_of_columns_and_titles_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], name: str, rows: list[tuple[int]]
+) -> None:
+    """With `pivot` the names of models become columns, and those come from strangers."""
+    printed = name.replace("\x1b", "\\x1b").replace("\x9b", "\\x9b")
+    print_table((name,), rows, title=name)
+    print_rows((name,), rows)
+    print_rows((name, *map(str, range(30))), [(*row, *range(30)) for row in rows])
+    out = capsys.readouterr().out
+    assert out.count(printed) == 4
+    assert not any(character in out for character in "\x1b\x9b")
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_control_characters_in_an_error_never_reach_the_terminal(
     capsys: pytest.CaptureFixture[str], as_json: bool
