@@ -59,7 +59,8 @@ def wait_until_taken_up(stage: Stage, version: str) -> None:
     deadline = time.monotonic() + TAKE_UP_SECONDS
     for number in itertools.count():
         # A different prompt each time: a cached decision would be the old router's.
-        answer = httpx.post(f"{stage.gateway}/v1/route", json={"prompt": f"{number} + 1 = ?"}, timeout=10.0)
+        prompt = {"prompt": f"{number} + 1 = ?"}
+        answer = httpx.post(f"{stage.gateway}/v1/route", json=prompt, timeout=10.0, trust_env=False)
         if answer.status_code == httpx.codes.OK and answer.json()["router_version"] == version:
             return
         if time.monotonic() > deadline:

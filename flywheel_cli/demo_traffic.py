@@ -1,4 +1,7 @@
-"""The demo's clients: one uploads recorded data points, the other asks questions through the gateway."""
+"""The demo's clients: one uploads recorded data points, the other asks questions through the gateway.
+
+They ignore proxies that the environment names, as those cannot reach this machine's loopback.
+"""
 
 import asyncio
 import itertools
@@ -42,7 +45,7 @@ def upload(endpoint: str, file: Path, tell: Tell) -> int:
     lines = file.read_bytes().split(b"\n")
     points = [json.loads(line) for line in lines if line]
     accepted = 0
-    with httpx.Client(timeout=30.0) as client:
+    with httpx.Client(timeout=30.0, trust_env=False) as client:
         for start in range(0, len(points), BATCH_POINTS):
             batch = points[start : start + BATCH_POINTS]
             body = {"data_points": batch, "count": len(batch), "timestamp": int(time.time())}
@@ -59,7 +62,10 @@ def upload(endpoint: str, file: Path, tell: Tell) -> int:
 def questions(simulation: str, which: str, offset: int, limit: int) -> list[str]:
     """Fetch questions of the simulation's training or validation set."""
     answer = httpx.get(
-        f"{simulation}/questions", params={"set": which, "offset": offset, "limit": limit}, timeout=30.0
+        f"{simulation}/questions",
+        params={"set": which, "offset": offset, "limit": limit},
+        timeout=30.0,
+        trust_env=False,
     )
     answer.raise_for_status()
     return [entry["question"] for entry in answer.json()["questions"]]
@@ -87,7 +93,7 @@ async def ask_all(gateway: str, asked: Sequence[str], tell: Tell, *, collect: bo
         told = answer.headers
         return Reply(question, told["x-flywheel-model"], told["x-flywheel-reason"], seconds)
 
-    async with httpx.AsyncClient(timeout=60.0, headers=headers) as client:
+    async with httpx.AsyncClient(timeout=60.0, headers=headers, trust_env=False) as client:
         return list(await asyncio.gather(*(ask(client, question) for question in asked)))
 
 

@@ -137,8 +137,8 @@ def free_port(preferred: int) -> int:
 
 
 def _answers(address: str) -> bool:
-    try:
-        return httpx.get(address, timeout=2.0).status_code == httpx.codes.OK
+    try:  # directly: a proxy that the environment names cannot reach this machine's loopback
+        return httpx.get(address, timeout=2.0, trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
