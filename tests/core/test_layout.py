@@ -1,7 +1,10 @@
 """Where everything lies in the data folder, and that a reader never sees half a file."""
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -157,6 +160,33 @@ def test_a_write_that_the_system_refuses_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "table.parquet").mkdir()
     with pytest.raises(StorageError, match=r"table\.parquet"):
         write_atomically(tmp_path / "table.parquet", b"x")
+
+
+READ_ONLY = """
+import sys
+from pathlib import Path
+from flywheel_core.errors import StorageError
+from flywheel_core.lake.atomic import publish_folder, write_atomically
+
+for write in (write_atomically, publish_folder):
+    try:
+        write(Path(sys.argv[1]) / "new", b"" if write is write_atomically else lambda place: None)
+    except StorageError as error:
+        print(error.message)
+"""
+MOUNTED = 'mount -t tmpfs none "$1" && mount -o remount,ro "$1" && exec "$2" -c "$3" "$1"'
+
+
+def test_a_file_system_that_became_read_only_is_a_storage_error(tmp_path: Path) -> None:
+    """As Linux makes it after a fault of the disk. There, even removing what does not exist fails."""
+    shell = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*shell, "mount -t tmpfs none /tmp"]).returncode:
+        pytest.skip("the system lets nobody mount a file system of their own")
+    program = [*shell, MOUNTED, "sh", str(tmp_path), sys.executable, READ_ONLY]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"cannot write {tmp_path / 'new'}: Read-only file system"] * 2, (
+        done.stderr
+    )
 
 
 def test_a_published_folder_is_never_changed(tmp_path: Path) -> None:
