@@ -39,6 +39,7 @@ class Courier:
         self._http = http
         self._endpoint = endpoint
         self._rejected_file = rejected_file
+        self._keeping = asyncio.Lock()
         self._on_change = on_change
         self._posts: set[asyncio.Task[Verdict]] = set()
         self.stopped = False
@@ -106,7 +107,8 @@ class Courier:
     async def _set_aside(self, batch: Sequence[bytes], verdict: Verdict) -> Verdict:
         """Save rejected points with the collector's reply; if that fails, nothing counts as settled."""
         try:
-            await asyncio.to_thread(keep_rejected, self._rejected_file, batch, verdict.rejected)
+            async with self._keeping:
+                await asyncio.to_thread(keep_rejected, self._rejected_file, batch, verdict.rejected)
         except OSError as error:
             return Verdict("later", reason=f"cannot keep rejected points: {error}")
         first = verdict.rejected[0].code

@@ -163,7 +163,7 @@ def keep_rejected(path: Path, batch: Sequence[bytes], rejected: Sequence[Rejecti
     """Append rejected points to a file, each with the collector's reply, and sync file and name.
 
     Raises OSError. A file larger than `MAX_REJECTED_BYTES` is first renamed to `.old`, replacing an earlier
-    one.
+    one, so only one thread at a time may call this.
     """
     if path.exists() and path.stat().st_size > MAX_REJECTED_BYTES:
         path.replace(path.with_name(path.name + ".old"))
@@ -173,8 +173,11 @@ def keep_rejected(path: Path, batch: Sequence[bytes], rejected: Sequence[Rejecti
         % (one.status, msgspec.json.encode(one.code), msgspec.json.encode(one.message), batch[one.index])
         for one in rejected
     )
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            lines = b"\n" + lines  # a crash or a full disk cut off the last line
         while lines:
             lines = lines[os.write(handle, lines) :]
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,43 @@ def test_the_file_of_rejected_points_is_bounded(tmp_path: Path, monkeypatch: pyt
     ]
     assert all(path.stat().st_size < 3_000 for path in tmp_path.glob("rejected*"))
     assert b'"p39"' in (tmp_path / "rejected.jsonl").read_bytes()
+
+
+def test_batches_that_are_rejected_at_once_rename_the_full_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second renaming would replace the points of the full file, kept nowhere else, by those of the first batch."""
+    full = b"{}\n" * 1_000
+    (tmp_path / "rejected.jsonl").write_bytes(full)
+    monkeypatch.setattr(delivery, "MAX_REJECTED_BYTES", 2_000)
+    replace = Path.replace
+
+    def replace_slowly(path: Path, target: Path) -> Path:
+        time.sleep(0.2)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_slowly)
+
+    async def act(world: Outside, collector: Collector) -> None:
+        collector.verdict = lambda _: Reply(422)
+        async with Uploader(world.config(training={"batch_size": 1}), tmp_path) as uploader:
+            await offer(uploader, range(4))
+            await until(lambda: uploader.rejected == 4)
+
+    run(act)
+    assert (tmp_path / "rejected.jsonl.old").read_bytes() == full
+    kept = (tmp_path / "rejected.jsonl").read_bytes().splitlines()
+    assert sorted(json.loads(line)["point"]["id"] for line in kept) == ids(range(4))
+
+
+def test_a_rejected_point_never_continues_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    """As a crash, or a disk that filled up, leaves one."""
+    path = tmp_path / "rejected.jsonl"
+    path.write_bytes(b'{"status":422,"code":"quest')
+    keep_rejected(path, [b"{}"], [Rejection(0, 422, "question_empty", "there is none")])
+    torn, whole = path.read_bytes().splitlines()
+    assert torn == b'{"status":422,"code":"quest'
+    assert json.loads(whole)["code"] == "question_empty"
 
 
 @pytest.mark.parametrize("status", [200, 422])
