@@ -15,7 +15,7 @@ from flywheel_core.errors import PointError, StorageError, UsageError
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, day_of
-from flywheel_core.lake.points import NO_TIME
+from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME
 from flywheel_core.lake.raw_lines import whole_lines
 from flywheel_core.lake.reading import Progress
 from flywheel_core.records import DataPoint, encode_point
@@ -91,7 +91,8 @@ def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -
     kept = frozenset(models)
     for line in _lines(source, day):
         try:
-            point = decode_point(line, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
+            text = line.removeprefix(BYTE_ORDER_MARK)  # as ingest reads it
+            point = decode_point(text, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
         except PointError:
             lines.append(line)
             continue

@@ -12,6 +12,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.points import BYTE_ORDER_MARK
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.replay import replay
@@ -97,13 +98,14 @@ def test_no_day_is_written_before_its_time(recorded: Path, tmp_path: Path) -> No
     assert seen == [(day, day) for day in range(1, DAYS + 1)]
 
 
-def test_lines_that_import_rejected_for_their_time_are_not_played(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [b"", BYTE_ORDER_MARK], ids=["plain", "after a byte order mark"])
+def test_lines_that_import_rejected_for_their_time_are_not_played(tmp_path: Path, before: bytes) -> None:
     """Such a line would get the time of the replay itself, and no two replays would be alike."""
     lines = toy.points(toy.FIRST, 3)
     untimed = re.sub(rb'"timestamp":\d+', b'"timestamp":null', lines[1])
     untimed = re.sub(rb'"received_at":[^,]+', b'"received_at":null', untimed)
     file = tmp_path / "outcomes.jsonl"
-    file.write_bytes(b"\n".join([lines[0], untimed, lines[2]]))
+    file.write_bytes(b"\n".join([before + untimed, lines[0], lines[2]]))
     source, target = Layout(tmp_path / "source"), Layout(tmp_path / "target")
     assert import_files(source, [file]).rejected_by_code == {"timestamp_invalid": 1}
     hand_out(source, target, toy.FIRST, toy.MODELS)
