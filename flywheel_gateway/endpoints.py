@@ -11,12 +11,11 @@ from starlette.types import Send
 from flywheel_core.collect.answer import Answer, observed_answer
 from flywheel_core.collect.point import Served
 from flywheel_core.errors import RequestError
-from flywheel_core.prompt import extract_prompt
 from flywheel_gateway.collection import COLLECTING, Sender
 from flywheel_gateway.gateway import Gateway
 from flywheel_gateway.names import model_entry, model_list
 from flywheel_gateway.replies import send_json
-from flywheel_gateway.request import parse_chat, parse_object
+from flywheel_gateway.request import ChatRequest, parse_chat, parse_object
 
 MAX_DECISION_ID = 128
 
@@ -31,9 +30,7 @@ _Request = TypeVar("_Request")
 
 async def chat(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
     """Handle POST /v1/chat/completions."""
-    conversation = gateway.setup.config.data_collection.multi_turn
-    request = await _read(partial(parse_chat, conversation=conversation), body)
-    await gateway.chat(request, sender, send)
+    await gateway.chat(await _read_chat(gateway, body), sender, send)
 
 
 async def models(gateway: Gateway, send: Send) -> None:
@@ -48,9 +45,7 @@ async def model(name: str, send: Send) -> None:
 
 async def route(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> None:
     """Handle POST /v1/route: decide about a chat body or `{"prompt": text}` without asking a model."""
-    request = await _read(parse_object, body)
-    conversation = gateway.setup.config.data_collection.multi_turn
-    prompt = extract_prompt(request, conversation=conversation).text
+    prompt = (await _read_chat(gateway, body)).prompt
     if not prompt:
         raise RequestError("body_unreadable", "the body has no messages with a question, and no prompt")
     decision_id, decision = await gateway.route(prompt, sender)
@@ -87,6 +82,12 @@ async def observe(gateway: Gateway, body: bytes, sender: Sender, send: Send) -> 
     at, skipped = gateway.observe(request, served, sender, decision_id)
     reason = COLLECTING if skipped is None else skipped
     await send_json(send, 202, {"decision_id": at, "collected": skipped is None, "reason": reason})
+
+
+async def _read_chat(gateway: Gateway, body: bytes) -> ChatRequest:
+    """Return the request in a body, parsed as `_read` does."""
+    conversation = gateway.setup.config.data_collection.multi_turn
+    return await _read(partial(parse_chat, conversation=conversation), body)
 
 
 async def _read(parse: Callable[[bytes], _Request], body: bytes) -> _Request:
