@@ -21,6 +21,7 @@ from flywheel_core.lake.atomic import sha256_of, write_atomically
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.lock import only_one
 from flywheel_core.lake.reading import Progress
 from flywheel_core.lake.tables import SOURCES, build_table, read_table
 from flywheel_core.learn.champion import version_folder
@@ -49,32 +50,38 @@ def replay(
 
     pool: the models to choose from, all unless given; on_stage: told how far reading the files is; on_day:
     called with each day, its number and how many there are. Raises UsageError when another replay lies in the
-    folder, NoDataError when there is nothing to play, StorageError when what an earlier call saved is
-    damaged.
+    folder or another process plays there, NoDataError when there is nothing to play, StorageError when what an
+    earlier call saved is damaged or the folder cannot be written.
     """
-    source, target = Layout(folder / "source"), Layout(folder / "data")
     digests = _digests(files)
-    key = _key(digests, pool, config)
-    state = _read_state(folder / STATE, key)
-    models = stage(source, files, digests, pool, on_stage)
-    if state is None:
-        state = Replay(key=key, models=models)
-        _write_state(folder / STATE, state)
-    config = config_of(config, target.root, models)
-    days = source.raw_days()
-    for number, day in enumerate(days, start=1):
-        if len(state.days) < number:
-            hand_out(source, target, day, models)
-            _tables(target, day, config)
-            state.days.append(_serve(target, day, state.days, config, craft))
+    lock = only_one(
+        folder / ".lock",
+        f"another process plays in {folder}",  # each would judge against what the other promoted
+        "wait until it has ended, or name another folder with --folder",
+    )
+    with lock:
+        source, target = Layout(folder / "source"), Layout(folder / "data")
+        key = _key(digests, pool, config)
+        state = _read_state(folder / STATE, key)
+        models = stage(source, files, digests, pool, on_stage)
+        if state is None:
+            state = Replay(key=key, models=models)
             _write_state(folder / STATE, state)
-        result = state.days[number - 1]
-        if result.verdict is None:
-            result.verdict, result.reason = _learn(target, day, config, craft, result.router)
-            _write_state(folder / STATE, state)
-        if on_day is not None:
-            on_day(result, number, len(days))
-    return state
+        config = config_of(config, target.root, models)
+        days = source.raw_days()
+        for number, day in enumerate(days, start=1):
+            if len(state.days) < number:
+                hand_out(source, target, day, models)
+                _tables(target, day, config)
+                state.days.append(_serve(target, day, state.days, config, craft))
+                _write_state(folder / STATE, state)
+            result = state.days[number - 1]
+            if result.verdict is None:
+                result.verdict, result.reason = _learn(target, day, config, craft, result.router)
+                _write_state(folder / STATE, state)
+            if on_day is not None:
+                on_day(result, number, len(days))
+        return state
 
 
 def _tables(layout: Layout, day: date, config: Config) -> None:

@@ -115,6 +115,19 @@ def test_lines_that_import_rejected_for_their_time_are_not_played(tmp_path: Path
     ]
 
 
+def test_two_processes_do_not_play_in_one_folder(recorded: Path, tmp_path: Path) -> None:
+    """Each would judge its challengers against what the other promoted, on later days."""
+    folder = tmp_path / "shared"
+
+    def meanwhile(_: DayResult, number: int, __: int) -> None:
+        if number == 1:
+            with pytest.raises(UsageError, match="another process plays in"):
+                replay([recorded], folder, Config(), toy.CRAFT)
+
+    assert len(replay([recorded], folder, Config(), toy.CRAFT, on_day=meanwhile).days) == DAYS
+    assert len(replay([recorded], folder, Config(), toy.CRAFT).days) == DAYS
+
+
 class Stop(Exception):  # noqa: N818  # it stands for a kill and is not an error
     """Interrupts a replay."""
 
