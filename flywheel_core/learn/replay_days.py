@@ -12,7 +12,7 @@ import msgspec
 
 from flywheel_core.config import Config, Model
 from flywheel_core.errors import PointError, StorageError, UsageError
-from flywheel_core.lake.atomic import write_atomically
+from flywheel_core.lake.atomic import replacing, write_atomically
 from flywheel_core.lake.importing import import_files
 from flywheel_core.lake.layout import Layout, day_of
 from flywheel_core.lake.points import BYTE_ORDER_MARK, NO_TIME
@@ -87,14 +87,19 @@ def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -
     Rejected lines are written unchanged. Left out are data points that the import rejected for their time:
     only the name of the imported file says that they are rejects.
     """
-    lines = []
     kept = frozenset(models)
+    with replacing(target.raw_file(day)) as temporary, temporary.open("wb") as file:
+        file.writelines(line + b"\n" for line in _played(source, day, kept))
+
+
+def _played(source: Layout, day: date, kept: frozenset[str]) -> Iterator[bytes]:
+    """Yield the lines of a day that `hand_out` writes, with the outcomes of the `kept` models only."""
     for line in _lines(source, day):
         try:
             text = line.removeprefix(BYTE_ORDER_MARK)  # as ingest reads it
             point = decode_point(text, now=NO_TIME, max_bytes=MAX_LINE_BYTES)
         except PointError:
-            lines.append(line)
+            yield line
             continue
         if point.timestamp == NO_TIME or day_of(point.timestamp) != day:
             continue
@@ -102,8 +107,7 @@ def hand_out(source: Layout, target: Layout, day: date, models: Sequence[str]) -
         point.scores = {name: score for name, score in point.scores.items() if name in kept}
         if point.responses or point.scores:
             _drop_notes(point, kept)
-            lines.append(encode_point(point))
-    write_atomically(target.raw_file(day), b"".join(line + b"\n" for line in lines))
+            yield encode_point(point)
 
 
 def config_of(config: Config, root: Path, models: Sequence[str]) -> Config:

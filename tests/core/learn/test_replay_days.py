@@ -1,6 +1,7 @@
 """What a replay puts into the raw file of a day: the recorded points, as if only the models of the pool had been asked."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def test_rejected_lines_stay_as_they_are(tmp_path: Path) -> None:
     hand_out(source, target, DAY, ["big"])
     first, _, last = target.raw_file(DAY).read_bytes().splitlines(keepends=True)
     assert [first, last] == bad
+
+
+def test_a_day_is_not_held_in_memory(tmp_path: Path) -> None:
+    source, target = Layout(tmp_path / "source"), Layout(tmp_path / "target")
+    answers = {"big": {"model": "big", "answer": "a" * 1_000_000}}
+    write_raw(source, [point(str(number), {"big": 0.5}, responses=answers) for number in range(30)])
+    tracemalloc.start()
+    try:
+        hand_out(source, target, DAY, ["big"])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert target.raw_file(DAY).stat().st_size > 30_000_000
+    assert most < 15_000_000
 
 
 def test_models_that_have_only_scores_are_played_too(tmp_path: Path) -> None:
