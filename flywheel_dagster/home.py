@@ -1,6 +1,5 @@
 """Prepares the folder that DAGSTER_HOME points to. Its settings are in `dagster.yaml` beside this file."""
 
-import fcntl
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.atomic import own_folder, write_atomically
+from flywheel_core.lake.lock import locked
 
 SETTINGS_FILE = "dagster.yaml"
 LAST_DATABASE = Path("schedules", "schedules.db")
@@ -71,12 +71,12 @@ def readable(home: Path) -> Iterator[None]:
 def _alone(home: Path) -> Iterator[None]:
     """Let in one process at a time, until the block or the process ends.
 
-    Raises StorageError when the folder cannot be written.
+    Raises StorageError when the folder cannot be written or locked.
     """
     try:
         own_folder(home)
         with (home / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            locked(file.fileno(), home / ".lock", wait=True)
             yield
     except OSError as error:
         raise StorageError(

@@ -1,12 +1,12 @@
 """The folder of a spool, which belongs to one process and may be removed, unmounted or replaced meanwhile."""
 
 import errno
-import fcntl
 import os
 from pathlib import Path
 
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.atomic import make_folder
+from flywheel_core.lake.lock import locked
 
 
 class SpoolFolder:
@@ -20,19 +20,18 @@ class SpoolFolder:
     def take(self) -> None:
         """Make the folder if there is none, and lock it.
 
-        Raises StorageError when another process holds it, OSError when it cannot be made or opened.
+        Raises StorageError when another process holds it or it cannot be locked, OSError when it cannot be made
+        or opened.
         """
         try:
             make_folder(self.path)
             self._home = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not locked(self._lock, self.path / "lock", wait=False):
                 raise StorageError(
                     f"the spool {self.path} belongs to another running process",
                     hint="give each gateway its own data folder",
-                ) from None
+                )
         except BaseException:
             self.release()
             raise

@@ -15,7 +15,7 @@ def only_one(path: Path, taken: str, hint: str) -> Iterator[None]:
     """Hold the lock file `path` for this process; its folder is made if there is none.
 
     Raises UsageError with the message `taken` and the hint when another process holds it, StorageError when the
-    folder cannot be written.
+    folder cannot be written or the file cannot be locked.
     """
     try:
         own_folder(path.parent)
@@ -26,11 +26,25 @@ def only_one(path: Path, taken: str, hint: str) -> Iterator[None]:
             hint="name a folder that this user may write to with --data-dir or storage.data_dir",
         ) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise UsageError(taken, hint=hint) from None
-    try:
+        if not locked(file, path, wait=False):
+            raise UsageError(taken, hint=hint)
         yield
     finally:
         os.close(file)
+
+
+def locked(file: int, path: Path, *, wait: bool) -> bool:
+    """Lock the open file at `path` for this process until it is closed; return whether that succeeded.
+
+    wait: until another process gives it up. Raises StorageError where the file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f"cannot lock {path}: {error.strerror}",
+            hint="put the folder on a file system that has locks (flock)",
+        ) from error
+    return True

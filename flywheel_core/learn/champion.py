@@ -1,6 +1,5 @@
 """Which routers are on disk, and the pointer to the one in service, `data/routers/champion.json`."""
 
-import fcntl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.atomic import own_folder
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.lock import locked
 
 MANIFEST = "router.json"
 POINTER = "champion.json"
@@ -85,7 +85,7 @@ def first_whole(layout: Layout, versions: Iterable[str], verify: Callable[[Path]
 def one_promoter(layout: Layout) -> Iterator[None]:
     """Let in one promoter at a time, across processes; the system frees the lock when a process dies.
 
-    Raises StorageError when the lock file cannot be written.
+    Raises StorageError when the lock file cannot be written or locked.
     """
     path = layout.routers / LOCK
     try:
@@ -94,5 +94,5 @@ def one_promoter(layout: Layout) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locked(file.fileno(), path, wait=True)
         yield

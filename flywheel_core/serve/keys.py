@@ -4,7 +4,6 @@ Only the SHA-256 of a secret is stored: the secret has 256 random bits, so a slo
 running server picks up changes to the file without a restart.
 """
 
-import fcntl
 import hashlib
 import hmac
 import logging
@@ -21,6 +20,7 @@ import msgspec
 
 from flywheel_core.errors import RequestError, StorageError, UsageError
 from flywheel_core.lake.atomic import own_folder, replacing
+from flywheel_core.lake.lock import locked
 
 log = logging.getLogger("flywheel.serve")
 
@@ -186,7 +186,7 @@ class KeyStore:
                 hint="name a folder that this user may write to with --data-dir or storage.data_dir",
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locked(lock, guard, wait=True)
             owner = (self.path if self.path.exists() else folder).stat()
             _give(guard, owner)
             keys = self._read()
