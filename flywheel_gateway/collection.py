@@ -111,6 +111,9 @@ class Collection:
             fanout.expect_room(plan, subject.served)
         except SkippedError as error:
             return error.code
+        # The fan-out counts only what it still asks and scores, not what waits for room in the uploader.
+        if len(self._under_way) >= settings.max_in_flight:
+            return self.skip("busy")
         task = asyncio.create_task(self._collect(fanout, subject, plan, served()))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

@@ -78,6 +78,24 @@ def test_collection_beyond_its_bound_is_skipped_and_counted(outside: Outside, st
     assert len(decisions) == 3
 
 
+def test_points_that_neither_disk_nor_collector_takes_count_as_being_collected(
+    outside: Outside, start: Start
+) -> None:
+    """As where both are on one disk, and it is full: what waits for room in memory must not grow without bound."""
+    outside.chat = lambda asked: reply(completion("a" * 1_500_000))
+    config = outside.config(data_collection__max_in_flight=2, gateway__drain_timeout=0.2)
+    config["data_collection"]["storage_endpoint"] = "http://127.0.0.1:1/collect"
+    gateway = start(config)
+    (gateway.data / "spool").rename(gateway.data / "away")
+    (gateway.data / "spool").mkdir()
+    for _ in range(20):
+        assert gateway.chat().status_code == 200
+        until(lambda: gateway.metric("flywheel_gateway_collection_in_flight") == 0)
+    made = gateway.metric("flywheel_gateway_collection_points_total")
+    assert gateway.metric("flywheel_upload_in_memory") == made - 2
+    assert skipped(gateway, "busy") == 20 - made > 0
+
+
 def test_a_request_that_collection_made_is_never_collected(outside: Outside, start: Start) -> None:
     gateway = start(outside.config())
     assert gateway.chat(headers={"x-flywheel-collect": "1", "x-training-mode": "true"}).status_code == 200
