@@ -1,6 +1,7 @@
 """The current uploader: only one at a time uses the spool folder; replaced when its settings change."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +9,19 @@ from typing import Any
 
 from flywheel_core.collect.upload import Uploader
 from flywheel_core.config import Config
+from flywheel_core.errors import StorageError
 from flywheel_core.records import DataPoint
+from flywheel_core.trouble import Trouble
 
 _TOTALS = ("offered", "acknowledged", "rejected", "dropped", "uploads")
 
 EXCHANGE_SECONDS = 2.0
 """Seconds that a replaced uploader may go on sending; the rest stays in the spool for its successor."""
+
+RETRY_SECONDS = 1.0
+"""Pause before a successor tries again to open the spool."""
+
+logger = logging.getLogger(__name__)
 
 
 class Uploads:
@@ -27,6 +35,7 @@ class Uploads:
         self._exchanging: asyncio.Task[None] | None = None
         self._earlier: Mapping[str, Any] | None = None
         self._closed = False
+        self._not_opened = Trouble(logger)
 
     async def start(self) -> None:
         """Start sending, beginning with what an earlier process left in the spool."""
@@ -47,9 +56,9 @@ class Uploads:
     async def exchange(self, successor: Uploader, config: Config) -> None:
         """Send through the uploader from `prepare` from now on.
 
-        Raises StorageError when the spool cannot be opened. The replacement runs to its end even if the
-        caller is cancelled, as at shutdown: without an uploader, points that are still being collected would
-        be lost.
+        While the spool cannot be opened, as on a disk that became read-only, this waits, and so does whoever
+        offers points. The replacement runs to its end even if the caller is cancelled, as at shutdown: without
+        an uploader, points that are still being collected would be lost.
         """
         self._exchanging = asyncio.create_task(self._replace(successor, config))
         await asyncio.shield(self._exchanging)
@@ -65,9 +74,12 @@ class Uploads:
         return {**now, **totals, "failed_uploads": dict(failed)}
 
     async def close(self, deadline: float) -> None:
-        """Finish a replacement in progress, send for at most `deadline` seconds, leave the rest spooled."""
+        """Finish a replacement in progress, send for at most `deadline` seconds, leave the rest spooled.
+
+        A replacement that waits for the spool is given up.
+        """
+        self._closed = True
         async with self._exchange:
-            self._closed = True
             await self._uploader.close(deadline)
 
     async def _replace(self, successor: Uploader, config: Config) -> None:
@@ -76,10 +88,23 @@ class Uploads:
                 return
             await self._uploader.close(EXCHANGE_SECONDS)
             earlier = self.stats()
-            await successor.start()
+            while not await self._has_started(successor):
+                await asyncio.sleep(RETRY_SECONDS)
+                if self._closed:
+                    return
             # Both in one step: a reader in between would count points twice.
             self._earlier, self._uploader = earlier, successor
             self._settings = _settings(config)
+
+    async def _has_started(self, successor: Uploader) -> bool:
+        """Start an uploader; return whether it could open the spool."""
+        try:
+            await successor.start()
+        except StorageError as error:
+            self._not_opened.met("spool_not_opened", extra={"reason": error.message})
+            return False
+        self._not_opened.gone("spool_opened", extra={"folder": str(self._spool)})
+        return True
 
 
 def _settings(config: Config) -> tuple[object, ...]:

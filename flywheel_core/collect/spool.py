@@ -64,6 +64,7 @@ class Spool:
         """
         try:
             self._held.take()
+            self._segments.clear()  # of an earlier call that failed midway
             number, taken = self._read_cursor()
             self._next = number + 1  # a saved position must never fit a later segment
             for path in sorted(self._folder.glob("segment-??????????.jsonl")):

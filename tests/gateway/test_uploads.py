@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import flywheel_gateway.uploads
 from flywheel_core.collect.upload import Uploader
 from flywheel_core.config import Config
 from flywheel_core.config_fields import Section
@@ -48,6 +49,12 @@ def with_spooled(spool: Path, act: Callable[[Uploads], Awaitable[None]]) -> Mapp
 async def spooled(uploads: Uploads) -> None:
     """Wait until the three points are on disk."""
     while uploads.stats()["spooled"] < 3:  # noqa: ASYNC110 - no event tells that the counters changed
+        await asyncio.sleep(0.01)
+
+
+async def not_opened(caplog: pytest.LogCaptureFixture) -> None:
+    """Wait until the log says that the spool cannot be opened."""
+    while "spool_not_opened" not in caplog.messages:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.01)
 
 
@@ -113,6 +120,44 @@ def test_an_exchange_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
     stats = with_spooled(tmp_path, cancelled)
     check(stats)
     assert (stats["offered"], stats["spooled"]) == (4, 4)
+
+
+def test_an_exchange_waits_for_a_spool_that_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Points wait too: without an uploader, all would be lost until somebody restarts the gateway."""
+    monkeypatch.setattr(flywheel_gateway.uploads, "RETRY_SECONDS", 0.01)
+    cursor = tmp_path / "cursor.json"
+
+    async def refused(uploads: Uploads) -> None:
+        cursor.write_text("{")
+        changing = asyncio.create_task(exchange(uploads))
+        await not_opened(caplog)
+        offering = asyncio.create_task(uploads.offer(point(3)))
+        await asyncio.sleep(0.05)
+        assert not changing.done() and not offering.done()
+        check(uploads.stats())
+        cursor.unlink()
+        await asyncio.gather(changing, offering)
+
+    stats = with_spooled(tmp_path, refused)
+    check(stats)
+    assert (stats["offered"], stats["spooled"]) == (4, 4)
+    assert caplog.messages.count("spool_not_opened") == 1
+    assert "spool_opened" in caplog.messages
+
+
+def test_the_end_of_the_gateway_ends_an_exchange_that_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(uploads: Uploads) -> None:
+        (tmp_path / "cursor.json").write_text("{")
+        changing = asyncio.create_task(exchange(uploads))
+        await not_opened(caplog)
+        await uploads.close(1.0)
+        await changing
+
+    check(with_spooled(tmp_path, refused))
 
 
 def test_an_exchange_after_close_does_not_take_the_spool(tmp_path: Path) -> None:

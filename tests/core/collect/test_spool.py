@@ -288,6 +288,19 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool.close()
 
 
+def test_a_spool_that_could_not_be_opened_counts_nothing_twice_later(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append([b"a"])
+    spool.close()
+    broken = tmp_path / "segment-0000000009.jsonl"
+    broken.mkdir()
+    with pytest.raises(StorageError, match="cannot open the spool"):
+        spool.open()
+    broken.rmdir()
+    spool.open()
+    assert (spool.points, everything(spool)) == (1, [b"a"])
+
+
 def test_a_spool_is_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hypothesis runs any sequence of appending, taking and restarting."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 100)
