@@ -292,11 +292,13 @@ def _run_in_gbk(query: str, **streams: Any) -> subprocess.CompletedProcess[bytes
 
 def test_files_and_pipes_are_utf_8_whatever_the_system_uses(tmp_path: Path) -> None:
     """`flywheel config show > flywheel.yaml` would otherwise write a file that Flywheel refuses."""
+    written = _run_in_gbk("select '模型 👩' as found", stdout=subprocess.PIPE, cwd=tmp_path)
+    assert "模型 👩" in written.stdout.decode("utf-8")
     data = tmp_path / "query.sql"
-    data.write_text("select '模型 👩' as found", encoding="utf-8")
+    data.write_text("select 'found ' || length('模型') as found", encoding="utf-8")
     with data.open("rb") as query:
-        done = _run_in_gbk("-", stdin=query, stdout=subprocess.PIPE, cwd=tmp_path)
-    assert "模型 👩" in done.stdout.decode("utf-8")
+        read = _run_in_gbk("-", stdin=query, stdout=subprocess.PIPE, cwd=tmp_path)
+    assert b"found 2" in read.stdout
 
 
 def test_a_terminal_gets_what_it_can_show_and_the_rest_spelled_out(tmp_path: Path) -> None:
