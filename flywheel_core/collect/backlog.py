@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Lines taken from the queue together. Settled lines are removed from the front of `lines`."""
+    """Lines taken from the queue together. Settled lines are removed from the front of `lines`.
+
+    size: total size of the lines when they were taken.
+    """
 
     lines: list[bytes]
+    size: int
 
 
 class Backlog:
@@ -33,6 +37,11 @@ class Backlog:
         return len(self._queue) + sum(len(batch.lines) for batch in self._held)
 
     @property
+    def total_bytes(self) -> int:
+        """Total size of the points in the queue and in batches, of which settled points count until `release`."""
+        return self.waiting_bytes + sum(batch.size for batch in self._held)
+
+    @property
     def since(self) -> float | None:
         """The time at which the oldest queued point was added, or None."""
         return self._queue[0][0] if self._queue else None
@@ -51,7 +60,7 @@ class Backlog:
             lines.append(line)
             size += len(line)
         self.waiting_bytes -= size
-        batch = Batch(lines)
+        batch = Batch(lines, size)
         self._held.add(batch)
         return batch
 

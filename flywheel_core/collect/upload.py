@@ -32,7 +32,7 @@ from flywheel_core.records import DataPoint
 MAX_UPLOADS = 4
 """Most batches sent from memory at once."""
 MAX_MEMORY_BYTES = 33_554_432
-"""Bytes of queued points beyond which `offer` waits."""
+"""Bytes of points in memory, queued or in a batch, beyond which `offer` waits."""
 SPILL_BYTES = 8_388_608
 """Bytes of queued points beyond which they go to the spool if MAX_UPLOADS are in progress."""
 
@@ -111,7 +111,7 @@ class Uploader:
         Raises UsageError (`uploader_closed`) before `start` and after `close`.
         """
         line = encode_line(point)
-        while self._started and not self._closed and self._backlog.waiting_bytes > MAX_MEMORY_BYTES:
+        while self._started and not self._closed and self._is_full():
             await self._wakeup.wait()
         if not self._started or self._closed:
             raise UsageError(
@@ -193,18 +193,21 @@ class Uploader:
                 task = asyncio.create_task(self._send(self._backlog.cut(self._batch_size, BATCH_BYTES)))
                 self._sending.add(task)
                 task.add_done_callback(self._sent)
-                self._wakeup.wake()  # what was cut is memory that `offer` may wait for
-            elif self._backlog.waiting_bytes > SPILL_BYTES:
+            elif self._backlog.waiting_bytes > SPILL_BYTES or self._is_full():
                 await self._spill(self._backlog.cut_all())
             else:
                 await self._wakeup.wait()
+
+    def _is_full(self) -> bool:
+        return self._backlog.total_bytes > MAX_MEMORY_BYTES
 
     def _due_in(self) -> float:
         """Return the seconds until the next batch is due; 0 if it is due now, infinity if nothing waits."""
         backlog = self._backlog
         if backlog.since is None:
             return math.inf
-        if self._closed or backlog.waiting >= self._batch_size or backlog.waiting_bytes >= BATCH_BYTES:
+        is_whole = backlog.waiting >= self._batch_size or backlog.waiting_bytes >= BATCH_BYTES
+        if is_whole or self._closed or self._is_full():
             return 0.0
         return max(0.0, backlog.since + self._interval - self._now())
 

@@ -157,6 +157,32 @@ def test_a_disk_that_refuses_keeps_points_in_memory(
     run(act)
 
 
+def test_points_in_memory_are_bounded_however_often_collector_and_disk_are_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being sent or stored is in memory too: each try would otherwise let further points in."""
+    monkeypatch.setattr(upload, "MAX_MEMORY_BYTES", 4_000)
+
+    def refuse(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def act(world: Outside, collector: Collector) -> None:
+        away = True
+        collector.verdict = lambda _: Reply(503) if away else None
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", refuse)
+                offering = asyncio.create_task(offer(uploader, range(200)))
+                await until(lambda: len(world.requests) > 20)
+                assert check(uploader)["in_memory"] == 4_000 // len(encode_line(point(1))) + 1
+            away = False
+            await offering
+            await until(lambda: check(uploader)["acknowledged"] == 200)
+        assert sorted(collector.stored) == sorted(ids(range(200)))
+
+    run(act)
+
+
 def test_the_key_and_the_mark_are_sent(tmp_path: Path) -> None:
     """The key is sent as the collector expects it; when its variable is not set, the error names it."""
 
