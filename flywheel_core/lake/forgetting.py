@@ -71,12 +71,11 @@ def find(layout: Layout, holds: Holds, progress: Callable[[int, int], None] | No
 
     Datasets, routers and evaluations that were made from the days of those also count, whatever they hold: a question
     in them does not say who asked it. A file that vanishes meanwhile is left out. progress: called with how many files
-    were searched, and how many there are. Raises StorageError when a file cannot be read.
+    were searched, and how many there are. Raises StorageError when a file or folder cannot be read.
     """
     received = {path: day for day, paths in layout.raw_files_by_day().items() for path in paths}
     received |= {path: day for day, path in layout.rejected_files_by_day()}
-    others = (path for path in sorted(layout.root.rglob("*")) if path.is_file() and path not in received)
-    paths = [*sorted(received), *others]
+    paths = [*sorted(received), *sorted(set(_files(layout.root, set())) - received.keys())]
     found: list[Found] = []
     days: set[str] = set()
 
@@ -132,6 +131,26 @@ def _remove_from(path: Path, holds: Holds) -> None:
                     file.write(line + b"\n")
         if mark_of(path) != before:
             raise StorageError(f"{path} was written to meanwhile, and is left as it is", hint="try it again")
+
+
+def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield the files below a folder, also where symbolic links lead; `seen` takes the folders, each looked at once.
+
+    Not done with glob, which passes over linked folders, and over those that may not be read.
+    """
+    try:
+        real = folder.resolve()
+        entries = [] if real in seen else list(folder.iterdir())
+        seen.add(real)
+        for path in entries:
+            if path.is_dir():
+                yield from _files(path, seen)
+            elif path.is_file():
+                yield path
+    except FileNotFoundError:
+        return  # it vanished meanwhile
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror or error}") from error
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -158,6 +158,22 @@ def test_what_else_holds_it_or_was_made_from_its_day_is_named_and_stays(layout: 
     }
 
 
+def test_a_folder_that_lies_on_another_disk_is_searched_too(layout: Layout, tmp_path: Path) -> None:
+    """A data folder may hold links, as to the collector's raw files; one that leads back is followed once."""
+    elsewhere = tmp_path / "other disk"
+    path = store(elsewhere / "raw" / "training_data_20260105.jsonl", received("a", HERS))
+    noted = store(elsewhere / "tables" / "note.jsonl", received("a", HERS))
+    layout.root.mkdir(exist_ok=True)
+    for folder in (path.parent, noted.parent):
+        (layout.root / folder.name).symlink_to(folder)
+    (noted.parent / "back").symlink_to(layout.root)
+    assert [(one.path, one.day) for one in forget(layout, HERS)] == [
+        (layout.raw / path.name, DAY),
+        (layout.tables / noted.name, None),
+    ]
+    assert path.read_bytes() == b""
+
+
 def test_a_file_that_is_written_to_meanwhile_is_left_as_it_is(layout: Layout) -> None:
     """A collector whose clock is behind would otherwise lose what it has acknowledged."""
     path = store(layout.raw_file(DAY), received("a", HERS))
