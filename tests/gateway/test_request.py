@@ -1,7 +1,13 @@
 """Bodies of requests: how much a body may hold, and what stands for its user."""
 
+import os
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from flywheel_core.config_file import secret
 from flywheel_core.errors import RequestError
 from flywheel_gateway.request import MAX_PARTS, parse_object, user_hash
 
@@ -26,3 +32,16 @@ def test_the_same_user_has_the_same_pseudonym_in_all_data_of_a_secret() -> None:
     assert user_hash("", b"pepper") is not None
     assert user_hash(None, b"pepper") is None
     assert user_hash("ann@example.org", None) is None
+
+
+@pytest.mark.parametrize("value", ["pepper", "pepper\n"], ids=["plain", "made from a file"])
+def test_the_documented_command_prints_the_pseudonym_that_is_stored(value: str) -> None:
+    """Another one would find nothing, as if nothing of the person were stored."""
+    page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text("utf-8")
+    (command,) = re.findall(r"^python3 .*$", page, re.MULTILINE)
+    environment = {"USER_SECRET": value}
+    printed = subprocess.run(
+        ["sh", "-c", command], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    key = secret("USER_SECRET", "gateway.user_secret_env", environment).encode()
+    assert printed.stdout == f"{user_hash('ann@example.com', key)}\n"
