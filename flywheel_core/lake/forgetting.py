@@ -31,6 +31,8 @@ from flywheel_core.prompt import clean
 _ESCAPE = re.compile(r"\\+(u[0-9A-Fa-f]{4}|[\"/bfnrt])?")
 _VERSION = re.compile(r"\d{8}-[0-9a-f]{12}")
 """A dataset in the path of its files, of its routers and of their evaluations."""
+_ROWS = 64
+"""Rows of a table that are read at once: a thousand with long answers would take a gigabyte."""
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 Holds = Callable[[bytes], bool]
@@ -158,7 +160,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     if path.suffix == ".parquet":
         try:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(1000):
+                for batch in file.iter_batches(_ROWS):
                     yield from map(msgspec.json.encode, batch.to_pylist())
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"cannot read {path}: {error}") from error

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from flywheel_core.lake.forgetting import Found, find, holder_of, remove
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.lock import only_one
 from flywheel_core.wire_batch import Rejected
-from tests.core.lake.lakes import CONFIG, DAY, build_day, line, point, response
+from tests.core.lake.lakes import CONFIG, DAY, build_day, line, point, response, write_raw
 from tests.core.learn.small import publish_single
 
 NEXT = date(2026, 1, 6)
@@ -206,6 +207,19 @@ def test_a_file_that_cannot_be_unpacked_is_an_error_and_not_clean(layout: Layout
     path.write_bytes(gzip.compress(received("a", HERS))[:-9])
     with pytest.raises(StorageError, match="cannot read"):
         find(layout, holder_of([HERS]))
+
+
+def test_a_table_is_not_held_in_memory(layout: Layout) -> None:
+    answers = {"big": response("big", answer="a" * 100_000)}
+    write_raw(layout, [point(str(number), {"big": 0.5}, responses=answers) for number in range(300)])
+    build_day(layout)
+    tracemalloc.start()
+    try:
+        assert find(layout, holder_of(["no one"])) == []
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 15_000_000
 
 
 def test_answers_and_replies_count_as_well_as_questions(layout: Layout) -> None:
