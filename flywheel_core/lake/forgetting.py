@@ -8,6 +8,7 @@ import gzip
 import html
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Found:
 
 
 def holder_of(texts: Sequence[str]) -> Holds:
-    """Return the test of lines for `texts`: whatever the case, and however JSON escapes the characters.
+    """Return the test of lines for `texts`: whatever the case, however JSON escapes the characters, é as one or as two.
 
     A rejected point is JSON within JSON, as its sender wrote it. Raises UsageError for a blank text, as every line
     holds it.
@@ -171,10 +172,10 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _plain(text: str) -> str:
-    """Return a text without capitals and without the escapes of JSON, however deep."""
+    """Return a text without capitals, without the escapes of JSON, however deep, and with each accent in its letter."""
     if "\\" in text:
         text = clean(_ESCAPE.sub(_unescaped, text))
-    return text.casefold()
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -96,6 +96,8 @@ def test_a_file_with_nothing_else_stays_empty_so_that_its_day_is_made_again(layo
         ('{"question": "I am José"}', "José"),
         ('{"question": "I am Jos\\u00e9"}', "José"),
         ('{"question": "I am Jos\\u00E9"}', "JOSÉ"),
+        ('{"question": "I am Jose\u0301"}', "José"),
+        ('{"question": "I am Jose\\u0301"}', "José"),
         ('{"question": "\\ud83d\\ude00 it is me"}', "\U0001f600 it"),
         ('{"question": "she said \\"Ann\\" and\\nleft"}', '"ann" and\nleft'),
         ('{"question": "https:\\/\\/a.example\\/ann"}', "https://a.example/ann"),
