@@ -27,7 +27,8 @@ class WatchfulRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Return NOT_FOUND, upon which the run fails, if nobody listens where its code server did; RUNNING in any doubt.
 
-        Runs of `flywheel dagster backfill` have no code server.
+        Runs of `flywheel dagster backfill` have no code server. If a server alone was killed, its run goes on: that one
+        counts as failed only until it ends.
         """
         path = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
         if path is not None and _is_gone(Path(path)):
