@@ -23,13 +23,15 @@ from flywheel_core.lake.atomic import half_made, publish_folder
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.ensemble import Ensemble
-from flywheel_core.learn.features import ARRAYS, TextFeatures
+from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy
 from flywheel_core.learn.router import Router, state_arrays
 from flywheel_core.learn.targets import restored
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Formats that are read. In 2, latent vectors have the lengths that they come with."""
 SUMS = "SHA256SUMS"
 PARAMETERS = "parameters.npz"
 CANARY = "canary.json"
@@ -129,9 +131,9 @@ def load_router(folder: Path) -> Router:
     content = verify_router(folder)
     try:
         facts = json.loads(content[MANIFEST])
-        if facts["format"] != FORMAT:
+        if facts["format"] not in READABLE:
             raise RouterError(
-                f"router {folder.name} has format {facts['format']}, this release reads {FORMAT}",
+                f"router {folder.name} has format {facts['format']}, this release reads {' and '.join(map(str, READABLE))}",
                 hint="put one of this release into service: flywheel train --no-judge, then flywheel router promote VERSION",
             )
         if facts["version"] != folder.name:
@@ -164,7 +166,7 @@ def _assembled(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         means=arrays["means"],
         spreads=arrays["spreads"],
         counts=arrays["counts"],
-        features=TextFeatures.from_arrays({name: features[name] for name in ARRAYS}) if features else None,
+        features=TextFeatures.from_arrays(features) if features else None,
         ensemble=Ensemble.from_arrays(ensemble) if ensemble else None,
         classifier=restored(MultiRidge, ("coef_", "intercept_"), classifier) if classifier else None,
         labels=tuple(facts["labels"]),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flywheel_core.learn.router import Router
 
 CANARY_PROMPTS = 24
-RECIPE = 15
+RECIPE = 16
 """Increased whenever the same dataset and settings would give a different router."""
 
 

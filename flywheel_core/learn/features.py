@@ -1,7 +1,9 @@
 """Turns texts into numbers: weighted n-grams in a few latent dimensions, and measures of the text's form.
 
 Character n-grams and words are weighted by how rare they are and projected onto the main directions of the
-training texts (latent semantic analysis). For one text this is one small matrix product.
+training texts (latent semantic analysis). For one text this is one small matrix product. The result is scaled to
+length 1: of texts in a language with many rare n-grams, such as Chinese, the main directions hold less, and beside
+texts of another language a ridge regression would hardly learn from them.
 
 Where the answers to the training questions are known, further directions are learned from them, because an
 answer says in more words what a question is about. The topics of question and answers together are predicted
@@ -29,7 +31,7 @@ from flywheel_core.learn.text import (
 )
 from flywheel_core.learn.tfidf import CHUNK, MOST_COLUMNS, Floats, known_shares, learn_grams, weighted_matrix
 
-ARRAYS = ("index", "rarity", "directions", "centre", "spread")
+ARRAYS = ("index", "rarity", "directions", "lengths", "centre", "spread")
 _SURFACE_LIMIT = 4.0
 _ROUNDS = 4
 """Power iterations that find the main directions.
@@ -40,6 +42,13 @@ TAUGHT = 60
 """Most directions that are learned from answers. They come before the others."""
 FEWEST_ANSWERED = 500
 """Fewest texts with answers from which directions are learned."""
+LENGTHS = 24
+"""Random projections from which the length of a text's latent vector is estimated, within a seventh or so.
+
+A decision computes few of the latent dimensions, but all of them make the length.
+"""
+SHORTEST = 0.05
+"""Length below which a latent vector is divided by this one: what the directions hold of so strange a text is noise."""
 
 
 class TextFeatures:
@@ -48,24 +57,36 @@ class TextFeatures:
     index: bucket -> column, -1 for none, shape (2, BUCKETS), for character n-grams and for words
     rarity: weight of each column, shape (columns,)
     directions: shape (columns, dimensions)
+    lengths: shape (columns, `LENGTHS`); the latent vector is divided by the length of the projection onto these, unless
+        there are none, as in routers of format 2
     centre, spread: mean and standard deviation of each measure of form, shape (measures,)
 
     Raises RouterError when the shapes do not fit together.
     """
 
     def __init__(
-        self, index: NDArray[np.int32], rarity: Floats, directions: Floats, centre: Floats, spread: Floats
+        self,
+        index: NDArray[np.int32],
+        rarity: Floats,
+        directions: Floats,
+        lengths: Floats,
+        centre: Floats,
+        spread: Floats,
     ) -> None:
         if (
             index.shape != (len(MOST_COLUMNS), BUCKETS)
             or directions.ndim != 2
-            or rarity.shape != directions.shape[:1]
+            or lengths.ndim != 2
+            or not rarity.shape == directions.shape[:1] == lengths.shape[:1]
             or centre.shape != (len(SURFACE_NAMES),)
             or spread.shape != centre.shape
             or int(index.max()) >= len(rarity)
         ):
             raise RouterError("the arrays of the text features do not fit together")
-        self.index, self.rarity, self.directions = index, rarity, directions
+        self.index, self.rarity = index, rarity
+        self._projections = np.hstack([directions, lengths])
+        self.directions = self._projections[:, : directions.shape[1]]
+        self.lengths = self._projections[:, directions.shape[1] :]
         self.centre, self.spread = centre, spread
 
     @property
@@ -104,6 +125,7 @@ class TextFeatures:
             index,
             rarity,
             directions,
+            _length_projections(directions, seed),
             measures.mean(axis=0).astype(np.float32),
             np.where(spread > 1e-6, spread, 1.0).astype(np.float32),
         )
@@ -123,8 +145,8 @@ class TextFeatures:
             part = texts[start : start + CHUNK]
             stop = start + len(part)
             pair = count_grams(part)
-            features[start:stop, : self.dimensions] = (
-                weighted_matrix(pair, self.index, self.rarity) @ self.directions
+            features[start:stop, : self.dimensions] = self._scaled(
+                weighted_matrix(pair, self.index, self.rarity) @ self._projections
             )
             features[start:stop, self.dimensions :] = self._form(part)
             known[start:stop] = known_shares(pair[0], self.index[0][pair[0].buckets] >= 0)
@@ -135,7 +157,7 @@ class TextFeatures:
 
     def _one(self, text: str) -> tuple[Floats, Floats]:
         """Do what `transform` does, for one text and without a sparse matrix."""
-        features = np.zeros((1, self.dimensions + len(SURFACE_NAMES)), np.float32)
+        projected = np.zeros((1, self._projections.shape[1]), np.float32)
         shares = []
         for counts, table in zip(count_grams([text]), self.index, strict=True):
             columns = table.take(counts.buckets)
@@ -143,12 +165,19 @@ class TextFeatures:
             columns = columns[seen]
             values = (1.0 + np.log(counts.counts[seen])) * self.rarity.take(columns)
             values /= max(float(np.sqrt(values @ values)), 1e-9)
-            features[0, : self.dimensions] += values.astype(np.float32) @ self.directions.take(
-                columns, axis=0
-            )
+            projected[0] += values.astype(np.float32) @ self._projections.take(columns, axis=0)
             shares.append(len(columns) / max(len(seen), 1))
-        features[:, self.dimensions :] = self._form([text])
+        features = np.hstack([self._scaled(projected), self._form([text])])
         return features, np.array(shares[:1], np.float32)
+
+    def _scaled(self, projected: Floats) -> Floats:
+        """Return the latent vectors in `projected`, (texts, dimensions), each divided by its length."""
+        latent = projected[:, : self.dimensions]
+        if not self.lengths.shape[1]:
+            return latent
+        length = np.linalg.norm(projected[:, self.dimensions :], axis=1, keepdims=True)
+        scaled: Floats = latent / np.maximum(length, SHORTEST)
+        return scaled
 
     def _form(self, texts: Sequence[str]) -> Floats:
         measures = (np.array([surface(text) for text in texts], np.float32) - self.centre) / self.spread
@@ -161,7 +190,7 @@ class TextFeatures:
         directions: (dimensions, combinations), the weights of each combination.
         """
         own = np.hstack([self.directions[:, :kept], self.directions @ directions.astype(np.float32)])
-        return type(self)(self.index, self.rarity, np.ascontiguousarray(own), self.centre, self.spread)
+        return type(self)(self.index, self.rarity, own, self.lengths, self.centre, self.spread)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything learned, by the names in `ARRAYS`."""
@@ -173,7 +202,8 @@ class TextFeatures:
 
         Raises RouterError when they do not fit together, KeyError for a missing one.
         """
-        return cls(*(arrays[name] for name in ARRAYS))
+        none = np.zeros((len(arrays["rarity"]), 0), np.float32)
+        return cls(*(arrays.get(name, none) if name == "lengths" else arrays[name] for name in ARRAYS))
 
 
 def sample_of(count: int, rows: int, seed: int) -> NDArray[np.intp]:
@@ -186,6 +216,13 @@ def _main_directions(weighted: sparse.csr_matrix, rank: int, seed: int) -> Float
         weighted, rank, n_oversamples=16, n_iter=_ROUNDS, random_state=seed, flip_sign=True
     )
     return np.ascontiguousarray(rows.T, dtype=np.float32)
+
+
+def _length_projections(directions: Floats, seed: int) -> Floats:
+    signs = np.random.default_rng(seed).choice(
+        np.array([-1.0, 1.0], np.float32), (directions.shape[1], LENGTHS)
+    )
+    return directions @ signs / np.float32(np.sqrt(LENGTHS))
 
 
 def _with_taught(

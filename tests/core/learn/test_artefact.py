@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from flywheel_core.errors import RouterError
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.artefact import FILES, SUMS, load_router, publish_router, router_files, verify_router
+from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.labels import train_labels
 from flywheel_core.learn.router import Router
 from flywheel_core.learn.settings import Learning
@@ -175,10 +177,29 @@ def test_a_router_that_goes_by_the_name_of_another_is_refused(folder: Path) -> N
         load_router(folder)
 
 
+def test_a_router_of_the_format_before_still_serves(router: Router, tmp_path: Path) -> None:
+    """It has no lengths to scale texts by, and was trained on texts that were not scaled."""
+    assert router.features is not None
+    arrays = {name: array for name, array in router.features.arrays().items() if name != "lengths"}
+    earlier = replace(router, features=TextFeatures.from_arrays(arrays))
+    assert earlier.decide_all(PROMPTS) != router.decide_all(PROMPTS)
+    folder = publish_router(Layout(tmp_path), earlier, {}, PROMPTS)
+    with np.load(folder / "parameters.npz") as packed:
+        kept = {name: packed[name] for name in packed.files if name != "features.lengths"}
+    parameters = io.BytesIO()
+    np.savez(parameters, **kept)
+    _rewrite(folder, "parameters.npz", parameters.getvalue())
+    facts = json.loads((folder / "router.json").read_bytes())
+    digest = hashlib.sha256(parameters.getvalue()).hexdigest()
+    facts |= {"format": 2, "sha256": {**facts["sha256"], "parameters.npz": digest}}
+    _rewrite(folder, "router.json", json.dumps(facts).encode())
+    assert load_router(folder).decide_all(PROMPTS) == earlier.decide_all(PROMPTS)
+
+
 def test_a_router_of_another_release_is_refused_with_a_hint(folder: Path) -> None:
     facts = json.loads((folder / "router.json").read_bytes())
     _rewrite(folder, "router.json", json.dumps({**facts, "format": 1}).encode())
-    with pytest.raises(RouterError, match="has format 1, this release reads 2") as told:
+    with pytest.raises(RouterError, match="has format 1, this release reads 2 and 3") as told:
         load_router(folder)
     assert "flywheel router promote VERSION" in str(told.value.hint)
 

@@ -52,6 +52,34 @@ def test_a_script_that_training_never_saw_is_little_known() -> None:
     assert known[0] < 0.3 < known[1]
 
 
+def test_latent_vectors_have_about_length_one_in_every_language() -> None:
+    """What the directions hold of a Chinese text is less than of an English one, as more of its n-grams are rare."""
+    random = np.random.default_rng(0)
+    characters = np.array(list(map(chr, range(0x4E00, 0x5E00))))
+    words = ["".join(random.choice(characters, 2)) for _ in range(60)]
+    chinese = [
+        "".join([*random.choice(words, 2), *random.choice(characters, 12), *random.choice(words, 2)])
+        for _ in range(300)
+    ]
+    features = TextFeatures.fit([*TEXTS, *chinese], dimensions=64, rows=1_000, seed=0)
+    as_they_come = TextFeatures.from_arrays(
+        {name: array for name, array in features.arrays().items() if name != "lengths"}
+    )
+    own, scaled = (
+        [np.median(np.linalg.norm(one.transform(texts)[0][:, :64], axis=1)) for texts in (TEXTS, chinese)]
+        for one in (as_they_come, features)
+    )
+    assert own[0] > 2 * own[1]
+    np.testing.assert_allclose(scaled, [1.0, 1.0], atol=0.1)
+
+
+def test_of_a_text_that_is_strange_to_the_directions_no_more_is_made_than_of_others() -> None:
+    """Divided by its length, however small, rounding alone would decide."""
+    strange = ["\u0ea5\u0eb2\u0ea7 " * 9, ""]
+    latent = FEATURES.transform(strange)[0][:, : FEATURES.dimensions]
+    assert np.linalg.norm(latent, axis=1).max() <= 1.5
+
+
 def test_arrays_bring_the_features_back() -> None:
     again = TextFeatures.from_arrays(FEATURES.arrays())
     np.testing.assert_array_equal(again.transform(TEXTS[:9])[0], FEATURES.transform(TEXTS[:9])[0])
@@ -127,9 +155,14 @@ def test_directions_hold_what_the_best_ones_of_their_number_would() -> None:
     texts = [" ".join(random.choice(words, 12)) for _ in range(400)]
     found = TextFeatures.fit(texts, dimensions=60, rows=1_000, seed=0)
     apart = TextFeatures(
-        found.index, found.rarity, np.eye(len(found.rarity), dtype=np.float32), found.centre, found.spread
+        found.index,
+        found.rarity,
+        np.eye(len(found.rarity), dtype=np.float32),
+        np.zeros((len(found.rarity), 0), np.float32),
+        found.centre,
+        found.spread,
     )
     weighted = apart.transform(texts)[0][:, : apart.dimensions]
     strengths = np.linalg.svd(weighted, compute_uv=False) ** 2
-    held = (found.transform(texts)[0][:, : found.dimensions] ** 2).sum()
+    held = ((weighted @ found.directions) ** 2).sum()
     assert held > 0.97 * strengths[: found.dimensions].sum()
