@@ -17,6 +17,7 @@ from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, fit_confidence
 from flywheel_core.learn.router import Router, label_shares
+from flywheel_core.learn.scripts import scripts_of
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import means_of, shrunken_table
 from flywheel_core.learn.text import question_group
@@ -93,6 +94,7 @@ def train_labels(
             np.ones(len(used)),
             settings.confidence_tolerance,
         ),
+        scripts=scripts_of(used, min(settings.min_evidence, len(used) / 40)),
     )
     router = Router(
         version=version,

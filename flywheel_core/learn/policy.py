@@ -37,6 +37,7 @@ class Policy:
         tolerance of the best
     price_slopes, cost_slopes: (m,), what each further byte adds to `prices` and `costs`
     lengths: of the training prompts
+    scripts: those that a text with letters must be in, see `scripts.py`; all, when there are none
     """
 
     best: int
@@ -51,6 +52,7 @@ class Policy:
     price_slopes: tuple[float, ...] = ()
     cost_slopes: tuple[float, ...] = ()
     lengths: Lengths = _NO_LENGTHS
+    scripts: tuple[str, ...] = ()
 
     def charges(self, lengths: Doubles) -> Doubles:
         """Return the utility that each model's cost and wait take away, (n, m).

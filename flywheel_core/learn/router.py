@@ -14,6 +14,7 @@ from flywheel_core.learn.ensemble import Ensemble, ridge_table
 from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.linear import MultiRidge
 from flywheel_core.learn.policy import Policy, reason_names
+from flywheel_core.learn.scripts import script_of
 
 GENERAL = "general"
 """Category of a model to which the configuration gives none."""
@@ -25,7 +26,8 @@ class Forecast:
     """What is expected of m models on n texts.
 
     scores: expected scores (n, m); errors: their standard errors (n, m); evidence: similar training questions
-    behind them (n, m); known: known share of each text's n-grams (n,).
+    behind them (n, m); known: known share of each text's n-grams (n,), 0 in a script that the training questions
+    were not in.
     """
 
     scores: Doubles
@@ -79,6 +81,8 @@ class Router:
                 np.broadcast_to(self.means, shape), errors, counts, np.ones(len(prompts), np.float32)
             )
         table, known = self.features.transform(prompts)
+        if self.policy.scripts:
+            known[[self.is_foreign(prompt) for prompt in prompts]] = 0.0
         if self.classifier is not None:
             shares = label_shares(self.classifier, table, self.features.dimensions)
             if self.by_label is not None:
@@ -91,6 +95,10 @@ class Router:
             differences, ease, evidence = self.ensemble.forecast(table)
             scores = np.clip(differences + ease[:, None], 0.0, 1.0)
         return Forecast(scores, self.spreads / np.sqrt(evidence + 1), evidence, known)
+
+    def is_foreign(self, prompt: str) -> bool:
+        """Return whether a prompt is in a script that hardly any training question was in."""
+        return bool(self.policy.scripts) and script_of(prompt) not in (*self.policy.scripts, "")
 
     def utilities(self, prompts: Sequence[str]) -> Doubles:
         """Return the expected utility of each model on each prompt, (n, m)."""

@@ -20,6 +20,7 @@ from flywheel_core.learn.features import TextFeatures
 from flywheel_core.learn.labels import Trained, crossed_labels
 from flywheel_core.learn.policy import Policy, fit_confidence
 from flywheel_core.learn.router import GENERAL, Router
+from flywheel_core.learn.scripts import scripts_of
 from flywheel_core.learn.settings import Learning
 from flywheel_core.learn.targets import means_of, split_scores
 
@@ -131,7 +132,9 @@ class _Training:
         scores = np.clip(crossed["blend"] + ease[:, None], 0.0, 1.0)
         groups = self.examples.groups
         familiar = least_known(self.features, texts, groups, rows=settings.feature_rows, seed=settings.seed)
-        policy = self._policy(always_single=False, known_share=familiar)
+        policy = self._policy(
+            always_single=False, known_share=familiar, scripts=scripts_of(texts, self._least_evidence())
+        )
         blended, gain = self._with_advantage(policy, scores, evidence)
         candidates = {"best_single": (0.0, 0.0), "blend": gain}
         labelled = crossed_labels(
@@ -188,19 +191,24 @@ class _Training:
         mean = float(weights @ gains)
         return mean, float(np.sqrt((weights**2) @ (gains - mean) ** 2))
 
-    def _policy(self, *, always_single: bool, known_share: float) -> Policy:
+    def _least_evidence(self) -> float:
+        """Return how many similar questions there must be for another model than the best single one."""
+        return min(self.settings.min_evidence, len(self.examples) / 40)
+
+    def _policy(self, *, always_single: bool, known_share: float, scripts: tuple[str, ...] = ()) -> Policy:
         return Policy(
             self.best,
             tuple(self.prices.tolist()),
             tuple(self.costs.tolist()),
             0.0,
             self.settings.tie_tolerance,
-            min(self.settings.min_evidence, len(self.examples) / 40),
+            self._least_evidence(),
             known_share,
             always_single,
             price_slopes=tuple(self.price_slopes.tolist()),
             cost_slopes=tuple(self.cost_slopes.tolist()),
             lengths=self.seen,
+            scripts=scripts,
         )
 
     def _router(self, policy: Policy) -> Router:

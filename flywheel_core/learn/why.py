@@ -76,7 +76,11 @@ def grounds_of(router: "Router", prompt: str) -> Grounds:
     """Return what the router's expected scores of a prompt rest on."""
     found, reason, policy = router.forecast([prompt]), router.decide(prompt).reason, router.policy
     undecided = None
-    if reason == UNFAMILIAR:
+    if reason == UNFAMILIAR and router.is_foreign(prompt):
+        undecided = (
+            f"the text is in another script than the training questions: {' or '.join(policy.scripts)}"
+        )
+    elif reason == UNFAMILIAR:
         undecided = (
             f"{float(found.known[0]):.0%} of the text's n-grams are known from training, and a text is familiar"
             f" from {policy.known_share:.0%} on"
