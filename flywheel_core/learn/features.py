@@ -222,7 +222,8 @@ def _length_projections(directions: Floats, seed: int) -> Floats:
     signs = np.random.default_rng(seed).choice(
         np.array([-1.0, 1.0], np.float32), (directions.shape[1], LENGTHS)
     )
-    return directions @ signs / np.float32(np.sqrt(LENGTHS))
+    found: Floats = directions @ signs / np.float32(np.sqrt(LENGTHS))
+    return found
 
 
 def _with_taught(
