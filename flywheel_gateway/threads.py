@@ -27,7 +27,10 @@ class Threads(Executor):
     def submit(
         self, fn: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs
     ) -> Future[Result]:
-        """Return the future of `fn(*args, **kwargs)`. Raises RuntimeError after `shutdown`."""
+        """Return the future of `fn(*args, **kwargs)`.
+
+        Raises RuntimeError after `shutdown`, and when the system has no room for a further thread.
+        """
         future: Future[Result] = Future()
 
         def work() -> None:
@@ -41,10 +44,11 @@ class Threads(Executor):
         with self._lock:
             if not self._end.alive:
                 raise RuntimeError("these threads take no more work")
-            self._work.put(work)
             if len(self._threads) < self._most:
-                self._threads.append(Thread(target=_run, args=(self._work,), name=self._name, daemon=True))
-                self._threads[-1].start()
+                thread = Thread(target=_run, args=(self._work,), name=self._name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+            self._work.put(work)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

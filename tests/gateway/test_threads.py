@@ -39,3 +39,16 @@ def test_an_idle_thread_does_not_hold_its_last_prompt() -> None:
         time.sleep(0.02)
     assert held() is None
     threads.shutdown()
+
+
+def test_threads_start_once_the_system_has_room_for_them_again() -> None:
+    """A start that fails must not take the place of a thread, or no router would ever be asked again."""
+    threads = Threads(1, "tests")
+    before = threading.stack_size(1 << 46)  # no system has the address space
+    try:
+        with pytest.raises(RuntimeError, match="start new thread"):
+            threads.submit(threading.current_thread)
+    finally:
+        threading.stack_size(before)
+    assert threads.submit(threading.current_thread).result(timeout=10).name == "tests"
+    threads.shutdown()
