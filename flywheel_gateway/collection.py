@@ -107,6 +107,8 @@ class Collection:
             Question(subject.body, multi_turn=settings.multi_turn)
         except SkippedError as error:
             return self.skip(error.code)
+        except FlywheelError as error:  # a body nested so deep that it can be read but not written again
+            return self._failed(subject, error)
         try:
             fanout.expect_room(plan, subject.served)
         except SkippedError as error:
@@ -166,13 +168,14 @@ class Collection:
         except SkippedError:
             return  # counted by the fan-out
         except FlywheelError as error:
-            logger.error(
-                "collecting_failed", extra={"decision_id": subject.decision_id, "reason": error.message}
-            )
-            self.skip("failed")
+            self._failed(subject, error)
         except Exception:
             logger.exception("collecting_failed", extra={"decision_id": subject.decision_id})
             self.skip("failed")
+
+    def _failed(self, subject: Subject, error: FlywheelError) -> str:
+        logger.error("collecting_failed", extra={"decision_id": subject.decision_id, "reason": error.message})
+        return self.skip("failed")
 
     def _count(self, point: DataPoint, served: str) -> None:
         score = point.scores.get(served)

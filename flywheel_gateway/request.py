@@ -41,9 +41,13 @@ class ChatRequest:
     def for_model(self, name: str, *, stream_usage: bool = False) -> bytes:
         """Return the body with `model` set to `name` and every other field unchanged.
 
-        stream_usage: a stream whose client says nothing about token counts is asked for them.
+        stream_usage: a stream whose client says nothing about token counts is asked for them. Raises RequestError
+        `body_unreadable` for a body nested so deep that it could be read only where fewer functions were being called.
         """
-        fields = _FIELDS.decode(self.raw)
+        try:
+            fields = _FIELDS.decode(self.raw)
+        except RecursionError:
+            raise _too_deep() from None
         fields["model"] = msgspec.Raw(_ENCODER.encode(name))
         options = self.body.get("stream_options") or {}
         if stream_usage and self.streamed and isinstance(options, dict) and "include_usage" not in options:
@@ -73,10 +77,14 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RequestError("body_unreadable", f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise RequestError("body_unreadable", "the body is nested too deep") from None
+        raise _too_deep() from None
     if not isinstance(body, dict):
         raise RequestError("body_unreadable", "the body is not a JSON object")
     return body
+
+
+def _too_deep() -> RequestError:
+    return RequestError("body_unreadable", "the body is nested too deep")
 
 
 def _has_too_many_parts(raw: bytes) -> bool:

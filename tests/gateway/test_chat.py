@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flywheel_gateway.endpoints import LARGE_BODY
 from tests.gateway.scripted import Arrived, Script, completion, reply
 from tests.gateway.world import WAIT_SECONDS, Outside, RunningGateway, until
 
@@ -164,6 +165,23 @@ def test_an_unreadable_body_is_refused(outside: Outside, start: Start, body: byt
     error = answer.json()["error"]
     assert error["code"] == "body_unreadable"
     assert words in error["message"]
+
+
+@pytest.mark.parametrize("padding", [0, LARGE_BODY], ids=["small", "large"])
+def test_whatever_its_nesting_a_body_is_answered_or_refused(
+    outside: Outside, start: Start, padding: int
+) -> None:
+    """A large one is read in a thread, where Python permits more nesting than where it is written again."""
+    gateway = start(outside.config())
+    codes = set()
+    for depth in range(955, 1_000):
+        content = b'{"messages":[{"role":"user","content":"a"}],"metadata":%b%b,"padding":"%b"}'
+        body = content % (b"[" * depth, b"]" * depth, b"x" * padding)
+        codes.add(gateway.post("/v1/chat/completions", body).status_code)
+        codes.add(
+            gateway.post("/v1/observe", b'{"model":"big","answer":"b","request":%b}' % body).status_code
+        )
+    assert codes <= {200, 202, 400}
 
 
 def test_a_body_above_the_bound_is_refused(outside: Outside, start: Start) -> None:
