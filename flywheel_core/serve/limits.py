@@ -159,11 +159,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def close_overdue(self, now: float) -> None:
-        """Close the connection if a deadline has passed. `now` is the event loop's time in seconds."""
+        """Close the connection if a deadline has passed. `now` is the event loop's time in seconds.
+
+        A connection that is being closed stays until the client has read its last answer, so that has a deadline too.
+        """
+        closing = self.transport.is_closing()
+        if closing and self._write_due == math.inf:
+            self._write_due = now + self.settings.idle_timeout
         if now > self._write_due:
             self.metrics.deadlines.labels("write").inc()
             self.transport.abort()
-        elif now > self._due:
+        elif now > self._due and not closing:
             self.metrics.deadlines.labels(self._waits_for).inc()
             if self._waits_for == "body":
                 self._refuse("body_timeout")
