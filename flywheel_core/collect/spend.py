@@ -69,7 +69,7 @@ class Spend:
         self._saved = 0.0
         self._warned_of: tuple[int, float] | None = None
         self._saving = threading.Lock()
-        if file is not None and file.exists():
+        if file is not None:
             self._load(file)
 
     @property
@@ -114,10 +114,14 @@ class Spend:
     def _load(self, file: Path) -> None:
         try:
             saved = msgspec.json.decode(file.read_bytes(), type=_Saved)
+        except (FileNotFoundError, NotADirectoryError):
+            return
         except (OSError, msgspec.MsgspecError) as error:
             raise StorageError(
-                f"cannot read the spend of collection from {file}: {error}",
-                hint="remove the file; today's count then starts at 0",
+                f"cannot read the spend of collection from {file}: {getattr(error, 'strerror', None) or error}",
+                hint="give it to the user that the gateway runs as"
+                if isinstance(error, OSError)
+                else "remove the file; today's count then starts at 0",
             ) from error
         if saved.day == self._day:
             self._cost = self._saved = saved.cost

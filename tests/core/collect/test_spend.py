@@ -243,3 +243,10 @@ def test_impossible_token_counts_are_ignored(tmp_path: Path, tokens: int) -> Non
         assert Spend(1.0, file).today == 0
 
     run(act)
+
+
+def test_a_file_that_cannot_be_looked_for_is_an_error_with_its_path(tmp_path: Path) -> None:
+    """As in a folder of another user; root may read all folders, so here the name is one that no file can have."""
+    with pytest.raises(StorageError, match=r"cannot read the spend of collection from /.*xxx") as caught:
+        Spend(1.0, tmp_path / ("x" * 300))
+    assert caught.value.hint == "give it to the user that the gateway runs as"
