@@ -57,7 +57,8 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
         if data.get("model") not in self._automatic or not isinstance(data.get("messages"), list):
             return data
         decision = await self._post("/v1/route", {"messages": data["messages"]})
-        data["model"] = decision.get("model", self._fallback)
+        chosen = decision.get("model")
+        data["model"] = chosen if isinstance(chosen, str) else self._fallback
         if "decision_id" in decision:
             data.setdefault("metadata", {})["flywheel_decision_id"] = decision["decision_id"]
         return data
@@ -98,9 +99,11 @@ class FlywheelCallback(CustomLogger):  # type: ignore[misc] # litellm is not ins
         try:
             answer = await self._client.post(self._address + path, json=body, headers=headers)
             answer.raise_for_status()
-            value: dict[str, Any] = answer.json()
+            value = answer.json()
+            if not isinstance(value, dict):
+                raise ValueError("its answer is not a JSON object")
             return value
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             logger.warning("Flywheel did not answer %s: %s", path, error)
             return {}
 

@@ -230,3 +230,33 @@ def test_without_the_gateway_the_fallback_answers(
     assert answer.json()["choices"][0]["message"]["content"] == "I am big"
     assert "Flywheel did not answer /v1/route" in proxy.log.read_text()
     gateway.start()
+
+
+ASKING = """
+import asyncio, json, sys
+from litellm_callback import FlywheelCallback
+
+async def main():
+    for address in sys.argv[1:]:
+        asking = FlywheelCallback(address, fallback="big")
+        body = {"model": "auto", "messages": [{"role": "user", "content": "1 + 1?"}]}
+        print((await asking.async_pre_call_hook(None, None, body, "acompletion"))["model"])
+
+asyncio.run(main())
+"""
+
+
+def test_an_address_of_another_service_fails_no_request(outside: Outside) -> None:
+    """One that answers with other JSON than the gateway, and one that is no address."""
+    answers = [b"[]", b'"ok"', b"null", b'{"model": null}', b'{"model": 7}', b'{"model": "math"}']
+    left = iter(answers)
+    outside.other = lambda _: reply(next(left))
+    addresses = [outside.address] * len(answers) + ["http://127.0.0.1:port"]
+    done = subprocess.run(
+        [environment() / "bin" / "python", "-c", ASKING, *addresses],
+        cwd=Path(integrations).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [*["big"] * 5, "math", "big"]
