@@ -121,7 +121,11 @@ def _answer(observed: dict[str, Any]) -> Answer:
             raise RequestError("body_unreadable", f"{name} is neither text nor null")
     if usage is not None and not isinstance(usage, dict):
         raise RequestError("body_unreadable", "usage is neither an object nor null")
-    return observed_answer(text, finish_reason, error, msgspec.Raw(msgspec.json.encode(usage)))
+    try:
+        counts = msgspec.Raw(msgspec.json.encode(usage))
+    except RecursionError:  # it was read in a thread, where Python permits more nesting
+        raise RequestError("body_unreadable", "usage is nested too deep") from None
+    return observed_answer(text, finish_reason, error, counts)
 
 
 def _latency(value: object) -> int | None:

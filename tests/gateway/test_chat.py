@@ -178,9 +178,13 @@ def test_whatever_its_nesting_a_body_is_answered_or_refused(
         content = b'{"messages":[{"role":"user","content":"a"}],"metadata":%b%b,"padding":"%b"}'
         body = content % (b"[" * depth, b"]" * depth, b"x" * padding)
         codes.add(gateway.post("/v1/chat/completions", body).status_code)
-        codes.add(
-            gateway.post("/v1/observe", b'{"model":"big","answer":"b","request":%b}' % body).status_code
-        )
+        usage = b'{"a":%b%b}' % (b"[" * depth, b"]" * depth)
+        for observed in (
+            b'"request":%b' % body,
+            b'"request":{},"usage":%b,"b":"%b"' % (usage, b"x" * padding),
+        ):
+            answer = gateway.post("/v1/observe", b'{"model":"big","answer":"b",%b}' % observed)
+            codes.add(answer.status_code)
     assert codes <= {200, 202, 400}
 
 
