@@ -1,5 +1,6 @@
 """Commits on a disk that fails or is full: nothing is acknowledged, and the collector recovers by itself."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +153,28 @@ def test_only_the_start_and_the_end_of_a_failure_are_logged(
         "storing_fails",
         "storing_works_again",
     ]
+
+
+def test_however_often_readiness_is_asked_for_a_failing_disk_is_probed_once_a_second(tmp_path: Path) -> None:
+    async def work(committer: Committer, disk: BadDisk) -> None:
+        disk.fail["write"] = 1
+        assert await code_of(store(committer, DAY, b"bad\n")) == "storage_unavailable"
+        disk.fail["open"] = 1_000
+        disk.calls.clear()
+        begun = time.monotonic()
+        for _ in range(100):
+            assert await code_of(committer.check_ready()) == "storage_unavailable"
+        assert 1 <= disk.calls.count("open") <= 1 + int(time.monotonic() - begun + 1)
+
+    run(tmp_path, work)
+
+
+def test_requests_in_quick_succession_share_one_look_at_the_free_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_LOOK_SECONDS", 3_600.0)
+    disk = BadDisk()
+    watched = room.Room(disk, tmp_path, 1_000, CollectorMetrics())
+    watched.check()
+    disk.free = 999
+    watched.check()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel_core.errors import RequestError, StorageError, UsageError
-from flywheel_core.serve.keys import KeyStore
+from flywheel_core.serve.keys import Key, KeyStore
 
 
 def test_only_hashes_are_stored_and_only_the_owner_reads_them(tmp_path: Path) -> None:
@@ -152,3 +152,27 @@ def test_a_file_that_takes_the_place_of_the_keys_is_noticed_whatever_its_time(tm
     assert store.source_of(f"Bearer {replacement}".encode()) == "east"
     with pytest.raises(RequestError):
         store.source_of(f"Bearer {key}".encode())
+
+
+def test_a_change_right_after_the_file_was_read_is_noticed(tmp_path: Path) -> None:
+    """Otherwise a key that was revoked at that moment would stay valid until the next change."""
+    path = tmp_path / "keys.json"
+    key = KeyStore(path).create("east")
+
+    class Overtaken(KeyStore):
+        """A store whose file is changed by another process each time after it was read."""
+
+        revoked = False
+
+        def _read(self) -> list[Key]:
+            found = super()._read()
+            if not self.revoked:
+                self.revoked = True
+                KeyStore(path).revoke(key.partition(".")[0])
+            return found
+
+    store = Overtaken(path)
+    assert store.all()[0].revoked_at is None
+    with pytest.raises(RequestError) as caught:
+        store.source_of(b"Bearer " + key.encode())
+    assert caught.value.code == "key_revoked"

@@ -202,6 +202,15 @@ def test_old_days_are_removed(tmp_path: Path) -> None:
     )
 
 
+def test_exactly_the_permitted_number_of_earlier_days_is_kept(tmp_path: Path) -> None:
+    days = [date(2026, 1, day) for day in (2, 3, 4)]
+    for day in days:
+        decision_file(tmp_path, day).touch()
+    log = DecisionLog(tmp_path, 1_000_000, keep_days=2)
+    write(log, record(at=datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()))
+    assert [decision_file(tmp_path, day).exists() for day in days] == [False, True, True]
+
+
 def test_in_a_folder_that_cannot_be_written_decisions_are_dropped_and_counted(tmp_path: Path) -> None:
     (tmp_path / "decisions").write_text("a file where the folder should be")
     log = DecisionLog(tmp_path / "decisions", 1_000_000, 30)

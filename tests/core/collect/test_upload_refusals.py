@@ -95,6 +95,34 @@ def test_a_retry_after_of_years_does_not_end_uploading(tmp_path: Path, asked: st
     run(act)
 
 
+def test_after_a_success_the_waits_begin_at_the_shortest_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "LONGEST_DELAY", 1_000.0)
+
+    async def act(world: Outside, collector: Collector) -> None:
+        http = PooledHttp()
+        way = Courier(http, collector_endpoint(world.config()), tmp_path / "rejected.jsonl", lambda: None)
+
+        async def settle(_count: int, _rejected: int) -> None:
+            return
+
+        for _ in range(20):
+            collector.verdict = lambda _: Reply(503)
+            for _ in range(12):
+                assert not await way.deliver([b'{"id": "p"}'], settle)
+            collector.verdict = lambda _: None
+            assert await way.deliver([b'{"id": "p"}'], settle)
+            collector.verdict = lambda _: Reply(503)
+            assert not await way.deliver([b'{"id": "p"}'], settle)
+            assert way.wait <= courier.FIRST_DELAY
+            collector.verdict = lambda _: None
+            assert await way.deliver([b'{"id": "p"}'], settle)
+        await http.close()
+
+    run(act)
+
+
 def test_failed_uploads_are_counted_by_status_whatever_the_collector_says(tmp_path: Path) -> None:
     """The reasons label a metric: their number is bounded, and they hold none of the collector's words."""
 
