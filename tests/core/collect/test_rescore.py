@@ -204,6 +204,16 @@ def test_by_default_scored_answers_are_not_scored_again(tmp_path: Path) -> None:
     assert ingested_scores(layout, config) == {("p1", "general"): 0.9}
 
 
+def test_a_later_line_without_scores_does_not_take_the_place_of_a_scored_point(tmp_path: Path) -> None:
+    """Of several lines with one id the first counts, and the file of rescored points comes before all others."""
+    scored = point(1, scores={"general": 0.9, "math": None}, score_reasons=None)
+    store(Layout(tmp_path), encode_point(scored), encode_point(point(1)))
+    result, world, _ = rescore(Layout(tmp_path), score_by_answer)
+    assert result.points == 0
+    assert world.requests == []
+    assert not result.file.exists()
+
+
 def test_what_cannot_get_a_score_is_not_asked_for(tmp_path: Path) -> None:
     """These are failed answers, pairs that the scorer called invalid, and answers that have a score."""
     assert missing_scores(point(1)) == ["general"]
