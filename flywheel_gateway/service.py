@@ -124,12 +124,11 @@ class Service:
             self._refused = True
             self.metrics.reloads.labels("refused").inc()
             raise
-        self.gateway.setup = setup
+        self.gateway.setup = setup  # the threads of the earlier decider end with the last request that has it
         self.metrics.expect(setup.targets)
         self._upstream.guard = setup.guard
         if uploader is not None:
             await self._uploads.exchange(uploader, config)
-        before.decider.close()
         self._refused = False
         self.metrics.reloads.labels("taken").inc()
         needs_restart = _needs_restart(self._started_with, config)

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flywheel_core.config import Config
 from flywheel_core.config_file import load_config
+from flywheel_core.learn.decision import Decision
 from flywheel_gateway.service import Service
 from tests.core.collect import outside as outside_world
 from tests.gateway.scripted import DONE, STREAM_END, STREAM_HEAD, Script, chunk, event
@@ -171,3 +173,31 @@ def test_a_running_request_ends_with_the_configuration_it_began_with(outside: Ou
         until(lambda: gateway.metric('flywheel_gateway_reloads_total{result="taken"}') == 1)
         go_on.append(True)
         assert b"".join(pieces) == event("b") + DONE
+
+
+def test_a_request_whose_decision_begins_as_an_edit_is_taken_is_routed(
+    tmp_path: Path, outside: Outside
+) -> None:
+    """It has the configuration from before, whose router must still take its question."""
+    config = Config.model_validate(outside.config(storage__data_dir=str(tmp_path)))
+
+    class Choosing:
+        version = "v1"
+
+        def decide(self, _prompt: str) -> Decision:
+            return Decision("math", "math", 0.9, "router", self.version)
+
+    async def main() -> set[str]:
+        service = Service(lambda: config)
+        async with service.running():
+            service.gateway.setup.decider.take_up(Choosing())
+            deciding: list[asyncio.Task[Decision]] = []
+            for _ in range(5):
+                taking = asyncio.create_task(service._reload())
+                while not taking.done():
+                    decider = service.gateway.setup.decider
+                    deciding.append(asyncio.create_task(decider.decide(f"question {len(deciding)}")))
+                    await asyncio.sleep(0)
+            return {decision.reason for decision in await asyncio.gather(*deciding)}
+
+    assert asyncio.run(main()) == {"router"}
