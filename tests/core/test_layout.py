@@ -277,3 +277,12 @@ def test_what_is_not_ours_above_a_folder_need_not_be_synced(tmp_path: Path) -> N
     assert synced == [tmp_path / "data"]
     with pytest.raises(OSError, match="torn"):
         make_folder(tmp_path / "data" / "raw", refusing(OSError("torn")))
+
+
+def test_the_error_of_a_write_is_told_when_removing_what_it_left_fails_too(tmp_path: Path) -> None:
+    """As on a disk that has become read-only. Here the name is valid, but no longer so with what a half-made one has."""
+    path = tmp_path / ("x" * 240)
+    with pytest.raises(StorageError, match=f"cannot write {path}: File name too long"):
+        write_atomically(path, b"new")
+    with pytest.raises(StorageError, match=f"cannot write {path}: File name too long"):
+        publish_folder(path, lambda folder: None)

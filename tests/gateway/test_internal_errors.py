@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flywheel_core.collect import upload
 from flywheel_core.collect.spend import Spend
 from flywheel_core.config import Config
 from flywheel_core.errors import StorageError
@@ -112,3 +113,32 @@ def test_a_fault_in_collection_is_counted_and_logged_and_costs_no_answer(
     (logged,) = [record for record in caplog.records if record.message == "collecting_failed"]
     assert vars(logged)["decision_id"] == answer.headers["x-flywheel-decision"]
     assert (logged.exc_info is None) == isinstance(fault, StorageError)
+
+
+def test_requests_are_skipped_as_busy_while_memory_is_full_of_data_points(
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector is away and the disk refuses: what waits has a bound, and no model is paid for more of it."""
+    monkeypatch.setattr(upload, "MAX_MEMORY_BYTES", 1)
+    settings = outside.config(
+        storage__data_dir=str(tmp_path),
+        data_collection__storage_endpoint="http://127.0.0.1:1/collect",
+        data_collection__max_in_flight=2,
+        gateway__drain_timeout=0.5,
+    )
+
+    async def ask() -> Mapping[str, Any]:
+        service = Service(lambda: Config.model_validate(settings))
+        async with client_of(service) as client:
+            (tmp_path / "spool").rename(tmp_path / "away")
+            (tmp_path / "spool").touch()
+            for _ in range(30):
+                await client.post(
+                    "/v1/chat/completions", json={"messages": [{"role": "user", "content": "a"}]}
+                )
+                await asyncio.sleep(0.05)
+            return service.gateway.collection.stats()
+
+    stats = asyncio.run(ask())
+    assert stats["points"] + stats["skipped"]["busy"] == 30
+    assert stats["points"] < 15

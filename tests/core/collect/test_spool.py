@@ -308,3 +308,19 @@ def test_a_spool_is_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     runner = machine.TestCase
     runner.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
     runner().runTest()
+
+
+def test_lines_count_once_after_an_open_that_ended_half_way(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append([b"a", b"b"])
+    spool.close()
+    unreadable = tmp_path / "segment-0000000002.jsonl"
+    unreadable.mkdir()
+    spool = Spool(tmp_path, 1_000_000)
+    with pytest.raises(StorageError):
+        spool.open()
+    unreadable.rmdir()
+    spool.open()
+    assert spool.points == 2
+    assert everything(spool) == [b"a", b"b"]
+    spool.close()
