@@ -47,10 +47,11 @@ class SteadySqliteEventLogStorage(SqliteEventLogStorage):
 
     def _engine(self, shard: str) -> Engine:
         known = self._open.pop(shard, None)
-        if known is not None and not Path(self.path_for_shard(shard)).exists():
-            known.dispose()  # the run was deleted
-            self._initialized_dbs.discard(shard)
-            known = None
+        if shard in self._initialized_dbs and not Path(self.path_for_shard(shard)).exists():
+            self._initialized_dbs.discard(shard)  # the run was deleted
+            if known is not None:
+                known.dispose()
+                known = None
         engine = known or create_engine(
             self.conn_string_for_shard(shard),
             poolclass=QueuePool,

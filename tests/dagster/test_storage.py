@@ -80,3 +80,15 @@ def test_a_run_that_another_process_deleted_is_not_found_any_more(tmp_path: Path
         other.delete_run(run)
         assert _log(running, run) == []
         assert _log(running, _run(running))
+
+
+def test_a_run_that_was_deleted_after_its_connection_was_closed_is_not_found_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is made anew when somebody looks at it, and has no tables then."""
+    monkeypatch.setattr(storage, "MAX_OPEN", 2)
+    home = str(prepare_home(tmp_path))
+    with dg.DagsterInstance.from_config(home) as running, dg.DagsterInstance.from_config(home) as other:
+        runs = [_run(running) for _ in range(3)]
+        other.delete_run(runs[0])
+        assert _log(running, runs[0]) == []
