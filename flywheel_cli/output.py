@@ -62,6 +62,8 @@ def print_json(value: Any) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, bool):  # the key of a mapping, as DuckDB's histogram has it
+        return "true" if value else "false"
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 

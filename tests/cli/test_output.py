@@ -124,6 +124,12 @@ def test_control_characters_in_an_error_never_reach_the_terminal(
         assert err.count("'a\\x1b[2J\\x9b2J\\x07'") == 2
 
 
+def test_json_takes_mappings_of_yes_and_no(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `select histogram(failed) from responses` gives them."""
+    print_json({"failed": {True: 1, False: 7}})
+    assert json.loads(capsys.readouterr().out) == {"failed": {"true": 1, "false": 7}}
+
+
 def test_json_takes_days_paths_and_nan(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"day": date(2026, 1, 5), "path": Path("a/b"), "score": math.nan, "text": "解"})
     out = capsys.readouterr().out
