@@ -128,6 +128,17 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def set_aside(folder: Path) -> None:
+    """Rename a version that is not whole as something half-made, which `leftovers.py` removes.
+
+    Raises StorageError when the system refuses.
+    """
+    try:
+        folder.rename(half_made(folder))
+    except OSError as error:
+        raise StorageError(f"cannot move {folder} aside: {error.strerror or error}") from error
+
+
 def mark_of(path: Path) -> Mark:
     """Return what any change of a file alters: time, size and inode; None if there is no file."""
     try:

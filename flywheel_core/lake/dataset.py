@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
-from flywheel_core.lake.atomic import publish_folder, sha256_of
+from flywheel_core.lake.atomic import publish_folder, set_aside, sha256_of
 from flywheel_core.lake.dataset_files import write_files
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
@@ -51,7 +51,8 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     """Build the dataset of the window of days that ends with `last_day`, unless that version exists already.
 
     The version is `YYYYMMDD-` followed by a hash of settings and inputs, so the same settings and inputs give the same
-    version and bytes. The cost depends on the window's `training_examples`, never on raw files or earlier days.
+    version and bytes; what is left of a folder that was removed in part is replaced. The cost depends on the window's
+    `training_examples`, never on raw files or earlier days.
     Raises NoDataError when no day of the window has `training_examples`, StorageError when a table cannot be read
     (the error names its day) or a file cannot be written, DatasetError when the dataset.json of an existing version
     cannot be read.
@@ -84,6 +85,8 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
             check_table(table, "training_examples", day)
         missing = [day.isoformat() for day in window if day not in present]
         head = {"version": version, **plan, "days_missing": missing}
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            set_aside(path)  # as `rm -r` leaves it that did not come to its end
         with engine(layout, config) as connection:
             publish_folder(path, lambda folder: _fill(folder, connection, files, config, head))
     return DatasetResult(version, path, last_day, load_manifest(layout, version))

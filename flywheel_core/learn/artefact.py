@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel_core.errors import RouterError, StorageError
-from flywheel_core.lake.atomic import half_made, publish_folder
+from flywheel_core.errors import RouterError
+from flywheel_core.lake.atomic import publish_folder, set_aside
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.ensemble import Ensemble
@@ -51,7 +51,7 @@ def publish_router(layout: Layout, router: Router, facts: Mapping[str, Any], pro
     content = router_files(router, facts, prompts)
     folder = layout.router(router.version)
     if folder.exists() and not is_whole(folder):
-        _set_aside(folder)
+        set_aside(folder)
 
     def fill(place: Path) -> None:
         for name, data in content.items():
@@ -185,14 +185,6 @@ def _answer_as_before(router: Router, canary: Sequence[Mapping[str, Any]]) -> No
                 hint="train it again, or put another one into service: flywheel router promote VERSION",
                 code="canary_failed",
             )
-
-
-def _set_aside(folder: Path) -> None:
-    """Rename a damaged version as something half-made, which `leftovers.py` removes."""
-    try:
-        folder.rename(half_made(folder))
-    except OSError as error:
-        raise StorageError(f"cannot move {folder} aside: {error.strerror or error}") from error
 
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -25,6 +25,7 @@ from flywheel_core.lake.dataset import (
 from flywheel_core.lake.dataset_files import EXAMPLES_FILE, SPLITS
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.leftovers import HALF_MADE
 from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.tables import build_table
 from tests.core.lake.lakes import (
@@ -142,6 +143,17 @@ def test_a_version_that_is_there_is_not_written_again(layout: Layout) -> None:
     before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
     assert build_dataset(layout, DAY, CONFIG) == first
     assert {path: path.stat().st_mtime_ns for path in first.path.iterdir()} == before
+
+
+def test_what_is_left_of_a_version_that_was_removed_in_part_is_replaced(layout: Layout) -> None:
+    """Otherwise the nights of that day would all end with 'there is no dataset'."""
+    write_questions(layout, 6)
+    built = build_dataset(layout, DAY, CONFIG)
+    whole = contents(built.path)
+    (built.path / "dataset.json").unlink()
+    assert build_dataset(layout, DAY, CONFIG).version == built.version
+    assert contents(built.path) == whole
+    assert [path.name for path in layout.datasets.iterdir() if HALF_MADE.fullmatch(path.name)]
 
 
 @pytest.mark.parametrize(
