@@ -32,7 +32,12 @@ class Dataset(Section):
         "none",
         description="Whether labels of the training split are evened out: none, downsample or upsample.",
     )
-    seed: int = Field(0, ge=0, description="Seed for choosing which examples caps and balancing leave out.")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed for choosing which examples caps and balancing leave out.",
+    )
     min_examples: int = Field(
         50, ge=1, description="Labelled examples below which the check enough_examples fails."
     )
@@ -49,6 +54,7 @@ class Dataset(Section):
     max_weight: int = Field(
         10,
         ge=1,
+        le=1_000_000_000,
         description="How often a repeated question counts in training at most, so that an endlessly repeated one does not outweigh the others.",
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError
@@ -143,6 +144,17 @@ def test_a_version_that_is_there_is_not_written_again(layout: Layout) -> None:
     before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
     assert build_dataset(layout, DAY, CONFIG) == first
     assert {path: path.stat().st_mtime_ns for path in first.path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("name", "most"), [("max_weight", 1_000_000_000), ("seed", 2**63 - 1)])
+def test_the_largest_number_that_a_setting_takes_makes_a_dataset(
+    layout: Layout, name: str, most: int
+) -> None:
+    """A larger one than DuckDB has would fail wherever it is opened."""
+    write_questions(layout, 6)
+    assert build_dataset(layout, DAY, with_dataset(**{name: most})).manifest["counts"]["examples"] == 6
+    with pytest.raises(ValidationError, match="less than or equal to"):
+        with_dataset(**{name: 2**128})
 
 
 def test_what_is_left_of_a_version_that_was_removed_in_part_is_replaced(layout: Layout) -> None:
