@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from flywheel_core.config import Config
-from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.atomic import replacing
 from flywheel_core.lake.chunks import Batch, Wanted
 from flywheel_core.lake.engine import open_engine
@@ -21,6 +21,8 @@ from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.reading import Progress, Tally, read_files
 
 _POINTS_AT_ONCE = 20_000
+_OUTCOMES_AT_ONCE = 500_000
+"""Points are labelled at once until they have this many outcomes: a point may have 256 of them."""
 _WANTED = Wanted(date(1970, 1, 1), full=False)
 _ENCODER = msgspec.json.Encoder()
 
@@ -64,7 +66,7 @@ def generate(
     A best score below `min_score` (0..1) gives no label; this overrides the configuration. Of points with the same id
     only the first is taken. `output` is replaced at the end, or not at all. Memory is bounded as in `ingest_day`, but for
     one score per labelled point. Raises UsageError when `min_score` is out of range or `output` is `input`, NoDataError
-    when `input` is missing, StorageError when a file cannot be read or written.
+    when `input` is missing, StorageError when a file cannot be read or written, or memory does not suffice.
     """
     if not 0.0 <= min_score <= 1.0:
         raise UsageError(f"the minimum score is {min_score}, not between 0 and 1")
@@ -101,11 +103,20 @@ class _Found:
     def labels(
         self, connection: duckdb.DuckDBPyConnection, points: int, outcomes: pa.Table
     ) -> list[str | None]:
-        """Return the labels of the points 0 to `points` - 1 from the outcomes of their models, and count them."""
+        """Return the labels of the points 0 to `points` - 1 from the outcomes of their models, and count them.
+
+        Raises StorageError when DuckDB fails, as without enough memory.
+        """
         labels: list[str | None] = [None] * points
-        connection.register("outcomes", outcomes)
-        create_labels(connection)
-        rows = connection.execute("select example, label, rule, best_model, score from labels").fetchall()
+        try:
+            connection.register("outcomes", outcomes)
+            create_labels(connection)
+            rows = connection.execute("select example, label, rule, best_model, score from labels").fetchall()
+        except duckdb.Error as error:
+            raise StorageError(
+                f"cannot label {points:,} data points: {str(error).splitlines()[0]}",
+                hint="give DuckDB more memory: storage.memory_limit_mb",
+            ) from error
         for example, label, rule, best_model, score in rows:
             labels[example] = label
             if label is not None:
@@ -145,7 +156,7 @@ class _Found:
 
 
 def _portions(batches: Iterable[Batch]) -> Iterator[tuple[list[str], pa.Table]]:
-    """Yield the questions of `_POINTS_AT_ONCE` or more points (fewer at the end) and the outcomes of their models.
+    """Yield the questions of points, gathered up to the bounds above, and the outcomes of their models.
 
     The outcomes have the columns that `create_labels` reads.
     """
@@ -160,7 +171,7 @@ def _portions(batches: Iterable[Batch]) -> Iterator[tuple[list[str], pa.Table]]:
             columns[name] = answers.column(name)
         questions += batch.points.column("question").to_pylist()
         outcomes.append(pa.table(columns))
-        if len(questions) >= _POINTS_AT_ONCE:
+        if len(questions) >= _POINTS_AT_ONCE or sum(map(len, outcomes)) >= _OUTCOMES_AT_ONCE:
             yield questions, pa.concat_tables(outcomes)
             questions, outcomes = [], []
     if questions:

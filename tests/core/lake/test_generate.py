@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel_core.errors import NoDataError, UsageError
+from flywheel_core.config import Config
+from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake import generate as module
 from flywheel_core.lake.generate import generate
 from flywheel_core.lake.layout import Layout
@@ -17,6 +18,12 @@ from tests.core.lake.lakes import CONFIG, build_day, line, point, write_raw
 def written(path: Path) -> list[dict[str, str]]:
     """Return the lines of a training file."""
     return [json.loads(text) for text in path.read_bytes().split(b"\n") if text]
+
+
+def with_memory(megabytes: int) -> Config:
+    """Return the tests' configuration with this much memory for DuckDB."""
+    storage = CONFIG.storage.model_copy(update={"memory_limit_mb": megabytes})
+    return CONFIG.model_copy(update={"storage": storage})
 
 
 def test_labelled_points_become_lines_and_figures(tmp_path: Path) -> None:
@@ -86,6 +93,16 @@ def test_the_batch_size_does_not_change_the_output(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("flywheel_core.lake.raw_lines.CHUNK_BYTES", 1_000)
     assert generate(raw, tmp_path / "out.jsonl", 0.5, CONFIG) == whole
     assert (tmp_path / "out.jsonl").read_bytes() == content
+
+
+def test_many_models_need_no_more_memory_than_many_points(tmp_path: Path) -> None:
+    """A limit that they do not fit in is an error that names it."""
+    raw = tmp_path / "raw.jsonl"
+    scores = {f"m{number}": 0.5 for number in range(250)}
+    raw.write_bytes(b"".join(line({**point(str(at), scores), "responses": {}}) for at in range(6_000)))
+    assert generate(raw, tmp_path / "out.jsonl", 0.5, with_memory(220)).points == 6_000
+    with pytest.raises(StorageError, match=r"storage\.memory_limit_mb"):
+        generate(raw, tmp_path / "out.jsonl", 0.5, with_memory(64))
 
 
 def test_labels_are_those_of_the_tables(layout: Layout, tmp_path: Path) -> None:
