@@ -112,17 +112,20 @@ class Services:
                 )
 
     def end(self) -> None:
-        """End all services: SIGTERM to each process group, SIGKILL to what is left after END_SECONDS."""
+        """End all services: SIGTERM to each process group, SIGKILL to what is left after END_SECONDS or at Ctrl-C."""
         running, self._running = self._running[::-1], []
         for service in running:
             _signal_group(service.process, signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS
-        for service in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                service.process.wait(max(0.1, deadline - time.monotonic()))
-        for service in running:
-            _signal_group(service.process, signal.SIGKILL)
-            service.process.wait()
+        try:
+            for service in running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    service.process.wait(max(0.1, deadline - time.monotonic()))
+        finally:
+            for service in running:
+                _signal_group(service.process, signal.SIGKILL)
+            for service in running:
+                service.process.wait()
 
 
 def free_port(preferred: int) -> int:

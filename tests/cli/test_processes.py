@@ -1,6 +1,7 @@
 """The demo waits until its child processes answer, and at its end stops them with all that they started."""
 
 import contextlib
+import signal
 import socket
 import sys
 import time
@@ -101,6 +102,23 @@ def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: p
         process = start_server(services, free_port(0), deaf)
         family = [process, *process.children(recursive=True)]
     assert [member for member in family if runs(member)] == []
+
+
+def test_a_second_ctrl_c_kills_what_has_not_ended(tmp_path: Path) -> None:
+    """Whoever presses it does not want to wait; a service that ignores SIGTERM would stay for good."""
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN){PARENT_OF_A_SERVER}"
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Services(tmp_path) as services:
+            process = start_server(services, free_port(0), deaf)
+            family = [process, *process.children(recursive=True)]
+            signal.setitimer(signal.ITIMER_REAL, 1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    left = [member for member in family if runs(member)]
+    for member in left:
+        member.kill()
+    assert left == []
 
 
 def test_a_port_that_is_free_is_taken() -> None:
