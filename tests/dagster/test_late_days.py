@@ -205,6 +205,12 @@ def test_a_file_that_is_still_being_written_is_left_alone(layout: Layout, tick: 
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
 
+def test_a_file_dated_in_the_future_counts_as_left_alone(layout: Layout, tick: Tick) -> None:
+    """As one copied from a machine whose clock is ahead, or written before the clock was set back."""
+    _raw(layout, DAY, age=timedelta(days=-400))
+    assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+
+
 def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> None:
     """Moving raw files to an archive does not empty the tables of their day."""
     path = _raw(layout, DAY)

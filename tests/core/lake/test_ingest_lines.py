@@ -178,6 +178,15 @@ def test_an_oversized_line_that_still_grows_is_left_alone(
     assert ingest_day(layout, DAY, CONFIG, today=LATER).rejected == 1
 
 
+def test_an_oversized_line_of_the_open_day_is_rejected_once_it_has_ended(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 2_000)
+    write_raw(layout, [b"x" * 5_000 + b"\n", point("a", {"big": 0.5})])
+    result = ingest_day(layout, DAY, CONFIG, today=DAY)
+    assert (result.accepted, result.rejected_by_code) == (1, {"point_too_large": 1})
+
+
 lines_of_any_kind = st.one_of(
     st.integers(0, 5).map(lambda number: line(point(f"p{number}", {"big": 0.5, "algebra": number / 5}))),
     st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"") + b"\n"),

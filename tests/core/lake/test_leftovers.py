@@ -101,6 +101,26 @@ def test_everything_else_stays(tmp_path: Path, name: str) -> None:
     assert path.read_bytes() == b"x"
 
 
+def test_a_folder_in_which_a_file_vanishes_meanwhile_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spilled = tmp_path / ".scratch" / HEX / "block"
+    spilled.parent.mkdir(parents=True)
+    spilled.write_bytes(b"x")
+    _age(tmp_path)
+    lstat = Path.lstat
+
+    def vanishing(path: Path) -> os.stat_result:
+        if path == spilled:
+            path.unlink()
+        return lstat(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", vanishing)
+        assert remove_leftovers(Layout(tmp_path)) == 0
+    assert spilled.parent.is_dir()
+
+
 def test_a_link_goes_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data")
     layout.datasets.mkdir(parents=True)

@@ -38,9 +38,10 @@ def test_each_row_gets_its_text(count: int, rows: set[int], texts: set[int]) -> 
 
 @pytest.mark.parametrize(("count", "which"), [(2, "fewer"), (4, "more")])
 def test_texts_and_rows_of_different_number_are_an_error(count: int, which: str) -> None:
-    texts = [pa.array(["a"] * count, pa.string())]
-    with pytest.raises(StorageError, match=f"{which} texts than data points"):
-        list(with_texts(batches(3, set()), texts, SCHEMA))
+    words = pa.array(["a"] * count, pa.string())
+    for texts in ([words], cut(words, {3})):
+        with pytest.raises(StorageError, match=f"{which} texts than data points"):
+            list(with_texts(batches(3, set()), texts, SCHEMA))
 
 
 def test_only_the_rows_asked_for_are_read(tmp_path: Path) -> None:

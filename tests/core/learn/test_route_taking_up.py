@@ -165,6 +165,19 @@ def test_a_pointer_that_is_gone_takes_no_router_out_of_service(
     assert watch.refusal is not None and watch.refusal.code == "pointer_missing"
 
 
+def test_a_pointer_that_is_restored_ends_the_refusal(found: Registry, watch: RouterWatch[str]) -> None:
+    """The router that it names already serves: it is not taken up again."""
+    promote(found, "a")
+    watch.poll()
+    content = found.pointer.read_bytes()
+    found.pointer.write_bytes(b"{")
+    watch.poll()
+    assert watch.refusal is not None
+    found.pointer.write_bytes(content)
+    assert watch.poll() is None
+    assert (watch.refusal, watch.taken_up, watch.refused) == (None, 1, 1)
+
+
 def test_the_same_version_promoted_again_is_taken_up_with_its_new_promotion(
     found: Registry, watch: RouterWatch[str], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
-from flywheel_core.lake.tables import DAILY_TABLES, build_table
+from flywheel_core.lake.tables import DAILY_TABLES, build_table, read_table
 from flywheel_core.report import html
 from flywheel_core.report.facts import MAX_MODELS, Summary
 from flywheel_core.report.html import page
@@ -79,6 +79,24 @@ def test_models_have_shares_of_all_days_and_latencies_by_rank(both: Summary) -> 
     assert [row.mean_score for row in both.models] == sorted(
         (row.mean_score for row in both.models), key=lambda score: -(score or 0)
     )
+
+
+@pytest.mark.parametrize(("answers", "p50", "p95"), [(1, 1, 1), (3, 2, 3), (4, 2, 4), (21, 11, 20)])
+def test_latencies_are_the_least_that_so_many_answers_do_not_exceed(
+    tmp_path: Path, answers: int, p50: int, p95: int
+) -> None:
+    layout, config = Layout(tmp_path), Config()
+    points = [point(f"p{number}", f"q{number}", DAY_ONE, qwen_max=0.5) for number in range(answers)]
+    for latency, one in enumerate(reversed(points), start=1):
+        one["responses"]["qwen-max"]["latency_ms"] = latency
+    write_lines(layout.raw_file(DAY_ONE), *points)
+    ingest_day(layout, DAY_ONE, config)
+    for name in DAILY_TABLES[2:]:
+        build_table(layout, name, DAY_ONE, config)
+    (model,) = summarise(layout, [DAY_ONE]).models
+    assert (model.latency_p50, model.latency_p95) == (p50, p95)
+    board = read_table(layout, "model_leaderboard", [DAY_ONE])
+    assert board.select("latency_p50_ms", "latency_p95_ms").row(0) == (p50, p95)
 
 
 def test_a_model_that_was_never_scored_is_below_one_whose_mean_is_zero(tmp_path: Path) -> None:
