@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from flywheel_core.config import Config
 from flywheel_core.errors import DatasetError, NoDataError, StorageError
-from flywheel_core.lake.atomic import publish_folder, set_aside, sha256_of
+from flywheel_core.lake.atomic import mark_of, publish_folder, set_aside, sha256_of
 from flywheel_core.lake.dataset_files import write_files
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
@@ -26,12 +27,14 @@ from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.table_files import check_rows, check_table
 from flywheel_core.lake.texts import texts_of, with_texts
+from flywheel_core.lake.unchanged import ChangedError, unchanged
 
 FORMAT = 5
 """Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"
 
+_TRIES = 3
 _BATCH_ROWS = 16_384
 _PART = 32_768
 """Examples assembled at once: the lists gathered for them must fit into memory, however large the window is."""
@@ -51,12 +54,23 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     """Build the dataset of the window of days that ends with `last_day`, unless that version exists already.
 
     The version is `YYYYMMDD-` followed by a hash of settings and inputs, so the same settings and inputs give the same
-    version and bytes; what is left of a folder that was removed in part is replaced. The cost depends on the window's
-    `training_examples`, never on raw files or earlier days.
+    version and bytes; what is left of a folder that was removed in part is replaced. Reading begins again, at most
+    twice, when a table is made again meanwhile. The cost depends on the window's `training_examples`, never on raw files
+    or earlier days.
     Raises NoDataError when no day of the window has `training_examples`, StorageError when a table cannot be read
     (the error names its day) or a file cannot be written, DatasetError when the dataset.json of an existing version
     cannot be read.
     """
+    for _ in range(_TRIES):
+        with suppress(ChangedError):
+            return _build(layout, last_day, config)
+    raise StorageError(
+        f"the tables of the dataset of {last_day} were made again each time that they were read",
+        hint="try it again once no day of its window is being made",
+    )
+
+
+def _build(layout: Layout, last_day: date, config: Config) -> DatasetResult:
     last = last_day.toordinal()
     first = max(date.min.toordinal(), last - config.dataset.window_days + 1)
     window = [date.fromordinal(number) for number in range(first, last + 1)]
@@ -68,6 +82,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
             hint=f"build them first: flywheel ingest {last_day}, then flywheel label {last_day}",
         )
     files = {day: layout.table("training_examples", day) for day in days}
+    marks = {path: mark_of(path) for path in files.values()}
     inputs = [{"day": day.isoformat(), "sha256": sha256_of(path)} for day, path in files.items()]
     plan = {
         "format": FORMAT,
@@ -85,10 +100,15 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
             check_table(table, "training_examples", day)
         missing = [day.isoformat() for day in window if day not in present]
         head = {"version": version, **plan, "days_missing": missing}
-        if path.is_dir() and not (path / MANIFEST).is_file():
-            set_aside(path)  # as `rm -r` leaves it that did not come to its end
+        if path.is_dir() and not (path / MANIFEST).is_file():  # `rm -r` did not come to its end
+            set_aside(path)
         with engine(layout, config) as connection:
-            publish_folder(path, lambda folder: _fill(folder, connection, files, config, head))
+
+            def fill(folder: Path) -> None:
+                with unchanged(marks):
+                    _fill(folder, connection, files, config, head)
+
+            publish_folder(path, fill)
     return DatasetResult(version, path, last_day, load_manifest(layout, version))
 
 

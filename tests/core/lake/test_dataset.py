@@ -7,13 +7,14 @@ import shutil
 from datetime import date, timedelta
 from typing import Any
 
+import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from flywheel_core.config import Config
-from flywheel_core.errors import DatasetError, NoDataError
+from flywheel_core.errors import DatasetError, NoDataError, StorageError
 from flywheel_core.lake import dataset, parquet
 from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.columns import split_of
@@ -28,6 +29,7 @@ from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.leftovers import HALF_MADE
 from flywheel_core.lake.schemas import EXAMPLES
+from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.tables import build_table
 from tests.core.lake.lakes import (
     CONFIG,
@@ -144,6 +146,43 @@ def test_a_version_that_is_there_is_not_written_again(layout: Layout) -> None:
     before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
     assert build_dataset(layout, DAY, CONFIG) == first
     assert {path: path.stat().st_mtime_ns for path in first.path.iterdir()} == before
+
+
+def test_a_day_that_is_made_again_meanwhile_is_read_whole(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when late raw files come: points have other numbers then, and would be taken for each other."""
+    write_questions(layout, 6)
+    made_again: list[object] = []
+
+    def select_late(connection: duckdb.DuckDBPyConnection, settings: Any) -> list[dict[str, Any]]:
+        if not made_again:
+            made_again.append(write_raw(layout, [point("late", {"big": 0.9, "coder": 0.1})], writer="-first"))
+            build_day(layout)
+        return select_examples(connection, settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flywheel_core.lake.dataset.select_examples", select_late)
+        built = build_dataset(layout, DAY, CONFIG)
+    content = contents(built.path)
+    shutil.rmtree(built.path)
+    assert build_dataset(layout, DAY, CONFIG).version == built.version
+    assert contents(built.path) == content
+
+
+def test_days_that_are_made_again_all_the_time_are_an_error(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_questions(layout, 6)
+
+    def select_late(connection: duckdb.DuckDBPyConnection, settings: Any) -> list[dict[str, Any]]:
+        build_day(layout)
+        return select_examples(connection, settings)
+
+    monkeypatch.setattr("flywheel_core.lake.dataset.select_examples", select_late)
+    with pytest.raises(StorageError, match="made again each time"):
+        build_dataset(layout, DAY, CONFIG)
+    assert not any(layout.datasets.iterdir())
 
 
 @pytest.mark.parametrize(("name", "most"), [("max_weight", 1_000_000_000), ("seed", 2**63 - 1)])
