@@ -27,14 +27,13 @@ from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.table_files import check_rows, check_table
 from flywheel_core.lake.texts import texts_of, with_texts
-from flywheel_core.lake.unchanged import ChangedError, unchanged
+from flywheel_core.lake.unchanged import TRIES, ChangedError, unchanged
 
 FORMAT = 5
 """Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
 
 MANIFEST = "dataset.json"
 
-_TRIES = 3
 _BATCH_ROWS = 16_384
 _PART = 32_768
 """Examples assembled at once: the lists gathered for them must fit into memory, however large the window is."""
@@ -61,7 +60,7 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     (the error names its day) or a file cannot be written, DatasetError when the dataset.json of an existing version
     cannot be read.
     """
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         with suppress(ChangedError):
             return _build(layout, last_day, config)
     raise StorageError(

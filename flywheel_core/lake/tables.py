@@ -1,6 +1,7 @@
 """The daily tables: which exist, how one is built from others of its day, and how they are read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flywheel_core.config import Config
 from flywheel_core.errors import NoDataError, StorageError, UsageError
-from flywheel_core.lake.atomic import sha256_of
+from flywheel_core.lake.atomic import mark_of, sha256_of
 from flywheel_core.lake.batches import frames_of
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
@@ -28,6 +29,7 @@ from flywheel_core.lake.table_files import (
     unreadable,
 )
 from flywheel_core.lake.texts import texts_of, with_texts
+from flywheel_core.lake.unchanged import TRIES, ChangedError, unchanged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,20 +71,28 @@ class TableFile:
 def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFile:
     """Build one derived table from other tables of the same day, and replace its file.
 
-    The same inputs and settings give the same bytes. Raises UsageError when `name` is not a derived table, NoDataError
+    The same inputs and settings give the same bytes. It is begun again, at most twice, when one of these tables is made
+    again meanwhile. Raises UsageError when `name` is not a derived table, NoDataError
     when a table that it is built from is missing, StorageError when a file cannot be read or written.
     """
     if name not in SOURCES:
         raise UsageError(f"{name!r} is not a derived table", hint=f"derived are {', '.join(SOURCES)}")
     path = layout.table(name, day)
-    try:
-        with engine(layout, config) as connection:
-            _build(connection, layout, name, day, path)
-    except duckdb.Error as error:
-        for source in SOURCES[name]:
-            check_rows(layout.table(source, day), day)
-        raise StorageError(f"cannot build {name} of {day}: {error}") from error
-    return table_file(name, day, path)
+    sources = [layout.table(source, day) for source in SOURCES[name]]
+    for _ in range(TRIES):
+        with suppress(ChangedError), unchanged({source: mark_of(source) for source in sources}):
+            try:
+                with engine(layout, config) as connection:
+                    _build(connection, layout, name, day, path)
+            except duckdb.Error as error:
+                for source in sources:
+                    check_rows(source, day)
+                raise StorageError(f"cannot build {name} of {day}: {error}") from error
+            return table_file(name, day, path)
+    raise StorageError(
+        f"cannot build {name} of {day}: what it is built from was made again each time that it was read",
+        hint="try it again once nothing else makes this day",
+    )
 
 
 def _build(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, day: date, path: Path) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from flywheel_core.errors import StorageError
 from flywheel_core.lake.atomic import Mark, mark_of
 
+TRIES = 3
+"""How often reading is begun, before what changes all the time is an error."""
+
 
 class ChangedError(Exception):
     """A file was replaced while it was read: what was read of it does not belong together."""

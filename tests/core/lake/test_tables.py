@@ -6,12 +6,14 @@ from datetime import date
 from importlib.resources import files
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from flywheel_core.errors import NoDataError, StorageError, UsageError
 from flywheel_core.lake.dataset import build_dataset
 from flywheel_core.lake.ingest import ingest_day
+from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.lake.tables import build_table, query_table, read_table
@@ -110,6 +112,41 @@ def test_building_again_leaves_the_same_bytes_and_nothing_else(layout: Layout) -
     first = contents(layout.root)
     build_day(layout)
     assert contents(layout.root) == first
+
+
+def test_a_table_whose_source_is_made_again_meanwhile_is_made_of_the_new_one(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points have other numbers then, and would get each other's labels."""
+    write_mixed_day(layout)
+    build_day(layout)
+    made_again: list[object] = []
+
+    def label_late(connection: duckdb.DuckDBPyConnection) -> None:
+        create_labels(connection)
+        if not made_again:
+            made_again.append(write_raw(layout, [point("late", {"big": 0.9, "coder": 0.1})], writer="-first"))
+            ingest_day(layout, DAY, CONFIG, today=LATER)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flywheel_core.lake.tables.create_labels", label_late)
+        built = build_table(layout, "training_examples", DAY, CONFIG)
+    assert build_table(layout, "training_examples", DAY, CONFIG) == built
+
+
+def test_a_table_whose_source_is_made_again_all_the_time_is_an_error(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mixed_day(layout)
+    build_day(layout)
+
+    def label_late(connection: duckdb.DuckDBPyConnection) -> None:
+        create_labels(connection)
+        ingest_day(layout, DAY, CONFIG, today=LATER)
+
+    monkeypatch.setattr("flywheel_core.lake.tables.create_labels", label_late)
+    with pytest.raises(StorageError, match="made again each time"):
+        build_table(layout, "training_examples", DAY, CONFIG)
 
 
 def test_what_is_written_is_what_is_returned(layout: Layout) -> None:
