@@ -111,7 +111,7 @@ def rescore_day(
     answered = 0
     lock = only_one(
         layout.raw / ".rescore.lock",
-        f"another process scores answers in {layout.raw} again",  # both would pay, and one's scores would be lost
+        f"flywheel forget or another flywheel rescore runs in {layout.raw}",  # two would pay, and one's scores be lost
         "wait until it has ended",
     )
     with lock, asyncio.Runner() as runner:

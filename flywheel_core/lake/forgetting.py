@@ -115,7 +115,9 @@ def remove(layout: Layout, files: Sequence[Path], holds: Holds) -> None:
     written to meanwhile.
     """
     lock = layout.raw / ".rescore.lock"
-    with only_one(lock, f"another process scores answers in {layout.raw} again", "wait until it has ended"):
+    with only_one(
+        lock, f"flywheel rescore or another flywheel forget runs in {layout.raw}", "wait until it has ended"
+    ):
         for path in files:
             _remove_from(path, holds)
 

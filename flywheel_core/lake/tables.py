@@ -72,8 +72,8 @@ def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFi
     """Build one derived table from other tables of the same day, and replace its file.
 
     The same inputs and settings give the same bytes. It is begun again, at most twice, when one of these tables is made
-    again meanwhile. Raises UsageError when `name` is not a derived table, NoDataError
-    when a table that it is built from is missing, StorageError when a file cannot be read or written.
+    again meanwhile. Raises UsageError when `name` is not a derived table, NoDataError when a table that it is built from
+    is missing, StorageError when a file cannot be read or written.
     """
     if name not in SOURCES:
         raise UsageError(f"{name!r} is not a derived table", hint=f"derived are {', '.join(SOURCES)}")

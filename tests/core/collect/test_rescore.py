@@ -278,7 +278,7 @@ def test_two_at_once_do_not_both_pay(tmp_path: Path) -> None:
             config = world.config(retry_budget=0.0)
             first = asyncio.create_task(asyncio.to_thread(rescore_day, layout, DAY, config))
             await asked.wait()
-            with pytest.raises(UsageError, match="another process"):
+            with pytest.raises(UsageError, match="another flywheel rescore"):
                 await asyncio.to_thread(rescore_day, layout, DAY, config, every=True)
             refused.set()
             assert (await first).scores == 1

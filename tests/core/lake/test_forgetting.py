@@ -197,7 +197,7 @@ def test_not_while_answers_are_scored_again(layout: Layout) -> None:
     path = store(layout.raw_file(DAY), received("a", HERS))
     with (
         only_one(layout.raw / ".rescore.lock", "taken", "wait"),
-        pytest.raises(UsageError, match="scores answers"),
+        pytest.raises(UsageError, match="flywheel rescore or another flywheel forget runs"),
     ):
         remove(layout, [path], holder_of([HERS]))
     assert path.read_bytes() == received("a", HERS)
