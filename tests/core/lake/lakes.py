@@ -116,3 +116,22 @@ def examples_of(layout: Layout, version: str) -> list[dict[str, Any]]:
 def with_dataset(**settings_: Any) -> Config:
     """Return the tests' configuration with other dataset settings."""
     return Config.model_validate({**CONFIG.model_dump(mode="json"), "dataset": settings_})
+
+
+def write_questions(layout: Layout, count: int, day: date = DAY, **fields: Any) -> None:
+    """Write and build a day of points whose labels alternate between general, math and code."""
+    models = ["big", "algebra", "coder"]
+    write_raw(
+        layout,
+        [
+            point(
+                f"{day}-{number}",
+                {model: 0.9 if model == models[number % 3] else 0.25 for model in models},
+                question=f"{'abcdefghijklmnopqrstuvwxyz'[number % 26] * (number // 26 + 1)}，问题?",
+                **fields,
+            )
+            for number in range(count)
+        ],
+        day,
+    )
+    build_day(layout, day)
