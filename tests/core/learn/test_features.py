@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel_core.errors import NoDataError, RouterError
-from flywheel_core.learn.features import FEWEST_ANSWERED, TextFeatures
+from flywheel_core.learn.features import FEWEST_ANSWERED, SHORTEST, TextFeatures
 from flywheel_core.learn.text import SURFACE_NAMES, count_grams, question_group, surface
 from tests.core.learn.questions import frame
 
@@ -73,11 +73,15 @@ def test_latent_vectors_have_about_length_one_in_every_language() -> None:
     np.testing.assert_allclose(scaled, [1.0, 1.0], atol=0.1)
 
 
-def test_of_a_text_that_is_strange_to_the_directions_no_more_is_made_than_of_others() -> None:
+def test_of_a_text_that_the_directions_hardly_hold_no_more_is_made_than_of_others() -> None:
     """Divided by its length, however small, rounding alone would decide."""
-    strange = ["\u0ea5\u0eb2\u0ea7 " * 9, ""]
-    latent = FEATURES.transform(strange)[0][:, : FEATURES.dimensions]
-    assert np.linalg.norm(latent, axis=1).max() <= 1.5
+    known = FEATURES.arrays()
+    faint = {name: known[name] * np.float32(0.001) for name in ("directions", "lengths")}
+    plain = TextFeatures.from_arrays({**known, "lengths": known["lengths"][:, :0]})
+    own, scaled = (
+        one.transform(TEXTS[:9])[0][:, :16] for one in (plain, TextFeatures.from_arrays({**known, **faint}))
+    )
+    np.testing.assert_allclose(scaled, 0.001 * own / SHORTEST, rtol=1e-4, atol=1e-7)
 
 
 def test_arrays_bring_the_features_back() -> None:
