@@ -1,7 +1,7 @@
 """`flywheel forget`: remove what was received about one person, and show where else it is."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import click
 
@@ -28,9 +28,9 @@ def forget(settings: Settings, texts: tuple[str, ...], yes: bool) -> None:
     holds = holder_of([utf8(text, "TEXT") for text in texts])
     with progress("search") as tell:
         found = find(layout, holds, tell)
-    today = (datetime.now(UTC) - SETTLED).date()
-    over = [one for one in found if one.day is not None and one.day < today]
-    later = [one for one in found if one.day is not None and one.day >= today]
+    now = datetime.now(UTC)
+    over = [one for one in found if one.day is not None and is_over(one.day, now)]
+    later = [one for one in found if one.day is not None and not is_over(one.day, now)]
     elsewhere = [one for one in found if one.day is None]
     if yes and over:
         remove(layout, [one.path for one in over], holds)
@@ -53,3 +53,8 @@ def forget(settings: Settings, texts: tuple[str, ...], yes: bool) -> None:
     folders = Counter(str(one.path.parent.relative_to(layout.root)) for one in elsewhere)
     if folders:
         print_table(("also in, or made from these days", "files"), sorted(folders.items()))
+
+
+def is_over(day: date, now: datetime) -> bool:
+    """Return whether no collector writes to the files of a UTC day any more."""
+    return day < (now - SETTLED).date()

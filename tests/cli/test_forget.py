@@ -1,11 +1,12 @@
 """`flywheel forget` first shows what would go, removes it only with --yes, and leaves the day that is not over."""
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from flywheel_cli.forget import SETTLED, is_over
 from flywheel_core.lake.layout import Layout
 from tests.cli.conftest import Run, parsed
 from tests.cli.recorded import DAY_ONE, point, record, write_lines
@@ -69,3 +70,10 @@ def test_a_blank_text_is_refused(run: Run, recorded: Path) -> None:
     assert refused.exit_code == 2
     assert "blank" in refused.stderr
     assert (recorded / RAW).read_bytes() == before
+
+
+def test_a_day_is_over_when_what_came_before_midnight_has_been_written() -> None:
+    midnight = datetime(2026, 1, 6, tzinfo=UTC)
+    assert not is_over(DAY_ONE, midnight + SETTLED - timedelta(seconds=1))
+    assert is_over(DAY_ONE, midnight + SETTLED)
+    assert not is_over(DAY_ONE, midnight + timedelta(seconds=1))
