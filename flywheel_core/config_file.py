@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.constructor import ConstructorError
 
 from flywheel_core.config import Config
 from flywheel_core.config_problems import VARIABLE_PLACE, Place, Problem, find_problems
@@ -26,6 +27,14 @@ MAX_FILE_BYTES = 1_048_576
 
 class _Loader(yaml.SafeLoader):
     """A safe YAML loader that keeps dates as text, so that 2026-02-30 is reported as a bad value, not as a broken file."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return a node's value. Raises ConstructorError, with the line, where PyYAML's own functions fail on a tag."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise ConstructorError(None, None, f"no value of type {tag}", node.start_mark) from error
 
 
 _Loader.yaml_implicit_resolvers = {

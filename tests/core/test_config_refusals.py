@@ -47,7 +47,9 @@ def test_a_bad_variable_is_named_as_such(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["[s3cret", "s3cret: a: b", "*s3cret", "!!int s3cret", "[" * 3_000])
+@pytest.mark.parametrize(
+    "value", ["[s3cret", "s3cret: a: b", "*s3cret", "!!int s3cret", "!!bool s3cret", "[" * 3_000]
+)
 def test_a_variable_that_is_not_yaml_is_named_and_its_value_not_shown(tmp_path: Path, value: str) -> None:
     """It may be a secret in place of its variable's name, or an address with a password."""
     variable = "FLYWHEEL__GATEWAY__USER_SECRET_ENV"
@@ -162,7 +164,10 @@ def test_default_models_that_are_missing_are_one_line_a_setting(tmp_path: Path) 
     ("content", "expected"),
     [
         (b"cache: [\n", "is not YAML"),
-        (b"cache: {ttl: !!int x}\n", "is not YAML"),
+        (b"cache: {ttl: !!int x}\n", "yaml:1: this is not YAML: no value of type !!int"),
+        (b"cache:\n  ttl: !!float ''\n", "yaml:2: this is not YAML: no value of type !!float"),
+        (b"cache: {enabled: !!bool x}\n", "yaml:1: this is not YAML: no value of type !!bool"),
+        (b"cache: {ttl: !!timestamp x}\n", "yaml:1: this is not YAML: no value of type !!timestamp"),
         (b"- 1\n", "holds one value instead of sections"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"#" * 1_048_577, "larger than"),
