@@ -65,7 +65,16 @@ def test_a_malformed_or_wrong_key_is_invalid(tmp_path: Path, shape: str) -> None
     assert secret not in caught.value.message
 
 
-@pytest.mark.parametrize("damage", [b"{", b'{"keys": [{"key_id": "\xff"}]}'], ids=["torn", "no UTF-8"])
+HASH_OF_OTHER_LETTERS = (
+    '{"keys": [{"key_id": "a", "source": "east", "sha256": "é", "created_at": "2026-01-01T00:00:00Z"}]}'
+)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"{", b'{"keys": [{"key_id": "\xff"}]}', HASH_OF_OTHER_LETTERS.encode()],
+    ids=["torn", "no UTF-8", "no hash"],
+)
 def test_a_damaged_file_is_an_error_at_start_but_not_while_running(tmp_path: Path, damage: bytes) -> None:
     store = KeyStore(tmp_path / "keys.json")
     key = store.create("east")
