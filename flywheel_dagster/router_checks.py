@@ -30,7 +30,7 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
     ) -> dg.AssetCheckResult:
         newest = context.instance.get_latest_materialization_event(dg.AssetKey(CHALLENGER))
         found = newest.asset_materialization if newest else None
-        trained = found.metadata["dataset"].value if found else None
+        trained = found.metadata["dataset"].value if found and "dataset" in found.metadata else None
         current = latest_dataset(lake.layout)
         return dg.AssetCheckResult(
             passed=trained is not None and trained == current,

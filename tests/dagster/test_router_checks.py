@@ -11,7 +11,7 @@ from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.registry import Registry
 from flywheel_dagster.partitions import daily_partitions
 from flywheel_dagster.resources import Lake
-from flywheel_dagster.router_assets import CHAMPION, ROUTER_ASSETS, router_assets
+from flywheel_dagster.router_assets import CHALLENGER, CHAMPION, ROUTER_ASSETS, router_assets
 from flywheel_dagster.router_checks import router_checks
 from tests.core.learn import toy
 from tests.dagster.test_routers import PER_DAY, retrain
@@ -81,6 +81,17 @@ def test_a_dataset_that_no_challenger_was_trained_on_is_noticed(
     (says,) = failed(instance, lake).items()
     assert says[0] == "trained_on_current_dataset"
     assert says[1].endswith(f"the current dataset is {newer}")
+
+
+def test_a_challenger_that_was_reported_by_hand_is_not_taken_for_the_current_one(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    """The UI can report a materialization, which says nothing about a dataset."""
+    retrain(instance, lake, toy.FIRST)
+    instance.report_runless_asset_event(dg.AssetMaterialization(CHALLENGER))
+    (says,) = failed(instance, lake).items()
+    assert says[0] == "trained_on_current_dataset"
+    assert says[1].startswith("trained on None, the current dataset is ")
 
 
 def test_a_damaged_champion_is_noticed(instance: dg.DagsterInstance, lake: Lake) -> None:
