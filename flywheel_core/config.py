@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from flywheel_core.config_collection import DEFAULT_CANDIDATES, DataCollection, Production, Training
 from flywheel_core.config_data import Dataset, Labelling, Storage, TieRule
 from flywheel_core.config_fields import (
+    ApiPath,
     ModelUrl,
     Money,
     Name,
@@ -80,11 +81,18 @@ class Model(Section):
     base_url: ModelUrl | None = Field(
         None, description="Address in front of /v1/chat/completions, without /v1."
     )
+    api_path: ApiPath = Field(
+        "/v1", max_length=200, description="What stands between `base_url` and /chat/completions."
+    )
     upstream_name: Name | None = Field(
         None, description="The model's name at that address; null: the same name."
     )
     api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the model's key."
+    )
+    proxy_env: VariableName | None = Field(
+        None,
+        description="Name of the environment variable with the address of the HTTP proxy on the way to the model, for example HTTPS_PROXY; null: no proxy.",
     )
     input_price: Money = Field(
         0.0, description="Price per million prompt tokens; a model without prices counts as free."

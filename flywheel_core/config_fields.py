@@ -1,5 +1,6 @@
 """Building blocks of the configuration sections: their base class and the types of values, with units and ranges."""
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
 )
+
+_VERSION = re.compile(r"/v\d+$")
+_NOT_IN_PATH = re.compile(r"[^!-~]|[?#%\\]|/\.{1,2}(/|$)")
 
 
 class Section(BaseModel):
@@ -49,11 +53,18 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _without_v1(text: str) -> str:
+def _without_version(text: str) -> str:
     address = _http_url(text)
-    if address.endswith("/v1"):
-        raise ValueError("/v1 is added to the address of a model: leave it out")
+    if _VERSION.search(address):
+        raise ValueError("the version of a model's API is not part of its address, but of api_path")
     return address
+
+
+def _path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and (path[0] != "/" or _NOT_IN_PATH.search(path)):
+        raise ValueError("a path begins with /, and has neither white space nor ?, #, % or steps back")
+    return path
 
 
 def _day(text: str) -> str:
@@ -70,10 +81,15 @@ Url = Annotated[
 ]
 ModelUrl = Annotated[
     str,
-    AfterValidator(_without_v1),
+    AfterValidator(_without_version),
     Kind(
-        "an address that begins with http:// or https://, names a host without user or password and does not end in /v1"
+        "an address that begins with http:// or https://, names a host without user or password and does not end in a version such as /v1 (see api_path)"
     ),
+]
+ApiPath = Annotated[
+    str,
+    AfterValidator(_path),
+    Kind("a path of printable ASCII that begins with / and has no ?, # or %, or nothing"),
 ]
 DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 VariableName = Annotated[

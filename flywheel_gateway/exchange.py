@@ -88,12 +88,13 @@ class Exchange:
     def _call(self, target: Target) -> Call:
         return Call(
             "POST",
-            f"{target.base_url}/v1/chat/completions",
+            f"{target.api_url}/chat/completions",
             to_model(self.received, model=target.name, key=target.key, marks=self.marks),
             self.request.for_model(target.upstream_name, stream_usage=target.stream_usage),
             target.connect_timeout,
             target.timeout,
             self.request.streamed,
+            target.proxy,
         )
 
     async def _pass_on(self, target: Target, reply: Reply, send: Send, *, last: bool) -> bool:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Sender, send: Send) -> None:
-    """Proxy one request with its method, path, query and body unchanged.
+    """Proxy one request with its method, query, body and path below /v1 unchanged.
 
     Raises RequestError `not_found` for a path that leads out of /v1, `upstream_failed` or `upstream_timeout`
     before the response has begun, `loop_detected` as `check_loop`; UpstreamError after the response has
@@ -26,16 +26,18 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
     marks = check_loop(sender.received, gateway.instance)
     query = scope["query_string"]
     path = scope["raw_path"].decode("latin-1")
-    if "\\" in scope["path"] or any(part in (".", "..") for part in scope["path"].split("/")):
+    steps = scope["path"].split("/")
+    if not path.startswith("/v1/") or "\\" in scope["path"] or any(part in (".", "..") for part in steps):
         raise RequestError("not_found")
     call = Call(
         scope["method"],
-        f"{target.base_url}{path}" + (f"?{query.decode('latin-1')}" if query else ""),
+        f"{target.api_url}{path.removeprefix('/v1')}" + (f"?{query.decode('latin-1')}" if query else ""),
         to_model(sender.received, model=target.name, key=target.key, marks=marks, untouched=True),
         body,
         target.connect_timeout,
         target.timeout,
         streamed=True,  # it may be a stream, so the time limit applies per piece
+        proxy=target.proxy,
     )
     begun = False
     try:

@@ -4,11 +4,12 @@ A changed configuration makes a new `Setup`; requests in progress finish with th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, check_address, guard_of
+from flywheel_core.collect.calls import proxy_of
 from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
@@ -22,16 +23,18 @@ EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
 class Target:
     """Where and how one model is asked. key: the model's own; connect_timeout, timeout: in seconds.
 
-    stream_usage: whether to ask for the token counts of streams.
+    api_url: what stands for /v1 there; stream_usage: whether to ask for the token counts of streams; proxy: address
+    of the HTTP proxy on the way, or None.
     """
 
     name: str
-    base_url: str
+    api_url: str
     upstream_name: str
     key: str | None
     connect_timeout: float
     timeout: float
     stream_usage: bool
+    proxy: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +80,24 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
     for name, model in config.models.items():
         if model.base_url is None:
             continue
-        check_address(f"models.{name}.base_url", model.base_url, guard)
+        proxy = proxy_of(model, name)
+        if proxy is None:
+            check_address(f"models.{name}.base_url", model.base_url, guard)
+        else:  # the gateway connects to nothing else
+            check_address(f"models.{name}.proxy_env", proxy, guard)
         _check_plain(name, model.base_url)
         key = model.api_key_env and secret(model.api_key_env, f"models.{name}.api_key_env")
         if key and not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {model.api_key_env} has characters that no header can have")
         targets[name] = Target(
             name,
-            model.base_url,
+            model.base_url + model.api_path,
             model.upstream_name or name,
             key,
             model.connect_timeout,
             model.timeout,
             model.stream_usage,
+            proxy,
         )
     variable = config.gateway.user_secret_env
     user_secret = secret(variable, "gateway.user_secret_env").encode() if variable else None

@@ -7,7 +7,7 @@ model.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,7 +15,13 @@ import aiohttp
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, refused
-from flywheel_core.collect.connections import Connections, forget_frames, in_pieces, what_broke
+from flywheel_core.collect.connections import (
+    Connections,
+    forget_frames,
+    in_pieces,
+    refused_by_proxy,
+    what_broke,
+)
 from flywheel_core.errors import UpstreamError
 from flywheel_gateway.headers import RawHeaders, value_of
 
@@ -40,7 +46,7 @@ class Call:
     """One request to a model.
 
     url: already percent-encoded; connect_timeout, timeout: in seconds; streamed: `timeout` limits the wait
-    for each piece of the response instead of the whole.
+    for each piece of the response instead of the whole; proxy: address of the HTTP proxy on the way, or None.
     """
 
     method: str
@@ -50,6 +56,7 @@ class Call:
     connect_timeout: float
     timeout: float
     streamed: bool
+    proxy: str | None = field(default=None, repr=False)
 
 
 class Reply:
@@ -106,6 +113,8 @@ class Upstream(Connections):
             raise UpstreamError(reason, code="connect_timeout") from None
         except TimeoutError:
             raise _too_slow(call) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise UpstreamError(f"no connection: {refused_by_proxy(error)}", code="connect_failed") from None
         except aiohttp.ClientConnectorError as error:
             if (blocked := refused(error)) is not None:
                 raise blocked from None
@@ -142,6 +151,7 @@ async def _send(
         headers=headers,
         skip_auto_headers=_ADDED_BY_LIBRARY,
         allow_redirects=False,
+        proxy=call.proxy,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
         trace_request_ctx=context,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
+from yarl import URL
 
 from flywheel_core.collect.answer import Answer, read_answer
 from flywheel_core.collect.http import Endpoint
@@ -12,7 +13,7 @@ from flywheel_core.collect.retries import Attempt
 from flywheel_core.collect.sampling import MARK_HEADER
 from flywheel_core.config import Config, Model
 from flywheel_core.config_file import secret
-from flywheel_core.errors import UpstreamError
+from flywheel_core.errors import ConfigError, UpstreamError
 
 MODEL_HEADERS = ("x-higress-llm-model", "x-ai-eg-model")
 """Request headers with the model's name. Gateways in front of the models route by them, users' calls and ours alike."""
@@ -28,9 +29,10 @@ class Target:
 
 
 def target_of(config: Config, name: str, environment: Mapping[str, str] | None = None) -> Target:
-    """Return where and with which key to call a model. environment: holds the keys, os.environ by default.
+    """Return where and how to call a model. environment: holds keys and proxies, os.environ by default.
 
-    Raises ConfigIncompleteError when its `base_url`, or the key that it names, is missing.
+    Raises ConfigIncompleteError when its `base_url`, or the key or proxy that it names, is missing; ConfigError as
+    `proxy_of`.
     """
     base_url = config.require(f"models.{name}.base_url")
     settings = config.models[name]
@@ -39,9 +41,32 @@ def target_of(config: Config, name: str, environment: Mapping[str, str] | None =
     if settings.api_key_env is not None:
         key = secret(settings.api_key_env, f"models.{name}.api_key_env", environment)
         headers["authorization"] = f"Bearer {key}"
-    return Target(
-        name, settings, Endpoint(f"{base_url}/v1/chat/completions", headers, settings.connect_timeout)
-    )
+    url = f"{base_url}{settings.api_path}/chat/completions"
+    proxy = proxy_of(settings, name, environment)
+    return Target(name, settings, Endpoint(url, headers, settings.connect_timeout, proxy))
+
+
+def proxy_of(settings: Model, name: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """Return the address of the proxy on the way to a model, user and password included; None without one.
+
+    environment: holds the address, os.environ by default. Raises ConfigIncompleteError when it is missing, ConfigError
+    when it is not the address of an HTTP proxy.
+    """
+    if settings.proxy_env is None:
+        return None
+    given = secret(settings.proxy_env, f"models.{name}.proxy_env", environment)
+    address = given if "://" in given else f"http://{given}"  # curl and others accept a host and port alone
+    try:
+        url = URL(address)
+        usable = url.scheme == "http" and bool(url.raw_host) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:  # its text, which may have a password in it, is not quoted
+        raise ConfigError(
+            f"models.{name}.proxy_env: {settings.proxy_env} does not hold the address of an HTTP proxy",
+            hint="it is http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
+        )
+    return address
 
 
 _AS_IT_IS = "".join(map(chr, range(ord(" "), ord("~") + 1))).replace("%", "")

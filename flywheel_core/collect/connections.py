@@ -114,6 +114,11 @@ def forget_frames(error: BaseException | None) -> None:
         error = error.__cause__  # not its context, which may be an error that the caller still handles
 
 
+def refused_by_proxy(error: aiohttp.ClientHttpProxyError) -> str:
+    """Return why there is no way through the proxy, without its own words."""
+    return f"the proxy answered {error.status}"
+
+
 def what_broke(error: aiohttp.ClientError) -> str:
     """Return why a response is incomplete, in fixed words.
 

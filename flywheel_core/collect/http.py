@@ -33,7 +33,8 @@ class Reply:
 class Endpoint:
     """Where a POST goes and with which headers; made once, used for every call.
 
-    url: http or https address with path and query; connect_timeout: in seconds.
+    url: http or https address with path and query; connect_timeout: in seconds; proxy: address of the HTTP proxy
+    on the way there, user and password included, or None. A client of the caller's own has its own proxies.
 
     Raises UsageError when the address or a header cannot be sent.
     """
@@ -41,6 +42,7 @@ class Endpoint:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     connect_timeout: float = 2.0
+    proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         try:

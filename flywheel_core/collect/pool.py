@@ -1,8 +1,8 @@
 """The default HTTP client: aiohttp with bounded bodies and httpx's errors.
 
 Chosen by measurement (`python -m benchmarks.fanout`): httpx's own transport slows down with every call in
-progress, and with pyreqwest a cancelled call goes on, so that a model answers for nobody. Proxy settings in
-the environment are ignored.
+progress, and with pyreqwest a cancelled call goes on, so that a model answers for nobody. The environment's
+proxies are used only where the configuration names their variables.
 """
 
 import asyncio
@@ -16,7 +16,13 @@ import httpx
 from yarl import URL
 
 from flywheel_core.collect.addresses import Guard, refused
-from flywheel_core.collect.connections import Connections, forget_frames, in_pieces, what_broke
+from flywheel_core.collect.connections import (
+    Connections,
+    forget_frames,
+    in_pieces,
+    refused_by_proxy,
+    what_broke,
+)
 from flywheel_core.collect.http import USER_AGENT, Endpoint, Reply, too_large
 
 PIECE_BYTES = 65_536
@@ -45,6 +51,8 @@ class PooledHttp(Connections):
             raise httpx.ConnectTimeout(f"no connection within {endpoint.connect_timeout:.3g} s") from None
         except TimeoutError:
             raise httpx.ReadTimeout(f"no whole answer within {timeout:.3g} s") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise httpx.ConnectError(f"no connection: {refused_by_proxy(error)}") from None
         except aiohttp.ClientConnectorError as error:
             if (blocked := refused(error)) is not None:
                 raise blocked from None
@@ -64,6 +72,7 @@ async def _exchange(
         data=in_pieces(body),
         headers=endpoint.headers,
         allow_redirects=False,
+        proxy=endpoint.proxy,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect_timeout),
         trace_request_ctx=context,
     ) as response:

@@ -17,7 +17,7 @@ from flywheel_core.collect.retries import RetryBudget, post_with_retries
 from flywheel_core.collect.scoring import Scorer
 from flywheel_core.collect.spend import cost_of
 from flywheel_core.config import Config
-from flywheel_core.errors import ConfigIncompleteError, UsageError
+from flywheel_core.errors import ConfigError, ConfigIncompleteError, UsageError
 
 QUESTION = "What is 1 + 1?"
 ANSWER = "2"
@@ -71,7 +71,7 @@ async def _try_model(
         return Trial("model", name, None, None, f"the configuration leaves models.{name}.base_url open"), None
     try:
         target = target_of(config, name, environment)
-    except (ConfigIncompleteError, UsageError) as error:
+    except (ConfigError, UsageError) as error:
         return Trial("model", name, False, None, error.message), None
     timeout = target.settings.timeout
     attempt = await post_with_retries(

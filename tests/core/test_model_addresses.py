@@ -1,0 +1,39 @@
+"""Where a model is asked: its address, and the path of its API."""
+
+from pathlib import Path
+
+import pytest
+
+from flywheel_core.config import Config, Model
+from flywheel_core.config_file import load_config
+from flywheel_core.errors import ConfigError
+from tests.core.configs import write
+
+
+def with_setting(tmp_path: Path, name: str, value: str) -> Config:
+    """Load a configuration with one model, which has this setting in double quotes."""
+    names = "{default_model: far}\ndata_collection: {training: {candidate_models: [far]}}"
+    return load_config(write(tmp_path, f'models: {{far: {{{name}: "{value}"}}}}\nrouting: {names}\n'), {})
+
+
+@pytest.mark.parametrize("address", ["http://h/v1", "https://h/openai/v1/", "https://h/api/paas/v4"])
+def test_an_address_that_would_get_a_second_version_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ConfigError, match=r"models\.far\.base_url: must be .* end in a version such as /v1"):
+        with_setting(tmp_path, "base_url", address)
+    front = address.rstrip("/").rpartition("/v")[0]
+    assert Model(base_url=f"{front}/").base_url == front
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("/api/v3", "/api/v3"), ("/v1beta/openai/", "/v1beta/openai"), ("", ""), ("/", "")]
+)
+def test_the_path_of_a_models_api_can_be_any(tmp_path: Path, given: str, kept: str) -> None:
+    assert with_setting(tmp_path, "api_path", given).models["far"].api_path == kept
+
+
+@pytest.mark.parametrize(
+    "given", ["v1", "/a b", "/a?b", "/a#b", "/a%2fb", "/../b", "/a/.", "/é", r"/a\\b", "/" + "a" * 200]
+)
+def test_what_could_not_be_sent_as_it_stands_is_no_path(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ConfigError, match=r"models\.far\.api_path: must be a path"):
+        with_setting(tmp_path, "api_path", given)

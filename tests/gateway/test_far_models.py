@@ -1,0 +1,114 @@
+"""Models whose API is not below /v1, and models on the other side of an HTTP proxy."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.core.collect.proxying import proxy_to
+from tests.gateway.scripted import completion, reply
+from tests.gateway.world import NotStartedError, Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+
+BODY = {"model": "auto", "messages": [{"role": "user", "content": "1 + 1?"}]}
+STREAM = [b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("api_path", "path"),
+    [
+        ("/api/v3", "/api/v3/chat/completions"),
+        ("/v1beta/openai/", "/v1beta/openai/chat/completions"),
+        ("", "/chat/completions"),
+    ],
+)
+def test_users_and_collection_ask_at_the_path_of_the_models_api(
+    outside: Outside, start: Start, api_path: str, path: str
+) -> None:
+    outside.other = lambda asked: reply(completion("far"))
+    config = outside.config()
+    config["models"]["big"]["api_path"] = api_path
+    gateway = start(config)
+    assert gateway.post("/v1/chat/completions", BODY).json()["choices"][0]["message"]["content"] == "far"
+    (point,) = until(lambda: outside.points)
+    assert point["responses"]["big"]["answer"] == "far"
+    assert point["responses"]["math"]["answer"] == "I am math"
+    asked = outside.asked(path)
+    assert [request.json["model"] for request in asked] == ["big"] * len(asked)
+    assert outside.asked_by_users() == []
+
+
+def test_other_paths_go_below_the_path_of_the_default_models_api(outside: Outside, start: Start) -> None:
+    outside.other = lambda asked: reply(b'{"data": []}')
+    config = outside.config()
+    config["models"]["big"]["api_path"] = "/api/v3"
+    gateway = start(config)
+    assert gateway.post("/v1/embeddings?a=/v1/b", {"input": "x"}).status_code == 200
+    assert [request.path for request in outside.server.requests] == ["/api/v3/embeddings?a=/v1/b"]
+    refused = gateway.get("/%761/embeddings")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")
+    assert len(outside.server.requests) == 1
+
+
+def test_users_and_collection_ask_through_the_proxy_of_each_model(outside: Outside, start: Start) -> None:
+    """The scorer, the collector and the models without a proxy are asked directly."""
+    config = outside.config()
+    config["models"]["big"] |= {"base_url": "http://models.invalid", "proxy_env": "EGRESS"}
+    with proxy_to(outside.address) as proxy:
+        gateway = start(config, {"EGRESS": f"http://user:s3cret@{proxy.address}"})
+        answer = gateway.post("/v1/chat/completions", BODY)
+        assert answer.json()["choices"][0]["message"]["content"] == "I am big"
+        (point,) = until(lambda: outside.points)
+        assert {name: found["answer"] for name, found in point["responses"].items()} == {
+            name: f"I am {sent}" for name, sent in (("big", "big"), ("math", "math"), ("code", "code-v2"))
+        }
+        gateway.post("/v1/embeddings", {"input": "x"})
+        assert {(method, target) for method, target, _ in proxy.asked} == {
+            ("POST", "http://models.invalid/v1/chat/completions"),
+            ("POST", "http://models.invalid/v1/embeddings"),
+        }
+        assert all(credentials == "Basic dXNlcjpzM2NyZXQ=" for *_, credentials in proxy.asked)
+    assert "s3cret" not in gateway.log()
+
+
+def test_a_stream_through_a_proxy_arrives_piece_by_piece(outside: Outside, start: Start) -> None:
+    pieces = [b'data: {"choices": [{"delta": {"content": "%d"}}]}\n\n' % number for number in range(3)]
+    outside.chat = lambda _: [*STREAM, *pieces, b"data: [DONE]\n\n", b""]
+    config = outside.config(data_collection__enabled=False)
+    config["models"]["big"] |= {"base_url": "http://models.invalid", "proxy_env": "EGRESS"}
+    with proxy_to(outside.address) as proxy:
+        gateway = start(config, {"EGRESS": proxy.address})
+        answer = gateway.post("/v1/chat/completions", {**BODY, "stream": True})
+    assert answer.content == b"".join([*pieces, b"data: [DONE]\n\n"])
+
+
+def test_a_proxy_that_lets_nobody_through_fails_the_model_and_another_answers(
+    outside: Outside, start: Start
+) -> None:
+    config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
+    config["models"]["big"] |= {"base_url": "https://models.invalid", "proxy_env": "EGRESS"}
+    with proxy_to(outside.address, "407 Proxy Authentication Required") as proxy:
+        gateway = start(config, {"EGRESS": f"http://user:s3cret@{proxy.address}"})
+        answer = gateway.post("/v1/chat/completions", BODY)
+        named = gateway.post("/v1/chat/completions", {**BODY, "model": "big"})
+    assert answer.json()["choices"][0]["message"]["content"] == "I am math"
+    assert named.status_code == 502
+    reasons = {line["reason"] for line in gateway.logged("model_failed")}
+    assert reasons == {"connect_failed: no connection: the proxy answered 407"}
+    assert "s3cret" not in gateway.log() and "407" not in named.text
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, r"models\.math\.proxy_env names the environment variable EGRESS"),
+        ({"EGRESS": "socks5://127.0.0.1:1"}, "EGRESS does not hold the address of an HTTP proxy"),
+    ],
+)
+def test_a_gateway_does_not_start_without_the_proxys_address(
+    outside: Outside, start: Start, environment: dict[str, str], says: str
+) -> None:
+    config = outside.config()
+    config["models"]["math"]["proxy_env"] = "EGRESS"
+    with pytest.raises(NotStartedError, match=says):
+        start(config, environment)
