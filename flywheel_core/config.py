@@ -15,6 +15,7 @@ from flywheel_core.config_collection import DEFAULT_CANDIDATES, DataCollection, 
 from flywheel_core.config_data import Dataset, Labelling, Storage, TieRule
 from flywheel_core.config_fields import (
     ApiPath,
+    ExtraBody,
     ModelUrl,
     Money,
     Name,
@@ -86,6 +87,11 @@ class Model(Section):
     )
     upstream_name: Name | None = Field(
         None, description="The model's name at that address; null: the same name."
+    )
+    extra_body: ExtraBody = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Fields of every request to the model, in place of the client's: for example `{enable_thinking: false}`.",
     )
     api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the model's key."

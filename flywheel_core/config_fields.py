@@ -1,5 +1,6 @@
 """Building blocks of the configuration sections: their base class and the types of values, with units and ranges."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +17,9 @@ from pydantic import (
 
 _VERSION = re.compile(r"/v\d+$")
 _NOT_IN_PATH = re.compile(r"[^!-~]|[?#%\\]|/\.{1,2}(/|$)")
+
+
+_SET_BY_FLYWHEEL = {"model", "messages", "stream", "stream_options", "n"}
 
 
 class Section(BaseModel):
@@ -67,6 +71,17 @@ def _path(text: str) -> str:
     return path
 
 
+def _fields_of_a_request(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(given, allow_nan=False, ensure_ascii=False).encode()
+        same = json.loads(text) == given
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same or _SET_BY_FLYWHEEL & given.keys():
+        raise ValueError("these are no fields of a request that can be added as JSON")
+    return given
+
+
 def _day(text: str) -> str:
     return date.fromisoformat(text).isoformat()
 
@@ -90,6 +105,11 @@ ApiPath = Annotated[
     str,
     AfterValidator(_path),
     Kind("a path of printable ASCII that begins with / and has no ?, # or %, or nothing"),
+]
+ExtraBody = Annotated[
+    dict[str, Any],
+    AfterValidator(_fields_of_a_request),
+    Kind("a mapping of request fields to JSON values, without model, messages, stream, stream_options and n"),
 ]
 DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 VariableName = Annotated[

@@ -189,7 +189,7 @@ def _default(field: FieldInfo) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | dict):
         return ", ".join(f"`{item}`" for item in value) or "empty"
     if isinstance(value, str | PurePath):
         return f"`{value}`"

@@ -90,7 +90,9 @@ class Exchange:
             "POST",
             f"{target.api_url}/chat/completions",
             to_model(self.received, model=target.name, key=target.key, marks=self.marks),
-            self.request.for_model(target.upstream_name, stream_usage=target.stream_usage),
+            self.request.for_model(
+                target.upstream_name, extra=target.extra_body, stream_usage=target.stream_usage
+            ),
             target.connect_timeout,
             target.timeout,
             self.request.streamed,

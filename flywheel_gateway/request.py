@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -38,8 +39,10 @@ class ChatRequest:
     prompt: str
     streamed: bool
 
-    def for_model(self, name: str, *, stream_usage: bool = False) -> bytes:
-        """Return the body with `model` set to `name` and every other field unchanged.
+    def for_model(
+        self, name: str, *, extra: Mapping[str, Any] | None = None, stream_usage: bool = False
+    ) -> bytes:
+        """Return the body with `model` set to `name`, the fields of `extra`, and every other field unchanged.
 
         stream_usage: a stream whose client says nothing about token counts is asked for them. Raises RequestError
         `body_unreadable` for a body nested so deep that it could be read only where fewer functions were being called.
@@ -48,10 +51,11 @@ class ChatRequest:
             fields = _FIELDS.decode(self.raw)
         except RecursionError:
             raise _too_deep() from None
-        fields["model"] = msgspec.Raw(_ENCODER.encode(name))
+        given = {"model": name, **(extra or {})}
         options = self.body.get("stream_options") or {}
         if stream_usage and self.streamed and isinstance(options, dict) and "include_usage" not in options:
-            fields["stream_options"] = msgspec.Raw(_ENCODER.encode({**options, "include_usage": True}))
+            given["stream_options"] = {**options, "include_usage": True}
+        fields |= {key: msgspec.Raw(_ENCODER.encode(value)) for key, value in given.items()}
         pieces = [
             piece for key, value in fields.items() for piece in (b",", _ENCODER.encode(key), b":", value)
         ]

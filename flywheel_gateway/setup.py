@@ -5,6 +5,7 @@ A changed configuration makes a new `Setup`; requests in progress finish with th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from yarl import URL
 
@@ -23,13 +24,14 @@ EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
 class Target:
     """Where and how one model is asked. key: the model's own; connect_timeout, timeout: in seconds.
 
-    api_url: what stands for /v1 there; stream_usage: whether to ask for the token counts of streams; proxy: address
+    api_url: what stands for /v1 there; extra_body: fields of every request to it; stream_usage: whether to ask for the token counts of streams; proxy: address
     of the HTTP proxy on the way, or None.
     """
 
     name: str
     api_url: str
     upstream_name: str
+    extra_body: Mapping[str, Any]
     key: str | None
     connect_timeout: float
     timeout: float
@@ -93,6 +95,7 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
             name,
             model.base_url + model.api_path,
             model.upstream_name or name,
+            model.extra_body,
             key,
             model.connect_timeout,
             model.timeout,

@@ -41,7 +41,7 @@ class Legs:
             attempt = await post_with_retries(
                 self._http,
                 target.endpoint,
-                question.body_for(settings.upstream_name or name),
+                question.body_for(settings.upstream_name or name, settings.extra_body),
                 call_timeout=settings.timeout,
                 ends=ends,
                 max_bytes=MAX_ANSWER_BYTES,

@@ -48,9 +48,13 @@ class Question:
         if len(self._rest) > MAX_REQUEST_BYTES:
             raise SkippedError("request_too_large")
 
-    def body_for(self, upstream_name: str) -> bytes:
-        """Return the complete request body for one model: its upstream name, no stream, one choice."""
-        return b'{"model":%b,"stream":false,%b' % (msgspec.json.encode(upstream_name), self._rest[1:])
+    def body_for(self, upstream_name: str, extra: Mapping[str, Any] | None = None) -> bytes:
+        """Return the complete request body for one model: its upstream name, no stream, one choice.
+
+        extra: fields that replace the request's own.
+        """
+        rest = _encode({**json.loads(self._rest), **extra}) if extra else self._rest
+        return b'{"model":%b,"stream":false,%b' % (msgspec.json.encode(upstream_name), rest[1:])
 
     def messages(self) -> msgspec.Raw:
         """Return the messages as role and text if there is more than the question, otherwise null."""

@@ -77,7 +77,7 @@ async def _try_model(
     attempt = await post_with_retries(
         http,
         target.endpoint,
-        Question(QUESTION).body_for(target.settings.upstream_name or name),
+        Question(QUESTION).body_for(target.settings.upstream_name or name, target.settings.extra_body),
         call_timeout=timeout,
         ends=asyncio.get_running_loop().time() + timeout,
         max_bytes=MAX_ANSWER_BYTES,

@@ -1,4 +1,4 @@
-"""Models whose API is not below /v1, and models on the other side of an HTTP proxy."""
+"""Models that are asked in another way: below another path than /v1, through an HTTP proxy, with fields of their own."""
 
 from collections.abc import Callable
 
@@ -112,3 +112,27 @@ def test_a_gateway_does_not_start_without_the_proxys_address(
     config["models"]["math"]["proxy_env"] = "EGRESS"
     with pytest.raises(NotStartedError, match=says):
         start(config, environment)
+
+
+def test_users_and_collection_send_a_models_own_fields(outside: Outside, start: Start) -> None:
+    """So one model can be a candidate twice, with and without thinking. The client's other fields stay."""
+    config = outside.config(routing__default_model="math")
+    config["models"]["math"] |= {"extra_body": {"enable_thinking": True, "effort": {"level": 3}}}
+    config["models"]["code"] |= {"extra_body": {"enable_thinking": False}}
+    gateway = start(config)
+    own = {"temperature": 0.50, "enable_thinking": "as you like", "effort": None}
+    gateway.post("/v1/chat/completions", {**BODY, **own})
+    until(lambda: outside.points)
+    sent = {request.json["model"]: request.json for request in outside.asked()}
+    assert {name: body["enable_thinking"] for name, body in sent.items()} == {
+        "big": "as you like",
+        "math": True,
+        "code-v2": False,
+    }
+    assert {name: body["effort"] for name, body in sent.items()} == {
+        "big": None,
+        "math": {"level": 3},
+        "code-v2": None,
+    }
+    assert all(body["temperature"] == 0.5 and body["messages"] == BODY["messages"] for body in sent.values())
+    assert [request.body.count(b"enable_thinking") for request in outside.asked()] == [1, 1, 1]
