@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
+from aiohttp import encode_basic_auth
 from yarl import URL
 
 from flywheel_core.collect.answer import Answer, read_answer
@@ -59,6 +60,9 @@ def proxy_of(settings: Model, name: str, environment: Mapping[str, str] | None =
     try:
         url = URL(address)
         usable = url.scheme == "http" and bool(url.raw_host) and url.port != 0
+        encode_basic_auth(
+            url.user or "", url.password or "", "latin-1"
+        )  # as every call will: it must not fail then
     except ValueError:
         usable = False
     if not usable:  # its text, which may have a password in it, is not quoted
