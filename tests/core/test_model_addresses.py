@@ -58,7 +58,12 @@ def test_every_request_to_a_model_can_have_further_fields(tmp_path: Path) -> Non
     [
         *("{model: x}", "{messages: []}", "{stream: true}", "{stream_options: {}}", "{n: 2}"),
         *("{a: .nan}", "{a: {1: b}}", "{1: a}", "{a: !!binary eA==}", "{a: !!set {b}}", r'{a: "\ud800"}'),
-        *("[a]", "a"),
+        *(
+            "[a]",
+            "a",
+            "&a {b: *a}",
+            "&a {b: [&b [1, 2, 3, 4, 5, 6, 7, 8, 9], &c [*b, *b, *b, *b], &d [*c, *c, *c, *c], *d, *d, *d, *d, *d, *d]}",
+        ),
     ],
 )
 def test_what_flywheel_sets_itself_or_json_cannot_say_is_no_further_field(tmp_path: Path, given: str) -> None:
