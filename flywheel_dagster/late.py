@@ -119,8 +119,12 @@ def next_asked(
 
 
 def joined_mark(asked: Sequence[Asked]) -> str:
-    """Return one mark for several days; it changes when a file of any of them does, and with every try."""
-    text = "\n".join(f"{one.mark} {one.tries}" for one in asked)
+    """Return one mark for several days; it changes when a file of any of them does, and each time that they are requested.
+
+    Dagster never starts a second run for a mark: without the time, after a reset of the cursor it would pass over the
+    requests of the days that have failed.
+    """
+    text = "\n".join(f"{one.mark} {one.tries} {one.at}" for one in asked)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

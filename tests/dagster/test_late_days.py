@@ -48,16 +48,20 @@ Tick = Callable[..., dg.SensorResult]
 
 @pytest.fixture
 def tick(config: Config, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Tick:
-    """Tick the sensor as Dagster's daemon does: with the cursor that the tick before left, and `later` after that tick."""
+    """Tick the sensor as Dagster's daemon does: with the cursor that the tick before left, and `later` after that tick.
+
+    reset: whether a person has reset the cursor before.
+    """
     defs = build_defs(config)
     sensor = defs.resolve_sensor_def("late_days")
     cursor: list[str | None] = [None]
     time = [utc_now()]
     monkeypatch.setattr("flywheel_dagster.sensors.utc_now", lambda: time[0])
 
-    def run(later: timedelta = timedelta(0)) -> dg.SensorResult:
+    def run(later: timedelta = timedelta(0), *, reset: bool = False) -> dg.SensorResult:
         time[0] += later
-        context = dg.build_sensor_context(instance, cursor=cursor[0], resources={"lake": Lake(config)})
+        before = None if reset else cursor[0]
+        context = dg.build_sensor_context(instance, cursor=before, resources={"lake": Lake(config)})
         result = sensor(context)
         assert isinstance(result, dg.SensorResult)
         cursor[0] = result.cursor
@@ -126,6 +130,13 @@ def test_a_day_whose_run_failed_is_asked_for_again_and_then_named(layout: Layout
     assert "asked for 3 times and not made: 2026-01-05" in str(given_up.skip_reason)
     _raw(layout, DAY, "{}\n{}\n")
     assert _asked_for(tick()) == [day]
+
+
+def test_after_a_reset_of_the_cursor_a_day_that_failed_is_a_new_run(layout: Layout, tick: Tick) -> None:
+    """Dagster passes over a run key that it knows: the day would count as asked for, and nothing would run."""
+    _raw(layout, DAY)
+    keys = [(tick(timedelta(hours=4), reset=True).run_requests or [])[0].run_key for _ in range(2)]
+    assert keys[0] != keys[1]
 
 
 def test_of_a_range_only_the_days_that_were_not_made_are_asked_for_again(layout: Layout, tick: Tick) -> None:
