@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flywheel_core.errors import StorageError, UsageError
 from flywheel_core.lake.layout import Layout
@@ -131,10 +131,21 @@ def joined_mark(asked: Sequence[Asked]) -> str:
 def is_made(layout: Layout, raw: RawDay) -> bool:
     """Whether the last of the day's tables is there and at least as new as the first and as every raw file of the day.
 
-    A check that stopped the day leaves a first table that is newer than the last.
+    A check that stopped the day leaves a first table that is newer than the last. A file may be older than the tables and
+    not be in them: one that was copied with its time, or written while the day was being made.
     """
     first, last = (_changed(layout.table(name, raw.day)) for name in (DAILY_TABLES[0], DAILY_TABLES[-1]))
-    return last is not None and last >= raw.newest and (first is None or last >= first)
+    is_newer = last is not None and last >= raw.newest and (first is None or last >= first)
+    return is_newer and _is_all_in(raw, _note(layout, raw))
+
+
+def _is_all_in(raw: RawDay, note: Mapping[str, Any]) -> bool:
+    """Whether the tables with this note were made of all the day's raw files, at their size; True if it does not say."""
+    files, made_of = set(raw.files), set(note.get("files", raw.files))
+    if files != made_of:
+        return files < made_of
+    is_packed = any(name.endswith(".gz") for name in files)  # the note counts unpacked bytes
+    return is_packed or note.get("bytes_read", raw.size) == raw.size
 
 
 def _changed(path: Path) -> datetime | None:
@@ -147,11 +158,15 @@ def _has_lost_files(layout: Layout, raw: RawDay) -> bool:
 
     Moving raw files to an archive must not take their rows out of the tables.
     """
+    return set(raw.files) < set(_note(layout, raw).get("files", ()))
+
+
+def _note(layout: Layout, raw: RawDay) -> dict[str, Any]:
+    """Return what `ingest_day` noted in the day's table; empty when the table is missing or damaged."""
     try:
-        made_of = read_note(layout.table("responses", raw.day)).get("files", ())
+        return read_note(layout.table("responses", raw.day))
     except StorageError:
-        return False  # the day has to be made again anyway
-    return set(raw.files) < set(made_of)
+        return {}
 
 
 def read_cursor(text: str | None) -> dict[date, Asked]:

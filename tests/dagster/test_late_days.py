@@ -198,6 +198,27 @@ def test_days_already_made_are_not_asked_for(layout: Layout, tick: Tick) -> None
     assert _asked_for(tick()) == []
 
 
+@pytest.mark.parametrize("writer", ["b", None])
+def test_a_day_whose_tables_lack_an_older_file_or_a_part_of_one_is_asked_for(
+    config: Config, layout: Layout, tick: Tick, tmp_path: Path, writer: str | None
+) -> None:
+    """As when another collector's file was copied with its time, or written while the nightly run was at work.
+
+    Its run may fail: it is asked for until the file is in the tables.
+    """
+    write_day(layout, DAY)
+    assert not materialize_days([DAY], config, tmp_path / "home", datasets="none").failed
+    late = layout.raw_file(DAY, writer)
+    with late.open("a") as file:
+        file.write("null\n")
+    os.utime(late, (1_767_700_000, 1_767_700_000))
+    for _ in range(2):
+        assert _asked_for(tick(timedelta(hours=2))) == [("2026-01-05", "2026-01-05")]
+    assert not materialize_days([DAY], config, tmp_path / "home", datasets="none").failed
+    assert _asked_for(tick(timedelta(hours=2))) == []
+    assert _asked_for(tick(reset=True)) == []
+
+
 def test_consecutive_days_are_one_run(layout: Layout, tick: Tick) -> None:
     """Five imported days with a gap are two runs, not five."""
     for day in (1, 2, 3, 7, 8):
