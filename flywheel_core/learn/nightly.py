@@ -6,7 +6,7 @@ killed process began.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,11 @@ import msgspec
 
 from flywheel_core.config import Config
 from flywheel_core.errors import RouterError
-from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.layout import Layout, first_second
 from flywheel_core.learn.champion import Champion, version_folder
 from flywheel_core.learn.evidence import AsServed, Chooser, fresh_questions, gains_of
 from flywheel_core.learn.promote import judge
-from flywheel_core.learn.promotion_log import BEST_SINGLE_KINDS, Looks
+from flywheel_core.learn.promotion_log import BEST_SINGLE_KINDS, Entry, Looks
 from flywheel_core.learn.registry import Registry
 
 Verdict = Literal["promoted", "would_promote", "rejected", "not_yet", "same"]
@@ -122,7 +122,7 @@ def judge_challenger(
         champion,
         challenger,
         last_day.isoformat(),
-        partial(_judged, layout, champion, challenger, last_day, config, craft),
+        partial(_judged, layout, champion, registry.entry(champion), challenger, last_day, config, craft),
         by=by,
     )
     verdict: Verdict = entry.figures["outcome"]
@@ -167,9 +167,22 @@ def run_night(
     return replace(night, champion=champion or night.champion)
 
 
+def _born(champion: Champion, entry: Entry | None) -> float:
+    """Return from when on a champion ages, unix seconds: the newest test question that it rests on, or the end of its data.
+
+    Not from its promotion: a replay promotes today what rests on data of long ago.
+    """
+    if champion.since is not None:
+        return champion.since
+    if entry is None or entry.last_day is None:
+        return champion.at
+    return first_second(date.fromisoformat(entry.last_day) + timedelta(days=1))
+
+
 def _judged(
     layout: Layout,
     champion: Champion,
+    entry: Entry | None,
     challenger: str,
     last_day: date,
     config: Config,
@@ -189,8 +202,7 @@ def _judged(
     )
     gains = gains_of(questions, old, new, config.learning, config.models)
     newest: float | None = questions["received_at"].max()  # type: ignore[assignment]  # a column of floats
-    born = champion.at if champion.since is None else champion.since
-    age = 0.0 if newest is None else max(0.0, newest - born) / 86_400
+    age = 0.0 if newest is None else max(0.0, newest - _born(champion, entry)) / 86_400
     judgement = judge(gains, looks, config.promotion, champion_age_days=age)
     # Encoded and decoded, so that they equal what the log gives back.
     figures: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(judgement))

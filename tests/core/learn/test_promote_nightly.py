@@ -7,7 +7,7 @@ import pytest
 
 from flywheel_core.config import Config, Model
 from flywheel_core.config_promotion import Promotion
-from flywheel_core.lake.layout import Layout, day_of
+from flywheel_core.lake.layout import Layout, day_of, first_second
 from flywheel_core.learn.evidence import fresh_questions
 from flywheel_core.learn.nightly import Night, best_single_champion, promote_passed, run_night
 from flywheel_core.learn.registry import Registry
@@ -161,6 +161,17 @@ def test_a_champion_ages_with_the_questions_received_since_those_it_rests_on(
     old = night(layout, aging, 4, challenger=worse)
     assert (old.verdict, old.figures["aged"], old.champion.version) == ("promoted", True, "worse")
     assert old.figures["champion_age_days"] == (old.figures["newest"] - champion.since) / 86_400
+
+
+def test_a_first_champion_ages_with_the_questions_received_since_the_end_of_its_data(
+    layout: Layout, settings: Config
+) -> None:
+    """As in a replay or a backfill, which puts it into service months after those data."""
+    night(layout, settings, 0, challenger=toy.publish(layout, "worse", "coder", {}))
+    later = night(layout, settings, 2, challenger="worse")
+    assert later.champion.since is None
+    end = first_second(toy.days(2)[-1])
+    assert later.figures["champion_age_days"] == (later.figures["newest"] - end) / 86_400 > 1
 
 
 def test_a_night_that_runs_again_spends_no_further_look(layout: Layout, settings: Config) -> None:
