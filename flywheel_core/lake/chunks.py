@@ -101,10 +101,12 @@ def _taken_apart(chunk: Chunk | Text, data: bytes, wanted: Wanted) -> Batch:
     blank = 0
     end = chunk.start
     if chunk.oversized or (isinstance(chunk, Text) and chunk.damage is not None):
-        length = chunk.end - chunk.start if isinstance(chunk, Chunk) else len(data)
-        if not (wanted.open and isinstance(chunk, Chunk) and not _ends_line(chunk)):
-            rejects.add(_whole_reject(chunk, data, length))
-            end += length
+        if isinstance(chunk, Text):
+            rejects.add(_whole_reject(chunk, data, chunk.size or len(data)))
+            end += chunk.size or len(data)
+        elif (whole := _ends_line(chunk)) or not wanted.open:
+            rejects.add(_whole_reject(chunk, data, chunk.end - chunk.start - whole))
+            end = chunk.end
     else:
         imported = wanted.full and IMPORTED_NAME.fullmatch(Path(chunk.path).name) is not None
         reader = PointReader(data, wanted.day, answers=wanted.full, imported=imported)

@@ -41,13 +41,15 @@ class Chunk(msgspec.Struct, frozen=True):
 class Text(msgspec.Struct, frozen=True):
     """A chunk of a compressed file, like `Chunk` but with the unpacked bytes; `start` counts unpacked bytes.
 
-    damage: why the file cannot be unpacked beyond these bytes, or None.
+    size: bytes of the line of an oversized chunk, without its newline, else 0; damage: why the file cannot be unpacked
+    beyond these bytes, or None.
     """
 
     path: str
     start: int
     data: bytes
     oversized: bool = False
+    size: int = 0
     damage: str | None = None
 
     def read(self) -> bytes:
@@ -97,7 +99,7 @@ def unpacked_chunks(path: Path) -> Iterator[Text]:
     """
     pending = bytearray()
     start = 0
-    skipping = False
+    long: Text | None = None  # the oversized line whose end is not unpacked yet
     damage = None
     pieces = _unpack(path)
     while True:
@@ -108,12 +110,14 @@ def unpacked_chunks(path: Path) -> Iterator[Text]:
         except zlib.error as error:
             damage = str(error)
             break
-        if skipping:
+        if long:
             at = pending.find(b"\n")
             dropped = at + 1 if at >= 0 else len(pending)
-            skipping = at < 0
             del pending[:dropped]
             start += dropped
+            if at >= 0:
+                yield msgspec.structs.replace(long, size=start - 1 - long.start)
+                long = None
         if len(pending) >= CHUNK_BYTES:
             at = pending.rfind(b"\n")
             if at >= 0:
@@ -121,10 +125,11 @@ def unpacked_chunks(path: Path) -> Iterator[Text]:
                 start += at + 1
                 del pending[: at + 1]
             else:
-                yield Text(str(path), start, bytes(pending[:_BLOCK]), oversized=True)
+                long = Text(str(path), start, bytes(pending[:_BLOCK]), oversized=True)
                 start += len(pending)
                 pending.clear()
-                skipping = True
+    if long:
+        yield msgspec.structs.replace(long, size=start - long.start)
     whole = pending.rfind(b"\n") + 1 if damage else len(pending)
     if whole:
         yield Text(str(path), start, bytes(pending[:whole]))

@@ -157,16 +157,22 @@ def test_compressed_files_are_read_and_damage_is_kept(layout: Layout) -> None:
     assert lines[reject["byte_offset"] :].startswith(reject["text"].encode())
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("after", [[point("b", {"big": 0.5})], []])
 def test_an_oversized_line_is_rejected_without_its_neighbours(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, packed: bool, after: list[dict[str, Any]]
 ) -> None:
     monkeypatch.setattr(raw_lines, "CHUNK_BYTES", 2_000)
+    monkeypatch.setattr(raw_lines, "_BLOCK", 500)
     huge = line(point("huge", {"big": 0.5}, question="x" * 5_000))
-    write_raw(layout, [point("a", {"big": 0.5}), huge, point("b", {"big": 0.5})])
+    plain = write_raw(layout, [point("a", {"big": 0.5}), huge if after else huge[:-1], *after])
+    if packed:
+        plain.with_suffix(".jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
     result = ingest_day(layout, DAY, CONFIG, today=LATER)
-    assert (result.accepted, result.rejected_by_code) == (2, {"point_too_large": 1})
+    assert (result.accepted, result.rejected_by_code) == (1 + len(after), {"point_too_large": 1})
     (reject,) = read_table(layout, "rejects").to_dicts()
-    assert reject["length"] == len(huge)
+    assert (reject["length"], len(reject["text"])) == (len(huge) - 1, 500)
 
 
 def test_an_oversized_line_that_still_grows_is_left_alone(
