@@ -108,10 +108,10 @@ def next_asked(
     if before is None or before.mark != raw.mark:
         if not raw.at_rest:
             return before
-        if is_made(layout, raw) and (before is None or _has_lost_files(layout, raw)):
+        if is_made(layout, raw, now) and (before is None or _has_lost_files(layout, raw)):
             return Asked(raw.mark)
         return Asked(raw.mark, 1, int(now.timestamp()))
-    if before.tries and is_made(layout, raw):
+    if before.tries and is_made(layout, raw, now):
         return Asked(raw.mark)
     if before.tries < MOST_TRIES and before.is_overdue(now) and not under_way():
         return Asked(raw.mark, before.tries + 1, int(now.timestamp()))
@@ -128,14 +128,17 @@ def joined_mark(asked: Sequence[Asked]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def is_made(layout: Layout, raw: RawDay) -> bool:
+def is_made(layout: Layout, raw: RawDay, now: datetime) -> bool:
     """Whether the last of the day's tables is there and at least as new as the first and as every raw file of the day.
 
-    A check that stopped the day leaves a first table that is newer than the last. A file may be older than the tables and
-    not be in them: one that was copied with its time, or written while the day was being made.
+    A check that stopped the day leaves a first table that is newer than the last. A file dated in the future is newer than
+    any table, so its time says nothing. A file may be older than the tables and not be in them: one that was copied with its
+    time, or written while the day was being made.
     """
     first, last = (_changed(layout.table(name, raw.day)) for name in (DAILY_TABLES[0], DAILY_TABLES[-1]))
-    is_newer = last is not None and last >= raw.newest and (first is None or last >= first)
+    is_newer = (
+        last is not None and (first is None or last >= first) and (last >= raw.newest or raw.newest > now)
+    )
     return is_newer and _is_all_in(raw, _note(layout, raw))
 
 

@@ -237,10 +237,17 @@ def test_a_file_that_is_still_being_written_is_left_alone(layout: Layout, tick: 
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
 
 
-def test_a_file_dated_in_the_future_counts_as_left_alone(layout: Layout, tick: Tick) -> None:
-    """As one copied from a machine whose clock is ahead, or written before the clock was set back."""
+def test_a_file_dated_in_the_future_counts_as_left_alone(
+    config: Config, layout: Layout, tick: Tick, tmp_path: Path
+) -> None:
+    """As one copied from a machine whose clock is ahead, or written before the clock was set back. The day is made once."""
     _raw(layout, DAY, age=timedelta(days=-400))
     assert _asked_for(tick()) == [("2026-01-05", "2026-01-05")]
+    assert not materialize_days([DAY], config, tmp_path / "home", datasets="none").failed
+    for _ in range(4):
+        later = tick(timedelta(hours=2))
+        assert _asked_for(later) == []
+        assert "not made" not in str(later.skip_reason)
 
 
 def test_a_vanished_raw_file_empties_no_table(layout: Layout, tick: Tick) -> None:
