@@ -14,6 +14,7 @@ import dagster as dg
 from flywheel_core.errors import DatasetError, NoDataError, RouterError
 from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.views import write_views_file
 from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft, best_single_champion, judge_challenger, promote_passed
 from flywheel_core.learn.registry import Registry
@@ -192,16 +193,18 @@ def _day(context: dg.AssetExecutionContext) -> date:
 
 
 def _dataset(lake: Lake, day: date) -> str:
-    """Return the dataset version of a day, which exists already if the day's training set was made.
+    """Return the dataset version of a day, which exists already unless tables or settings changed since its training set.
 
     Raises DatasetError when there is nothing to make it from.
     """
     try:
-        return build_dataset(lake.layout, day, lake.config).version
+        version = build_dataset(lake.layout, day, lake.config).version
     except NoDataError as error:
         raise DatasetError(
             f"there is no dataset of {day} to train on: {error.message}", hint=error.hint
         ) from error
+    write_views_file(lake.layout)
+    return version
 
 
 def _data_version(lake: Lake, version: str) -> dg.DataVersion:

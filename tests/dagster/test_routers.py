@@ -11,6 +11,8 @@ import dagster as dg
 import pytest
 
 from flywheel_core.config import Config, Storage
+from flywheel_core.lake.dataset import latest_dataset
+from flywheel_core.lake.views import write_views_file
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.promote import Slice
@@ -137,6 +139,16 @@ def test_a_day_without_a_dataset_fails_and_says_what_to_do(instance: dg.DagsterI
     error = failed.step_failure_data.error
     assert error is not None and error.cause is not None
     assert "no dataset of 2026-01-05" in error.cause.message
+
+
+def test_the_views_name_the_dataset_that_a_retraining_made(instance: dg.DagsterInstance, lake: Lake) -> None:
+    """As when a late file or another setting came after the training set: nobody else writes them before the next night."""
+    before = toy.make_day(lake.layout, lake.config, toy.FIRST, PER_DAY)
+    views = write_views_file(lake.layout)
+    changed = lake.config.model_copy(update={"dataset": lake.config.dataset.model_copy(update={"seed": 1})})
+    assert retrain(instance, Lake(changed), toy.FIRST).success
+    assert latest_dataset(lake.layout) not in (None, before)
+    assert f"'{latest_dataset(lake.layout)}'" in views.read_text()
 
 
 def test_a_damaged_champion_fails_its_checks_and_is_not_deployed(
