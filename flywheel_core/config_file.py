@@ -76,7 +76,13 @@ def find_file(path: Path | None, environment: Mapping[str, str] | None = None) -
         return path
     if variables.get(FILE_VARIABLE):
         return Path(variables[FILE_VARIABLE])
-    return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+    try:
+        # not is_file: ignored, a folder as Docker makes where a file to mount is missing, or a link that leads
+        # nowhere, would put the defaults in force without a word; reading them is an error
+        Path(DEFAULT_FILE).lstat()
+    except FileNotFoundError:
+        return None
+    return Path(DEFAULT_FILE)
 
 
 def secret(variable: str, needed_by: str, environment: Mapping[str, str] | None = None) -> str:

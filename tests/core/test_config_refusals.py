@@ -252,3 +252,18 @@ def test_aliases_of_aliases_do_not_keep_the_reader_busy(tmp_path: Path) -> None:
 def test_a_variable_that_reaches_into_a_value_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="reaches into ttl"):
         load_config(write(tmp_path, "cache: {ttl: 5}"), {"FLYWHEEL__CACHE__TTL__X": "1"})
+
+
+def test_a_name_in_the_folder_that_is_no_file_is_not_taken_for_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker makes a folder where a file to mount is missing; the defaults would then be in force without a word."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "flywheel.yaml"
+    file.mkdir()
+    with pytest.raises(ConfigError, match=r"cannot read the configuration flywheel\.yaml: Is a directory"):
+        load_config(None, {})
+    file.rmdir()
+    file.symlink_to("nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"cannot read the configuration flywheel\.yaml: No such file"):
+        load_config(None, {})
