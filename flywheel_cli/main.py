@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from flywheel_cli.options import Settings, settings_options
-from flywheel_cli.output import print_error, set_encodings
+from flywheel_cli.output import prepare_streams, print_error
 from flywheel_core.errors import FlywheelError, StorageError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -107,7 +107,7 @@ class CommandGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the whole command; report on standard error when standard output has no room left."""
-        set_encodings()
+        prepare_streams()
         try:
             return super().main(*args, **kwargs)
         except OSError as error:

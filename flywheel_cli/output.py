@@ -1,5 +1,6 @@
 """What commands print: tables and JSON on standard output, errors and progress on standard error."""
 
+import os
 import re
 import sys
 import time
@@ -31,11 +32,16 @@ PLAIN_PROGRESS_SECONDS = 5.0
 """Seconds between progress lines without a terminal."""
 
 
-def set_encodings() -> None:
-    """Read and write files and pipes as UTF-8, whatever the system's encoding is.
+def prepare_streams() -> None:
+    """Read and write files and pipes as UTF-8, whatever the system's encoding is; what is closed leads nowhere.
 
     A terminal keeps its own encoding; what it cannot show is spelled out.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # as by `2>&-`; the next file that is opened would take its number
+            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - it stays open
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             encoding = None if stream.isatty() else "utf-8"
