@@ -91,13 +91,14 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a Flywheel error as a message or a JSON object, and exit with its status."""
         settings = ctx.ensure_object(Settings)
+        asked_for_json = "--json" in ctx.args  # with a wrong option beside it, no option is read
         try:
             return super().invoke(ctx)
         except FlywheelError as error:
             print_error(error, as_json=settings.as_json)
             ctx.exit(error.exit_status)
         except click.UsageError as error:
-            _refuse(error, as_json=settings.as_json)
+            _refuse(error, as_json=settings.as_json or asked_for_json)
         except OSError as error:
             if error.filename is None:
                 raise  # there is no file to name in a message
@@ -124,10 +125,11 @@ class CommandGroup(click.Group):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Report errors in the options before the command's name in the same way."""
+        asked_for_json = "--json" in args  # first: click takes out of the list what it has read
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            _refuse(error, as_json="--json" in args)
+            _refuse(error, as_json=asked_for_json)
 
 
 def _refuse(error: click.UsageError, *, as_json: bool) -> NoReturn:

@@ -131,11 +131,24 @@ def test_an_error_of_a_json_command_is_a_json_object(run: Run) -> None:
     }
 
 
-def test_wrong_arguments_of_a_json_command_are_a_json_object_too(run: Run) -> None:
-    result = run("ingest", "--json")
-    assert result.exit_code == 2
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["ingest", "--json"], "DAY"),
+        (["ingest", "all", "--json", "--bogus"], "--bogus"),
+        (["ingest", "--bogus", "all", "--json"], "--bogus"),
+        (["--json", "ingest", "all"], "--json"),
+        (["ingets", "all", "--json"], "ingets"),
+        (["router", "lst", "--json"], "lst"),
+    ],
+)
+def test_wrong_arguments_of_a_json_command_are_a_json_object_too(
+    run: Run, arguments: list[str], named: str
+) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stderr) == (2, "")
     error = json.loads(result.stdout)["error"]
-    assert (error["code"], "DAY" in error["message"]) == ("usage_invalid", True)
+    assert (error["code"], named in error["message"]) == ("usage_invalid", True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "show"], ["config", "show", "--json"]])
