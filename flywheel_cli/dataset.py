@@ -13,7 +13,7 @@ from flywheel_cli.options import (
     pass_settings,
     settings_options,
 )
-from flywheel_cli.output import plain, print_json, print_table, progress
+from flywheel_cli.output import plain, print_json, print_rows, print_table, progress
 from flywheel_core.lake.dataset import DatasetResult, build_dataset
 from flywheel_core.lake.tables import SOURCES, TableFile, build_table, read_table
 from flywheel_core.lake.views import write_views_file
@@ -50,7 +50,7 @@ def label(settings: Settings, days: tuple[str, ...]) -> None:
     for day, name in labels.iter_rows():
         counts[day][name] += 1
     names = sorted({name for found in counts.values() for name in found if name is not None})
-    print_table(
+    print_rows(  # there may be many labels
         ("day", "examples", *names, "no label"),
         [
             (day, sum(found.values()), *(found[name] for name in names), found[None])

@@ -123,6 +123,26 @@ def test_label_prints_the_labels_of_each_day(run: Run, data: Path) -> None:
     assert (data / "tables" / "quality_report" / "2026-01-06.parquet").is_file()
 
 
+def test_more_labels_than_fit_side_by_side_stay_readable(run: Run, tmp_path: Path) -> None:
+    """In a table of 80 columns, names and figures of 14 labels would be broken into single characters."""
+    labels = [f"subject-{number:02}" for number in range(14)]
+    sections = "".join(f"  m{at:02}: {{category: {label}}}\n" for at, label in enumerate(labels))
+    names = ", ".join(f"m{at:02}" for at in range(14))
+    (tmp_path / "flywheel.yaml").write_text(
+        f"models:\n{sections}routing: {{default_model: m00}}\n"
+        f"data_collection: {{training: {{candidate_models: [{names}]}}}}\n"
+    )
+    points = [
+        point(f"p{at}", f"question {at}", DAY_ONE, **{f"m{at % 14:02}": 0.9, f"m{(at + 1) % 14:02}": 0.1})
+        for at in range(1_400)
+    ]
+    write_lines(tmp_path / "data" / "raw" / f"training_data_{DAY_ONE:%Y%m%d}.jsonl", *points)
+    run("ingest", "all")
+    table = rows(run("label", "all").stdout)
+    assert ["examples", "1,400"] in table
+    assert [line for line in table if line[0] in labels] == [[label, "100"] for label in labels]
+
+
 def test_label_before_ingest_says_what_to_do(run: Run, data: Path) -> None:
     result = run("label", "2026-01-05")
     assert result.exit_code == 1
