@@ -223,6 +223,13 @@ def test_printed_pages_lose_nothing_at_the_edge(three: dict[str, Any]) -> None:
     assert "th, td { white-space: normal;" in paper
 
 
+def test_a_long_name_in_a_sentence_does_not_widen_the_page(three: dict[str, Any]) -> None:
+    """On a phone, every line of the page would otherwise end outside the screen."""
+    rule = re.search(r"^p \{([^}]*)\}", evaluation_page(three, questions=SPLIT), re.MULTILINE)
+    assert rule is not None
+    assert "overflow-wrap: break-word;" in rule[1]
+
+
 def test_questions_and_names_cannot_become_markup(three: dict[str, Any]) -> None:
     evil = "<script>alert(1)</script>"
     hostile = {
