@@ -73,7 +73,7 @@ def prepare(folder: Path, *, earlier_days: int = 0, usual_ports: bool = True) ->
 
     Raises UsageError when the folder holds anything that no demo wrote.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # rmtree refuses a link
     config_file = folder / CONFIG_NAME
     if folder.exists():
         if any(folder.iterdir()) and not _is_ours(config_file):
@@ -141,4 +141,4 @@ def _port(address: str) -> str:
 
 
 def _is_ours(config_file: Path) -> bool:
-    return config_file.is_file() and config_file.read_text(encoding="utf-8").startswith(MARK)
+    return config_file.is_file() and config_file.read_bytes().startswith(MARK.encode())
