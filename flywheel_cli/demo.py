@@ -83,17 +83,21 @@ def demo(leave: bool, folder: Path, sample: Path, free_ports: bool) -> None:
         )
     stage = prepare(folder, earlier_days=len(earlier), usual_ports=not free_ports)
     signal.signal(signal.SIGTERM, _as_interrupt)
+    shown = False
     try:
         with Services(stage.logs) as services:
             _play(services, stage, earlier, newest)
             _show_addresses(stage, up=not leave)
+            shown = True
             if not leave:
                 click.echo("\nCtrl-C ends everything.")
                 while True:
                     time.sleep(1)
                     services.check()
     except KeyboardInterrupt:
-        click.echo("\nended")
+        click.echo("\nended" if shown else "\nended before everything was shown")
+        if not shown:
+            raise click.exceptions.Exit(130) from None
 
 
 def _play(services: Services, stage: Stage, earlier: Sequence[Path], newest: Path) -> None:

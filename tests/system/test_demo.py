@@ -55,6 +55,22 @@ def test_the_demo_closes_the_loop_and_ends_what_it_started(tmp_path: Path) -> No
     assert left == []
 
 
+@pytest.mark.system
+def test_a_demo_that_was_stopped_before_its_end_is_not_a_success(tmp_path: Path) -> None:
+    """`make demo ARGS=--exit && ...` in a script would go on as if the loop had been closed."""
+    folder = str(tmp_path / "demo")
+    command = [str(Path(sys.executable).parent / "flywheel"), "demo", "--exit", "--free-ports"]
+    process = subprocess.Popen(
+        [*command, "--folder", folder], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("-> start ")
+    process.terminate()
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (130, "")
+    assert output.endswith("ended before everything was shown\n")
+
+
 def test_the_demo_does_not_touch_a_folder_that_it_did_not_create(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     command = [str(Path(sys.executable).parent / "flywheel"), "demo", "--exit", "--folder", str(tmp_path)]
