@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ Place = tuple[str | int, ...]
 """The path to a value: section keys and list indexes."""
 
 _USER = re.compile(r"//[^/?#]*@")
+
+_SHORT = reprlib.Repr()
+"""Reads no more of a value than is shown: a small file of nested aliases would otherwise take forever."""
+_SHORT.maxlevel = 3
+_SHORT.maxdict = _SHORT.maxlist = 20
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 400
 
 SECRETS_VARIABLE = "_env"
 """Suffix of the settings that name the environment variable of a secret."""
@@ -149,7 +156,7 @@ def _problem(detail: ErrorDetails, places: Mapping[Place, str], origin: str) -> 
 
 
 def _shown(value: object) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else _SHORT.repr(value)
     text = _USER.sub("//***@", text)  # never repeat a user and password written into an address
     return text if len(text) <= 80 else text[:77] + "..."
 

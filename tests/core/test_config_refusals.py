@@ -246,7 +246,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_aliases_of_aliases_do_not_keep_the_reader_busy(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 40)]
-    assert len(refusal(tmp_path, "\n".join(lines))) == 40
+    problems = refusal(tmp_path, "\n".join([*lines, "routing: {default_model: *a39}"]))
+    assert len(problems) == 41
+    assert any("must be text, 1..200 characters; the file has [[[" in problem for problem in problems)
 
 
 def test_a_variable_that_reaches_into_a_value_is_refused(tmp_path: Path) -> None:
