@@ -7,6 +7,7 @@ the folder is synced.
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -72,7 +73,8 @@ def half_made(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; the file written there replaces `path` when the block ends without error.
 
-    When `path` is a symbolic link, the file that it points to is replaced. Raises StorageError, naming the path, when
+    It keeps owner, group and mode of the one before. When `path` is a symbolic link, the file that it points to is
+    replaced. Raises StorageError, naming the path, when
     it cannot be written, or when it exists and is not a file: replacing a device such as /dev/null would make it a
     file. Nothing is left behind on failure.
     """
@@ -86,6 +88,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = half_made(target)
     try:
         yield temporary
+        _take_over(temporary, target)
         sync_file(temporary)
         temporary.replace(target)
         sync_folder(target.parent)
@@ -94,6 +97,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # as on a read-only disk: this error would hide the one that says what failed
             temporary.unlink(missing_ok=True)
+
+
+def _take_over(file: Path, before: Path) -> None:
+    """Give `file` the owner, group and mode of `before`, which somebody may have closed to others, if that exists.
+
+    Nothing is changed where the system refuses a part: with the mode alone, the owner could lose access.
+    """
+    with suppress(OSError):
+        found = before.stat()
+        os.chown(file, found.st_uid, found.st_gid)
+        file.chmod(stat.S_IMODE(found.st_mode))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -142,10 +156,10 @@ def set_aside(folder: Path) -> None:
 def mark_of(path: Path) -> Mark:
     """Return what any change of a file alters: time, size and inode; None if there is no file."""
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def sha256_of(path: Path) -> str:
