@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,9 @@ class Services:
     def __init__(self, log_folder: Path) -> None:
         self._log_folder = log_folder
         self._running: list[Service] = []
+        self._ended = False
+        self._turn = threading.Lock()
+        """Held while a process is made: a thread that Ctrl-C overtakes must not start one that nobody ends."""
 
     def __enter__(self) -> Self:
         self._log_folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +82,12 @@ class Services:
         wrote, and never the data folder of whoever tries it.
 
         Raises ServiceError with the end of the log when the service ends or does not answer within `timeout`
-        seconds.
+        seconds, and when `end` came first.
         """
         log = self._log_folder / f"{name}.log"
-        with log.open("wb") as output:
+        with self._turn, log.open("wb") as output:
+            if self._ended:
+                raise ServiceError(f"{name} is not started: everything ends")
             process = subprocess.Popen(  # noqa: S603 - the commands are this project's own
                 command,
                 stdin=subprocess.DEVNULL,
@@ -90,8 +96,8 @@ class Services:
                 env=environment_without_settings(),
                 start_new_session=True,  # Ctrl-C reaches the demo, which ends its children in order
             )
-        service = Service(name, address, log, process)
-        self._running.append(service)
+            service = Service(name, address, log, process)
+            self._running.append(service)
         deadline = time.monotonic() + timeout
         while not _answers(address + ready):
             if process.poll() is not None:
@@ -113,7 +119,9 @@ class Services:
 
     def end(self) -> None:
         """End all services: SIGTERM to each process group, SIGKILL to what is left after END_SECONDS or at Ctrl-C."""
-        running, self._running = self._running[::-1], []
+        with self._turn:
+            self._ended = True
+            running, self._running = self._running[::-1], []
         for service in running:
             _signal_group(service.process, signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS

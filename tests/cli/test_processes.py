@@ -51,6 +51,22 @@ def test_fault_25_a_service_and_its_children_are_ended(tmp_path: Path) -> None:
     assert [member for member in family if runs(member)] == []
 
 
+def test_nothing_is_started_once_everything_ends(tmp_path: Path) -> None:
+    """Ctrl-C in the first moment of the demo overtook the thread that was about to start a service, which then stayed."""
+    with Services(tmp_path) as services:
+        pass
+    marker = tmp_path / "started"
+    program = "import pathlib, sys; pathlib.Path(sys.argv[1]).touch()"
+    with pytest.raises(ServiceError, match="late is not started"):
+        services.start(
+            "late",
+            [sys.executable, "-c", program, str(marker)],
+            address=f"http://127.0.0.1:{free_port(0)}",
+            ready="/",
+        )
+    assert not marker.exists()
+
+
 def test_a_service_gets_no_setting_of_the_person_who_starts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
