@@ -58,9 +58,16 @@ class Recorder:
 
     @property
     def usable(self) -> bool:
-        """Whether the client may have what was fed so far: a stream that began, or a whole completion."""
+        """Whether the client may have what was fed so far: a stream that began, or a whole completion.
+
+        An answer too large to be kept counts as one.
+        """
         if self._stream is not None:
             return self._begun
+        if (
+            self._error == "body_too_large"
+        ):  # packed, or its first MiB would have been sent: neither is checked
+            return is_json_type(self._content_type)
         return self._error is None and self._completion() is not None
 
     @property

@@ -1,9 +1,11 @@
 """When a model fails, the next in the configured order answers, and headers, metrics and decision log show it."""
 
+import gzip
 from collections.abc import Callable
 
 import pytest
 
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES
 from tests.gateway.scripted import (
     DONE,
     STREAM_END,
@@ -163,6 +165,17 @@ def test_a_large_answer_passes_whole(outside: Outside, start: Start) -> None:
     large = completion("x" * 3_000_000)
     outside.chat = lambda _: reply(large)
     assert start(outside.config(data_collection__enabled=False)).chat().content == large
+
+
+def test_a_packed_answer_passes_though_it_is_too_large_to_be_read(outside: Outside, start: Start) -> None:
+    """Log probabilities make an answer large, and pack well."""
+    large = completion("x" * MAX_ANSWER_BYTES)
+    packed = gzip.compress(large)
+    outside.chat = lambda _: reply(packed, "200 OK", "application/json", ("Content-Encoding", "gzip"))
+    gateway = start(outside.config(data_collection__training__candidate_models=["big"]))
+    assert gateway.chat().content == large
+    point = until(lambda: outside.points)[0]
+    assert point["responses"]["big"]["error"] == "body_too_large"
 
 
 @pytest.mark.parametrize("named", [None, "math"])
