@@ -13,6 +13,9 @@ from flywheel_gateway.upstream import KEPT_BACK, TIME_OUTS, Call, told_to_client
 
 logger = logging.getLogger(__name__)
 
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+"""Statuses of an answer without a body; a Content-Length there is that of another one, and the server would wait for it."""
+
 
 async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Sender, send: Send) -> None:
     """Proxy one request with its method, query, body and path below /v1 unchanged.
@@ -50,6 +53,8 @@ async def pass_through(gateway: Gateway, scope: Scope, body: bytes, sender: Send
                 )
             begun = True
             headers = to_client(reply.headers)
+            if reply.status in _WITHOUT_BODY:
+                headers = [header for header in headers if header[0] != b"content-length"]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             while piece := await reply.read():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -114,6 +114,16 @@ def test_what_a_client_has_already_is_not_sent_again(outside: Outside, start: St
     assert gateway.get("/v1/files/f").status_code == 304
 
 
+def test_the_length_that_an_unchanged_file_has_is_not_waited_for(outside: Outside, start: Start) -> None:
+    """With 304 a server may send the Content-Length of the answer that it left out."""
+    outside.other = lambda _: [b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\n\r\n"]
+    gateway = start(outside.config())
+    with httpx.Client(base_url=gateway.address) as client:
+        answers = [client.get("/v1/files/f", headers={"if-none-match": '"one"'}) for _ in range(2)]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(304, b"")] * 2
+    assert gateway.metric('flywheel_gateway_requests_total{code="ok"}') == 2
+
+
 def test_the_path_of_a_models_address_is_put_in_front(outside: Outside, start: Start) -> None:
     outside.other = lambda asked: reply(asked.path.encode())
     gateway = start(outside.config(models__big__base_url=f"{outside.address}/deep/er"))
