@@ -5,7 +5,7 @@ import math
 from typing import Any, ClassVar, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from flywheel_core.config import Server
 from flywheel_core.errors import RequestError
@@ -39,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due = math.inf
         self._write_due = math.inf
         self._framing_bytes = 0
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's signature
         """Accept the connection, or refuse it when too many are open."""
@@ -50,7 +51,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait("header", self.settings.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and let the request that is being answered know; uvicorn tells only the last one sent."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
         self.metrics.connections.set(len(self.connections))
 
@@ -102,6 +106,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.transport = cast("asyncio.Transport", LastAnswer(self))
         if self.scope["http_version"] != "1.1":
             leave_out_chunks(self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Gather the body into large pieces, because the application wakes once per piece."""

@@ -132,6 +132,22 @@ def test_the_call_to_the_model_ends_when_the_client_leaves_before_an_answer(
     assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 0
 
 
+def test_the_call_to_the_model_ends_when_a_client_that_sent_a_request_ahead_leaves(
+    outside: Outside, start: Start
+) -> None:
+    outside.chat = lambda _: streamed(event("first"), 30.0, DONE)
+    gateway = start(outside.config())
+    host, port = gateway.address.removeprefix("http://").split(":")
+    body = json.dumps(BODY).encode()
+    one = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(one + one)
+        assert client.recv(1)
+    assert outside.server.left.wait(20)
+    until(lambda: gateway.metric('flywheel_gateway_requests_total{code="client_gone"}') == 1)
+    assert len(outside.asked()) == 1
+
+
 def test_a_stream_is_reassembled_for_collection(outside: Outside, start: Start) -> None:
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}\n\n'
     pieces = event("two, ") + event("that is 二") + event(None, "stop") + usage + DONE
