@@ -152,7 +152,7 @@ async def _send(
         skip_auto_headers=_ADDED_BY_LIBRARY,
         allow_redirects=False,
         proxy=call.proxy,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout),
+        timeout=aiohttp.ClientTimeout(total=None, connect=call.connect_timeout),
         trace_request_ctx=context,
     )
 

@@ -73,7 +73,7 @@ async def _exchange(
         headers=endpoint.headers,
         allow_redirects=False,
         proxy=endpoint.proxy,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect_timeout),
+        timeout=aiohttp.ClientTimeout(total=None, connect=endpoint.connect_timeout),
         trace_request_ctx=context,
     ) as response:
         headers = {name.lower(): value for name, value in response.headers.items()}

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -147,6 +148,31 @@ def test_a_connection_that_is_not_made_in_time_is_a_connect_timeout(kind: str) -
                 await post(http, endpoint, timeout=60)
 
     run(kind, outside.Reply(), act)
+
+
+class WithoutNames(asyncio.SelectorEventLoop):
+    """An event loop whose name server does not answer."""
+
+    async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+        await asyncio.sleep(600)
+
+
+def test_a_name_that_is_not_resolved_in_time_is_a_connect_timeout() -> None:
+    """Names belong to connecting: a name server that is down must not use up the time of the whole call."""
+
+    async def act() -> None:
+        pooled, upstream, url = PooledHttp(), Upstream(), "http://models.example/v1"
+        with pytest.raises(httpx.ConnectTimeout):
+            await post(pooled, Endpoint(url, {}, 0.1), timeout=60)
+        with pytest.raises(UpstreamError) as failed:
+            async with upstream.open(Call("POST", url, [], b"{}", 0.1, 60.0, False)):
+                pass
+        assert failed.value.code == "connect_timeout"
+        await pooled.close()
+        await upstream.close()
+
+    with asyncio.Runner(loop_factory=WithoutNames) as runner:
+        runner.run(act())
 
 
 def test_interim_replies_are_passed_over() -> None:
