@@ -95,6 +95,7 @@ class DecisionLog:
         self._writer: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
         self._day: date | None = None
+        self._above: os.stat_result | None = None
         self._refused = Trouble(logger)
         self._full: date | None = None
         self.written = 0
@@ -152,7 +153,11 @@ class DecisionLog:
         if day != self._day:
             own_folder(self._folder)
             self._remove_before(day - timedelta(days=self._keep_days))
-            self._day = day
+            self._day, self._above = day, self._folder.parent.stat()
+        elif self._above and os.path.samestat(self._above, self._folder.parent.stat()):
+            own_folder(
+                self._folder
+            )  # it may have been removed; but nothing is made where its disk was mounted
         written = 0
         with decision_file(self._folder, day).open("a+b") as file:
             size = file.tell()

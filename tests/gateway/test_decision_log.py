@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -115,6 +116,21 @@ def test_a_failure_to_write_decisions_is_logged_once(
     write(log, record())
     assert [one.message for one in caplog.records] == ["decisions_not_written", "decisions_written_again"]
     assert (log.written, log.dropped) == (1, 3)
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Not in another folder at the place of the one above it, as when a disk is unmounted: it would be hidden later."""
+    log = DecisionLog(tmp_path / "data/decisions", 1_000_000, 30)
+    write(log, record())
+    shutil.rmtree(tmp_path / "data/decisions")
+    after = record()
+    write(log, after)
+    assert find_decision(tmp_path / "data/decisions", after.decision_id) == after
+    (tmp_path / "data").rename(tmp_path / "away")
+    (tmp_path / "data").mkdir()
+    write(log, record())
+    assert list((tmp_path / "data").iterdir()) == []
+    assert (log.written, log.dropped) == (2, 1)
 
 
 def test_close_waits_for_a_running_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
