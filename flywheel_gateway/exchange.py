@@ -33,8 +33,8 @@ class Exchange:
 
     served: the model whose response the client got; status: the status that the client got; failed: model ->
     why it could not answer, including `served` if the client was sent its error response; latency: seconds
-    from asking `served` to the end of its response; complete: whether that end was reached; left: whether the
-    client disconnected in the meantime.
+    from asking `served` to the end of its response; complete: whether that end was reached, or the client sent a
+    stream's `[DONE]`; left: whether the client disconnected in the meantime.
     """
 
     request: ChatRequest
@@ -124,6 +124,7 @@ class Exchange:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         while not whole:
             await send({"type": "http.response.body", "body": held, "more_body": True})
+            self.complete = recorder.done  # many clients leave at once then
             held = await reply.read()
             recorder.feed(held)
             whole = not held

@@ -57,6 +57,11 @@ class Recorder:
         return self._stream is not None
 
     @property
+    def done(self) -> bool:
+        """Whether the response is a stream whose `[DONE]` was fed."""
+        return self._stream is not None and self._stream.done
+
+    @property
     def usable(self) -> bool:
         """Whether the client may have what was fed so far: a stream that began, or a whole completion.
 

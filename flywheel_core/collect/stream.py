@@ -78,6 +78,11 @@ class StreamReader:
         """The error with which the stream begins, or None if there is none or some of an answer came before it."""
         return None if self._called or any(self._texts) else self._error
 
+    @property
+    def done(self) -> bool:
+        """Whether `[DONE]` has come, after which a client expects nothing more."""
+        return self._done
+
     def answer(self) -> Answer:
         """Return the answer so far. A stream without `[DONE]` or a finish reason counts as truncated."""
         if self._rest:

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from tests.gateway.scripted import DONE, STREAM_END, STREAM_HEAD, chunk, event, reply
-from tests.gateway.world import Outside, RunningGateway, until
+from tests.gateway.world import Outside, RunningGateway, by_user, until
 
 Start = Callable[..., RunningGateway]
 
@@ -41,6 +41,22 @@ def test_a_stream(client: openai.OpenAI, outside: Outside) -> None:
         words = [piece.choices[0].delta.content for piece in stream if piece.choices]
     assert words == ["two", " is the answer", None]
     assert until(lambda: outside.points)[0]["responses"]["math"]["answer"] == "two is the answer"
+
+
+def test_a_stream_whose_client_leaves_at_its_last_event_is_collected(
+    client: openai.OpenAI, outside: Outside
+) -> None:
+    """The client closes the connection when `[DONE]` comes, and does not wait for the model to end the response."""
+    begun = [STREAM_HEAD, *map(chunk, (event("two"), event(None, "stop"), DONE))]
+    first = outside.chat
+    outside.chat = lambda asked: [*begun, 30.0] if by_user(asked) else first(asked)
+    with client.chat.completions.create(
+        model="math", messages=[{"role": "user", "content": "1 + 1?"}], stream=True
+    ) as stream:
+        assert len(list(stream)) == 2
+    assert outside.server.left.wait(20)
+    response = until(lambda: outside.points)[0]["responses"]["math"]
+    assert (response["answer"], response["error"]) == ("two", None)
 
 
 def test_the_client_sees_the_gateways_headers(client: openai.OpenAI) -> None:
