@@ -4,7 +4,7 @@ import zlib
 
 import msgspec
 
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, is_json_type, read_answer
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, is_json_type, lenient, read_answer
 from flywheel_core.collect.stream import StreamReader
 from flywheel_core.records import NULL
 
@@ -110,7 +110,7 @@ class Recorder:
         if not is_json_type(self._content_type):
             return None
         try:
-            completion = _COMPLETION.decode(bytes(self._body))
+            completion = _COMPLETION.decode(lenient(bytes(self._body)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return completion if completion.choices else None

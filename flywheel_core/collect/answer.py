@@ -1,5 +1,7 @@
 """Read a model's answer from the body of a completion, and tell the kinds of failure apart."""
 
+import codecs
+import re
 from typing import Any
 
 import msgspec
@@ -46,6 +48,12 @@ _CUT_OFF = frozenset(
 _MAX_DETAIL = 300
 _SURELY_GIVEN = 64
 """Longer JSON texts, in bytes, count as given without being decoded, even if they are white space."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""The escape of half a surrogate pair begins so."""
+_HALVES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+"""An escaped backslash, an escaped pair, or an escaped half without the other, which alone has six bytes."""
 _MAX_RAW_DEPTH = MAX_DEPTH - 4  # a data point nests it four levels deep
 
 
@@ -98,6 +106,7 @@ def read_answer(status: int, content_type: str | None, body: bytes) -> Answer:
         return Answer(error=f"http_status: {status}{reason_in(body)}", raw=storable(body))
     if not is_json_type(content_type):
         return Answer(error=f"content_type: {(content_type or 'none')[:100]}")
+    body = lenient(body)
     try:
         body.decode()
         completion = _COMPLETION.decode(body)
@@ -131,6 +140,17 @@ def observed_answer(
     elif error.partition(":")[0] not in ANSWER_ERRORS:
         error = f"reported: {error}"
     return Answer(text, finish_reason, error and error[:_MAX_DETAIL], usage)
+
+
+def lenient(text: bytes) -> bytes:
+    """Return JSON text without what clients' JSON readers take and msgspec does not.
+
+    A byte order mark is left out, and half surrogate pairs become U+FFFD.
+    """
+    text = text.removeprefix(codecs.BOM_UTF8)
+    if _HALF.search(text) is None:
+        return text
+    return _HALVES.sub(lambda found: b"\\ufffd" if len(found[0]) == 6 else found[0], text)
 
 
 def is_json_type(content_type: str | None) -> bool:

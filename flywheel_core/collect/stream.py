@@ -1,5 +1,6 @@
 """Assemble a streamed answer while its bytes pass through unchanged."""
 
+import codecs
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ from flywheel_core.collect.answer import (
     Answer,
     failure_of,
     is_given,
+    lenient,
     reason_in,
     storable,
     texts_in,
@@ -96,9 +98,10 @@ class StreamReader:
         return Answer(text, self._finish_reason, error, self._usage)
 
     def _take(self, line: bytes, *, whole: bool = True) -> None:
+        line = line.removeprefix(codecs.BOM_UTF8)  # a stream may begin with one
         if not line.startswith(b"data:"):
             return
-        data = line[5:].strip()
+        data = lenient(line[5:].strip())
         if data == b"[DONE]":
             self._done = True
             return

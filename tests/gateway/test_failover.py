@@ -1,5 +1,6 @@
 """When a model fails, the next in the configured order answers, and headers, metrics and decision log show it."""
 
+import codecs
 import gzip
 from collections.abc import Callable
 
@@ -176,6 +177,16 @@ def test_a_packed_answer_passes_though_it_is_too_large_to_be_read(outside: Outsi
     assert gateway.chat().content == large
     point = until(lambda: outside.points)[0]
     assert point["responses"]["big"]["error"] == "body_too_large"
+
+
+def test_an_answer_with_half_a_surrogate_pair_is_not_replaced(outside: Outside, start: Start) -> None:
+    """Every client's JSON reader takes it, so it passes as it is."""
+    half = codecs.BOM_UTF8 + completion("two \ud83d")
+    outside.chat = lambda _: reply(half)
+    gateway = start(outside.config(routing__fallback_models=["math"]))
+    answer = gateway.chat()
+    assert (answer.content, answer.headers["x-flywheel-model"]) == (half, "big")
+    assert until(lambda: outside.points)[0]["responses"]["big"]["answer"] == "two \ufffd"
 
 
 @pytest.mark.parametrize("named", [None, "math"])
