@@ -16,6 +16,7 @@ from collector_api.openapi import describe
 from flywheel_core.errors import RequestError
 from flywheel_core.serve.body import ClientGoneError
 from flywheel_core.serve.docs import docs_routes
+from flywheel_core.serve.limits import REFUSED
 from flywheel_core.serve.metrics import CONTENT_TYPE
 from flywheel_core.serve.replies import refusal, send_json, send_refusal
 
@@ -47,7 +48,8 @@ class CollectorApp:
             self._metrics.requests.labels(error.code).inc()
             await send_refusal(send, error)
         except ClientGoneError:
-            self._metrics.requests.labels("client_gone").inc()
+            if REFUSED not in scope:
+                self._metrics.requests.labels("client_gone").inc()
         except Exception:
             log.exception("collect_failed")
             self._metrics.requests.labels("internal_error").inc()

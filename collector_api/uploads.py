@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from collector_api.collect import Collect
 from flywheel_core.errors import RequestError
 from flywheel_core.serve.body import Hold
-from flywheel_core.serve.limits import BoundedProtocol
+from flywheel_core.serve.limits import REFUSED, BoundedProtocol
 from flywheel_core.serve.replies import JSON_TYPE, Header, refusal
 from flywheel_core.wire_batch import Rejected
 
@@ -114,7 +114,8 @@ class UploadProtocol(BoundedProtocol):
         if self._upload is not None:
             self._upload.hold.give_back()
             self._upload = None
-            self.metrics.requests.labels("client_gone").inc()
+            if REFUSED not in self.scope:
+                self.metrics.requests.labels("client_gone").inc()
 
     def _plain_upload(self) -> _Upload | None:
         if (

@@ -12,6 +12,7 @@ from flywheel_core.config import Gateway as GatewaySettings
 from flywheel_core.errors import RequestError, StorageError, UpstreamError
 from flywheel_core.serve.access import ANONYMOUS, LOCAL, Access
 from flywheel_core.serve.body import Budget, ClientGoneError, Hold, read_body
+from flywheel_core.serve.limits import REFUSED
 from flywheel_gateway import endpoints
 from flywheel_gateway.about import about_routes
 from flywheel_gateway.collection import Sender
@@ -83,7 +84,8 @@ class App:
             logger.exception("request_failed")
             await send_error(send, RequestError(code))
         finally:
-            self._gateway.metrics.requests.labels(code).inc()
+            if REFUSED not in scope:
+                self._gateway.metrics.requests.labels(code).inc()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
         path, method = own_address(scope["path"]), scope["method"]

@@ -19,6 +19,8 @@ MAX_HEADERS = 256
 """Most header lines in one request: each takes far more memory than its text."""
 MAX_AHEAD = 16
 """Most pipelined requests that may wait while an earlier one is being answered."""
+REFUSED = "flywheel.refused"
+"""Key in the scope of a request that was refused, and counted, while its body was still awaited."""
 _GATHER_BYTES = 64 * 1024
 
 
@@ -231,6 +233,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self.metrics.requests.labels(code).inc()
+        if self.scope is not None:
+            cast("dict[str, Any]", self.scope)[REFUSED] = True
         status, body, further = self.refusal(RequestError(code))
         length = (b"content-length", b"%d" % len(body))
         headers = [JSON_TYPE, length, *further, (b"connection", b"close")]

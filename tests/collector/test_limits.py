@@ -56,6 +56,18 @@ def test_a_stalled_connection_is_closed(hasty: Process, deadline: str, sent: byt
     assert hasty.metric(name) == before + 1
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_a_request_that_is_refused_before_its_end_counts_once(hasty: Process, framing: bytes) -> None:
+    names = [
+        f'flywheel_collector_requests_total{{code="{code}"}}' for code in ("body_timeout", "client_gone")
+    ]
+    before = [hasty.metric(name) for name in names]
+    with hasty.connect() as connection:
+        connection.sendall(HEAD + framing)
+        assert read_all(connection).startswith(b"HTTP/1.1 408")
+    assert [hasty.metric(name) for name in names] == [before[0] + 1, before[1]]
+
+
 def test_slowly_dripping_headers_do_not_extend_the_deadline(hasty: Process) -> None:
     with hasty.connect() as connection:
         connection.settimeout(0.1)

@@ -1,6 +1,7 @@
 """The gateway's own paths, however a client writes them, and the errors on paths that it does not have."""
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -69,7 +70,8 @@ def test_head_requests_for_models_are_answered(outside: Outside, start: Start) -
 def test_refusals_of_the_http_protocol_have_the_shape_of_an_api_error(
     outside: Outside, start: Start, sent: bytes, status: int, code: str
 ) -> None:
-    address = urlsplit(start(outside.config(gateway__body_timeout=0.5)).address)
+    gateway = start(outside.config(gateway__body_timeout=0.5))
+    address = urlsplit(gateway.address)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         connection.sendall(sent)
         head, _, body = b"".join(iter(lambda: connection.recv(65_536), b"")).partition(b"\r\n\r\n")
@@ -77,6 +79,8 @@ def test_refusals_of_the_http_protocol_have_the_shape_of_an_api_error(
     error = json.loads(body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert (error["code"], error["type"]) == (code, "invalid_request_error")
+    counted = re.findall(r'flywheel_gateway_requests_total{code="(.+)"} 1', gateway.get("/metrics").text)
+    assert counted == [code]
 
 
 def test_a_base_url_without_v1_gets_an_api_error_that_says_so(outside: Outside, start: Start) -> None:
