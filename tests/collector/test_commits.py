@@ -80,7 +80,7 @@ def test_no_file_stays_open_that_is_not_written_any_more(tmp_path: Path, call: s
             await store(committer, day, b"good\n")
         assert open_files() == [str(tmp_path / "raw" / "training_data_20260106.jsonl")]
 
-    run(tmp_path, work)
+    run(tmp_path, work, now=lambda: NOON + 86_400)  # of NEXT: the file of a day that is over is closed
     assert open_files() == []
 
 
