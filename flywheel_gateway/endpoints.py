@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Send
 
-from flywheel_core.collect.answer import Answer, observed_answer
+from flywheel_core.collect.answer import Answer, observed_answer, storable
 from flywheel_core.collect.point import Served
 from flywheel_core.errors import RequestError
 from flywheel_gateway.collection import COLLECTING, Sender
@@ -122,7 +122,9 @@ def _answer(observed: dict[str, Any]) -> Answer:
     if usage is not None and not isinstance(usage, dict):
         raise RequestError("body_unreadable", "usage is neither an object nor null")
     try:
-        counts = msgspec.Raw(msgspec.json.encode(usage))
+        counts = storable(
+            msgspec.json.encode(usage)
+        )  # deeper than points may be, it would cost the whole point
     except RecursionError:  # it was read in a thread, where Python permits more nesting
         raise RequestError("body_unreadable", "usage is nested too deep") from None
     return observed_answer(text, finish_reason, error, counts)

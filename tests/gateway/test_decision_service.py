@@ -1,10 +1,12 @@
 """POST /v1/route and /v1/observe: the API for gateways that forward requests themselves."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from flywheel_core.wire import decode_point
 from tests.gateway.world import Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
@@ -37,6 +39,19 @@ def test_an_observation_without_a_decision_gets_a_new_id(
     assert answer.status_code == 202
     assert len(answer.json()["decision_id"]) == 32
     assert until(lambda: outside.points)[0]["id"] == answer.json()["decision_id"]
+
+
+def test_usage_that_is_nested_deeper_than_a_data_point_may_be_does_not_cost_the_point(
+    outside: Outside, start: Start
+) -> None:
+    """The collector refuses such points, after all models were asked and paid."""
+    gateway = start(outside.config())
+    usage = '{"a": ' * 40 + "1" + "}" * 40
+    observed = {"request": QUESTION, "model": "math", "answer": "two", "usage": json.loads(usage)}
+    assert gateway.post("/v1/observe", observed).json()["collected"]
+    (point,) = until(lambda: outside.points)
+    decoded = decode_point(json.dumps(point).encode())
+    assert decoded.responses["math"].answer == "two"
 
 
 def test_route_and_observe_share_a_decision(outside: Outside, start: Start) -> None:
