@@ -59,6 +59,7 @@ class Exchange:
         for at, target in enumerate(targets):
             begun = time.perf_counter()
             answered = False
+            self.failed.pop(target.name, None)  # it was paused, but all others failed too
             try:
                 async with upstream.open(self._call(target)) as reply:
                     answered = await self._pass_on(target, reply, send, last=at == len(targets) - 1)

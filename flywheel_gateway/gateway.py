@@ -17,6 +17,7 @@ from flywheel_core.learn.decision import Decision
 from flywheel_gateway.collection import Collection, Sender, Subject
 from flywheel_gateway.decisions import DecisionLog, new_decision_id, record_of
 from flywheel_gateway.exchange import Exchange
+from flywheel_gateway.failing import PAUSED
 from flywheel_gateway.headers import check_loop, of_decision
 from flywheel_gateway.metrics import Metrics
 from flywheel_gateway.names import named_model
@@ -59,8 +60,11 @@ class Gateway:
         named = named_model(request.body.get("model"), setup.targets)
         decision = await self._decide(setup, request.prompt, named)
         exchange = Exchange(request, sender.received, decision, new_decision_id(), marks)
+        targets = setup.order(decision, named=named is not None)
+        if targets[0].name != decision.model:
+            exchange.failed[decision.model] = PAUSED
         try:
-            await exchange.run(self.upstream, setup.order(decision, named=named is not None), send)
+            await exchange.run(self.upstream, targets, send)
         except asyncio.CancelledError:
             exchange.left = True
             raise
@@ -110,6 +114,7 @@ class Gateway:
         return decision
 
     def _account(self, setup: Setup, exchange: Exchange, seconds: float) -> None:
+        setup.failing.note(exchange.failed, exchange.served)
         for model, reason in exchange.failed.items():
             self.metrics.failures.labels(model, reason.partition(":")[0]).inc()
         served = exchange.served

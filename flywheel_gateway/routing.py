@@ -23,6 +23,8 @@ GENERAL = "general"
 UNSURE = 0.5
 """Confidence of a decision that no router made."""
 ROUTER_THREADS = 2
+RETRY_SECONDS = 10.0
+"""Seconds between two prompts that try a router that kept taking too long."""
 MAX_TOLD = 100
 """Most reasons for a router's failures that are logged; the metric of decisions counts each failure."""
 
@@ -74,7 +76,7 @@ class Decider:
         cache = config.cache
         self.cache = DecisionCache[Decision](cache.max_entries, cache.ttl) if cache.enabled else None
         self._threads = Threads(ROUTER_THREADS, "router")
-        self._pause = Pause()
+        self._pause = Pause(RETRY_SECONDS)
         self._told: set[str] = set()
 
     @property
@@ -93,7 +95,7 @@ class Decider:
         self._told.clear()
         self._threads.shutdown(wait=False)  # what holds up the earlier router must not hold up this one
         self._threads = Threads(ROUTER_THREADS, "router")
-        self._pause = Pause()
+        self._pause = Pause(RETRY_SECONDS)
 
     def close(self) -> None:
         """Accept no more prompts; the threads end after the decisions that are still awaited."""
@@ -156,17 +158,23 @@ class Decider:
             async with asyncio.timeout(self._routing.timeout):
                 decision = await loop.run_in_executor(self._threads, router.decide, prompt)
         except TimeoutError:
-            pause.was_late(router.version)
+            if pause.failed():
+                extra = {"router": router.version, "try_again_every": RETRY_SECONDS}
+                logger.error("router_paused", extra=extra)
             raise
         except Exception:
-            pause.was_in_time(router.version)
+            self._was_in_time(pause, router)
             raise
-        pause.was_in_time(router.version)
+        self._was_in_time(pause, router)
         if decision.model not in self._usable:
             raise RouterError(
                 f"router {router.version} chose {decision.model}, which has no address in models"
             )
         return decision
+
+    def _was_in_time(self, pause: Pause, router: Router) -> None:
+        if pause.worked():
+            logger.warning("router_asked_again", extra={"router": router.version})
 
     def _default(self, reason: str, version: str | None = None) -> Decision:
         return Decision(self._routing.default_model, GENERAL, UNSURE, reason, version)

@@ -15,6 +15,7 @@ from flywheel_core.config import Config
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError
 from flywheel_core.learn.decision import Decision
+from flywheel_gateway.failing import FailingModels
 from flywheel_gateway.routing import Decider, Router
 
 EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
@@ -44,7 +45,8 @@ class Setup:
     """The configuration and what is derived from it.
 
     targets: model -> where to ask it, for every model that has an address; user_secret: key of the HMAC that
-    hides user ids, None if they are dropped; guard: which addresses models may have.
+    hides user ids, None if they are dropped; guard: which addresses models may have; failing: which models keep
+    failing under this configuration.
     """
 
     config: Config
@@ -52,14 +54,18 @@ class Setup:
     decider: Decider
     user_secret: bytes | None
     guard: Guard
+    failing: FailingModels = field(default_factory=FailingModels)
 
     def order(self, decision: Decision, *, named: bool) -> list[Target]:
-        """Return the models to try, in order. named: the client named the model, so no other may answer."""
+        """Return the models to try, in order: those that keep failing last.
+
+        named: the client named the model, so no other may answer.
+        """
         if named:
             return [self.targets[decision.model]]
         routing = self.config.routing
         names = [decision.model, *(routing.fallback_models or [routing.default_model])]
-        return [self.targets[name] for name in dict.fromkeys(names)]
+        return self.failing.order([self.targets[name] for name in dict.fromkeys(names)])
 
 
 def make_setup(config: Config, router: Router | None = None) -> Setup:

@@ -8,8 +8,8 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.learn.decision import Decision
-from flywheel_gateway import pause
-from flywheel_gateway.pause import MOST_LATE, RETRY_SECONDS, Pause
+from flywheel_gateway import routing
+from flywheel_gateway.pause import MOST_IN_A_ROW, Pause
 from flywheel_gateway.routing import Decider
 from tests.gateway.test_router_in_service import promote, quiet, registry_of, serving
 from tests.gateway.world import Outside, RunningGateway, until
@@ -41,31 +41,31 @@ def test_after_some_late_decisions_prompts_no_longer_wait_for_the_router(
 
     async def scenario() -> None:
         decider = Decider(CONFIG, MODELS, router)
-        for number in range(4 * MOST_LATE):
-            assert decider.paused == (number >= MOST_LATE)
+        for number in range(4 * MOST_IN_A_ROW):
+            assert decider.paused == (number >= MOST_IN_A_ROW)
             decision = await decider.decide(f"prompt {number}")
             assert (decision.model, decision.reason) == ("qwen-max", "fallback")
         router.gate.set()
         decider.close()
 
     asyncio.run(scenario())
-    assert sorted(events(caplog)) == ["router_paused"] + ["router_too_slow"] * MOST_LATE
+    assert sorted(events(caplog)) == ["router_paused"] + ["router_too_slow"] * MOST_IN_A_ROW
 
 
 def test_a_router_that_is_fast_again_is_asked_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pause, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(routing, "RETRY_SECONDS", 0.0)
     router = WaitingRouter()
     slow = CONFIG.routing.model_copy(update={"timeout": 0.5})
 
     async def scenario() -> None:
         decider = Decider(CONFIG.model_copy(update={"routing": slow}), MODELS, router)
-        for number in range(MOST_LATE + 1):
+        for number in range(MOST_IN_A_ROW + 1):
             await decider.decide(f"prompt {number}")
         assert decider.paused
         router.gate.set()
-        decisions = [await decider.decide(f"later {number}") for number in range(MOST_LATE + 2)]
+        decisions = [await decider.decide(f"later {number}") for number in range(MOST_IN_A_ROW + 2)]
         assert decisions[-1].reason == "router"
         assert not decider.paused
         decider.close()
@@ -83,7 +83,7 @@ def test_another_router_is_asked_though_the_one_before_never_returns() -> None:
 
     async def scenario() -> None:
         decider = Decider(CONFIG.model_copy(update={"routing": slow}), MODELS, old)
-        for number in range(MOST_LATE):
+        for number in range(MOST_IN_A_ROW):
             await decider.decide(f"prompt {number}")
         assert decider.paused
         decider.take_up(new)
@@ -98,22 +98,24 @@ def test_another_router_is_asked_though_the_one_before_never_returns() -> None:
 
 def test_during_a_pause_one_prompt_at_a_time_is_a_trial() -> None:
     now = [100.0]
-    found = Pause(lambda: now[0])
-    for _ in range(MOST_LATE - 1):
+    found = Pause(10.0, lambda: now[0])
+    for _ in range(MOST_IN_A_ROW - 1):
         assert found.allows()
-        found.was_late("v1")
-    found.was_in_time("v1")
-    for _ in range(MOST_LATE):
+        assert not found.failed()
+    assert not found.worked()
+    begins = []
+    for _ in range(MOST_IN_A_ROW):
         assert found.allows()
-        found.was_late("v1")
+        begins.append(found.failed())
+    assert begins == [False] * (MOST_IN_A_ROW - 1) + [True]
     assert not found.allows()
     for _ in range(3):
-        now[0] += RETRY_SECONDS
+        now[0] += 10.0
         assert [found.allows() for _ in range(3)] == [True, False, False]
-        found.was_late("v1")
-    now[0] += RETRY_SECONDS
+        assert not found.failed()
+    now[0] += 10.0
     assert found.allows()
-    found.was_in_time("v1")
+    assert found.worked()
     assert [found.allows() for _ in range(3)] == [True] * 3
 
 
@@ -124,7 +126,7 @@ def test_a_paused_router_is_reported(outside: Outside, start: Callable[..., Runn
     until(lambda: serving(gateway) == "to-math")
     assert gateway.get("/ready").json()["router_paused"] is False
     assert gateway.metric("flywheel_gateway_router_paused") == 0
-    for number in range(MOST_LATE + 1):
+    for number in range(MOST_IN_A_ROW + 1):
         headers = gateway.chat(f"question {number}").headers
         assert (headers["x-flywheel-model"], headers["x-flywheel-reason"]) == ("big", "fallback")
     assert gateway.get("/ready").json()["router_paused"] is True

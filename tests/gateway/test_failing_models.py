@@ -1,0 +1,117 @@
+"""Clients do not wait for a model that keeps failing, as long as another one can answer."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from flywheel_gateway.failing import PAUSED, RETRY_SECONDS, FailingModels
+from flywheel_gateway.pause import MOST_IN_A_ROW
+from tests.gateway.scripted import Arrived, Script, completion, reply
+from tests.gateway.world import Outside, RunningGateway, until
+
+Start = Callable[..., RunningGateway]
+
+BIG, MATH, CODE = (SimpleNamespace(name=name) for name in ("big", "math", "code"))
+WHY = {"big": "timeout: no whole answer within 25 s"}
+
+
+def orders(failing: FailingModels, *targets: SimpleNamespace, times: int = 1) -> list[list[str]]:
+    return [[target.name for target in failing.order(targets)] for _ in range(times)]
+
+
+def test_a_paused_model_comes_last_but_for_one_try_at_a_time() -> None:
+    now = [100.0]
+    failing = FailingModels(lambda: now[0])
+    for _ in range(MOST_IN_A_ROW):
+        assert orders(failing, BIG, MATH, CODE) == [["big", "math", "code"]]
+        failing.note(WHY, "math")
+    assert orders(failing, BIG, MATH, CODE, times=2) == [["math", "code", "big"]] * 2
+    now[0] += RETRY_SECONDS
+    assert orders(failing, BIG, MATH, CODE, times=2) == [["big", "math", "code"], ["math", "code", "big"]]
+    failing.note(WHY, "math")
+    assert orders(failing, BIG, MATH, CODE) == [["math", "code", "big"]]
+    now[0] += RETRY_SECONDS
+    assert orders(failing, MATH, BIG, CODE) == [["math", "code", "big"]], (
+        "a try is for the first choice alone"
+    )
+    assert orders(failing, BIG, MATH, CODE) == [["big", "math", "code"]]
+    failing.note({}, "big")
+    assert orders(failing, BIG, MATH, CODE, times=3) == [["big", "math", "code"]] * 3
+
+
+def test_a_success_in_between_and_a_request_that_passed_over_the_model_are_no_failures_in_a_row() -> None:
+    failing = FailingModels(lambda: 100.0)
+    for _ in range(MOST_IN_A_ROW - 1):
+        failing.note(WHY, "math")
+    failing.note({"big": PAUSED}, "math")
+    assert orders(failing, BIG, MATH) == [["big", "math"]]
+    failing.note({}, "big")
+    for _ in range(MOST_IN_A_ROW - 1):
+        failing.note(WHY, "big")  # its refusal was passed on
+    assert orders(failing, BIG, MATH) == [["big", "math"]]
+    failing.note(WHY, "big")
+    assert orders(failing, BIG, MATH) == [["math", "big"]]
+
+
+def test_when_all_are_paused_they_are_asked_in_order() -> None:
+    failing = FailingModels(lambda: 100.0)
+    for _ in range(MOST_IN_A_ROW):
+        failing.note({"big": "timeout", "math": "timeout"}, None)
+    assert orders(failing, BIG, MATH) == [["big", "math"]]
+
+
+def without(*broken: str) -> Callable[[Arrived], Script]:
+    """Return answers of all models but the broken ones."""
+    return lambda asked: (
+        reply(b"{}", "503 Service Unavailable")
+        if asked.json["model"] in broken
+        else reply(completion(f"I am {asked.json['model']}"))
+    )
+
+
+def test_a_model_that_keeps_failing_is_passed_over_until_it_works(outside: Outside, start: Start) -> None:
+    outside.chat = without("big")
+    config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
+    gateway = start(config)
+    for number in range(MOST_IN_A_ROW):
+        assert gateway.chat(f"question {number}").headers["x-flywheel-model"] == "math"
+    assert [asked.json["model"] for asked in outside.asked()] == ["big", "math"] * MOST_IN_A_ROW
+    outside.server.requests.clear()
+
+    answer = gateway.chat("another question")
+    assert answer.headers["x-flywheel-model"] == "math"
+    assert [asked.json["model"] for asked in outside.asked()] == ["math"]
+    assert until(lambda: gateway.decisions()[MOST_IN_A_ROW:])[0]["failed"] == {"big": PAUSED}
+    assert gateway.metric('flywheel_gateway_model_failures_total{model="big",reason="paused"}') == 1
+    assert [line["model"] for line in gateway.logged("model_paused")] == ["big"]
+
+    assert gateway.chat("by name", model="big").status_code == 503, "a model that is named is asked"
+    outside.chat = without()
+    assert gateway.chat("by name", model="big").status_code == 200
+    assert gateway.chat("a last question").headers["x-flywheel-model"] == "big"
+    assert [line["model"] for line in gateway.logged("model_asked_again")] == ["big"]
+
+
+def test_a_paused_model_is_asked_when_all_others_fail(outside: Outside, start: Start) -> None:
+    outside.chat = without("big")
+    config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
+    gateway = start(config)
+    for number in range(MOST_IN_A_ROW):
+        gateway.chat(f"question {number}")
+    outside.chat = without("math")
+    answer = gateway.chat("another question")
+    assert (answer.status_code, answer.headers["x-flywheel-model"]) == (200, "big")
+    assert until(lambda: gateway.decisions()[MOST_IN_A_ROW:])[0]["failed"].keys() == {"math"}
+
+
+def test_another_configuration_ends_the_pause(outside: Outside, start: Start) -> None:
+    """Its address may have been the reason."""
+    outside.chat = without("big")
+    config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
+    gateway = start(config)
+    for number in range(MOST_IN_A_ROW):
+        gateway.chat(f"question {number}")
+    outside.chat = without()
+    config["models"]["big"]["upstream_name"] = "big-2"
+    gateway.write_config(config)
+    until(lambda: gateway.logged("configuration_taken"))
+    assert gateway.chat("another question").headers["x-flywheel-model"] == "big"
