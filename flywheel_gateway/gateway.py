@@ -67,7 +67,10 @@ class Gateway:
             await exchange.run(self.upstream, targets, send)
         except asyncio.CancelledError:
             exchange.left = True
-            raise
+            if (
+                not exchange.complete
+            ):  # a client that leaves at `[DONE]` has its answer: its request ends well
+                raise
         except FlywheelError:
             raise
         except Exception as error:

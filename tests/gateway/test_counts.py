@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+import httpx
+
+from tests.gateway.scripted import DONE, STREAM_HEAD, chunk, completion, event, reply
 from tests.gateway.test_router_in_service import promote, quiet, registry_of, serving
-from tests.gateway.world import Outside, RunningGateway, until
+from tests.gateway.world import Outside, RunningGateway, by_user, until
 
 Start = Callable[..., RunningGateway]
 
@@ -33,3 +36,20 @@ def test_uploads_and_what_waits_on_disk_are_counted(outside: Outside, start: Sta
     assert gateway.metric("flywheel_upload_uploads_total") >= 1
     files = [path for path in (gateway.data / "spool").rglob("*") if path.is_file()]
     assert 0 < gateway.metric("flywheel_upload_spool_bytes") <= sum(path.stat().st_size for path in files)
+
+
+def test_a_client_that_leaves_at_the_last_event_of_its_stream_counts_as_answered(
+    outside: Outside, start: Start
+) -> None:
+    sent = [STREAM_HEAD, *map(chunk, (event("two"), event(None, "stop"), DONE))]
+    outside.chat = lambda asked: [*sent, 30.0] if by_user(asked) else reply(completion("two"))
+    gateway = start(outside.config())
+    body = {"messages": [{"role": "user", "content": "1 + 1?"}], "stream": True}
+    with httpx.stream("POST", f"{gateway.address}/v1/chat/completions", json=body, timeout=20) as answer:
+        next(line for line in answer.iter_lines() if line == "data: [DONE]")
+    assert outside.server.left.wait(20)
+    assert until(lambda: outside.points)[0]["responses"]["big"]["error"] is None
+    requests, skipped = "flywheel_gateway_requests_total", "flywheel_gateway_collection_skipped_total"
+    until(lambda: gateway.metric(f'{requests}{{code="ok"}}') == 1)
+    assert gateway.metric(f'{requests}{{code="client_gone"}}') == 0
+    assert gateway.metric(f'{skipped}{{reason="client_left"}}') == 0
