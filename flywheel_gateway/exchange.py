@@ -34,7 +34,7 @@ class Exchange:
     served: the model whose response the client got; status: the status that the client got; failed: model ->
     why it could not answer, including `served` if the client was sent its error response; latency: seconds
     from asking `served` to the end of its response; complete: whether that end was reached, or the client sent a
-    stream's `[DONE]`; left: whether the client disconnected in the meantime.
+    stream's finish reason or `[DONE]`; left: whether the client disconnected in the meantime.
     """
 
     request: ChatRequest
@@ -125,7 +125,7 @@ class Exchange:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         while not whole:
             await send({"type": "http.response.body", "body": held, "more_body": True})
-            self.complete = recorder.done  # many clients leave at once then
+            self.complete = recorder.whole  # many clients leave at once then
             held = await reply.read()
             recorder.feed(held)
             whole = not held

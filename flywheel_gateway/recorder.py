@@ -57,9 +57,9 @@ class Recorder:
         return self._stream is not None
 
     @property
-    def done(self) -> bool:
-        """Whether the response is a stream whose `[DONE]` was fed."""
-        return self._stream is not None and self._stream.done
+    def whole(self) -> bool:
+        """Whether the response is a stream whose answer has come to its end, though the response has not."""
+        return self._stream is not None and self._stream.whole
 
     @property
     def usable(self) -> bool:

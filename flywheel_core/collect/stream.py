@@ -81,9 +81,9 @@ class StreamReader:
         return None if self._called or any(self._texts) else self._error
 
     @property
-    def done(self) -> bool:
-        """Whether `[DONE]` has come, after which a client expects nothing more."""
-        return self._done
+    def whole(self) -> bool:
+        """Whether the answer has come to its end: a finish reason or `[DONE]`, after which many clients leave."""
+        return self._done or self._finish_reason is not None
 
     def answer(self) -> Answer:
         """Return the answer so far. A stream without `[DONE]` or a finish reason counts as truncated."""
@@ -92,7 +92,7 @@ class StreamReader:
             self._rest.clear()
         text = "".join(self._texts)
         error = self._error
-        if error is None and not self._done and self._finish_reason is None:
+        if error is None and not self.whole:
             error = "truncated: the stream ended early"
         error = error or failure_of(text, self._finish_reason, called=self._called, refused=self._refused)
         return Answer(text, self._finish_reason, error, self._usage)
