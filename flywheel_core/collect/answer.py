@@ -15,7 +15,7 @@ ANSWER_ERRORS = {
     "redirect": "the status is a redirect; redirects are not followed",
     "content_type": "the body is not JSON by its Content-Type",
     "malformed_body": "the body is not a chat completion",
-    "body_too_large": "the body, as sent or unpacked, is larger than 4 MiB, or a stream has over 100,000 lines",
+    "body_too_large": "the body, as sent or unpacked, or the text of a stream is larger than 4 MiB, or a stream has over 100,000 lines",
     "no_choices": "the completion has no choices",
     "empty_answer": "the answer is empty or white space only",
     "tool_call": "the answer is a call of a tool, not text",

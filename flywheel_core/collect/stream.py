@@ -42,13 +42,14 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 _LINE_END = re.compile(rb"[\r\n]+")
 """One or more line ends: blank lines carry no data."""
 MAX_LINES = 100_000
-"""Most lines in a stream; with more, `MAX_ANSWER_BYTES` would leave too little room in each."""
+"""Most lines in a stream: what is kept of each takes more memory than its bytes, and each is decoded."""
 
 
 class StreamReader:
     """Reads the answer from a stream of server-sent events while its bytes pass through.
 
-    Feed it every piece of the body in order, then call `answer()`. It keeps at most `MAX_ANSWER_BYTES`.
+    Feed it every piece of the body in order, then call `answer()`. It keeps at most `MAX_ANSWER_BYTES` of text: what
+    surrounds the text in each event, and a model's reasoning, are not counted, as the same answer comes whole in far less.
     """
 
     def __init__(self) -> None:
@@ -62,10 +63,11 @@ class StreamReader:
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes of the body, split anywhere. Never raises."""
-        self._kept += len(piece)
-        *ended, rest = _LINE_END.split(piece) if self._kept <= MAX_ANSWER_BYTES else [piece]
+        held = self._kept + len(self._rest) + len(piece)
+        *ended, rest = _LINE_END.split(piece) if held <= MAX_ANSWER_BYTES else [piece]
         self._lines += len(ended)
-        if self._kept > MAX_ANSWER_BYTES or self._lines > MAX_LINES:
+        if held > MAX_ANSWER_BYTES or self._lines > MAX_LINES:
+            self._kept = MAX_ANSWER_BYTES  # nothing that follows is looked at
             self._error = "body_too_large"
             self._rest.clear()
             return
@@ -127,7 +129,9 @@ class StreamReader:
         delta = choice.delta
         if delta is None:
             return
-        self._texts.extend(texts_in(delta.content))
+        texts = texts_in(delta.content)
+        self._texts.extend(texts)
+        self._kept += sum(len(text.encode()) for text in texts)
         called = is_given(delta.tool_calls) or is_given(delta.function_call)
         self._called = self._called or called
         self._refused = self._refused or is_given(delta.refusal)

@@ -245,6 +245,20 @@ def test_blank_lines_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -
     assert len(taken) < 10
 
 
+def test_what_surrounds_the_text_of_a_stream_does_not_count_towards_its_size() -> None:
+    """Twenty thousand tokens of reasoning come in five megabytes of events, and as a whole in a hundredth of that."""
+    thought = event(id="c" * 100, choices=[{"index": 0, "delta": {"reasoning_content": " the"}}])
+    thoughts = thought * (MAX_ANSWER_BYTES // len(thought) + 1)
+    answer = read(thoughts + delta("42", "stop") + event(usage={"total_tokens": 9}) + DONE, 65_536)
+    assert (answer.text, answer.error) == ("42", None)
+    assert bytes(answer.usage) == b'{"total_tokens":9}'
+
+
+def test_the_text_of_a_stream_counts_towards_its_size() -> None:
+    events = delta("你" * 1_000) * (MAX_ANSWER_BYTES // 3_000 + 1) + delta("!", "stop") + DONE
+    assert read(events, 65_536).error == "body_too_large"
+
+
 def test_a_stream_of_nothing_but_lines_is_not_read_to_its_end() -> None:
     assert read(delta("a", "stop") + b":\n" * (stream_module.MAX_LINES + 1)).error == "body_too_large"
 
