@@ -19,6 +19,8 @@ _OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
 
 _FOR_THE_CLIENT = {"store": True, "service_tier": "priority"}
 """Field -> value that is not repeated: the client wants its own answer kept at the service, or pays more for speed."""
+_OF_WHAT_IS_STORED = "metadata"
+"""Field that describes a stored answer. OpenAI refuses it in a request whose answer is not to be stored."""
 
 
 class Question:
@@ -38,13 +40,14 @@ class Question:
         _check(prompt, multi_turn=multi_turn)
         self.text = prompt.text
         self.turns = prompt.turns
-        self._rest = _encode(
-            {
-                name: value
-                for name, value in request.items()
-                if name not in _OWN_FIELDS and (name not in _FOR_THE_CLIENT or value != _FOR_THE_CLIENT[name])
-            }
-        )
+        rest = {
+            name: value
+            for name, value in request.items()
+            if name not in _OWN_FIELDS and (name not in _FOR_THE_CLIENT or value != _FOR_THE_CLIENT[name])
+        }
+        if request.get("store") is True:
+            rest.pop(_OF_WHAT_IS_STORED, None)
+        self._rest = _encode(rest)
         if len(self._rest) > MAX_REQUEST_BYTES:
             raise SkippedError("request_too_large")
 

@@ -84,12 +84,17 @@ def test_the_whole_request_goes_to_every_model() -> None:
         ({"store": True, "service_tier": "priority"}, {}),
         ({"store": False, "service_tier": "flex"}, {"store": False, "service_tier": "flex"}),
         ({"store": None, "service_tier": None}, {"store": None, "service_tier": None}),
+        ({"store": True, "metadata": {"run": "7"}}, {}),
+        ({"metadata": {"run": "7"}}, {"metadata": {"run": "7"}}),
     ],
 )
 def test_what_a_client_wants_for_its_own_answer_alone_is_not_repeated(
     further: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    """Copies among its stored completions, or the price of speed."""
+    """Copies among its stored completions with what describes them, or the price of speed.
+
+    OpenAI answers 400 to metadata without store.
+    """
 
     async def act(world: Outside) -> None:
         async with Fanout(world.config()) as fanout:
