@@ -67,9 +67,7 @@ class Gateway:
             await exchange.run(self.upstream, targets, send)
         except asyncio.CancelledError:
             exchange.left = True
-            if (
-                not exchange.complete
-            ):  # a client that leaves at `[DONE]` has its answer: its request ends well
+            if not exchange.complete:  # otherwise the client has all of its answer
                 raise
         except FlywheelError:
             raise
