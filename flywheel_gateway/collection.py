@@ -152,7 +152,7 @@ class Collection:
 
     async def _collect(self, fanout: Fanout, subject: Subject, plan: Plan, served: Served) -> None:
         named = (subject.body.get(field) for field in ("user", "safety_identifier"))
-        user = next((name for name in named if isinstance(name, str)), None)
+        user = next((name for name in named if name and isinstance(name, str)), None)
         try:
             point = await fanout.collect(
                 subject.body,

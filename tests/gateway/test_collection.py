@@ -223,7 +223,8 @@ def test_tenant_and_user_come_from_the_key_and_the_body(outside: Outside, start:
     key = KeyStore(gateway.data / "client_keys.json").create("team-a")
     until(lambda: gateway.chat().status_code == 401)
     before = len(outside.points)
-    users = ({"user": "ann@example.org"}, {"safety_identifier": "ann@example.org"}, {"user": "bob"})
+    ann = "ann@example.org"
+    users = ({"user": ann}, {"safety_identifier": ann, "user": ""}, {"user": "bob"})
     for user in users:
         assert gateway.chat(headers={"authorization": f"Bearer {key}"}, **user).status_code == 200
     until(lambda: len(outside.points) == before + 3)
