@@ -72,6 +72,7 @@ class Collection:
         self._metrics = metrics
         self._fanout: Fanout | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._coming: Counter[str] = Counter()  # calls by model of those under way that do not run yet
         self._skipped: Counter[str] = Counter()
         self.use(setup)
 
@@ -110,12 +111,13 @@ class Collection:
         except FlywheelError as error:  # a body nested so deep that it can be read but not written again
             return self._failed(subject, error)
         try:
-            fanout.expect_room(plan, subject.served)
+            fanout.expect_room(plan, subject.served, self._coming)
         except SkippedError as error:
             return error.code
         # The fan-out counts only what it still asks and scores, not what waits for room in the uploader.
         if len(self._under_way) >= settings.max_in_flight:
             return self.skip("busy")
+        self._coming.update(_calls(plan, subject))
         task = asyncio.create_task(self._collect(fanout, subject, plan, served()))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -151,6 +153,7 @@ class Collection:
                 logger.error("spend_not_saved", extra={"reason": error.message})
 
     async def _collect(self, fanout: Fanout, subject: Subject, plan: Plan, served: Served) -> None:
+        self._coming.subtract(_calls(plan, subject))
         named = (subject.body.get(field) for field in ("user", "safety_identifier"))
         user = next((name for name in named if name and isinstance(name, str)), None)
         try:
@@ -184,6 +187,11 @@ class Collection:
         for model, response in point.responses.items():
             if model != served and response.cost:
                 self._metrics.spend.labels(model, "collection").inc(response.cost)
+
+
+def _calls(plan: Plan, subject: Subject) -> list[str]:
+    """Return the models that are called for a data point: those of the plan without the one that answered."""
+    return [name for name in plan.models if name != subject.served]
 
 
 def _classification(decision: Decision | None) -> dict[str, Any] | None:

@@ -91,15 +91,16 @@ class Fanout:
         with self._counting_skips():
             return plan_collection(self._config, request_id, headers, predicted)
 
-    def expect_room(self, plan: Plan, served: str) -> None:
+    def expect_room(self, plan: Plan, served: str, coming: Mapping[str, int]) -> None:
         """Raise SkippedError, counted, when `collect` with this plan would meet a bound now.
 
-        `collect` itself looks at the bounds only once it runs: too late to say beforehand that a request is not
-        collected.
+        `collect` looks at the bounds only once it runs: too late to say that a request is not collected.
+        coming: model -> calls of requests that were told there is room, and do not run yet.
         """
         models = self._config.models
+        called = (name for name in plan.models if name != served)
         with self._counting_skips():
-            self._check_room({name: models[name].max_concurrency for name in plan.models if name != served})
+            self._check_room({name: models[name].max_concurrency - coming.get(name, 0) for name in called})
 
     async def collect(
         self,

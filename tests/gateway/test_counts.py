@@ -1,10 +1,18 @@
 """Metrics whose counts are kept outside the metrics: they show what happened."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from flywheel_core.collect.answer import Answer
+from flywheel_core.collect.point import Served
+from flywheel_core.config import Config
+from flywheel_gateway.collection import Sender
+from flywheel_gateway.service import Service
 from tests.gateway.scripted import DONE, STREAM_HEAD, chunk, completion, event, reply
 from tests.gateway.test_router_in_service import promote, quiet, registry_of, serving
 from tests.gateway.world import Outside, RunningGateway, by_user, until
@@ -57,3 +65,27 @@ def test_a_client_that_leaves_once_its_streamed_answer_is_whole_counts_as_answer
     until(lambda: gateway.metric(f'{requests}{{code="ok"}}') == 1)
     assert gateway.metric(f'{requests}{{code="client_gone"}}') == 0
     assert gateway.metric(f'{skipped}{{reason="client_left"}}') == 0
+
+
+def test_requests_answered_in_the_same_instant_are_told_whether_they_are_collected(
+    tmp_path: Path, outside: Outside
+) -> None:
+    """None of them is being collected yet when the next one is looked at."""
+    settings = outside.config(storage__data_dir=str(tmp_path), models__math__max_concurrency=2)
+
+    async def observe() -> tuple[list[str | None], dict[str, Any]]:
+        service = Service(lambda: Config.model_validate(settings))
+        gateway, body = service.gateway, {"messages": [{"role": "user", "content": "1 + 1?"}]}
+        async with service.running():
+            told = [
+                gateway.observe(body, Served("big", Answer("two")), Sender([], None), None)[1]
+                for _ in range(4)
+            ]
+            while len(outside.points) < 2:  # noqa: ASYNC110 - no event tells that they have arrived
+                await asyncio.sleep(0.01)
+            told.append(gateway.observe(body, Served("big", Answer("two")), Sender([], None), None)[1])
+        return told, gateway.collection.stats()
+
+    told, stats = asyncio.run(asyncio.wait_for(observe(), 30))
+    assert told == [None, None, "model_busy", "model_busy", None]
+    assert stats["skipped"] == {"model_busy": 2}
