@@ -153,6 +153,14 @@ def test_every_code_that_an_alert_waits_for_exists() -> None:
     assert [one for one in wanted if not any(re.fullmatch(one, code) for code in known)] == []
 
 
+def test_every_way_to_lose_a_data_point_has_an_alert() -> None:
+    """A proxy that answers 400 in the collector's place makes the gateway set every point aside: no collector counts that."""
+    exprs = " ".join(rule["expr"] for rule in alert_rules())
+    lost = [name for name in MEANINGS if re.fullmatch(r"flywheel_upload_(?:rejected|dropped)_total", name)]
+    assert len(lost) == 2
+    assert [name for name in [*lost, "flywheel_collector_rejected_points_total"] if name not in exprs] == []
+
+
 def test_only_counters_have_an_increase() -> None:
     """Prometheus takes each fall of a gauge for a restart, so `increase` of a gauge that goes up and down is wrong."""
     called = re.findall(r"\b(?:rate|irate|increase)\((\w+)", " ".join(rule["expr"] for rule in alert_rules()))
