@@ -133,8 +133,8 @@ def _latest_runs(home: Path, count: int) -> list[dict[str, Any]]:
         return []
     import dagster as dg
 
+    from flywheel_dagster.freshness import FRESHNESS_JOB
     from flywheel_dagster.home import readable
-    from flywheel_dagster.jobs import FRESHNESS_JOB
 
     records: list[dg.RunRecord] = []
     with readable(home), dg.DagsterInstance.from_config(str(home.absolute())) as instance:

@@ -1,24 +1,20 @@
 """The checks of each day and their verdicts. The figures that they judge come from `steps.py`.
 
 A blocking check fails its day with severity ERROR and holds up whatever would be made from wrong data; the
-others show up in the UI and stop nothing. `dataset_recent` looks at the clock, not at a day, and has a
-schedule of its own.
+others show up in the UI and stop nothing. The check that looks at the clock, not at a day, is in `freshness.py`.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from flywheel_dagster.metadata import MAX_NAMED, named, shares, short
-from flywheel_dagster.partitions import utc_now
 
 MIN_LINES_FOR_SHARE = 100
 """With fewer lines, one torn line is a large share but no evidence of a fault, so the check only warns."""
-MAX_DATASET_AGE = timedelta(hours=26)
 
 DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "responses": {
@@ -215,35 +211,3 @@ def split_disjoint(*, questions: int, shared: int) -> Verdict:
         f"{shared:,} of {questions:,} different questions are on more than one side of the split",
         figures={"questions": questions, "shared": shared},
     )
-
-
-def newest_is_recent(made: datetime | None, partition: str | None, now: datetime) -> tuple[bool, str]:
-    """Return whether a dataset was made in the `MAX_DATASET_AGE` before `now`, and a sentence saying so."""
-    if made is None:
-        return False, f"no training dataset that ends with {_oldest_recent(now)} or a later day was made yet"
-    age = now - made
-    hours = age.total_seconds() / 3600
-    says = f"the newest training dataset ({partition}) was made {hours:.1f} h ago; {MAX_DATASET_AGE.total_seconds() / 3600:.0f} h are allowed"
-    return age <= MAX_DATASET_AGE, says
-
-
-def _oldest_recent(now: datetime) -> date:
-    """Return the first day whose nightly run may lie less than `MAX_DATASET_AGE` back."""
-    return (now - MAX_DATASET_AGE).date() - timedelta(days=1)
-
-
-@dg.asset_check(
-    asset="training_dataset",
-    description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
-)
-def dataset_recent(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Check only the newest days, so that a backfill of old days does not hide a stopped nightly run."""
-    now = utc_now()
-    oldest = _oldest_recent(now)
-    days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]
-    found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey("training_dataset"), asset_partitions=days), limit=1
-    ).records
-    made = datetime.fromtimestamp(found[0].timestamp, now.tzinfo) if found else None
-    passed, says = newest_is_recent(made, found[0].partition_key if found else None, now)
-    return dg.AssetCheckResult(passed=passed, description=says)

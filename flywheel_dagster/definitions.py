@@ -14,7 +14,7 @@ from flywheel_core.config import Config
 from flywheel_core.config_file import load_config
 from flywheel_core.learn.craft import trained_craft
 from flywheel_dagster.assets import daily_assets, raw_points
-from flywheel_dagster.checks import dataset_recent
+from flywheel_dagster.freshness import dataset_recent
 from flywheel_dagster.jobs import JOBS
 from flywheel_dagster.partitions import daily_partitions
 from flywheel_dagster.resources import Lake

@@ -4,12 +4,11 @@ import dagster as dg
 
 from flywheel_core.lake.tables import DAILY_TABLES
 from flywheel_dagster.assets import TRAINING_DATASET
-from flywheel_dagster.checks import dataset_recent
+from flywheel_dagster.freshness import FRESHNESS_JOB, dataset_recent
 
 DAY_TABLES_JOB = "day_tables"
 TRAINING_SET_JOB = "training_set"
 DATASET_JOB = "dataset"
-FRESHNESS_JOB = "dataset_freshness"
 
 JOBS = (
     dg.define_asset_job(

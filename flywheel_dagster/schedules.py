@@ -4,7 +4,8 @@ from datetime import UTC, date, timedelta
 
 import dagster as dg
 
-from flywheel_dagster.jobs import FRESHNESS_JOB, TRAINING_SET_JOB
+from flywheel_dagster.freshness import FRESHNESS_JOB
+from flywheel_dagster.jobs import TRAINING_SET_JOB
 
 
 def nightly_training_set(first_day: str) -> dg.ScheduleDefinition:

@@ -9,8 +9,8 @@ import pytest
 
 from flywheel_core.config import Config
 from flywheel_dagster.definitions import build_defs
+from flywheel_dagster.freshness import FRESHNESS_JOB
 from flywheel_dagster.home import prepare_home
-from flywheel_dagster.jobs import FRESHNESS_JOB
 from tests.cli.conftest import Run, parsed
 from tests.cli.recorded import DAY_TWO
 

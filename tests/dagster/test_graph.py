@@ -1,7 +1,7 @@
 """The whole graph on a real lake: tables, a dataset, and what Dagster shows about them."""
 
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +12,6 @@ from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.meanings import MEANINGS
 from flywheel_core.lake.tables import DAILY_TABLES, read_table
 from flywheel_dagster.assets import TRAINING_DATASET
-from flywheel_dagster.checks import newest_is_recent
 from flywheel_dagster.definitions import build_defs
 from flywheel_dagster.partitions import utc_now
 from tests.dagster.graphs import failed_checks, metadata_of, run_days
@@ -172,32 +171,3 @@ def test_the_open_day_is_marked(config: Config, layout: Layout, instance: dg.Dag
     assert ran.success
     assert "not over" in metadata_of(ran, "responses")["open_day"]
     assert "open_day" not in metadata_of(run_days(config, instance, DAY), "responses")
-
-
-def test_the_age_of_the_newest_dataset(config: Config, layout: Layout, instance: dg.DagsterInstance) -> None:
-    """A dataset of yesterday made now is recent; one of an old day made now is not what the nightly run should make."""
-    job = build_defs(config).resolve_job_def("dataset_freshness")
-
-    def passed() -> bool:
-        (found,) = job.execute_in_process(QUIET, instance).get_asset_check_evaluations()
-        return found.passed
-
-    assert not passed()
-    write_day(layout, DAY)
-    assert run_days(config, instance, DAY).success
-    assert not passed()
-    yesterday = utc_now().date() - timedelta(days=1)
-    write_day(layout, yesterday)
-    assert run_days(config, instance, yesterday).success
-    assert passed()
-
-
-def test_recent_means_26_hours() -> None:
-    """The limit is exact to the minute."""
-    now = datetime(2026, 1, 7, 3, 30, tzinfo=UTC)
-    assert newest_is_recent(now - timedelta(hours=26), "2026-01-05", now)[0]
-    assert not newest_is_recent(now - timedelta(hours=26, minutes=1), "2026-01-05", now)[0]
-    assert newest_is_recent(None, None, now) == (
-        False,
-        "no training dataset that ends with 2026-01-05 or a later day was made yet",
-    )

@@ -1,7 +1,5 @@
 """What the checks of a day say of given figures, without a run."""
 
-from datetime import UTC, datetime, timedelta
-
 import dagster as dg
 import pytest
 
@@ -9,7 +7,6 @@ from flywheel_dagster.checks import (
     enough_examples,
     groups_within_share,
     label_drift,
-    newest_is_recent,
     points_reconciled,
     rejected_share,
     split_disjoint,
@@ -109,11 +106,3 @@ def test_a_question_on_two_sides_of_the_split_stops_training() -> None:
     found = split_disjoint(questions=9, shared=1)
     assert found.stops
     assert found.figures == {"questions": 9, "shared": 1}
-
-
-def test_the_age_of_the_newest_dataset_is_said_in_hours() -> None:
-    now = datetime(2026, 1, 7, 3, 30, tzinfo=UTC)
-    assert newest_is_recent(now - timedelta(hours=25, minutes=30), "2026-01-05", now) == (
-        True,
-        "the newest training dataset (2026-01-05) was made 25.5 h ago; 26 h are allowed",
-    )
