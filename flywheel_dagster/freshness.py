@@ -1,4 +1,7 @@
-"""The check that looks at the clock, not at a day: whether a training dataset was made lately. It runs every hour."""
+"""Whether each night made a training dataset, and then a router: what looks at the clock, not at a day. It runs every hour.
+
+What never started cannot fail, and only failed runs are posted to the webhook. So the hourly run fails in its place.
+"""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -8,7 +11,10 @@ import dagster as dg
 from flywheel_dagster.partitions import utc_now
 
 FRESHNESS_JOB = "dataset_freshness"
+RETRAIN_JOB = "nightly_retrain"
 MAX_DATASET_AGE = timedelta(hours=26)
+START_WITHIN = timedelta(hours=1)
+"""How long after a dataset its retraining has started for certain."""
 TOLD_AGAIN_AFTER = timedelta(hours=23, minutes=30)
 """After how long a run fails again because there is still no dataset: a day, less the time that a run may be early."""
 
@@ -33,26 +39,56 @@ def _oldest_recent(now: datetime) -> date:
     description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
 )
 def dataset_recent(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Check only the newest days, so that a backfill of old days does not hide a stopped nightly run.
-
-    A nightly run that never started cannot fail, so the hourly run fails in its place, once a day: only failed
-    runs are posted to the webhook.
-    """
+    """Check only the newest days, so that a backfill of old days does not hide a stopped nightly run."""
     now = utc_now()
-    oldest = _oldest_recent(now)
-    days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]
-    found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey("training_dataset"), asset_partitions=days), limit=1
-    ).records
-    made = datetime.fromtimestamp(found[0].timestamp, now.tzinfo) if found else None
-    passed, says = newest_is_recent(made, found[0].partition_key if found else None, now)
+    found = _newest_dataset(context.instance, now)
+    made = _time_of(found, now) if found else None
+    passed, says = newest_is_recent(made, found.partition_key if found else None, now)
     yield dg.AssetCheckResult(passed=passed, description=says)
-    if not passed and context.run.job_name == FRESHNESS_JOB and _is_to_be_told(context.instance, now):
+    if not passed:
+        tell(context, says)
+
+
+def tell(context: dg.AssetCheckExecutionContext, says: str) -> None:
+    """Fail an hourly run, so that `says` is posted: once a day, and not on the first day. Other runs go on."""
+    if context.run.job_name == FRESHNESS_JOB and _is_to_be_told(context.instance, utc_now()):
         raise dg.Failure(says, allow_retries=False)
 
 
+def is_retraining_left_out(instance: dg.DagsterInstance) -> bool:
+    """Whether there is a dataset with examples of the last night, and no run of `nightly_retrain` was started since.
+
+    A run that failed was posted itself.
+    """
+    now = utc_now()
+    found = _newest_dataset(instance, now)
+    if found is None or not now - MAX_DATASET_AGE <= _time_of(found, now) <= now - START_WITHIN:
+        return False
+    started = dg.RunsFilter(job_name=RETRAIN_JOB, created_after=now - MAX_DATASET_AGE)
+    return examples_of(found) != 0 and not instance.get_runs_count(started)
+
+
+def examples_of(dataset: dg.EventLogRecord) -> int | None:
+    """Return how many examples a dataset has by its materialization; None if unknown."""
+    made = dataset.asset_materialization
+    count = made.metadata.get("examples") if made else None
+    return count.value if isinstance(count, dg.IntMetadataValue) else None
+
+
+def _newest_dataset(instance: dg.DagsterInstance, now: datetime) -> dg.EventLogRecord | None:
+    """Return the last materialization of a dataset that ends with one of the newest days."""
+    oldest = _oldest_recent(now)
+    days = [(oldest + timedelta(days=ahead)).isoformat() for ahead in range((now.date() - oldest).days + 1)]
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("training_dataset"), asset_partitions=days)
+    return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
+
+
+def _time_of(dataset: dg.EventLogRecord, now: datetime) -> datetime:
+    return datetime.fromtimestamp(dataset.timestamp, now.tzinfo)
+
+
 def _is_to_be_told(instance: dg.DagsterInstance, now: datetime) -> bool:
-    """Whether a nightly run was due since the first run of all, and the lack of a dataset was not told lately."""
+    """Whether a night lies between the first run of all and now, and nothing was told within the day."""
     first = instance.get_run_records(limit=1, ascending=True)
     told = dg.RunsFilter(
         job_name=FRESHNESS_JOB,

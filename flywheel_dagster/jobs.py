@@ -29,8 +29,11 @@ JOBS = (
     ),
     dg.define_asset_job(
         FRESHNESS_JOB,
-        selection=dg.AssetSelection.checks(dataset_recent),
-        description="Checks that a training dataset was made in the last 26 hours.",
+        selection=dg.AssetSelection.checks(
+            dataset_recent,
+            dg.AssetCheckKey(dg.AssetKey("challenger_router"), "trained_on_current_dataset"),
+        ),
+        description="Checks that each night made a training dataset and trained a router on it.",
     ),
 )
 """All jobs except the one that trains and judges routers.

@@ -1,6 +1,6 @@
 """The checks of routers: their dataset, their files, and that they still answer as they did at training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -11,6 +11,7 @@ from flywheel_core.learn.champion import MANIFEST, version_folder
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
+from flywheel_dagster.freshness import is_retraining_left_out, tell
 from flywheel_dagster.resources import Lake
 from flywheel_dagster.router_assets import CHALLENGER, CHAMPION, DEPLOYED
 
@@ -21,22 +22,25 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
     None blocks: a router that is not whole is never promoted or taken up anyway.
     """
 
-    @dg.asset_check(
+    @dg.asset_check(  # type: ignore[arg-type]  # a generator, as dataset_recent is
         asset=CHALLENGER,
         description="The newest challenger was trained on the dataset whose window ends last.",
     )
     def trained_on_current_dataset(
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
-    ) -> dg.AssetCheckResult:
+    ) -> Iterator[dg.AssetCheckResult]:
         newest = context.instance.get_latest_materialization_event(dg.AssetKey(CHALLENGER))
         found = newest.asset_materialization if newest else None
         trained = found.metadata["dataset"].value if found and "dataset" in found.metadata else None
         current = latest_dataset(lake.layout)
-        return dg.AssetCheckResult(
-            passed=trained is not None and trained == current,
+        passed = trained == current  # before the first dataset, neither is there
+        yield dg.AssetCheckResult(
+            passed=passed,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"trained on {trained}, the current dataset is {current}",
         )
+        if not passed and is_retraining_left_out(context.instance):
+            tell(context, "nightly_retrain was not started after the last training dataset: no router learns")
 
     @dg.asset_check(
         asset=CHAMPION,

@@ -3,12 +3,13 @@
 import dagster as dg
 
 from flywheel_dagster.assets import TRAINING_DATASET
+from flywheel_dagster.freshness import RETRAIN_JOB, examples_of
 from flywheel_dagster.jobs import DATASET_JOB, JOBS, TRAINING_SET_JOB
 from flywheel_dagster.partitions import PARTITION_TAG, RANGE_END_TAG
 from flywheel_dagster.router_assets import ROUTER_ASSETS
 
 NIGHTLY_RETRAIN = dg.define_asset_job(
-    "nightly_retrain",
+    RETRAIN_JOB,
     selection=dg.AssetSelection.assets(*ROUTER_ASSETS),
     description="A challenger from the day's dataset, its judgement, the promotion if it passed, and the taking up.",
 )
@@ -47,6 +48,4 @@ def _examples(instance: dg.DagsterInstance, day: str) -> int | None:
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey(TRAINING_DATASET), asset_partitions=[day]), limit=1
     ).records
-    made = found[0].asset_materialization if found else None
-    count = made.metadata.get("examples") if made else None
-    return count.value if isinstance(count, dg.IntMetadataValue) else None
+    return examples_of(found[0]) if found else None

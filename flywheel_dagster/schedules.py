@@ -32,12 +32,12 @@ def nightly_training_set(first_day: str) -> dg.ScheduleDefinition:
 
 
 def hourly_dataset_check() -> dg.ScheduleDefinition:
-    """Return the schedule that checks every hour that a dataset was made in the last 26 hours."""
+    """Return the schedule that checks every hour that the last night made a dataset and a router."""
     return dg.ScheduleDefinition(
         name="hourly_dataset_check",
         job_name=FRESHNESS_JOB,
         cron_schedule="45 * * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Runs the check dataset_recent once an hour.",
+        description="Runs the checks dataset_recent and trained_on_current_dataset once an hour.",
     )

@@ -3,16 +3,19 @@
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+import pytest
 
 from flywheel_core.config import Config
 from flywheel_core.lake.layout import Layout
+from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.definitions import build_defs
-from flywheel_dagster.freshness import FRESHNESS_JOB, newest_is_recent
+from flywheel_dagster.freshness import FRESHNESS_JOB, RETRAIN_JOB, is_retraining_left_out, newest_is_recent
 from flywheel_dagster.partitions import utc_now
 from tests.dagster.graphs import run_days
 from tests.dagster.points import write_day
 
 DAY = date(2026, 1, 5)
+RETRAINED = "trained_on_current_dataset"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -21,8 +24,7 @@ def test_the_age_of_the_newest_dataset(config: Config, layout: Layout, instance:
     job = build_defs(config).resolve_job_def("dataset_freshness")
 
     def passed() -> bool:
-        (found,) = job.execute_in_process(QUIET, instance).get_asset_check_evaluations()
-        return found.passed
+        return _passed(job.execute_in_process(QUIET, instance))["dataset_recent"]
 
     assert not passed()
     write_day(layout, DAY)
@@ -58,6 +60,10 @@ def _look(config: Config, instance: dg.DagsterInstance) -> dg.ExecuteInProcessRe
     return job.execute_in_process(QUIET, instance, raise_on_error=False)
 
 
+def _passed(ran: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {one.check_name: one.passed for one in ran.get_asset_check_evaluations()}
+
+
 def _since(instance: dg.DagsterInstance, age: timedelta) -> None:
     """Have the instance's first run be so old."""
     run = dg.DagsterRun(job_name="day_tables", run_id="first", status=dg.DagsterRunStatus.SUCCESS)
@@ -71,13 +77,13 @@ def test_a_nightly_run_that_never_started_is_told_by_a_failed_run_once_a_day(
     _since(instance, timedelta(hours=27))
     told = _look(config, instance)
     assert not told.success
-    assert [one.passed for one in told.get_asset_check_evaluations()] == [False]
+    assert _passed(told) == {"dataset_recent": False, RETRAINED: True}
     (failure,) = [event.step_failure_data for event in told.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None
     assert "no training dataset" in (failure.user_failure_data.description or "")
     again = _look(config, instance)
     assert again.success, "told within the day already"
-    assert [one.passed for one in again.get_asset_check_evaluations()] == [False]
+    assert _passed(again) == {"dataset_recent": False, RETRAINED: True}
 
 
 def test_before_the_first_night_nothing_is_told(config: Config, instance: dg.DagsterInstance) -> None:
@@ -85,7 +91,7 @@ def test_before_the_first_night_nothing_is_told(config: Config, instance: dg.Dag
     assert _look(config, instance).success
 
 
-def test_nothing_is_told_while_there_is_a_dataset(
+def test_nothing_is_told_while_there_is_a_dataset_and_retraining_may_begin(
     config: Config, layout: Layout, instance: dg.DagsterInstance
 ) -> None:
     _since(instance, timedelta(days=3))
@@ -106,3 +112,38 @@ def test_a_run_from_an_asset_s_page_does_not_fail_for_it(
     )
     ran = by_hand.resolve_job_def("by_hand").execute_in_process(QUIET, instance)
     assert [one.passed for one in ran.get_asset_check_evaluations()] == [False]
+
+
+def test_a_retraining_that_nothing_starts_is_told(
+    config: Config, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sensor `after_training_set` is off: datasets go on, routers do not, and the check itself ran only with a retraining."""
+    _since(instance, timedelta(days=3))
+    yesterday = utc_now().date() - timedelta(days=1)
+    write_day(layout, yesterday)
+    assert run_days(config, instance, yesterday).success
+    later = utc_now() + timedelta(hours=2)
+    monkeypatch.setattr("flywheel_dagster.freshness.utc_now", lambda: later)
+    told = _look(config, instance)
+    assert _passed(told) == {"dataset_recent": True, RETRAINED: False}
+    (failure,) = [event.step_failure_data for event in told.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert "nightly_retrain was not started" in (failure.user_failure_data.description or "")
+
+
+@pytest.mark.parametrize("examples", [0, 5])
+def test_a_retraining_is_missed_only_without_a_run_and_with_examples(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, examples: int
+) -> None:
+    """A run that failed was posted itself, and an empty dataset starts none."""
+    yesterday = str(utc_now().date() - timedelta(days=1))
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(TRAINING_DATASET, partition=yesterday, metadata={"examples": examples})
+    )
+    assert not is_retraining_left_out(instance), "it may still begin"
+    later = utc_now() + timedelta(hours=2)
+    monkeypatch.setattr("flywheel_dagster.freshness.utc_now", lambda: later)
+    assert is_retraining_left_out(instance) is (examples > 0)
+    failed = dg.DagsterRun(job_name=RETRAIN_JOB, run_id="failed", status=dg.DagsterRunStatus.FAILURE)
+    instance.run_storage.add_historical_run(failed, utc_now())
+    assert not is_retraining_left_out(instance)
