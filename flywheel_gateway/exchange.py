@@ -23,7 +23,7 @@ HELD_BYTES = 1_048_576
 Until then another model can still replace a broken response.
 """
 
-_MODEL_AT_FAULT = frozenset((401, 402, 403, 404, 408, 429))
+_MODEL_AT_FAULT = frozenset((401, 402, 403, 404, 407, 408, 429))
 """Statuses below 500 with which another model may do better; the others concern the request itself."""
 
 

@@ -28,8 +28,11 @@ from flywheel_gateway.headers import RawHeaders, value_of
 HELD_BYTES = 131_072
 """Bytes held for a client that reads slowly, beyond which reading from the model pauses."""
 
-KEPT_BACK = frozenset((401, 402, 403))
-"""Statuses that concern the gateway's own key and account: they would mislead a client, and may quote the key."""
+KEPT_BACK = frozenset((401, 402, 403, 407))
+"""Statuses that concern the gateway's own key and account, at the model or its proxy.
+
+They would mislead a client, and may quote the key.
+"""
 
 TIME_OUTS = frozenset(("timeout", "connect_timeout"))
 """Codes of errors that say how long the gateway waited."""

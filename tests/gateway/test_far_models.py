@@ -82,20 +82,24 @@ def test_a_stream_through_a_proxy_arrives_piece_by_piece(outside: Outside, start
     assert answer.content == b"".join([*pieces, b"data: [DONE]\n\n"])
 
 
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [("https", "connect_failed: no connection: the proxy answered 407"), ("http", "http_status: 407")],
+)
 def test_a_proxy_that_lets_nobody_through_fails_the_model_and_another_answers(
-    outside: Outside, start: Start
+    outside: Outside, start: Start, scheme: str, reason: str
 ) -> None:
     config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
-    config["models"]["big"] |= {"base_url": "https://models.invalid", "proxy_env": "EGRESS"}
+    config["models"]["big"] |= {"base_url": f"{scheme}://models.invalid", "proxy_env": "EGRESS"}
     with proxy_to(outside.address, "407 Proxy Authentication Required") as proxy:
         gateway = start(config, {"EGRESS": f"http://user:s3cret@{proxy.address}"})
         answer = gateway.post("/v1/chat/completions", BODY)
         named = gateway.post("/v1/chat/completions", {**BODY, "model": "big"})
+        other = gateway.post("/v1/embeddings", {"input": "x"})
     assert answer.json()["choices"][0]["message"]["content"] == "I am math"
-    assert named.status_code == 502
-    reasons = {line["reason"] for line in gateway.logged("model_failed")}
-    assert reasons == {"connect_failed: no connection: the proxy answered 407"}
-    assert "s3cret" not in gateway.log() and "407" not in named.text
+    assert [refused.status_code for refused in (named, other)] == [502, 502]
+    assert {line["reason"] for line in gateway.logged("model_failed")} == {reason}
+    assert "s3cret" not in gateway.log()
 
 
 @pytest.mark.parametrize(
