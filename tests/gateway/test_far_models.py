@@ -1,5 +1,6 @@
 """Models that are asked in another way: below another path than /v1, through an HTTP proxy, with fields of their own."""
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -100,6 +101,19 @@ def test_a_proxy_that_lets_nobody_through_fails_the_model_and_another_answers(
     assert [refused.status_code for refused in (named, other)] == [502, 502]
     assert {line["reason"] for line in gateway.logged("model_failed")} == {reason}
     assert "s3cret" not in gateway.log()
+
+
+def test_a_proxy_that_says_nothing_is_no_connection(outside: Outside, start: Start) -> None:
+    """As when it tries to reach a model that is away: another model is asked before the time for an answer is up."""
+    config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
+    far = {"base_url": "https://models.invalid", "proxy_env": "EGRESS", "connect_timeout": 0.1}
+    config["models"]["big"] |= far
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gateway = start(config, {"EGRESS": f"127.0.0.1:{silent.getsockname()[1]}"})
+        answer = gateway.post("/v1/chat/completions", BODY)
+    assert answer.json()["choices"][0]["message"]["content"] == "I am math"
+    (failed,) = gateway.logged("model_failed")
+    assert failed["reason"] == "connect_timeout: no connection within 0.1 s"
 
 
 @pytest.mark.parametrize(

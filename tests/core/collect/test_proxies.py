@@ -1,6 +1,7 @@
 """A model on the other side of an HTTP proxy: how it is asked, and what is said when the proxy does not let through."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -92,6 +93,21 @@ def test_a_proxy_that_refuses_is_named_as_the_reason() -> None:
             await http.close()
         assert str(caught.value) == "no connection: the proxy answered 407"
         assert "s3cret" not in repr(endpoint)
+
+    asyncio.run(main())
+
+
+def test_a_proxy_that_says_nothing_is_no_connection() -> None:
+    """As when it tries to reach a model that is away: the next model should not have to wait for the time of an answer."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            http = PooledHttp()
+            proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            endpoint = Endpoint("https://models.invalid/x", connect_timeout=0.1, proxy=proxy)
+            with pytest.raises(httpx.ConnectTimeout):
+                await post(http, endpoint)
+            await http.close()
 
     asyncio.run(main())
 
