@@ -1,18 +1,19 @@
 """Models that are asked in another way: below another path than /v1, through an HTTP proxy, with fields of their own."""
 
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from tests.core.collect.proxying import proxy_to
-from tests.gateway.scripted import completion, reply
-from tests.gateway.world import NotStartedError, Outside, RunningGateway, until
+from tests.gateway.scripted import DONE, Arrived, completion, event, reply
+from tests.gateway.world import WAIT_SECONDS, NotStartedError, Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
 
 BODY = {"model": "auto", "messages": [{"role": "user", "content": "1 + 1?"}]}
-STREAM = [b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"]
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,33 @@ def test_users_and_collection_ask_through_the_proxy_of_each_model(outside: Outsi
 
 
 def test_a_stream_through_a_proxy_arrives_piece_by_piece(outside: Outside, start: Start) -> None:
-    pieces = [b'data: {"choices": [{"delta": {"content": "%d"}}]}\n\n' % number for number in range(3)]
-    outside.chat = lambda _: [*STREAM, *pieces, b"data: [DONE]\n\n", b""]
+    """The model writes its second piece only once the client has the first."""
+    first, second = event("one"), event("two") + DONE
+    has_first = threading.Event()
+
+    def written(_: Arrived) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + first
+        assert has_first.wait(WAIT_SECONDS)
+        yield second
+        yield b""
+
+    outside.chat = written
     config = outside.config(data_collection__enabled=False)
     config["models"]["big"] |= {"base_url": "http://models.invalid", "proxy_env": "EGRESS"}
     with proxy_to(outside.address) as proxy:
         gateway = start(config, {"EGRESS": proxy.address})
-        answer = gateway.post("/v1/chat/completions", {**BODY, "stream": True})
-    assert answer.content == b"".join([*pieces, b"data: [DONE]\n\n"])
+        whole = b""
+        with httpx.stream(
+            "POST",
+            f"{gateway.address}/v1/chat/completions",
+            json={**BODY, "stream": True},
+            timeout=WAIT_SECONDS,
+        ) as answer:
+            for piece in answer.iter_raw():
+                whole += piece
+                if whole == first:
+                    has_first.set()
+    assert whole == first + second
 
 
 @pytest.mark.parametrize(
