@@ -80,7 +80,7 @@ class Model(Section):
         None, description="The domain the model stands for: the label of questions it answers best."
     )
     base_url: ModelUrl | None = Field(
-        None, description="Address in front of /v1/chat/completions, without /v1."
+        None, description="Address in front of `api_path`, without it: for example https://models.example."
     )
     api_path: ApiPath = Field(
         "/v1", max_length=200, description="What stands between `base_url` and /chat/completions."

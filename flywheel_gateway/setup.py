@@ -25,8 +25,8 @@ EVALUATE_ENDPOINT = "data_collection.training.evaluate_endpoint"
 class Target:
     """Where and how one model is asked. key: the model's own; connect_timeout, timeout: in seconds.
 
-    api_url: what stands for /v1 there; extra_body: fields of every request to it; stream_usage: whether to ask for the token counts of streams; proxy: address
-    of the HTTP proxy on the way, or None.
+    api_url: what stands for /v1 there; extra_body: fields of every request to it; stream_usage: whether to
+    ask for the token counts of streams; proxy: address of the HTTP proxy on the way, or None.
     """
 
     name: str
@@ -72,8 +72,8 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
     """Return the setup of a configuration.
 
     Raises ConfigIncompleteError when the default, a fallback or a candidate model or the scorer has no
-    address, or a named environment variable is not set; ConfigError for an address that is not permitted or a
-    key that no header can carry.
+    address, or a named environment variable is not set; ConfigError for an address that is not permitted, a
+    key that no header can carry, or a variable that holds no address of a proxy.
     """
     collection = config.data_collection
     needed = [f"models.{name}.base_url" for name in config.models_in_use()]

@@ -36,11 +36,12 @@ class Fanout:
 
     One for the life of a process; an async context manager.
 
-    client: an `httpx.AsyncClient` to use instead of Flywheel's own connections; environment: holds the
-    models' keys, os.environ by default; spend: the count of what collection costs, kept in memory by default.
+    client: an `httpx.AsyncClient` to use instead of Flywheel's own connections, with proxies of its own;
+    environment: holds the models' keys and proxies, os.environ by default; spend: the count of what
+    collection costs, kept in memory by default.
 
-    Raises ConfigIncompleteError when a candidate's `base_url`, the scorer's address or a named key is
-    missing.
+    Raises ConfigIncompleteError when a candidate's `base_url`, the scorer's address or a named key or proxy is
+    missing, ConfigError when a named variable holds no address of a proxy.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Fanout:
     def use(self, config: Config) -> None:
         """Use another configuration for all further requests; if it is refused, nothing changes.
 
-        Raises ConfigIncompleteError as the constructor does.
+        Raises ConfigIncompleteError and ConfigError as the constructor does.
         """
         candidates = config.data_collection.training.candidate_models
         targets = {name: self._target(config, name) for name in candidates}
