@@ -76,7 +76,9 @@ def _fields_of_a_request(given: dict[str, Any]) -> dict[str, Any]:
     if _SET_BY_FLYWHEEL & given.keys():
         raise ValueError(f"{', '.join(sorted(_SET_BY_FLYWHEEL))} are set by Flywheel")
     left: list[Any] = [given]
-    for _ in range(_MOST_VALUES):  # aliases in a small file can stand for more values than anybody can read
+    # Aliases in a small file can stand for more values than anybody can read. Two rounds more: the first takes the
+    # mapping itself, the last finds nothing left.
+    for _ in range(_MOST_VALUES + 2):
         if not left:
             return given
         value = left.pop()
@@ -92,7 +94,7 @@ def _fields_of_a_request(given: dict[str, Any]) -> dict[str, Any]:
             value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
         ):
             raise ValueError("a value is not JSON")
-    raise ValueError(f"there are more than {_MOST_VALUES} values")
+    raise ValueError(f"there are more than {_MOST_VALUES} names and values")
 
 
 def _day(text: str) -> str:
@@ -122,7 +124,9 @@ ApiPath = Annotated[
 ExtraBody = Annotated[
     dict[str, Any],
     AfterValidator(_fields_of_a_request),
-    Kind("a mapping of request fields to JSON values, without model, messages, stream, stream_options and n"),
+    Kind(
+        "a mapping of request fields to JSON values, with at most 1,000 names and values, without model, messages, stream, stream_options and n"
+    ),
 ]
 DayText = Annotated[str, AfterValidator(_day), Kind("a day, YYYY-MM-DD")]
 VariableName = Annotated[

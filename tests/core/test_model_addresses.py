@@ -71,6 +71,18 @@ def test_what_flywheel_sets_itself_or_json_cannot_say_is_no_further_field(tmp_pa
         with_setting(tmp_path, "extra_body", given)
 
 
+def test_too_many_values_are_refused_by_their_number(tmp_path: Path) -> None:
+    """As of a large schema of answers, in which nothing else is wrong."""
+    most = list(range(998))
+    assert with_setting(tmp_path, "extra_body", f"{{allowed: {most}}}").models["far"].extra_body == {
+        "allowed": most
+    }
+    with pytest.raises(
+        ConfigError, match=r"models\.far\.extra_body: must be .* at most 1,000 names and values"
+    ):
+        with_setting(tmp_path, "extra_body", f"{{allowed: {[*most, 998]}}}")
+
+
 def test_a_question_with_half_a_character_can_have_further_fields() -> None:
     request = {"messages": [{"role": "user", "content": "1 \ud800"}], "seed": 1, "top_p": 0.5}
     body = Question(request).body_for("far", {"seed": 2, "effort": "low"})
