@@ -59,10 +59,11 @@ def proxy_of(settings: Model, name: str, environment: Mapping[str, str] | None =
     address = given if "://" in given else f"http://{given}"  # curl and others accept a host and port alone
     try:
         url = URL(address)
-        usable = url.scheme == "http" and bool(url.raw_host) and url.port != 0
-        encode_basic_auth(
-            url.user or "", url.password or "", "latin-1"
-        )  # as every call will: it must not fail then
+        host = url.raw_host or ""
+        usable = url.scheme == "http" and bool(host) and url.port != 0
+        # Both as every call will: it must not fail then.
+        host.encode("idna")
+        encode_basic_auth(url.user or "", url.password or "", "latin-1")
     except ValueError:
         usable = False
     if not usable:  # its text, which may have a password in it, is not quoted

@@ -107,6 +107,7 @@ def test_settings_shown_can_be_loaded_again(tmp_path: Path) -> None:
             "http://[::1",
         ),
         *("", "h:8090", "ftp://h/c", "http://", "http://h h/c"),
+        *("http://scorer..example", "http://.example", f"http://{'h' * 64}.de"),
     ],
 )
 def test_an_address_without_scheme_host_or_valid_port_is_refused(tmp_path: Path, address: str) -> None:

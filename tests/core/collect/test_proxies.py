@@ -148,7 +148,7 @@ def test_the_proxy_is_what_the_variable_says(given: str, expected: str) -> None:
     "given",
     [
         *("socks5://user:s3cret@h:1", "https://s3cret@h:1", "http://", "http://s3cret:x"),
-        *("http://us%3Aer:s3cret@h:1", "http://user:s3cret密@h:1"),
+        *("http://us%3Aer:s3cret@h:1", "http://user:s3cret密@h:1", "http://user:s3cret@proxy..example:1"),
     ],
 )
 def test_what_is_no_address_of_a_proxy_is_refused_without_being_shown(given: str) -> None:
