@@ -9,10 +9,13 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from flywheel_dagster.partitions import utc_now
+from flywheel_dagster.resources import Lake
 
 FRESHNESS_JOB = "dataset_freshness"
 RETRAIN_JOB = "nightly_retrain"
 MAX_DATASET_AGE = timedelta(hours=26)
+SILENT_DAYS = 7
+"""How many days without any data point are no fault, as over holidays."""
 START_WITHIN = timedelta(hours=1)
 """How long after a dataset its retraining has started for certain."""
 TOLD_AGAIN_AFTER = timedelta(hours=23, minutes=30)
@@ -36,17 +39,35 @@ def _oldest_recent(now: datetime) -> date:
 
 @dg.asset_check(  # type: ignore[arg-type]  # a generator, so that the result is on record before the run fails
     asset="training_dataset",
-    description="A training dataset of yesterday, the day before or today was made in the last 26 hours.",
+    description="A training dataset of yesterday, the day before or today was made in the last 26 hours, and a data point "
+    f"arrived in the {SILENT_DAYS} days before today, unless the configuration collects nothing.",
 )
-def dataset_recent(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+def dataset_recent(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.AssetCheckResult]:
     """Check only the newest days, so that a backfill of old days does not hide a stopped nightly run."""
     now = utc_now()
     found = _newest_dataset(context.instance, now)
     made = _time_of(found, now) if found else None
     passed, says = newest_is_recent(made, found.partition_key if found else None, now)
+    silent = _silent_since(context.instance, lake, now.date())
+    if passed and silent is not None:
+        passed = False
+        says = f"no data point arrived after {silent}: look at the gateways and the collector, and whether this is the folder that it writes to: {lake.layout.root.absolute()}"
     yield dg.AssetCheckResult(passed=passed, description=says)
     if not passed:
         tell(context, says)
+
+
+def _silent_since(instance: dg.DagsterInstance, lake: Lake, today: date) -> date | None:
+    """Return the last day with raw files, or the day of the first run if later, if it is over `SILENT_DAYS` days ago.
+
+    None if nothing is to be collected, by the configuration.
+    """
+    settings = lake.config.data_collection
+    rate = settings.sampling_rate if settings.mode == "training" else settings.production.sampling_rate
+    newest = max([_began(instance).date(), *lake.layout.raw_days()])
+    return newest if settings.enabled and rate and (today - newest).days > SILENT_DAYS else None
 
 
 def tell(context: dg.AssetCheckExecutionContext, says: str) -> None:
@@ -89,10 +110,14 @@ def _time_of(dataset: dg.EventLogRecord, now: datetime) -> datetime:
 
 def _is_to_be_told(instance: dg.DagsterInstance, now: datetime) -> bool:
     """Whether a night lies between the first run of all and now, and nothing was told within the day."""
-    first = instance.get_run_records(limit=1, ascending=True)
     told = dg.RunsFilter(
         job_name=FRESHNESS_JOB,
         statuses=[dg.DagsterRunStatus.FAILURE],
         created_after=now - TOLD_AGAIN_AFTER,
     )
-    return first[0].create_timestamp < now - MAX_DATASET_AGE and not instance.get_runs_count(told)
+    return _began(instance) < now - MAX_DATASET_AGE and not instance.get_runs_count(told)
+
+
+def _began(instance: dg.DagsterInstance) -> datetime:
+    """Return when the oldest run on record was made; the one that asks is on record too."""
+    return instance.get_run_records(limit=1, ascending=True)[0].create_timestamp

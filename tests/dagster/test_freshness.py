@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from flywheel_core.config import Config
+from flywheel_core.config_collection import DataCollection
 from flywheel_core.lake.layout import Layout
 from flywheel_dagster.assets import TRAINING_DATASET
 from flywheel_dagster.definitions import build_defs
@@ -147,3 +148,36 @@ def test_a_retraining_is_missed_only_without_a_run_and_with_examples(
     failed = dg.DagsterRun(job_name=RETRAIN_JOB, run_id="failed", status=dg.DagsterRunStatus.FAILURE)
     instance.run_storage.add_historical_run(failed, utc_now())
     assert not is_retraining_left_out(instance)
+
+
+def _last_night_s_dataset(instance: dg.DagsterInstance) -> None:
+    """Record a dataset without examples of yesterday, as each night makes without data."""
+    yesterday = str(utc_now().date() - timedelta(days=1))
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(TRAINING_DATASET, partition=yesterday, metadata={"examples": 0})
+    )
+
+
+@pytest.mark.parametrize(("days", "passes"), [(7, True), (8, False)])
+def test_a_week_in_which_nothing_arrived_is_told(
+    config: Config, layout: Layout, instance: dg.DagsterInstance, days: int, passes: bool
+) -> None:
+    """The collector writes to another folder: every night succeeds, and makes empty tables and the dataset of before."""
+    _since(instance, timedelta(days=30))
+    write_day(layout, utc_now().date() - timedelta(days=days))
+    _last_night_s_dataset(instance)
+    told = _look(config, instance)
+    assert (told.success, _passed(told)["dataset_recent"]) == (passes, passes)
+    said = [str(one.description) for one in told.get_asset_check_evaluations() if not one.passed]
+    assert passes or str(layout.root) in said[0]
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_an_installation_that_never_got_a_data_point_is_told_so_if_it_should_get_some(
+    config: Config, instance: dg.DagsterInstance, collected: bool
+) -> None:
+    _since(instance, timedelta(days=8))
+    _last_night_s_dataset(instance)
+    settings = DataCollection(mode="training" if collected else "production")
+    told = _look(config.model_copy(update={"data_collection": settings}), instance)
+    assert _passed(told)["dataset_recent"] is not collected
