@@ -16,6 +16,9 @@ from flywheel_dagster.metadata import MAX_NAMED, named, shares, short
 MIN_LINES_FOR_SHARE = 100
 """With fewer lines, one torn line is a large share but no evidence of a fault, so the check only warns."""
 
+MIN_UNTOLD = 20
+"""From how many questions on equal scores on all of them are no chance."""
+
 DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "responses": {
         "points_reconciled": "Every line of the raw files is accounted for, and the tables hold what was counted. Blocks the day.",
@@ -26,7 +29,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "label_distribution": {
         "label_drift": "Warns when the labels' shares are further from those of the week before than operations.max_label_drift "
-        "(total variation distance), or when a table of that week cannot be read.",
+        "(total variation distance), when all models have the same score on every question, or when a table of that week cannot be read.",
     },
     "training_dataset": {
         "enough_examples": "There are at least dataset.min_examples labelled examples with dataset.min_labels different labels.",
@@ -135,13 +138,22 @@ def models_mapped(*, seen: Mapping[str, str | None]) -> Verdict:
 
 
 def label_drift(
-    *, today: dict[str, int], week: dict[str, int], limit: float, unread: str | None = None
+    *,
+    today: dict[str, int],
+    week: dict[str, int],
+    limit: float,
+    unread: str | None = None,
+    untold: int = 0,
 ) -> Verdict:
     """Check that the labels' shares are close to those of the week before.
 
     today, week: label -> examples; the check passes when one of them is empty. unread: the days of that week
-    whose table is damaged, in words; they are left out, and the check names them and warns.
+    whose table is damaged, in words; they are left out, and the check names them and warns. untold: number of
+    questions if every one has the same score for all its models, else 0.
     """
+    if untold >= MIN_UNTOLD:
+        says = f"on each of {untold:,} questions all models have the same score: the scorer does not tell answers apart"
+        return Verdict("label_drift", False, says, dg.AssetCheckSeverity.WARN)
     left_out = f"; the table of {unread} cannot be read: make it again" if unread else ""
     if not sum(today.values()) or not sum(week.values()):
         return Verdict(

@@ -120,10 +120,21 @@ def make_distribution(lake: Lake, day: date) -> Sequence[Outcome]:
                     week=before,
                     limit=lake.config.operations.max_label_drift,
                     unread=metadata.spans(unread) if unread else None,
+                    untold=_untold(lake, day),
                 ),
             ),
         ),
     )
+
+
+def _untold(lake: Lake, day: date) -> int:
+    """Return the number of the day's questions with two scores or more if on none of them they differ, else 0."""
+    scored = pl.scan_parquet(lake.layout.table("training_examples", day), glob=False).filter(
+        pl.col("n_scored") > 1
+    )
+    tied = pl.col("outcomes").list.eval(pl.element().struct.field("score").drop_nulls()).list
+    count, differ = scored.select(pl.len(), (tied.max() > tied.min()).any()).collect().row(0)
+    return 0 if differ else int(count)
 
 
 def _week_before(lake: Lake, day: date) -> tuple[dict[str, int], list[date]]:

@@ -171,3 +171,13 @@ def test_the_open_day_is_marked(config: Config, layout: Layout, instance: dg.Dag
     assert ran.success
     assert "not over" in metadata_of(ran, "responses")["open_day"]
     assert "open_day" not in metadata_of(run_days(config, instance, DAY), "responses")
+
+
+def test_a_day_with_one_score_for_everything_warns(
+    config: Config, layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    write_day(layout, DAY)
+    raw = layout.raw_file(DAY)
+    raw.write_text(raw.read_text(encoding="utf-8").replace(": 0.3", ": 0.9"), encoding="utf-8")
+    ran = run_days(config, instance, DAY)
+    assert failed_checks(ran)["label_drift"] == "WARN"

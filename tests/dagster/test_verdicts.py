@@ -106,3 +106,12 @@ def test_a_question_on_two_sides_of_the_split_stops_training() -> None:
     found = split_disjoint(questions=9, shared=1)
     assert found.stops
     assert found.figures == {"questions": 9, "shared": 1}
+
+
+def test_a_scorer_that_says_the_same_to_everything_is_noticed_whatever_the_labels() -> None:
+    """Ties go to cheap and fast models, whose shares may be near those of the week before."""
+    shares = {"math": 10, "code": 10}
+    found = label_drift(today=shares, week=shares, limit=0.25, untold=20)
+    assert not found.passed and not found.stops
+    assert "the scorer does not tell answers apart" in found.says
+    assert label_drift(today=shares, week=shares, limit=0.25, untold=19).passed
