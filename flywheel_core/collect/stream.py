@@ -115,7 +115,7 @@ class StreamReader:
                 return  # the end of the stream cut this line off
             self._error = self._error or f"malformed_body: {error}"[:300]
             return
-        if bytes(chunk.error) != b"null":
+        if is_given(chunk.error):
             self._error = self._error or f"malformed_body: the stream has an error{reason_in(data)}"
         usage = storable(chunk.usage)
         if usage is not NULL:

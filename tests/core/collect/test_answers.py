@@ -245,6 +245,16 @@ def test_blank_lines_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -
     assert len(taken) < 10
 
 
+@pytest.mark.parametrize("error", [None, "", {}])
+def test_a_field_for_errors_that_is_empty_is_none(error: object) -> None:
+    """The official clients pass over it too, so the user has the whole answer."""
+    choices = [{"index": 0, "delta": {"content": "42"}, "finish_reason": "stop"}]
+    reader = StreamReader()
+    reader.feed(event(choices=choices, error=error) + DONE)
+    assert reader.opening_error is None
+    assert (reader.answer().text, reader.answer().error) == ("42", None)
+
+
 def test_what_surrounds_the_text_of_a_stream_does_not_count_towards_its_size() -> None:
     """Twenty thousand tokens of reasoning come in five megabytes of events, and as a whole in a hundredth of that."""
     thought = event(id="c" * 100, choices=[{"index": 0, "delta": {"reasoning_content": " the"}}])
