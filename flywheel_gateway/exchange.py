@@ -108,7 +108,8 @@ class Exchange:
             self.failed[target.name] = f"redirect: {status}" if redirected else f"http_status: {status}"
             if redirected or status in KEPT_BACK or not last:
                 return False
-        recorder = Recorder(status, reply.header(b"content-type"), reply.header(b"content-encoding"))
+        media_type, encoding = reply.header(b"content-type"), reply.header(b"content-encoding")
+        recorder = Recorder(status, media_type, encoding, several=self.request.several)
         held, whole = await self._hold(reply, recorder)
         if status == 200 and not (recorder.usable if whole else held):
             self.failed[target.name] = recorder.why_unusable

@@ -18,14 +18,20 @@ _COMPLETION = msgspec.json.Decoder(_Completion)
 
 
 class Recorder:
-    """Keeps at most `MAX_ANSWER_BYTES` of one response, decompressed. Feed it every piece in order."""
+    """Keeps at most `MAX_ANSWER_BYTES` of one response, decompressed. Feed it every piece in order.
 
-    def __init__(self, status: int, content_type: str | None, encoding: str | None) -> None:
+    several: as in `StreamReader`.
+    """
+
+    def __init__(
+        self, status: int, content_type: str | None, encoding: str | None, *, several: bool = False
+    ) -> None:
         self._status = status
         self._content_type = content_type
         self._unpacker = _unpacker(encoding)
         media_type = (content_type or "").partition(";")[0].strip().lower()
-        self._stream = StreamReader() if media_type == "text/event-stream" and status == 200 else None
+        streaming = media_type == "text/event-stream" and status == 200
+        self._stream = StreamReader(several=several) if streaming else None
         self._body = bytearray()
         self._error: str | None = None
         self._begun = False

@@ -39,6 +39,12 @@ class ChatRequest:
     prompt: str
     streamed: bool
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one answer is asked for."""
+        answers = self.body.get("n")
+        return isinstance(answers, int) and answers > 1
+
     def for_model(
         self, name: str, *, extra: Mapping[str, Any] | None = None, stream_usage: bool = False
     ) -> bytes:

@@ -27,7 +27,7 @@ class _Delta(msgspec.Struct):
 
 
 class _StreamChoice(msgspec.Struct):
-    index: int = 0
+    index: Any = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
 
@@ -50,9 +50,13 @@ class StreamReader:
 
     Feed it every piece of the body in order, then call `answer()`. It keeps at most `MAX_ANSWER_BYTES` of text: what
     surrounds the text in each event, and a model's reasoning, are not counted, as the same answer comes whole in far less.
+
+    several: whether the request asked for more than one answer; of several, the one with index 0 is read. Otherwise
+    every choice is a piece of the only answer: some services count pieces in `index`, and clients do not look at it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, several: bool = False) -> None:
+        self._several = several
         self._rest = bytearray()
         self._texts: list[str] = []
         self._kept = self._lines = 0
@@ -121,7 +125,7 @@ class StreamReader:
         if usage is not NULL:
             self._usage = usage
         for choice in chunk.choices or []:
-            if choice.index == 0:
+            if not (self._several and choice.index):
                 self._take_choice(choice)
 
     def _take_choice(self, choice: _StreamChoice) -> None:

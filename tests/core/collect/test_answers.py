@@ -179,8 +179,8 @@ def delta(text: str, finish_reason: str | None = None, index: int = 0) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
-def read(stream: bytes, size: int = 10_000) -> Answer:
-    reader = StreamReader()
+def read(stream: bytes, size: int = 10_000, *, several: bool = False) -> Answer:
+    reader = StreamReader(several=several)
     for at in range(0, len(stream), size):
         reader.feed(stream[at : at + size])
     return reader.answer()
@@ -345,7 +345,16 @@ def test_a_stream_without_done_but_with_a_finish_reason_is_whole() -> None:
 
 def test_only_the_first_of_several_choices_is_read() -> None:
     """Other choices are other answers."""
-    assert read(delta("a") + delta("z", index=1) + delta("b", "stop") + DONE).text == "ab"
+    assert read(delta("a") + delta("z", index=1) + delta("b", "stop") + DONE, several=True).text == "ab"
+
+
+@pytest.mark.parametrize("indices", [(0, 1, 2), (1, 1, 1), (None, None, None)])
+def test_of_a_single_answer_every_choice_is_a_piece(indices: tuple[int | None, ...]) -> None:
+    """Foundry Local 0.7.117 counted the pieces, and gateways are known that begin at 1."""
+    texts = zip(("4", "2", ""), (None, None, "stop"), indices, strict=True)
+    choices = [{"index": at, "delta": {"content": text}, "finish_reason": end} for text, end, at in texts]
+    answer = read(b"".join(event(choices=[choice]) for choice in choices) + DONE)
+    assert (answer.text, answer.finish_reason, answer.error) == ("42", "stop", None)
 
 
 @given(st.binary(max_size=200))
