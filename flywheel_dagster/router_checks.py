@@ -4,16 +4,23 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from flywheel_core.errors import RouterError
+from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.atomic import sha256_of
 from flywheel_core.lake.dataset import latest_dataset
 from flywheel_core.learn.champion import MANIFEST, version_folder
+from flywheel_core.learn.following import Follower, followers
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
 from flywheel_dagster.freshness import is_retraining_left_out, tell
+from flywheel_dagster.partitions import utc_now
 from flywheel_dagster.resources import Lake
 from flywheel_dagster.router_assets import CHALLENGER, CHAMPION, DEPLOYED
+
+MIN_DECISIONS = 20
+"""From how many decisions of a source on their share tells something."""
+LEAST_FOLLOWING = 0.9
+"""Least share of a source's decisions by routers in service: a gateway takes up another one within two seconds."""
 
 
 def router_checks() -> Sequence[dg.AssetChecksDefinition]:
@@ -80,4 +87,33 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
         says = watch.refusal.message if watch.refusal else "there is no champion"
         return dg.AssetCheckResult(passed=False, description=says)
 
-    return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree]
+    @dg.asset_check(
+        asset=DEPLOYED,
+        description="On the last day that is over, gateways decided with the routers that were in service then.",
+    )
+    def gateways_follow(lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]) -> dg.AssetCheckResult:
+        days = [day for day in lake.layout.table_days("responses") if day < utc_now().date()]
+        try:
+            found = followers(lake.layout, Registry(lake.layout, craft.verify), days[-1]) if days else []
+        except (RouterError, StorageError) as error:
+            return dg.AssetCheckResult(
+                passed=False, severity=dg.AssetCheckSeverity.WARN, description=str(error)
+            )
+        behind = [
+            one
+            for one in found
+            if one.decisions >= MIN_DECISIONS and one.following < LEAST_FOLLOWING * one.decisions
+        ]
+        says = (
+            "; ".join(map(_says, behind)) + ": is that gateway's data/routers the one of this data folder?"
+            if behind
+            else f"sources with decisions, all by routers in service: {len(found)}"
+        )
+        return dg.AssetCheckResult(passed=not behind, severity=dg.AssetCheckSeverity.WARN, description=says)
+
+    return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree, gateways_follow]
+
+
+def _says(one: Follower) -> str:
+    others = ", ".join(f"{decider} {count:,}" for decider, count in one.others.items())
+    return f"{one.source}: of {one.decisions:,} decisions {one.following:,} were by a router in service ({others})"

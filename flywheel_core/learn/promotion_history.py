@@ -33,6 +33,18 @@ def records(entries: Sequence[Entry], champion: Champion | None) -> list[Record]
     ]
 
 
+def versions_that_served(
+    entries: Sequence[Entry], champion: Champion | None, begin: float, end: float
+) -> set[str]:
+    """Return the versions that were in service at some time from `begin` up to `end`, unix seconds.
+
+    Empty when nothing was at `begin`.
+    """
+    chain = sorted(_chain(entries, champion), key=lambda entry: entry.at)
+    before = [entry.version for entry in chain if entry.at < begin]
+    return {*before[-1:], *(entry.version for entry in chain if begin <= entry.at < end)} if before else set()
+
+
 def looks_in_life(entries: Sequence[Entry], champion: Champion) -> Looks:
     """Return the looks taken in a champion's life.
 

@@ -1,15 +1,19 @@
 """The checks of routers, looked at alone: what fails each of them, and what it says."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from flywheel_core.config import Storage
+from flywheel_core.lake.atomic import write_atomically
+from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.registry import Registry
-from flywheel_dagster.partitions import daily_partitions
+from flywheel_dagster import router_checks as router_checks_module
+from flywheel_dagster.partitions import daily_partitions, utc_now
 from flywheel_dagster.resources import Lake
 from flywheel_dagster.router_assets import CHALLENGER, CHAMPION, ROUTER_ASSETS, router_assets
 from flywheel_dagster.router_checks import router_checks
@@ -38,7 +42,7 @@ def failed(instance: dg.DagsterInstance, lake: Lake) -> dict[str, str]:
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     found = done.get_asset_check_evaluations()
-    assert len(found) == 3
+    assert len(found) == 4
     return {one.check_name: str(one.description) for one in found if not one.passed}
 
 
@@ -112,3 +116,40 @@ def test_a_manifest_that_was_exchanged_after_the_promotion_is_noticed(
     manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "made": "by hand"}))
     says = failed(instance, lake)
     assert says["artefact_verifies"] == f"{manifest} is not the one that was promoted"
+
+
+@pytest.mark.parametrize(("following", "passes"), [(19, True), (18, True), (17, False), (0, False)])
+def test_a_gateway_that_does_not_take_up_routers_is_noticed(
+    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch, following: int, passes: bool
+) -> None:
+    """Its copy of data/routers is no longer brought up to date. Seen from the day after tomorrow."""
+    retrain(instance, lake, toy.FIRST)
+    now = utc_now()
+    day = (now + timedelta(days=1)).date()
+    serving = Registry(lake.layout, toy.verify).champion()
+    assert serving is not None
+    lines = [
+        {
+            "id": str(number),
+            "question": f"question {number}",
+            "timestamp": int(now.timestamp()),
+            "responses": {"big": {"model": "big", "answer": "x"}},
+            "scores": {"big": 0.5},
+            "source": "east",
+            "classification": {
+                "router_version": serving.version if number < following else "stale",
+                "reason": "router",
+            },
+        }
+        for number in range(20)
+    ]
+    write_atomically(lake.layout.raw_file(day), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    ingest_day(lake.layout, day, lake.config, today=day + timedelta(days=1))
+    assert failed(instance, lake) == {}, "that day is not over"
+    monkeypatch.setattr(router_checks_module, "utc_now", lambda: now + timedelta(days=2))
+    says = failed(instance, lake)
+    assert (says == {}) == passes
+    if not passes:
+        assert says["gateways_follow"].startswith(
+            f"east: of 20 decisions {following} were by a router in service (stale {20 - following})"
+        )

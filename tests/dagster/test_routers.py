@@ -79,7 +79,7 @@ def test_nightly_runs_train_evaluate_promote_and_deploy(instance: dg.DagsterInst
     assert shown(night, "router_evaluation")["verdict"] == "not_yet"
     assert shown(night, "champion_router")["version"].startswith("single-")
     assert verdicts(night) == dict.fromkeys(
-        ("trained_on_current_dataset", "artefact_verifies", "deployed_answers_agree"), True
+        ("trained_on_current_dataset", "artefact_verifies", "deployed_answers_agree", "gateways_follow"), True
     )
 
     toy.make_day(lake.layout, lake.config, second, PER_DAY)
