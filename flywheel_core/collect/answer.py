@@ -148,7 +148,7 @@ def lenient(text: bytes) -> bytes:
     A byte order mark is left out, and half surrogate pairs become U+FFFD.
     """
     text = text.removeprefix(codecs.BOM_UTF8)
-    if _HALF.search(text) is None:
+    if b"\\" not in text or _HALF.search(text) is None:
         return text
     return _HALVES.sub(lambda found: b"\\ufffd" if len(found[0]) == 6 else found[0], text)
 
