@@ -115,6 +115,10 @@ class Model(Section):
         False,
         description="Ask for the token counts of streams whose clients do not; these get one more event, without choices.",
     )
+    stream_only: bool = Field(
+        False,
+        description="The model answers only with streams: collection asks it for one, and requests without `stream` that left the choice to the gateway go to another model.",
+    )
     max_concurrency: int = Field(
         256,
         ge=1,

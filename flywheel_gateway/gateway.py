@@ -60,8 +60,8 @@ class Gateway:
         named = named_model(request.body.get("model"), setup.targets)
         decision = await self._decide(setup, request.prompt, named)
         exchange = Exchange(request, sender.received, decision, new_decision_id(), marks)
-        targets = setup.order(decision, named=named is not None)
-        if targets[0].name != decision.model:
+        targets = setup.order(decision, named=named is not None, streamed=request.streamed)
+        if decision.model in [target.name for target in targets[1:]]:
             exchange.failed[decision.model] = PAUSED
         try:
             await exchange.run(self.upstream, targets, send)

@@ -4,7 +4,14 @@ import zlib
 
 import msgspec
 
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, is_json_type, lenient, read_answer
+from flywheel_core.collect.answer import (
+    MAX_ANSWER_BYTES,
+    Answer,
+    is_event_stream,
+    is_json_type,
+    lenient,
+    read_answer,
+)
 from flywheel_core.collect.stream import StreamReader
 from flywheel_core.records import NULL
 
@@ -29,8 +36,7 @@ class Recorder:
         self._status = status
         self._content_type = content_type
         self._unpacker = _unpacker(encoding)
-        media_type = (content_type or "").partition(";")[0].strip().lower()
-        streaming = media_type == "text/event-stream" and status == 200
+        streaming = is_event_stream(content_type) and status == 200
         self._stream = StreamReader(several=several) if streaming else None
         self._body = bytearray()
         self._error: str | None = None

@@ -26,7 +26,7 @@ class Target:
     """Where and how one model is asked. key: the model's own; connect_timeout, timeout: in seconds.
 
     api_url: what stands for /v1 there; extra_body: fields of every request to it; stream_usage: whether to
-    ask for the token counts of streams; proxy: address of the HTTP proxy on the way, or None.
+    ask for the token counts of streams; stream_only: whether it answers nothing but streams; proxy: address of the HTTP proxy on the way, or None.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Target:
     connect_timeout: float
     timeout: float
     stream_usage: bool
+    stream_only: bool
     proxy: str | None = field(repr=False)
 
 
@@ -56,16 +57,18 @@ class Setup:
     guard: Guard
     failing: FailingModels = field(default_factory=FailingModels)
 
-    def order(self, decision: Decision, *, named: bool) -> list[Target]:
+    def order(self, decision: Decision, *, named: bool, streamed: bool) -> list[Target]:
         """Return the models to try, in order: those that keep failing last.
 
-        named: the client named the model, so no other may answer.
+        named: the client named the model, so no other may answer; streamed: it asks for a stream, as some models insist.
         """
         if named:
             return [self.targets[decision.model]]
         routing = self.config.routing
         names = [decision.model, *(routing.fallback_models or [routing.default_model])]
-        return self.failing.order([self.targets[name] for name in dict.fromkeys(names)])
+        targets = [self.targets[name] for name in dict.fromkeys(names)]
+        able = [target for target in targets if streamed or not target.stream_only]
+        return self.failing.order(able or targets)
 
 
 def make_setup(config: Config, router: Router | None = None) -> Setup:
@@ -106,6 +109,7 @@ def make_setup(config: Config, router: Router | None = None) -> Setup:
             model.connect_timeout,
             model.timeout,
             model.stream_usage,
+            model.stream_only,
             proxy,
         )
     variable = config.gateway.user_secret_env

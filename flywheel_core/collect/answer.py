@@ -159,6 +159,11 @@ def is_json_type(content_type: str | None) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
+def is_event_stream(content_type: str | None) -> bool:
+    """Return whether a Content-Type says that the body is a stream of server-sent events."""
+    return (content_type or "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
 def failure_of(text: str | None, finish_reason: str | None, *, called: bool, refused: bool) -> str | None:
     """Return why an answer cannot be scored, or None."""
     if finish_reason in _CUT_OFF:

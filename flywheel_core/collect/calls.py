@@ -1,5 +1,6 @@
 """A model as a call target, and the answer that a call ends with."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -8,16 +9,23 @@ import httpx
 from aiohttp import encode_basic_auth
 from yarl import URL
 
-from flywheel_core.collect.answer import Answer, read_answer
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer, is_event_stream, read_answer
 from flywheel_core.collect.http import Endpoint
+from flywheel_core.collect.question import Question
 from flywheel_core.collect.retries import Attempt
 from flywheel_core.collect.sampling import MARK_HEADER
+from flywheel_core.collect.stream import StreamReader
 from flywheel_core.config import Config, Model
 from flywheel_core.config_file import secret
 from flywheel_core.errors import ConfigError, UpstreamError
 
 MODEL_HEADERS = ("x-higress-llm-model", "x-ai-eg-model")
 """Request headers with the model's name. Gateways in front of the models route by them, users' calls and ours alike."""
+
+
+STREAM_BYTES = 2 * MAX_ANSWER_BYTES
+"""Most bytes of a stream that is read as a whole: around each token, an event has 200 bytes."""
+_PIECE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,17 @@ class Target:
     name: str
     settings: Model
     endpoint: Endpoint
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes of a reply that are read."""
+        return STREAM_BYTES if self.settings.stream_only else MAX_ANSWER_BYTES
+
+    def body(self, question: Question) -> bytes:
+        """Return the request with which the model is asked a question."""
+        settings = self.settings
+        name = settings.upstream_name or self.name
+        return question.body_for(name, settings.extra_body, streamed=settings.stream_only)
 
 
 def target_of(config: Config, name: str, environment: Mapping[str, str] | None = None) -> Target:
@@ -89,7 +108,7 @@ _SHORTEST_KEY = 8
 """Fewest bytes of a key that is looked for in replies: a shorter one may be in them by chance."""
 
 
-def answer_of(attempt: Attempt, target: Target) -> Answer:
+async def answer_of(attempt: Attempt, target: Target) -> Answer:
     """Return the answer or failure that a call to `target` ended with; a reply that quotes its key has `***` there."""
     reply, error = attempt.reply, attempt.error
     if reply is not None:
@@ -97,7 +116,10 @@ def answer_of(attempt: Attempt, target: Target) -> Answer:
         key = target.endpoint.headers.get("authorization", "").removeprefix("Bearer ").encode()
         if len(key) >= _SHORTEST_KEY:
             body = body.replace(key, b"***")
-        return read_answer(reply.status, reply.headers.get("content-type"), body)
+        content_type = reply.headers.get("content-type")
+        if target.settings.stream_only and reply.status == 200 and is_event_stream(content_type):
+            return await _read_stream(body)
+        return read_answer(reply.status, content_type, body)
     if isinstance(error, UpstreamError):
         return Answer(error=error.code)
     codes: tuple[tuple[type[Exception], str], ...] = (
@@ -108,3 +130,11 @@ def answer_of(attempt: Attempt, target: Target) -> Answer:
     )
     code = next((code for kind, code in codes if isinstance(error, kind)), "connection_lost")
     return Answer(error=f"{code}: {error}"[:300])
+
+
+async def _read_stream(body: bytes) -> Answer:
+    reader = StreamReader()
+    for start in range(0, len(body), _PIECE_BYTES):
+        reader.feed(body[start : start + _PIECE_BYTES])
+        await asyncio.sleep(0)  # a stream has thousands of events, and other requests wait meanwhile
+    return reader.answer()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer
+from flywheel_core.collect.answer import Answer
 from flywheel_core.collect.calls import Target, answer_of
 from flywheel_core.collect.http import Http
 from flywheel_core.collect.point import Leg, Served
@@ -41,16 +41,16 @@ class Legs:
             attempt = await post_with_retries(
                 self._http,
                 target.endpoint,
-                question.body_for(settings.upstream_name or name, settings.extra_body),
+                target.body(question),
                 call_timeout=settings.timeout,
                 ends=ends,
-                max_bytes=MAX_ANSWER_BYTES,
+                max_bytes=target.max_bytes,
                 budget=self._budgets[name],
                 on_retry=lambda: self._count_retry(name),
             )
         finally:
             on_answer()
-        answer = answer_of(attempt, target)
+        answer = await answer_of(attempt, target)
         cost = cost_of(answer.usage, settings)
         if cost is not None:
             self._spend.add(cost)

@@ -17,6 +17,7 @@ MAX_REQUEST_BYTES = 1024 * 1024
 _OWN_FIELDS = frozenset({"model", "stream", "stream_options", "n"})
 """Fields of the request that each call sets itself or omits."""
 
+_AS_STREAM = b'"stream":true,"stream_options":{"include_usage":true}'
 _FOR_THE_CLIENT = {"store": True, "service_tier": "priority"}
 """Field -> value that is not repeated: the client wants its own answer kept at the service, or pays more for speed."""
 _OF_WHAT_IS_STORED = "metadata"
@@ -51,13 +52,16 @@ class Question:
         if len(self._rest) > MAX_REQUEST_BYTES:
             raise SkippedError("request_too_large")
 
-    def body_for(self, upstream_name: str, extra: Mapping[str, Any] | None = None) -> bytes:
-        """Return the complete request body for one model: its upstream name, no stream, one choice.
+    def body_for(
+        self, upstream_name: str, extra: Mapping[str, Any] | None = None, *, streamed: bool = False
+    ) -> bytes:
+        """Return the complete request body for one model: its upstream name, one choice.
 
-        extra: fields that replace the request's own.
+        extra: fields that replace the request's own; streamed: ask for a stream, with its token counts.
         """
         rest = _encode({**json.loads(self._rest), **extra}) if extra else self._rest
-        return b'{"model":%b,"stream":false,%b' % (msgspec.json.encode(upstream_name), rest[1:])
+        how = _AS_STREAM if streamed else b'"stream":false'
+        return b'{"model":%b,%b,%b' % (msgspec.json.encode(upstream_name), how, rest[1:])
 
     def messages(self) -> msgspec.Raw:
         """Return the messages as role and text if there is more than the question, otherwise null."""

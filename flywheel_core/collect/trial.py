@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from flywheel_core.collect.addresses import guard_of
-from flywheel_core.collect.answer import MAX_ANSWER_BYTES, Answer
+from flywheel_core.collect.answer import Answer
 from flywheel_core.collect.calls import answer_of, target_of
 from flywheel_core.collect.delivery import collector_endpoint, deliver
 from flywheel_core.collect.http import Http
@@ -77,14 +77,14 @@ async def _try_model(
     attempt = await post_with_retries(
         http,
         target.endpoint,
-        Question(QUESTION).body_for(target.settings.upstream_name or name, target.settings.extra_body),
+        target.body(Question(QUESTION)),
         call_timeout=timeout,
         ends=asyncio.get_running_loop().time() + timeout,
-        max_bytes=MAX_ANSWER_BYTES,
+        max_bytes=target.max_bytes,
         budget=RetryBudget(0.0),
         on_retry=lambda: None,
     )
-    answer = answer_of(attempt, target)
+    answer = await answer_of(attempt, target)
     if answer.error is not None or answer.text is None:
         return Trial("model", name, False, attempt.seconds, answer.error or "no answer"), None
     return Trial("model", name, True, attempt.seconds, _described(config, name, answer)), answer.text
