@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flywheel_core.collect.answer import MAX_ANSWER_BYTES
 from flywheel_core.collect.calls import STREAM_BYTES
 from flywheel_core.collect.fanout import Fanout
 from flywheel_core.collect.trial import try_services
@@ -37,12 +38,15 @@ def insisting(reply: Reply) -> Handler:
 
 
 def test_a_model_that_answers_only_with_streams_is_asked_for_one() -> None:
-    """Its reasoning is no part of the answer, and there is much more of it than one piece of reading."""
-    thought = [piece({"reasoning_content": "hm "})] * 2_000
+    """Its reasoning is no part of the answer, and with what surrounds it far longer than any whole answer may be."""
+    thought = [piece({"reasoning_content": "hm " * 100})] * 13_000
     said = [piece({"content": "tw"}), piece({"content": "o"}), piece({}, "stop"), USAGE]
 
+    reply = events([*thought, *said])
+    assert MAX_ANSWER_BYTES < len(reply.body) < STREAM_BYTES
+
     async def act(world: Outside) -> None:
-        world.model("general", insisting(events([*thought, *said])))
+        world.model("general", insisting(reply))
         config = world.config(model={"stream_only": True})
         async with Fanout(config) as fanout:
             point = await fanout.collect(BODY)
