@@ -54,9 +54,8 @@ def _http_url(text: str) -> str:
     if not address.hostname or address.port == 0:  # reading .port raises ValueError for an invalid port
         raise ValueError("an address names a host, and a port only from 1 to 65535")
     if address.hostname.isascii():
-        address.hostname.encode(
-            "idna"
-        )  # as at each connection: raises ValueError where a part is empty or too long
+        # As at each connection: raises ValueError where a part is empty or too long.
+        address.hostname.encode("idna")
     if "@" in address.netloc:
         raise ValueError("an address has no user or password in it: keys stay out of the file")
     return text.rstrip("/")

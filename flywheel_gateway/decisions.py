@@ -155,9 +155,8 @@ class DecisionLog:
             self._remove_before(day - timedelta(days=self._keep_days))
             self._day, self._above = day, self._folder.parent.stat()
         elif self._above and os.path.samestat(self._above, self._folder.parent.stat()):
-            own_folder(
-                self._folder
-            )  # it may have been removed; but nothing is made where its disk was mounted
+            # It may have been removed; but nothing is made where its disk was mounted.
+            own_folder(self._folder)
         written = 0
         with decision_file(self._folder, day).open("a+b") as file:
             size = file.tell()

@@ -122,9 +122,8 @@ def _answer(observed: dict[str, Any]) -> Answer:
     if usage is not None and not isinstance(usage, dict):
         raise RequestError("body_unreadable", "usage is neither an object nor null")
     try:
-        counts = storable(
-            msgspec.json.encode(usage)
-        )  # deeper than points may be, it would cost the whole point
+        # Nested deeper than a point may be, it would cost the whole point.
+        counts = storable(msgspec.json.encode(usage))
     except RecursionError:  # it was read in a thread, where Python permits more nesting
         raise RequestError("body_unreadable", "usage is nested too deep") from None
     return observed_answer(text, finish_reason, error, counts)

@@ -81,9 +81,8 @@ class Recorder:
         """
         if self._stream is not None:
             return self._begun
-        if (
-            self._error == "body_too_large"
-        ):  # packed, or its first MiB would have been sent: neither is checked
+        # It came packed: otherwise its first MiB would have been sent, unchecked.
+        if self._error == "body_too_large":
             return is_json_type(self._content_type)
         return self._error is None and self._completion() is not None
 
