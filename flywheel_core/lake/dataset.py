@@ -27,7 +27,7 @@ from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.table_files import check_rows, check_table
 from flywheel_core.lake.texts import texts_of, with_texts
-from flywheel_core.lake.unchanged import TRIES, ChangedError, unchanged
+from flywheel_core.lake.unchanged import ChangedError, tries, unchanged
 
 FORMAT = 5
 """Part of the hash in a version; increase it whenever the same inputs and settings would give different files."""
@@ -53,14 +53,14 @@ def build_dataset(layout: Layout, last_day: date, config: Config) -> DatasetResu
     """Build the dataset of the window of days that ends with `last_day`, unless that version exists already.
 
     The version is `YYYYMMDD-` followed by a hash of settings and inputs, so the same settings and inputs give the same
-    version and bytes; what is left of a folder that was removed in part is replaced. Reading begins again, at most
-    twice, when a table is made again meanwhile. The cost depends on the window's `training_examples`, never on raw files
+    version and bytes; what is left of a folder that was removed in part is replaced. Reading begins again, up
+    to nine times in half a minute, when a table is made again meanwhile. The cost depends on the window's `training_examples`, never on raw files
     or earlier days.
     Raises NoDataError when no day of the window has `training_examples`, StorageError when a table cannot be read
     (the error names its day) or a file cannot be written, DatasetError when the dataset.json of an existing version
     cannot be read.
     """
-    for _ in range(TRIES):
+    for _ in tries():
         with suppress(ChangedError):
             return _build(layout, last_day, config)
     raise StorageError(

@@ -29,7 +29,7 @@ from flywheel_core.lake.table_files import (
     unreadable,
 )
 from flywheel_core.lake.texts import texts_of, with_texts
-from flywheel_core.lake.unchanged import TRIES, ChangedError, unchanged
+from flywheel_core.lake.unchanged import ChangedError, tries, unchanged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,15 +71,15 @@ class TableFile:
 def build_table(layout: Layout, name: str, day: date, config: Config) -> TableFile:
     """Build one derived table from other tables of the same day, and replace its file.
 
-    The same inputs and settings give the same bytes. It is begun again, at most twice, when one of these tables is made
-    again meanwhile. Raises UsageError when `name` is not a derived table, NoDataError when a table that it is built from
+    The same inputs and settings give the same bytes. It is begun again, up to nine times in half a minute, when one of these
+    tables is made again meanwhile. Raises UsageError when `name` is not a derived table, NoDataError when a table that it is built from
     is missing, StorageError when a file cannot be read or written.
     """
     if name not in SOURCES:
         raise UsageError(f"{name!r} is not a derived table", hint=f"derived are {', '.join(SOURCES)}")
     path = layout.table(name, day)
     sources = [layout.table(source, day) for source in SOURCES[name]]
-    for _ in range(TRIES):
+    for _ in tries():
         with suppress(ChangedError), unchanged({source: mark_of(source) for source in sources}):
             try:
                 with engine(layout, config) as connection:

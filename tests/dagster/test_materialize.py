@@ -39,6 +39,7 @@ data, home, *days = sys.argv[1:]
 config = Config(storage=Storage(data_dir=Path(data), first_day="2026-01-01"), dataset=Dataset(window_days=7))
 print("ready", flush=True)
 done = materialize_days(map(date.fromisoformat, days), config, Path(home), datasets="every")
+print(done.failed, file=sys.stderr)
 sys.exit(1 if done.failed else 0)
 """
 

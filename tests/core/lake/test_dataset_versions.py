@@ -76,10 +76,31 @@ def test_a_day_that_is_made_again_meanwhile_is_read_whole(
     assert contents(built.path) == content
 
 
+def test_a_backfill_beside_that_makes_one_day_after_another_is_waited_out(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try meets a further day of the window, although none is made more than once."""
+    write_questions(layout, 6)
+    expected = build_dataset(layout, DAY, CONFIG)
+    shutil.rmtree(expected.path)
+    made_again: list[object] = []
+
+    def select_late(connection: duckdb.DuckDBPyConnection, settings: Any) -> list[dict[str, Any]]:
+        if len(made_again) < 7:
+            build_day(layout)
+            made_again.append(DAY)
+        return select_examples(connection, settings)
+
+    monkeypatch.setattr("flywheel_core.lake.unchanged.WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("flywheel_core.lake.dataset.select_examples", select_late)
+    assert build_dataset(layout, DAY, CONFIG).version == expected.version
+
+
 def test_days_that_are_made_again_all_the_time_are_an_error(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_questions(layout, 6)
+    monkeypatch.setattr("flywheel_core.lake.unchanged.WAIT_SECONDS", 0.001)
 
     def select_late(connection: duckdb.DuckDBPyConnection, settings: Any) -> list[dict[str, Any]]:
         build_day(layout)

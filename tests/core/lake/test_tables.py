@@ -144,6 +144,7 @@ def test_a_table_whose_source_is_made_again_all_the_time_is_an_error(
         create_labels(connection)
         ingest_day(layout, DAY, CONFIG, today=LATER)
 
+    monkeypatch.setattr("flywheel_core.lake.unchanged.WAIT_SECONDS", 0.001)
     monkeypatch.setattr("flywheel_core.lake.tables.create_labels", label_late)
     with pytest.raises(StorageError, match="made again each time"):
         build_table(layout, "training_examples", DAY, CONFIG)
