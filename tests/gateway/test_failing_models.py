@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 from flywheel_gateway.failing import PAUSED, RETRY_SECONDS, FailingModels
 from flywheel_gateway.pause import MOST_IN_A_ROW
@@ -91,12 +92,18 @@ def test_a_model_that_keeps_failing_is_passed_over_until_it_works(outside: Outsi
     assert [line["model"] for line in gateway.logged("model_asked_again")] == ["big"]
 
 
-def test_a_paused_model_is_asked_when_all_others_fail(outside: Outside, start: Start) -> None:
+def with_big_paused(outside: Outside, start: Start) -> tuple[RunningGateway, dict[str, Any]]:
+    """Return a gateway that passes over `big`, and its configuration."""
     outside.chat = without("big")
     config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
     gateway = start(config)
     for number in range(MOST_IN_A_ROW):
         gateway.chat(f"question {number}")
+    return gateway, config
+
+
+def test_a_paused_model_is_asked_when_all_others_fail(outside: Outside, start: Start) -> None:
+    gateway, _ = with_big_paused(outside, start)
     outside.chat = without("math")
     answer = gateway.chat("another question")
     assert (answer.status_code, answer.headers["x-flywheel-model"]) == (200, "big")
@@ -105,11 +112,7 @@ def test_a_paused_model_is_asked_when_all_others_fail(outside: Outside, start: S
 
 def test_another_configuration_ends_the_pause(outside: Outside, start: Start) -> None:
     """Its address may have been the reason."""
-    outside.chat = without("big")
-    config = outside.config(data_collection__enabled=False, routing__fallback_models=["math"])
-    gateway = start(config)
-    for number in range(MOST_IN_A_ROW):
-        gateway.chat(f"question {number}")
+    gateway, config = with_big_paused(outside, start)
     outside.chat = without()
     config["models"]["big"]["upstream_name"] = "big-2"
     gateway.write_config(config)

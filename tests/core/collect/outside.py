@@ -3,10 +3,12 @@
 import asyncio
 import json
 import ssl
+import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from flywheel_core.config import Config
@@ -223,3 +225,19 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:
         writer.close()
         return False
     return True
+
+
+def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the contexts of a server with a certificate of its own for `name`, and of a client that trusts it.
+
+    name: as in a certificate, such as `IP:127.0.0.1` or `DNS:models.invalid`.
+    """
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+        f" -addext subjectAltName={name} -keyout {key} -out {certificate}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    return server, ssl.create_default_context(cafile=str(certificate))

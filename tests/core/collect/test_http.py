@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import gc
 import socket
-import ssl
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -214,19 +212,12 @@ def test_headers_that_cannot_be_sent_are_refused(value: str) -> None:
 
 def test_tls_with_a_private_certificate_authority(tmp_path: Path) -> None:
     """https works with an authority that is trusted, and fails with one that is not."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
-        f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
+    server, client = outside.certified(tmp_path, "IP:127.0.0.1")
 
     async def main() -> None:
         async with Outside(server) as world:
             world.handlers["/x"] = lambda _: outside.Reply(body=b"[2]")
-            trusting = PooledHttp(ssl.create_default_context(cafile=str(certificate)))
+            trusting = PooledHttp(client)
             for _ in range(2):
                 assert (await post(trusting, Endpoint(f"{world.url}/x"))).body == b"[2]"
             assert world.connections == 1

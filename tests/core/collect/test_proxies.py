@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-import ssl
-import subprocess
 from pathlib import Path
 
 import httpx
@@ -51,20 +49,13 @@ def test_a_plain_address_is_asked_through_the_proxy_with_its_credentials() -> No
 
 
 def test_https_goes_through_one_tunnel_for_many_calls(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=models.invalid"
-        f" -addext subjectAltName=DNS:models.invalid -keyout {key} -out {certificate}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
+    server, client = outside.certified(tmp_path, "DNS:models.invalid")
 
     async def main() -> None:
         async with Outside(server) as world:
             world.handlers["/x"] = lambda _: outside.Reply(body=b"[2]")
             with proxy_to(world.url) as proxy:
-                trusting = PooledHttp(ssl.create_default_context(cafile=str(certificate)))
+                trusting = PooledHttp(client)
                 endpoint = Endpoint(
                     "https://models.invalid/x",
                     {"authorization": "Bearer models-key"},
