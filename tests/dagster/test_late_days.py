@@ -1,14 +1,14 @@
 """The sensor for days whose raw files are new, late or rewritten: real files, and ticks on a real instance."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from flywheel_core.config import Config, Storage
+from flywheel_core.config import Config
 from flywheel_core.errors import UsageError
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.lake.layout import Layout
@@ -22,25 +22,6 @@ from tests.dagster.points import write_day
 
 DAY = date(2026, 1, 5)
 HOUR_AGO = timedelta(hours=1)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """A configuration whose data folder is empty."""
-    return Config(storage=Storage(data_dir=tmp_path / "data", first_day="2026-01-01"))
-
-
-@pytest.fixture
-def layout(config: Config) -> Layout:
-    """The data folder."""
-    return Layout(config.storage.data_dir)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance in memory."""
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 Tick = Callable[..., dg.SensorResult]
