@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from collector_api.collect import Collect
 from flywheel_core.errors import RequestError
-from flywheel_core.serve.body import Hold
+from flywheel_core.serve.body import Hold, Pieces
 from flywheel_core.serve.limits import REFUSED, BoundedProtocol
 from flywheel_core.serve.replies import JSON_TYPE, Header, refusal
 from flywheel_core.wire_batch import Rejected
@@ -39,25 +39,16 @@ class _Upload:
     """One plain upload, which its connection treats like one of uvicorn's requests in progress."""
 
     __slots__ = (
-        "body", "disconnected", "hold", "keep_alive", "message_event", "response_complete", "response_started", "source",
+        "disconnected", "hold", "keep_alive", "message_event", "pieces", "response_complete", "response_started", "source",
     )  # fmt: skip
 
     def __init__(self, source: str, hold: Hold) -> None:
         self.source = source
         self.hold = hold
-        self.body: bytes | bytearray = b""
+        self.pieces = Pieces()
         self.message_event = _NO_EVENT
         self.keep_alive = True
         self.disconnected = self.response_started = self.response_complete = False
-
-    def add(self, piece: bytes) -> None:
-        """Append a piece of the body. Most bodies come in one piece."""
-        if not self.body:
-            self.body = piece
-            return
-        if isinstance(self.body, bytes):
-            self.body = bytearray(self.body)
-        self.body += piece
 
 
 _NO_EVENT = _NoEvent()
@@ -85,7 +76,7 @@ class UploadProtocol(BoundedProtocol):
             super().on_body(body)
             return
         self._framing_bytes = 0
-        upload.add(body)
+        upload.pieces.add(body)
         try:
             upload.hold.take(len(body))
         except RequestError:
@@ -98,13 +89,13 @@ class UploadProtocol(BoundedProtocol):
             super().on_message_complete()
             return
         try:
-            stored, points, rejected = self.collect.begin(bytes(upload.body), upload.source)
+            stored, points, rejected = self.collect.begin(upload.pieces.joined(), upload.source)
         except Exception:  # noqa: BLE001 - the application runs into it again and sends the response
             self._hand_over(upload)
             super().on_message_complete()
             return
         self._upload = None
-        upload.body = b""
+        upload.pieces.clear()
         self._waits_for, self._due = "answer", math.inf
         stored.add_done_callback(partial(self._stored, upload, points, rejected))
 
@@ -149,7 +140,7 @@ class UploadProtocol(BoundedProtocol):
         self.cycle = cast(RequestResponseCycle, None)  # as before the first request
         super()._begin_request()
         self.cycle.keep_alive = upload.keep_alive  # uvicorn clears this when the server is stopping
-        super().on_body(bytes(upload.body))
+        super().on_body(upload.pieces.joined())
 
     def _stored(
         self, upload: _Upload, points: int, rejected: list[Rejected], stored: "asyncio.Future[None]"

@@ -18,6 +18,7 @@ MAX_MEMBERS = 4096
 SMALL = 64 * 1024
 """Bytes of one request that may come out of a budget's `spare`."""
 
+_SHORT = 4 * 1024
 _STEP = 256 * 1024
 _FEED = 64 * 1024
 
@@ -72,6 +73,33 @@ class Hold:
         self._size += size
 
 
+class Pieces:
+    """The pieces of one body, in order.
+
+    Pieces of less than `_SHORT` bytes are joined as they come: kept one by one, each takes fifty bytes more.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes | bytearray] = []
+
+    def add(self, piece: bytes) -> None:
+        """Append a piece."""
+        if not self._pieces or len(piece) >= _SHORT:
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += piece
+        else:
+            self._pieces.append(bytearray(piece))
+
+    def joined(self) -> bytes:
+        """Return everything added so far; a single piece is not copied."""
+        return b"".join(self._pieces)
+
+    def clear(self) -> None:
+        """Forget all pieces."""
+        self._pieces.clear()
+
+
 async def read_body(
     headers: Headers,
     receive: Receive,
@@ -95,7 +123,7 @@ async def read_body(
     declared = headers.get(b"content-length", b"").lstrip(b"0")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large("body", max_bytes)
-    pieces = []
+    pieces = Pieces()
     size = 0
     more = True
     while more:
@@ -107,10 +135,11 @@ async def read_body(
         if size > max_bytes:
             raise _too_large("body", max_bytes)
         hold.take(len(piece))
-        pieces.append(piece)
+        pieces.add(piece)
         more = message.get("more_body", False)
     note_received(size)
-    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    body = pieces.joined()
+    pieces.clear()
     return body if encoding == b"identity" else _unpack(body, hold, max_unpacked_bytes)
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+import itertools
+import tracemalloc
 
 import pytest
 
 from flywheel_core.errors import RequestError
-from flywheel_core.serve.body import MAX_MEMBERS, SMALL, Budget, Hold, Message, read_body
+from flywheel_core.serve.body import MAX_MEMBERS, SMALL, Budget, Hold, Message, Pieces, read_body
 
 PACKED = {b"content-encoding": b"gzip"}
 LIMIT = 100_000
@@ -95,3 +97,26 @@ def test_a_body_of_very_many_gzip_members_is_refused() -> None:
     with pytest.raises(RequestError, match="members") as caught:
         read(member * (MAX_MEMBERS + 1), PACKED, Budget(10 * LIMIT))
     assert caught.value.code == "encoding_invalid"
+
+
+def test_pieces_of_any_size_are_joined_in_order() -> None:
+    content = bytes(range(256)) * 400
+    ends = [0, 1, 5_000, 5_001, 5_010, 9_106, 13_201, 60_000, 60_001, 60_001, len(content)]
+    pieces = Pieces()
+    for start, end in itertools.pairwise(ends):
+        pieces.add(content[start:end])
+    assert pieces.joined() == content
+    pieces.clear()
+    assert pieces.joined() == b""
+
+
+def test_a_body_of_very_short_pieces_takes_no_more_memory_than_its_bytes() -> None:
+    pieces = Pieces()
+    tracemalloc.start()
+    try:
+        for number in range(LIMIT):
+            pieces.add(b"%04d" % (number % 10_000))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 8 * LIMIT
