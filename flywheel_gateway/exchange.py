@@ -50,6 +50,12 @@ class Exchange:
     left: bool = False
     recorder: Recorder | None = None
 
+    @property
+    def answered_by(self) -> str | None:
+        """The model that gave an answer; None also when it was a refusal, or an error in a stream of status 200."""
+        refused = self.status >= 300 or self.recorder is None or self.recorder.opening_error is not None
+        return None if refused else self.served
+
     async def run(self, upstream: Upstream, targets: Sequence[Target], send: Send) -> None:
         """Answer the client from the first target that can.
 

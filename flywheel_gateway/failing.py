@@ -41,7 +41,10 @@ class FailingModels:
         return list(targets)
 
     def note(self, failed: Mapping[str, str], served: str | None) -> None:
-        """Record how a request went. failed: model -> why it could not answer; served: the model that answered."""
+        """Record how a request went. failed: model -> why it could not answer; served: the model that answered.
+
+        A model's refusal of a request is neither: what stands before a model that is down may refuse, too.
+        """
         for model, reason in failed.items():
             if reason != PAUSED and self._pauses[model].failed():
                 extra = {"model": model, "reason": reason, "try_again_every": RETRY_SECONDS}

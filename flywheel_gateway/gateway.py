@@ -115,7 +115,7 @@ class Gateway:
         return decision
 
     def _account(self, setup: Setup, exchange: Exchange, seconds: float) -> None:
-        setup.failing.note(exchange.failed, exchange.served)
+        setup.failing.note(exchange.failed, exchange.answered_by)
         for model, reason in exchange.failed.items():
             self.metrics.failures.labels(model, reason.partition(":")[0]).inc()
         served = exchange.served

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from flywheel_gateway.failing import PAUSED, RETRY_SECONDS, FailingModels
 from flywheel_gateway.pause import MOST_IN_A_ROW
-from tests.gateway.scripted import Arrived, Script, completion, reply
+from tests.gateway.scripted import STREAM_END, STREAM_HEAD, Arrived, Script, chunk, completion, reply
 from tests.gateway.world import Outside, RunningGateway, until
 
 Start = Callable[..., RunningGateway]
@@ -118,3 +120,25 @@ def test_another_configuration_ends_the_pause(outside: Outside, start: Start) ->
     gateway.write_config(config)
     until(lambda: gateway.logged("configuration_taken"))
     assert gateway.chat("another question").headers["x-flywheel-model"] == "big"
+
+
+SAYS_NOTHING = {
+    "a refusal": (reply(b'{"error": {}}', "400 Bad Request"), 400),
+    "an error in a stream": (
+        [STREAM_HEAD, chunk(b'data: {"error": {"message": "no"}}\n\n'), STREAM_END],
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SAYS_NOTHING)
+def test_a_refusal_and_an_error_end_no_pause(outside: Outside, start: Start, what: str) -> None:
+    """They go to a client that named the model, and may come from what stands before a model that is down."""
+    gateway, _ = with_big_paused(outside, start)
+    answer, status = SAYS_NOTHING[what]
+    outside.chat = lambda asked: answer if asked.json["model"] == "big" else reply(completion("4"))
+    assert gateway.chat("by name", model="big", stream=True).status_code == status
+    outside.server.requests.clear()
+    gateway.chat("another question")
+    assert [asked.json["model"] for asked in outside.asked()] == ["math"]
+    assert gateway.logged("model_asked_again") == []
