@@ -93,7 +93,7 @@ def print_summary(summary: Summary) -> None:
             "least and largest best score",
             f"{shown(summary.min_best_score)} and {shown(summary.max_best_score)}",
         ),
-        ("spend on models", summary.model_spend),
+        ("spend on models, users' answers too", summary.model_spend),
         ("spend on the scorer", summary.scorer_spend),
         ("answers of unknown cost", summary.unpriced),
         ("models without a category", some(summary.unknown_models) or None),

@@ -70,7 +70,7 @@ def print_evaluation(figures: Mapping[str, Any], questions: str) -> None:
     trades = [(row.weight, row.score, row.gain, row.cost, row.saved) for row in trades_of(figures)]
     if trades:
         heads = ("lambda_cost", "score", "gain", f"cost of {PER:,}", "cost saved")
-        print_table(heads, trades, title="What learning.lambda_cost would bring")
+        print_table(heads, trades, title="Roughly what learning.lambda_cost would bring")
     categories = [
         (name, row["questions"], row["routed"][0], row["best_single"][0], f"{row['gain'][0]:+.3f}")
         for name, row in figures["categories"].items()

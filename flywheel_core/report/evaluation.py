@@ -127,7 +127,7 @@ def summary_of(figures: Mapping[str, Any]) -> list[Figure]:
             "%",
             "questions that have to go to the stronger model to recover half of the gap",
         ),
-        "cost": (f"cost of {PER:,}", PER, "", COST_UNIT),
+        "cost": (f"cost of {PER:,}", PER, "", f"{COST_UNIT}, without collecting and scoring"),
         "cost_saved": (
             "cost saved",
             100,

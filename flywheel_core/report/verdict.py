@@ -34,9 +34,9 @@ def sentence(figures: Mapping[str, Any]) -> str:
 
 
 def not_compared(figures: Mapping[str, Any]) -> str:
-    """Return in words what the figures leave out; empty when they leave out nothing.
+    """Return in words what the figures leave out, and from which days the compared questions are.
 
-    These are questions that were not drawn, questions on which only some models have an outcome, days since
+    Left out are questions that were not drawn, questions on which only some models have an outcome, days since
     the compared ones, and costs where those of only some models are known.
     """
     said = []
@@ -47,9 +47,10 @@ def not_compared(figures: Mapping[str, Any]) -> str:
         said.append(
             f"{left_out:,} further questions are not compared: not every model has an outcome on them."
         )
-    if left_out and figures.get("days"):
+    if figures.get("days"):
         first, last, newest = figures["days"]
-        said.append(f"The compared ones are from {first} to {last}; the newest question is from {newest}.")
+        since = f"; the newest question is from {newest}" if left_out else ""
+        said.append(f"The compared ones are from {first} to {last}{since}.")
     unknown = [model for model, one in singles.items() if "cost" not in one]
     if unknown and len(unknown) < len(singles):
         said.append(f"Costs are not compared: those of {', '.join(unknown)} are not known.")

@@ -208,7 +208,7 @@ def test_evaluate_prints_the_figures_and_writes_a_page(run: Run, tmp_path: Path)
     shown = run("router", "evaluate", version).output
     assert f"the test split of dataset {dataset}" in shown
     assert "APGR" in shown
-    assert "What learning.lambda_cost would bring" in shown
+    assert "Roughly what learning.lambda_cost would bring" in shown
     assert f"Compared with {trained['best_single']} for every question: the answers are better" in shown
     for model, alone in trained["singles"].items():
         figures = [trained["overall"]["share"][model][0], alone["score"], 1_000 * alone["cost"]]

@@ -182,7 +182,7 @@ def test_an_evaluation_says_how_many_questions_are_not_compared_and_since_when(t
     assert f"the newest question is from {later}" in said
     assert said in evaluation_page(found, questions="the test split")
     alone = figures_on_days(layout, version, [DAY], CONFIG)
-    assert (alone["left_out"], not_compared(alone)) == (0, "")
+    assert (alone["left_out"], not_compared(alone)) == (0, f"The compared ones are from {DAY} to {DAY}.")
 
 
 def test_models_that_a_source_invents_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,7 @@ def test_figures_carry_their_units(three: dict[str, Any]) -> None:
     assert rows["cost of 1,000"].value in ("1", "10") or float(rows["cost of 1,000"].value) == pytest.approx(
         1_000 * overall["cost"][0], abs=0.01
     )
+    assert rows["cost of 1,000"].meaning.endswith("without collecting and scoring")
     assert rows["latency"].value == f"{1_000 * overall['seconds'][0]:.1f} ms"
     assert rows["gap closed"].lower == f"{100 * overall['gap_closed'][1]:.1f}%"
     assert rows["gain"].value.startswith("+")

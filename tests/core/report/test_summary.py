@@ -246,7 +246,9 @@ def test_the_page_says_how_many_answers_its_costs_leave_out(both: Summary) -> No
     """Answers that were streamed without token counts may be most of what was paid."""
     assert (both.unpriced, "cost is not known" in page(both, made_at=MADE)) == (0, False)
     words = " ".join(Reader(page(replace(both, unpriced=1_200), made_at=MADE)).words)
-    assert "Models cost 6, the scorer 0, without 1,200 answers whose cost is not known." in words
+    assert (
+        "users' included, cost 6 and scoring them 0, without 1,200 answers whose cost is not known." in words
+    )
 
 
 def test_a_page_of_one_day_has_no_charts_over_days(layout: Layout) -> None:
