@@ -20,5 +20,5 @@ def training_sentence(figures: Mapping[str, Any]) -> str:
         if name != "best_single"
     ]
     if gains:
-        said += f" Gain over always {single} in cross-validation, ± its standard error: {', '.join(gains)}."
+        said += f" Gain in utility over always {single} in cross-validation, ± its standard error: {', '.join(gains)}."
     return said

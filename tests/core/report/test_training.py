@@ -15,8 +15,8 @@ def test_the_winner_and_what_each_candidate_gains() -> None:
         },
     }
     assert training_sentence(figures) == (
-        "Trained on 1,056 examples: the blend of estimators decides. Gain over always big in"
-        " cross-validation, ± its standard error: blend +0.2365 ± 0.0065, labels -0.0104 ± 0.0200."
+        "Trained on 1,056 examples: the blend of estimators decides. Gain in utility over always big"
+        " in cross-validation, ± its standard error: blend +0.2365 ± 0.0065, labels -0.0104 ± 0.0200."
     )
 
 
