@@ -1,5 +1,6 @@
 """One chat completion: try models in order, pass the response on byte for byte, read it on the way."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -21,6 +22,13 @@ HELD_BYTES = 1_048_576
 """Bytes of a non-streamed response that are read before any of it is sent.
 
 Until then another model can still replace a broken response.
+"""
+
+IMPATIENT_SECONDS = 5.0
+"""How long a client has waited for a model, without any of an answer, if its leaving counts as the model's failure.
+
+Who leaves sooner may have stopped what they were typing. Without this a model that hangs would never be passed over
+where clients have shorter time-outs than `models.<name>.timeout`.
 """
 
 _MODEL_AT_FAULT = frozenset((401, 402, 403, 404, 407, 408, 429))
@@ -74,6 +82,12 @@ class Exchange:
                 if self.served is not None:
                     logger.warning("answer_cut", extra=self._failure(target.name))
                     raise
+            except asyncio.CancelledError:
+                waited = time.perf_counter() - begun
+                if self.served is None and waited >= IMPATIENT_SECONDS:
+                    self.failed[target.name] = f"client_left: without an answer for {waited:.0f} s"
+                    logger.warning("model_failed", extra=self._failure(target.name))
+                raise
             finally:
                 self.latency = time.perf_counter() - begun
             if target.name in self.failed:  # also when the client got its error response

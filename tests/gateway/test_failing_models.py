@@ -1,11 +1,15 @@
 """Clients do not wait for a model that keeps failing, as long as another one can answer."""
 
+import contextlib
+import socket
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flywheel_gateway.exchange import IMPATIENT_SECONDS
 from flywheel_gateway.failing import PAUSED, RETRY_SECONDS, FailingModels
 from flywheel_gateway.pause import MOST_IN_A_ROW
 from tests.gateway.scripted import STREAM_END, STREAM_HEAD, Arrived, Script, chunk, completion, reply
@@ -142,3 +146,26 @@ def test_a_refusal_and_an_error_end_no_pause(outside: Outside, start: Start, wha
     gateway.chat("another question")
     assert [asked.json["model"] for asked in outside.asked()] == ["math"]
     assert gateway.logged("model_asked_again") == []
+
+
+def test_clients_that_give_up_waiting_count_as_failures_of_the_model(outside: Outside, start: Start) -> None:
+    """They never see it answer, however much longer the gateway would have waited."""
+    outside.chat = lambda asked: [60.0] if asked.json["model"] == "big" else reply(completion("4"))
+    config = outside.config(
+        data_collection__enabled=False, routing__fallback_models=["math"], models__big__timeout=60.0
+    )
+    gateway = start(config)
+    body = b'{"messages": [{"role": "user", "content": "4?"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    address = ("127.0.0.1", int(gateway.address.rpartition(":")[2]))
+    with contextlib.ExitStack() as clients:
+        for _ in range(MOST_IN_A_ROW):
+            clients.enter_context(socket.create_connection(address)).sendall(head + body)
+        until(lambda: len(outside.asked()) == MOST_IN_A_ROW)
+        time.sleep(IMPATIENT_SECONDS + 0.1)
+    until(lambda: gateway.logged("model_paused"))
+    failures = 'flywheel_gateway_model_failures_total{model="big",reason="client_left"}'
+    assert gateway.metric(failures) == MOST_IN_A_ROW
+    reasons = [kept["failed"]["big"] for kept in until(lambda: gateway.decisions()[MOST_IN_A_ROW - 1 :])]
+    assert reasons[0].startswith("client_left: without an answer for ")
+    assert gateway.chat("another question").headers["x-flywheel-model"] == "math"

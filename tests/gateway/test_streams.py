@@ -130,6 +130,8 @@ def test_the_call_to_the_model_ends_when_the_client_leaves_before_an_answer(
     until(lambda: gateway.metric('flywheel_gateway_requests_total{code="client_gone"}') == 1)
     assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}') == 1
     assert gateway.metric('flywheel_gateway_collection_skipped_total{reason="not_answered"}') == 0
+    failures = 'flywheel_gateway_model_failures_total{model="big",reason="client_left"}'
+    assert gateway.metric(failures) == 0, "it did not wait long enough to say anything about the model"
 
 
 def test_the_call_to_the_model_ends_when_a_client_that_sent_a_request_ahead_leaves(
