@@ -49,7 +49,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyStore:
-    """The keys in one file; a missing file holds none. option: the option of `flywheel keys` for this file, for hints."""
+    """The keys in one file; a missing file holds none, but if it goes missing, the keys read before stay. option: the option of `flywheel keys` for this file, for hints."""
 
     def __init__(self, path: Path, *, option: str = "") -> None:
         self.path = path
@@ -155,7 +155,9 @@ class KeyStore:
     def _read(self) -> list[Key]:
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=_File).keys
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if self._keys:  # to a running server no file is no reason to let everybody in
+                raise self._unreadable(error) from error
             return []
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
@@ -164,6 +166,8 @@ class KeyStore:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         if isinstance(error, PermissionError):
             hint = "give the file to the user that the server runs as"
+        elif isinstance(error, FileNotFoundError) and self._keys:
+            hint = "bring it back; to do without keys, restart the server"
         elif isinstance(error, OSError):
             hint = "name the data folder that they lie in with --data-dir or storage.data_dir"
         else:

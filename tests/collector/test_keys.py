@@ -49,16 +49,28 @@ def test_no_key_means_loopback_only(tmp_path: Path) -> None:
     assert caught.value.code == "key_missing"
 
 
-def test_deleting_the_keys_does_not_let_anonymous_requests_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_no_others_are_let_in_while_the_file_of_keys_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    """As on a disk that is unmounted. A proxy on the same machine hands strangers' requests to loopback."""
     store = KeyStore(tmp_path / "keys.json")
-    key = store.create("east")
-    access = Access(store, "0.0.0.0", allow_anonymous=False)
-    store.path.unlink()
+    key, old = store.create("east"), store.create("west")
+    access = Access(store, host, allow_anonymous=False)
+    away = store.path.rename(tmp_path / "away")
+    for _ in range(2):
+        store._next_check = 0.0
+        for headers in ({}, {b"authorization": b"Bearer a.b"}):
+            with pytest.raises(RequestError) as caught:
+                access.source(headers)
+            assert caught.value.status == 401
+        assert access.source({b"authorization": f"Bearer {key}".encode()}) == "east"
+    assert [record.message for record in caplog.records] == ["keys_unreadable"]
+    KeyStore(away).revoke(old.partition(".")[0])
+    away.rename(store.path)
     store._next_check = 0.0
-    for headers in ({}, {b"authorization": f"Bearer {key}".encode()}):
-        with pytest.raises(RequestError) as caught:
-            access.source(headers)
-        assert caught.value.status == 401
+    with pytest.raises(RequestError, match="revoked"):
+        access.source({b"authorization": f"Bearer {old}".encode()})
 
 
 @pytest.mark.parametrize(("host", "source"), [("127.0.0.1", "local"), ("0.0.0.0", "anonymous")])
