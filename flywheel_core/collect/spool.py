@@ -18,6 +18,9 @@ from flywheel_core.lake.atomic import sync_folder, write_atomically
 SEGMENT_BYTES = 8_388_608
 """A segment of at least this size gets no further lines."""
 
+SEGMENTS = f"segment-{'[0-9]' * 10}.jsonl"
+"""The names of segments as a pattern; a file of another name, such as a copy that somebody made, is not read."""
+
 
 @dataclass(slots=True)
 class _Segment:
@@ -67,7 +70,7 @@ class Spool:
             self._segments.clear()  # of an earlier call that failed midway
             number, taken = self._read_cursor()
             self._next = number + 1  # a saved position must never fit a later segment
-            for path in sorted(self._folder.glob("segment-??????????.jsonl")):
+            for path in sorted(self._folder.glob(SEGMENTS)):
                 self._find(path, number, taken)
         except StorageError:
             self.close()

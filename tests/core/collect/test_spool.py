@@ -84,6 +84,17 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     assert everything(again) == [b"a", b"b", b"c"]
 
 
+def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
+    """A gateway could not start because of a copy whose name is as long as that of a segment."""
+    spool = opened(tmp_path)
+    spool.append([b"a"])
+    spool.close()
+    copy = tmp_path / "segment-old_backup.jsonl"
+    copy.write_bytes(b"b\n")
+    assert everything(opened(tmp_path)) == [b"a"]
+    assert copy.read_bytes() == b"b\n"
+
+
 def test_segments_are_finished_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full segment is followed by the next one; an emptied one is deleted at once."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
