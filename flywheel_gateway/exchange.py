@@ -60,8 +60,12 @@ class Exchange:
 
     @property
     def answered_by(self) -> str | None:
-        """The model that gave an answer; None also when it was a refusal, or an error in a stream of status 200."""
-        refused = self.status >= 300 or self.recorder is None or self.recorder.opening_error is not None
+        """The model that gave an answer.
+
+        None also when it was a refusal, or a stream of status 200 with an error, or with nothing but comments.
+        """
+        said = self.recorder
+        refused = said is None or self.status >= 300 or said.opening_error is not None or not said.begun
         return None if refused else self.served
 
     async def run(self, upstream: Upstream, targets: Sequence[Target], send: Send) -> None:
@@ -83,10 +87,11 @@ class Exchange:
                     logger.warning("answer_cut", extra=self._failure(target.name))
                     raise
             except asyncio.CancelledError:
-                waited = time.perf_counter() - begun
-                if self.served is None and waited >= IMPATIENT_SECONDS:
-                    self.failed[target.name] = f"client_left: without an answer for {waited:.0f} s"
-                    logger.warning("model_failed", extra=self._failure(target.name))
+                if self.recorder is None or not self.recorder.begun:
+                    waited = time.perf_counter() - begun
+                    if waited >= IMPATIENT_SECONDS:
+                        self.failed[target.name] = f"client_left: without an answer for {waited:.0f} s"
+                        logger.warning("model_failed", extra=self._failure(target.name))
                 raise
             finally:
                 self.latency = time.perf_counter() - begun

@@ -137,7 +137,7 @@ def _collect(collection: Collection, exchange: Exchange, sender: Sender) -> bool
         collection.skip("client_left")
     elif recorder is None or served is None or exchange.status != 200:
         collection.skip("not_answered")
-    elif not exchange.complete and served not in exchange.failed:
+    elif not exchange.complete and (exchange.left or served not in exchange.failed):
         collection.skip("client_left")
     else:
         subject = Subject(exchange.request.body, exchange.decision_id, exchange.decision, served, sender)

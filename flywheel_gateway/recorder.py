@@ -69,6 +69,11 @@ class Recorder:
         return self._stream is not None
 
     @property
+    def begun(self) -> bool:
+        """Whether any of an answer was fed; of a stream, more than comments that keep the connection alive."""
+        return self._begun if self._stream is None else self._stream.begun
+
+    @property
     def whole(self) -> bool:
         """Whether the response is a stream whose answer has come to its end, though the response has not."""
         return self._stream is not None and self._stream.whole

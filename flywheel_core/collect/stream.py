@@ -64,6 +64,7 @@ class StreamReader:
         self._usage = NULL
         self._error: str | None = None
         self._called = self._refused = self._done = False
+        self._begun = False
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes of the body, split anywhere. Never raises."""
@@ -80,6 +81,11 @@ class StreamReader:
             self._take(bytes(self._rest))
             self._rest.clear()
         self._rest += rest
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was any event: comments only keep the connection alive."""
+        return self._begun or self._error is not None
 
     @property
     def opening_error(self) -> str | None:
@@ -107,6 +113,7 @@ class StreamReader:
         line = line.removeprefix(codecs.BOM_UTF8)  # a stream may begin with one
         if not line.startswith(b"data:"):
             return
+        self._begun = True
         data = lenient(line[5:].strip())
         if data == b"[DONE]":
             self._done = True

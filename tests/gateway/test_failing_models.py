@@ -126,17 +126,27 @@ def test_another_configuration_ends_the_pause(outside: Outside, start: Start) ->
     assert gateway.chat("another question").headers["x-flywheel-model"] == "big"
 
 
+def asking(gateway: RunningGateway) -> socket.socket:
+    """Return the connection of a client that has asked and can leave at any moment, by closing it."""
+    body = b'{"stream": true, "messages": [{"role": "user", "content": "4?"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    client = socket.create_connection(("127.0.0.1", int(gateway.address.rpartition(":")[2])))
+    client.sendall(head + body)
+    return client
+
+
 SAYS_NOTHING = {
     "a refusal": (reply(b'{"error": {}}', "400 Bad Request"), 400),
     "an error in a stream": (
         [STREAM_HEAD, chunk(b'data: {"error": {"message": "no"}}\n\n'), STREAM_END],
         200,
     ),
+    "keep-alive comments": ([STREAM_HEAD, chunk(b": ping\n\n"), chunk(b": ping\n\n"), STREAM_END], 200),
 }
 
 
 @pytest.mark.parametrize("what", SAYS_NOTHING)
-def test_a_refusal_and_an_error_end_no_pause(outside: Outside, start: Start, what: str) -> None:
+def test_what_is_no_answer_ends_no_pause(outside: Outside, start: Start, what: str) -> None:
     """They go to a client that named the model, and may come from what stands before a model that is down."""
     gateway, _ = with_big_paused(outside, start)
     answer, status = SAYS_NOTHING[what]
@@ -148,19 +158,25 @@ def test_a_refusal_and_an_error_end_no_pause(outside: Outside, start: Start, wha
     assert gateway.logged("model_asked_again") == []
 
 
-def test_clients_that_give_up_waiting_count_as_failures_of_the_model(outside: Outside, start: Start) -> None:
+HANGS: dict[str, list[bytes | float]] = {
+    "silent": [60.0],
+    "keeps the connection alive": [STREAM_HEAD, chunk(b": ping\n\n"), 60.0],
+}
+
+
+@pytest.mark.parametrize("how", HANGS)
+def test_clients_that_give_up_waiting_count_as_failures_of_the_model(
+    outside: Outside, start: Start, how: str
+) -> None:
     """They never see it answer, however much longer the gateway would have waited."""
-    outside.chat = lambda asked: [60.0] if asked.json["model"] == "big" else reply(completion("4"))
+    outside.chat = lambda asked: HANGS[how] if asked.json["model"] == "big" else reply(completion("4"))
     config = outside.config(
         data_collection__enabled=False, routing__fallback_models=["math"], models__big__timeout=60.0
     )
     gateway = start(config)
-    body = b'{"messages": [{"role": "user", "content": "4?"}]}'
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
-    address = ("127.0.0.1", int(gateway.address.rpartition(":")[2]))
     with contextlib.ExitStack() as clients:
         for _ in range(MOST_IN_A_ROW):
-            clients.enter_context(socket.create_connection(address)).sendall(head + body)
+            clients.enter_context(asking(gateway))
         until(lambda: len(outside.asked()) == MOST_IN_A_ROW)
         time.sleep(IMPATIENT_SECONDS + 0.1)
     until(lambda: gateway.logged("model_paused"))
@@ -168,4 +184,6 @@ def test_clients_that_give_up_waiting_count_as_failures_of_the_model(outside: Ou
     assert gateway.metric(failures) == MOST_IN_A_ROW
     reasons = [kept["failed"]["big"] for kept in until(lambda: gateway.decisions()[MOST_IN_A_ROW - 1 :])]
     assert reasons[0].startswith("client_left: without an answer for ")
+    skipped = gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}')
+    assert skipped == MOST_IN_A_ROW
     assert gateway.chat("another question").headers["x-flywheel-model"] == "math"
