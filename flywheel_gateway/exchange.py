@@ -42,7 +42,8 @@ class Exchange:
     served: the model whose response the client got; status: the status that the client got; failed: model ->
     why it could not answer, including `served` if the client was sent its error response; latency: seconds
     from asking `served` to the end of its response; complete: whether that end was reached, or the client sent a
-    stream's finish reason or `[DONE]`; left: whether the client disconnected in the meantime.
+    stream's finish reason or `[DONE]`; left: whether the client disconnected in the meantime; left_waiting: the
+    model of whose answer nothing had come by then.
     """
 
     request: ChatRequest
@@ -56,6 +57,7 @@ class Exchange:
     latency: float = 0.0
     complete: bool = False
     left: bool = False
+    left_waiting: str | None = None
     recorder: Recorder | None = None
 
     @property
@@ -88,6 +90,7 @@ class Exchange:
                     raise
             except asyncio.CancelledError:
                 if self.recorder is None or not self.recorder.begun:
+                    self.left_waiting = target.name
                     waited = time.perf_counter() - begun
                     if waited >= IMPATIENT_SECONDS:
                         self.failed[target.name] = f"client_left: without an answer for {waited:.0f} s"

@@ -118,6 +118,8 @@ class Gateway:
         setup.failing.note(exchange.failed, exchange.answered_by)
         for model, reason in exchange.failed.items():
             self.metrics.failures.labels(model, reason.partition(":")[0]).inc()
+        if exchange.left_waiting is not None:
+            self.metrics.left_waiting.labels(exchange.left_waiting).inc()
         served = exchange.served
         if served is None or exchange.recorder is None:
             return

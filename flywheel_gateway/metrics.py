@@ -94,6 +94,12 @@ class Metrics(ServerMetrics):
             ["model", "reason"],
             registry=registry,
         )
+        self.left_waiting = Counter(
+            "flywheel_gateway_left_waiting",
+            "Clients that left before anything of the model's answer had come.",
+            ["model"],
+            registry=registry,
+        )
         self.spend = Counter(
             "flywheel_gateway_spend",
             "Cost of answers in the currency of the prices, by model and purpose: clients or collection.",
@@ -118,12 +124,13 @@ class Metrics(ServerMetrics):
         self._scores: deque[float] = deque(maxlen=ACCURACY_WINDOW)
 
     def expect(self, models: Iterable[str]) -> None:
-        """Show the counter of answers of these models from now on.
+        """Show the counters of these models from now on.
 
         Prometheus sees no increase in a series that begins with its first event.
         """
         for model in models:
             self.answered.labels(model)
+            self.left_waiting.labels(model)
 
     def score(self, score: float) -> None:
         """Add the score of an answer that a client got."""

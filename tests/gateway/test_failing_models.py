@@ -187,3 +187,18 @@ def test_clients_that_give_up_waiting_count_as_failures_of_the_model(
     skipped = gateway.metric('flywheel_gateway_collection_skipped_total{reason="client_left"}')
     assert skipped == MOST_IN_A_ROW
     assert gateway.chat("another question").headers["x-flywheel-model"] == "math"
+
+
+def test_who_leaves_at_once_is_counted_by_model_but_is_no_failure(outside: Outside, start: Start) -> None:
+    """Where all clients have short time-outs, nothing else would say which model hangs."""
+    outside.chat = lambda asked: HANGS["silent"] if asked.json["model"] == "big" else reply(completion("4"))
+    gateway = start(outside.config(models__big__timeout=60.0, routing__fallback_models=["math"]))
+    left = 'flywheel_gateway_left_waiting_total{model="big"}'
+    assert f"{left} 0.0" in gateway.get("/metrics").text
+    for number in range(MOST_IN_A_ROW):
+        with asking(gateway):
+            until(lambda: len(outside.asked()) == number + 1)  # noqa: B023 - it is called at once
+        until(lambda: gateway.metric(left) == number + 1)  # noqa: B023 - as above
+    assert gateway.chat("4?", model="math").status_code == 200
+    assert gateway.metric('flywheel_gateway_left_waiting_total{model="math"}') == 0
+    assert gateway.logged("model_failed") == gateway.logged("model_paused") == []
