@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from flywheel_core.lake.dataset_files import write_files
 from flywheel_core.lake.engine import engine, one_file, sql
 from flywheel_core.lake.labels import create_labels
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.order import in_order, note_version
 from flywheel_core.lake.schemas import EXAMPLES
 from flywheel_core.lake.selection import select_examples
 from flywheel_core.lake.table_files import check_rows, check_table
@@ -93,35 +93,36 @@ def _build(layout: Layout, last_day: date, config: Config) -> DatasetResult:
     version = f"{last_day:%Y%m%d}-{digest[:12]}"
     path = layout.dataset(version)
     if (path / MANIFEST).is_file():
-        os.utime(path)  # `dataset_versions` puts the version requested last at the end
+        note_version(layout.datasets, version)
     else:
         for day, table in files.items():
             check_table(table, "training_examples", day)
         missing = [day.isoformat() for day in window if day not in present]
         head = {"version": version, **plan, "days_missing": missing}
-        if path.is_dir() and not (path / MANIFEST).is_file():  # `rm -r` did not come to its end
+        if path.is_dir():  # `rm -r` did not come to its end
             set_aside(path)
         with engine(layout, config) as connection:
 
             def fill(folder: Path) -> None:
                 with unchanged(marks):
                     _fill(folder, connection, files, config, head)
+                note_version(layout.datasets, version)
 
             publish_folder(path, fill)
     return DatasetResult(version, path, last_day, load_manifest(layout, version))
 
 
 def dataset_versions(layout: Layout) -> list[str]:
-    """Return all versions, the latest last: by the last day of the window, then by when `build_dataset` last returned it."""
+    """Return all versions, the latest last: by the last day of the window, then by when `build_dataset` was last asked for it.
+
+    Raises StorageError when that order cannot be read.
+    """
     if not layout.datasets.is_dir():
         return []
     found = [
-        path for path in layout.datasets.iterdir() if (path / MANIFEST).is_file() and path.name[0] != "."
+        path.name for path in layout.datasets.iterdir() if (path / MANIFEST).is_file() and path.name[0] != "."
     ]
-    return [
-        path.name
-        for path in sorted(found, key=lambda path: (path.name[:8], path.stat().st_mtime_ns, path.name))
-    ]
+    return sorted(in_order(layout.datasets, found), key=lambda version: version[:8])
 
 
 def latest_dataset(layout: Layout) -> str | None:

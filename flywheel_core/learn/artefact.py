@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from flywheel_core.errors import RouterError
 from flywheel_core.lake.atomic import publish_folder, set_aside
 from flywheel_core.lake.layout import Layout
+from flywheel_core.lake.order import note_version
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.ensemble import Ensemble
 from flywheel_core.learn.features import TextFeatures
@@ -57,6 +58,7 @@ def publish_router(layout: Layout, router: Router, facts: Mapping[str, Any], pro
         for name, data in content.items():
             (place / name).write_bytes(data)
 
+    note_version(layout.routers, router.version)
     publish_folder(folder, fill)
     return folder
 

@@ -10,6 +10,7 @@ from flywheel_core.errors import RouterError, StorageError
 from flywheel_core.lake.atomic import own_folder
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.lock import locked
+from flywheel_core.lake.order import in_order
 
 MANIFEST = "router.json"
 POINTER = "champion.json"
@@ -55,11 +56,15 @@ def read_champion(pointer: Path) -> Champion | None:
 
 
 def router_versions(layout: Layout) -> list[str]:
-    """Return the versions on disk, in order of name, without checking that they are whole."""
+    """Return the versions on disk, the one that was made last at the end, without checking that they are whole.
+
+    Raises StorageError when that order cannot be read.
+    """
     if not layout.routers.is_dir():
         return []
     folders = layout.routers.iterdir()
-    return sorted(path.name for path in folders if path.name[0] != "." and (path / MANIFEST).is_file())
+    found = [path.name for path in folders if path.name[0] != "." and (path / MANIFEST).is_file()]
+    return in_order(layout.routers, found)
 
 
 def version_folder(layout: Layout, version: str) -> Path:

@@ -107,7 +107,7 @@ def versions_to_prune(layout: Layout, registry: Registry, keep_versions: int) ->
     if keep_versions < 1:
         raise UsageError(f"{keep_versions} versions are too few to keep", hint="keep at least 1")
     champion = registry.champion()
-    routers = sorted(router_versions(layout), key=lambda version: _made_at(layout.router(version) / MANIFEST))
+    routers = router_versions(layout)
     back = registry.way_back()[:keep_versions]
     kept = {*routers[-keep_versions:], *back, *([champion.version] if champion else [])}
     datasets = dataset_versions(layout)
@@ -168,17 +168,6 @@ def _dataset_of(layout: Layout, version: str) -> str | None:
         return None
     found = facts.get("dataset")
     return found if isinstance(found, str) else None
-
-
-def _made_at(manifest: Path) -> tuple[int, str]:
-    """Return the key that sorts versions: when the manifest was written.
-
-    Names do not give the order of versions of the same day.
-    """
-    try:
-        return manifest.stat().st_mtime_ns, manifest.parent.name
-    except OSError as error:
-        raise StorageError(f"cannot read {manifest}: {error.strerror or error}") from error
 
 
 def _removal(kind: str, of: str, path: Path) -> Removal:

@@ -62,12 +62,12 @@ def _process(folder: Path, home: Path) -> subprocess.Popen[str]:
 
 
 def _made(folder: Path) -> dict[str, str]:
-    """Return every finished file with its hash; what a killed run left unfinished has a hidden name or folder."""
+    """Return every finished file of days and versions with its hash; what a killed run left has a hidden name or folder."""
     data = folder / "data"
     return {
         str(path.relative_to(data)): sha256_of(path)
-        for part in ("tables", "datasets")
-        for path in sorted((data / part).rglob("*"))
+        for pattern in ("tables/*/*", "datasets/*/*")
+        for path in sorted(data.glob(pattern))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(data).parts)
     }
 

@@ -99,11 +99,11 @@ def start(
 
 
 def made(folder: Path) -> dict[str, str]:
-    """Return every finished table and dataset file with its hash; names of unfinished ones begin with a dot."""
+    """Return every finished file of tables and versions with its hash; names of unfinished ones begin with a dot."""
     data = folder / "data"
     found = {}
-    for part in ("tables", "datasets"):
-        for path in sorted((data / part).rglob("*")):
+    for pattern in ("tables/*/*", "datasets/*/*"):
+        for path in sorted(data.glob(pattern)):
             name = path.relative_to(data)
             if path.is_file() and not any(piece.startswith(".") for piece in name.parts):
                 found[str(name)] = sha256_of(path)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,12 +15,14 @@ from flywheel_core.errors import DatasetError, StorageError
 from flywheel_core.lake import dataset
 from flywheel_core.lake.dataset import (
     build_dataset,
+    dataset_versions,
     latest_dataset,
     load_manifest,
     verify_dataset,
 )
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.leftovers import HALF_MADE
+from flywheel_core.lake.order import ORDER, note_version
 from flywheel_core.lake.selection import select_examples
 from tests.core.lake.lakes import (
     CONFIG,
@@ -156,15 +159,36 @@ def test_the_latest_is_of_the_last_day_and_then_the_one_asked_for_last(layout: L
     assert latest_dataset(layout) is None
     write_questions(layout, 30)
     first = build_dataset(layout, DAY, CONFIG)
-    os.utime(first.path, ns=(1, 1))
     second = build_dataset(layout, DAY, with_dataset(seed=5))
     assert latest_dataset(layout) == second.version
-    os.utime(second.path, ns=(2, 2))
     build_dataset(layout, DAY, CONFIG)
     assert latest_dataset(layout) == first.version
     later = build_dataset(layout, DAY + timedelta(days=1), CONFIG)
-    os.utime(later.path, ns=(0, 0))
+    build_dataset(layout, DAY, CONFIG)
     assert latest_dataset(layout) == later.version
+
+
+def test_in_a_copy_the_latest_is_the_same(layout: Layout, tmp_path: Path) -> None:
+    """`cp -r` gives every folder the time at which it was copied, in whatever order."""
+    write_questions(layout, 30)
+    made = [build_dataset(layout, DAY, with_dataset(seed=seed)).version for seed in range(4)]
+    copy = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root, copy.root)
+    for number, version in enumerate(reversed(made)):
+        os.utime(copy.dataset(version), (number, number))
+    assert dataset_versions(copy) == dataset_versions(layout) == made
+
+
+def test_datasets_of_an_earlier_version_come_first_in_order_of_their_folders_times(layout: Layout) -> None:
+    """It kept no list of them; a name that was torn off in the list hides no version."""
+    write_questions(layout, 30)
+    made = [build_dataset(layout, DAY, with_dataset(seed=seed)).version for seed in range(3)]
+    for number, version in enumerate(reversed(made)):
+        os.utime(layout.dataset(version), (number, number))
+    (layout.datasets / ORDER).write_text(made[0][:9])
+    assert dataset_versions(layout) == made[::-1]
+    build_dataset(layout, DAY, with_dataset(seed=1))
+    assert dataset_versions(layout) == [made[2], made[0], made[1]]
 
 
 def test_damage_is_found(layout: Layout) -> None:
@@ -193,6 +217,7 @@ def test_a_dataset_of_a_later_format_is_refused_and_this_version_builds_its_own(
     shutil.copytree(built.path, later)
     manifest = {**built.manifest, "version": later.name, "format": dataset.FORMAT + 1}
     (later / "dataset.json").write_text(json.dumps(manifest))
+    note_version(layout.datasets, later.name)
     assert latest_dataset(layout) == later.name
     with pytest.raises(DatasetError, match=f"has format {dataset.FORMAT + 1}, this version") as told:
         load_manifest(layout, later.name)

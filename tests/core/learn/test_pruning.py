@@ -9,9 +9,10 @@ import pytest
 
 from flywheel_core.errors import RouterError, StorageError, UsageError
 from flywheel_core.lake.atomic import write_atomically
-from flywheel_core.lake.dataset import build_dataset
+from flywheel_core.lake.dataset import build_dataset, dataset_versions
 from flywheel_core.lake.layout import Layout
 from flywheel_core.lake.leftovers import HALF_MADE
+from flywheel_core.lake.order import note_version
 from flywheel_core.lake.schemas import TABLES
 from flywheel_core.learn.artefact import verify_router
 from flywheel_core.learn.champion import router_versions
@@ -52,15 +53,14 @@ def dataset_name(number: int) -> str:
 
 
 def make_router(layout: Layout, registry: Registry, number: int, *, promoted: bool) -> str:
-    """Publish a router with a dataset of its own, both made in the `number`-th minute.
+    """Publish a router with a dataset of its own.
 
     All their names begin with the same day, so names do not tell the order in which they were made.
     """
     dataset = dataset_name(number)
     write_atomically(layout.dataset(dataset) / "dataset.json", b"{}")
     version = publish_single(layout, f"{dataset}-router", "big", ["big", "math"], dataset)
-    for manifest in (layout.dataset(dataset) / "dataset.json", layout.router(version) / "router.json"):
-        os.utime(manifest, (number * 60, number * 60))
+    note_version(layout.datasets, dataset)
     write_atomically(layout.evaluation(version, "json"), b"{}")
     if promoted:
         registry.promote(version, kind="promoted", by="tests", reason="better", since=None)
@@ -139,10 +139,23 @@ def test_versions_that_serve_or_served_last_stay_with_their_datasets(
         ("dataset", dataset_name(0)),
     ]
     prune(found, registry)
-    assert router_versions(registry.layout) == sorted([first, second, champion, newer, newest])
+    assert router_versions(registry.layout) == [first, second, champion, newer, newest]
     assert registry.rollback(by="tests", reason="back", since=None).version == second
     assert registry.rollback(by="tests", reason="back", since=None).version == first
     assert not layout.evaluation(oldest, "json").exists()
+
+
+def test_in_a_copy_the_same_routers_go(layout: Layout, registry: Registry, tmp_path: Path) -> None:
+    """`cp -r` gives every file the time at which it was copied, in whatever order."""
+    made = [make_router(layout, registry, number, promoted=number == 0) for number in range(4)]
+    copy = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root, copy.root)
+    for number, version in enumerate(reversed(made)):
+        for path in (copy.router(version), copy.router(version) / "router.json"):
+            os.utime(path, (number, number))
+    assert router_versions(copy) == made
+    found = versions_to_prune(copy, Registry(copy, verify_router), 2)
+    assert [one.of for one in found if one.kind == "router"] == [made[1]]
 
 
 def test_rejected_challengers_do_not_take_the_place_of_earlier_champions(
@@ -173,7 +186,7 @@ def test_the_champion_stays_however_old_it_is(layout: Layout, registry: Registry
     prune(versions_to_prune(layout, registry, 1), registry)
     assert champion in router_versions(registry.layout)
     assert len(router_versions(registry.layout)) == 2
-    assert {path.name for path in layout.datasets.iterdir()} == {dataset_name(1), dataset_name(4)}
+    assert set(dataset_versions(layout)) == {dataset_name(1), dataset_name(4)}
 
 
 def test_even_without_the_log_the_champion_stays(layout: Layout, registry: Registry) -> None:
@@ -237,7 +250,7 @@ def test_what_a_rollback_returns_to_stays_even_after_rollbacks(layout: Layout, r
     for served in (third, second):
         assert registry.rollback(by="tests", reason="back", since=None).version == served
     prune(versions_to_prune(layout, registry, 1), registry)
-    assert router_versions(layout) == sorted([first, second, fourth])
+    assert router_versions(layout) == [first, second, fourth]
     assert registry.rollback(by="tests", reason="back", since=None).version == first
 
 
@@ -254,7 +267,6 @@ def test_a_damaged_router_needs_no_dataset(layout: Layout, registry: Registry) -
     """Otherwise one damaged manifest would keep everything from being pruned, or its dataset for ever."""
     versions = [make_router(layout, registry, number, promoted=True) for number in range(4)]
     (layout.router(versions[1]) / "router.json").write_bytes(b"{")
-    os.utime(layout.router(versions[1]) / "router.json", (60, 60))
     gone = {removal.of for removal in versions_to_prune(layout, registry, 2) if removal.kind == "dataset"}
     assert gone == {dataset_name(0), dataset_name(1)}
 
