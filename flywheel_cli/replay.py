@@ -1,11 +1,12 @@
 """`flywheel replay`: play recorded outcomes day by day through the real steps."""
 
 from pathlib import Path
+from textwrap import fill
 
 import click
 
 from flywheel_cli.options import Settings, json_option, pass_settings, settings_options, utf8
-from flywheel_cli.output import print_json, print_table, progress, shown
+from flywheel_cli.output import PLAIN_WIDTH, print_json, print_table, progress, shown
 from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.learn.craft import trained_craft
 from flywheel_core.learn.replay import replay as play
@@ -97,6 +98,10 @@ def _print(result: Replay) -> None:
         f"gain over best single {summary.gain:+.4f} (95 %: {summary.gain_low:+.4f} to "
         f"{summary.gain_high:+.4f}), {summary.promotions} promotion{'s' * (summary.promotions != 1)}"
     )
+    if not summary.promotions:
+        last = result.days[-1]
+        why = f"no router took the place of the best single model; after {last.day}: {last.reason}"
+        click.echo(fill(why, PLAIN_WIDTH))
     if summary.cost is not None and summary.cost_single is not None:
         click.echo(
             f"cost of 1,000 questions: flywheel {shown(1_000 * summary.cost)}, "

@@ -266,6 +266,16 @@ def test_a_replay_says_of_how_many_questions_the_costs_are_known(run: Run, tmp_p
     assert f"(known of {questions - 20})" in (tmp_path / "page.html").read_text()
 
 
+def test_a_replay_without_a_promotion_says_what_the_last_night_found(run: Run, tmp_path: Path) -> None:
+    lines = [line for day in toy.days(2) for line in toy.points(day, 150)]
+    (tmp_path / "outcomes.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    shown = run("replay", "outcomes.jsonl", "--folder", "scratch").output
+    last = parsed(run("replay", "outcomes.jsonl", "--folder", "scratch", "--json"))["days"][-1]
+    assert "0 promotions" in shown
+    assert "test questions" in last["reason"]
+    assert f"best single model; after {last['day']}: {last['reason']}" in " ".join(shown.split())
+
+
 def test_a_replay_that_no_router_served_says_why(run: Run, tmp_path: Path) -> None:
     lines = [json.dumps(point(f"p{day.day}", "why?", day, coder=None, all_round=None)) for day in toy.days(2)]
     (tmp_path / "unscored.jsonl").write_text("".join(line + "\n" for line in lines))
