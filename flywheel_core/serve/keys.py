@@ -49,7 +49,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyStore:
-    """The keys in one file; a missing file holds none, but if it goes missing, the keys read before stay. option: the option of `flywheel keys` for this file, for hints."""
+    """The keys in one file; a missing file holds none, but if it goes missing, the keys read before stay.
+
+    option: the option of `flywheel keys` for this file, for hints.
+    """
 
     def __init__(self, path: Path, *, option: str = "") -> None:
         self.path = path
