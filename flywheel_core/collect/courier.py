@@ -19,6 +19,12 @@ LONGEST_ASKED = 3_600.0
 BATCH_BYTES = 2_097_152
 """Bytes of a batch beyond which it gets no further point."""
 
+MOST_POINTS = 1_000
+"""Most lines in a request, while none takes too long."""
+
+_TOO_SLOW = ("ReadTimeout", "WriteTimeout", "status 408")
+"""Kinds of failure after which fewer points at once may get through, as over a slow line."""
+
 log = logging.getLogger(__name__)
 
 Settle = Callable[[int, int], Awaitable[None]]
@@ -43,6 +49,7 @@ class Courier:
         self._on_change = on_change
         self._posts: set[asyncio.Task[Verdict]] = set()
         self.stopped = False
+        self._most = MOST_POINTS
         self._failures = 0
         self._not_before = 0.0
         self._away_for: str | None = None
@@ -62,11 +69,12 @@ class Courier:
     async def deliver(self, lines: Sequence[bytes], settle: Settle) -> bool:
         """Send lines in order until all are settled; return False if the collector asks to wait.
 
-        A batch that is refused as a whole is halved until it is accepted or the single faulty point is found.
+        A batch that is refused as a whole is halved until it is accepted or the single faulty point is found. After
+        one that took too long, requests are half as large, and grow again with each that is taken.
         """
         done, size = 0, len(lines)
         while done < len(lines):
-            batch = lines[done : done + size]
+            batch = lines[done : done + min(size, self._most)]
             verdict = await self._post(batch)
             if verdict.kind == "smaller":
                 size = max(1, len(batch) // 2)
@@ -74,7 +82,7 @@ class Courier:
             if verdict.kind == "taken" and verdict.rejected:
                 verdict = await self._set_aside(batch, verdict)
             if verdict.kind == "later":
-                self._note_failure(verdict)
+                self._note_failure(verdict, len(batch))
                 return False
             self._note_success()
             await settle(len(batch), len(verdict.rejected))
@@ -116,7 +124,7 @@ class Courier:
         log.error("points_rejected", extra=extra)
         return verdict
 
-    def _note_failure(self, verdict: Verdict) -> None:
+    def _note_failure(self, verdict: Verdict, sent: int) -> None:
         if self.stopped:
             return
         kind = verdict.reason.partition(":")[0]
@@ -124,6 +132,8 @@ class Courier:
         if kind != self._away_for:  # a collector that was down may come back and refuse the key
             log.warning("collector_away", extra={"reason": verdict.reason})
         self._away_for = kind
+        if kind in _TOO_SLOW:
+            self._most = max(1, sent // 2)
         wait = min(verdict.wait, LONGEST_ASKED) + full_jitter(self._failures, FIRST_DELAY, LONGEST_DELAY)
         self._failures += 1
         self._not_before = asyncio.get_running_loop().time() + wait
@@ -134,3 +144,4 @@ class Courier:
             log.warning("collector_back")
         self._away_for = None
         self._failures = 0
+        self._most = min(self._most + self._most // 10 + 1, MOST_POINTS)

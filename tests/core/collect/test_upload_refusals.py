@@ -56,6 +56,32 @@ def test_another_reason_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureF
     assert reasons[1] == "status 401: the key is revoked"
 
 
+def test_over_a_slow_line_fewer_points_are_sent_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What gathers while a collector is away makes batches for which the time is never enough over some lines."""
+    monkeypatch.setattr("flywheel_core.collect.delivery.UPLOAD_TIMEOUT", 0.5)
+
+    async def act(world: Outside, collector: Collector) -> None:
+        away = True
+
+        def slow(points: list[Any]) -> Reply | None:
+            if away:
+                return Reply(503)
+            return Reply(hang=True) if len(points) > 3 else None
+
+        collector.verdict = slow
+        async with Uploader(world.config(training={"batch_size": 2}), tmp_path) as uploader:
+            await offer(uploader, range(20))
+            await until(lambda: uploader.spooled == 20)
+            away = False
+            await until(lambda: uploader.acknowledged == 20)
+            assert set(check(uploader)["failed_uploads"]) == {"status 503", "ReadTimeout"}
+        assert list(dict.fromkeys(collector.stored)) == ids(range(20))
+
+    run(act)
+
+
 def test_retry_after_is_kept_to(tmp_path: Path) -> None:
     """The collector says when to try again."""
 
