@@ -47,6 +47,8 @@ def open_engine(config: Config, scratch: str) -> duckdb.DuckDBPyConnection:
             "temp_directory": scratch,
         },
     )
+    # That of the machine otherwise, by which a time may be of another day than its row's.
+    connection.execute("set TimeZone = 'UTC'")
     connection.execute(sql("settings"), _settings(config))
     order = {model: place for place, model in enumerate(config.declared_order())}
     connection.execute("create table models (model varchar, category varchar, declared integer)")

@@ -27,6 +27,15 @@ def test_sql_sees_every_table(run: Run, labelled: Path) -> None:
     ]
 
 
+def test_sql_has_utc_days_whatever_the_machines_time_zone_is(
+    run: Run, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At UTC+14 it is the next day from 10:00 UTC on."""
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    query = "select count(*) as n from responses where to_timestamp(timestamp)::date = day"
+    assert parsed(run("sql", query, "--json")) == [{"n": 12}]
+
+
 def test_sql_tells_columns_of_one_name_apart(run: Run, labelled: Path) -> None:
     result = run("sql", "--json", "select 1 as a, 2 as a, 3 as a_2, 4 as a")
     assert json.loads(result.stdout) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
