@@ -173,7 +173,9 @@ def alarm(context: dg.RunFailureSensorContext) -> dict[str, Any]:
 
 
 def _why(context: dg.RunFailureSensorContext) -> str:
-    """Return the failed steps' own messages, or why the run did not come to a step."""
+    """Return that the run took too long, the failed steps' own messages, or why the run did not come to a step."""
+    if too_long := _took_too_long(context):
+        return too_long  # what its steps met then is that they were ended
     words = []
     for event in context.get_step_failure_events():
         data = event.step_failure_data
@@ -182,6 +184,13 @@ def _why(context: dg.RunFailureSensorContext) -> str:
         elif data.error is not None:
             words.append(f"{event.step_key}: {_in_words(data.error.cause or data.error)}")
     return "; ".join(words) or _what_stopped(context) or context.failure_event.message or "the run failed"
+
+
+def _took_too_long(context: dg.RunFailureSensorContext) -> str | None:
+    """Return what Dagster said when it ended a run that took longer than `max_runtime_seconds`, None for other runs."""
+    found = context.instance.all_logs(context.dagster_run.run_id, of_type=dg.DagsterEventType.RUN_CANCELING)
+    said = (entry.dagster_event.message or "" for entry in found if entry.dagster_event)
+    return next((text for text in said if "maximum runtime" in text), None)
 
 
 def _what_stopped(context: dg.RunFailureSensorContext) -> str | None:
