@@ -12,6 +12,7 @@ from flywheel_core.learn.following import Follower, followers
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
+from flywheel_core.learn.standing import DAYS, MIN_QUESTIONS, Standing, standing
 from flywheel_dagster.freshness import is_retraining_left_out, tell
 from flywheel_dagster.partitions import utc_now
 from flywheel_dagster.resources import Lake
@@ -71,6 +72,22 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(passed=True, description=f"router {champion.version} is whole")
 
     @dg.asset_check(
+        asset=CHAMPION,
+        description=f"On the test questions of the last {DAYS} days no single model is better beyond doubt than the router in service.",
+    )
+    def no_single_model_is_better(
+        lake: dg.ResourceParam[Lake], craft: dg.ResourceParam[Craft]
+    ) -> dg.AssetCheckResult:
+        warn = dg.AssetCheckSeverity.WARN
+        try:
+            found = standing(lake.layout, lake.config, craft)
+        except (RouterError, StorageError) as error:
+            return dg.AssetCheckResult(passed=False, severity=warn, description=str(error))
+        if found is None:
+            return dg.AssetCheckResult(passed=True, severity=warn, description="there is nothing to compare")
+        return dg.AssetCheckResult(passed=not found.better, severity=warn, description=_compared(found))
+
+    @dg.asset_check(
         asset=DEPLOYED,
         description="Loaded as a gateway loads it, the champion answers its recorded questions as it did at its training.",
     )
@@ -111,7 +128,23 @@ def router_checks() -> Sequence[dg.AssetChecksDefinition]:
         )
         return dg.AssetCheckResult(passed=not behind, severity=dg.AssetCheckSeverity.WARN, description=says)
 
-    return [trained_on_current_dataset, artefact_verifies, deployed_answers_agree, gateways_follow]
+    return [
+        trained_on_current_dataset,
+        artefact_verifies,
+        no_single_model_is_better,
+        deployed_answers_agree,
+        gateways_follow,
+    ]
+
+
+def _compared(found: Standing) -> str:
+    on = f"on {found.questions:,} test questions from {found.first} to {found.last}"
+    if found.better:
+        said = ", ".join(f"{one.model} by {one.gain:.3f} (at least {one.lower:.3f})" for one in found.better)
+        return f"{on} always asking one model has more utility than router {found.version}: {said}"
+    if found.questions < MIN_QUESTIONS:
+        return f"{on} nothing can be said: {MIN_QUESTIONS} are needed"
+    return f"{on} no single model is better beyond doubt than router {found.version}"
 
 
 def _says(one: Follower) -> str:

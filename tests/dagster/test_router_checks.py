@@ -1,6 +1,7 @@
 """The checks of routers, looked at alone: what fails each of them, and what it says."""
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flywheel_core.lake.atomic import write_atomically
 from flywheel_core.lake.ingest import ingest_day
 from flywheel_core.learn.champion import MANIFEST
 from flywheel_core.learn.registry import Registry
+from flywheel_core.learn.standing import DAYS
 from flywheel_dagster import router_checks as router_checks_module
 from flywheel_dagster.partitions import daily_partitions, utc_now
 from flywheel_dagster.resources import Lake
@@ -42,7 +44,7 @@ def failed(instance: dg.DagsterInstance, lake: Lake) -> dict[str, str]:
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     found = done.get_asset_check_evaluations()
-    assert len(found) == 4
+    assert len(found) == 5
     return {one.check_name: str(one.description) for one in found if not one.passed}
 
 
@@ -103,7 +105,7 @@ def test_a_damaged_champion_is_noticed(instance: dg.DagsterInstance, lake: Lake)
     rules = champion_folder(lake) / "rules.json"
     rules.write_bytes(rules.read_bytes()[:-1])
     says = failed(instance, lake)
-    assert says.keys() == {"artefact_verifies", "deployed_answers_agree"}
+    assert says.keys() == {"artefact_verifies", "no_single_model_is_better", "deployed_answers_agree"}
     assert all("is damaged" in words for words in says.values())
 
 
@@ -116,6 +118,27 @@ def test_a_manifest_that_was_exchanged_after_the_promotion_is_noticed(
     manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "made": "by hand"}))
     says = failed(instance, lake)
     assert says["artefact_verifies"] == f"{manifest} is not the one that was promoted"
+
+
+def test_a_router_that_a_single_model_outdoes_is_noticed(
+    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that it trusts has become worse; a challenger would need weeks of questions to take its place."""
+    first, second, third = toy.days(3)
+    retrain(instance, lake, first)
+    toy.make_day(lake.layout, lake.config, second, PER_DAY)
+    retrain(instance, lake, second)
+    assert "toy" in champion_folder(lake).name
+    assert failed(instance, lake) == {}
+    monkeypatch.setitem(toy.SKILL, ("coder", "code"), 0.05)
+    later = third + timedelta(days=DAYS)
+    toy.make_day(lake.layout, lake.config, later, PER_DAY)
+    says = failed(instance, lake)["no_single_model_is_better"]
+    assert re.fullmatch(
+        rf"on \d+ test questions from {third + timedelta(days=1)} to {later} always asking one model has more utility"
+        rf" than router {champion_folder(lake).name}: all-round by 0\.\d+ \(at least 0\.\d+\)",
+        says,
+    )
 
 
 @pytest.mark.parametrize(("following", "passes"), [(19, True), (18, True), (17, False), (0, False)])

@@ -79,7 +79,14 @@ def test_nightly_runs_train_evaluate_promote_and_deploy(instance: dg.DagsterInst
     assert shown(night, "router_evaluation")["verdict"] == "not_yet"
     assert shown(night, "champion_router")["version"].startswith("single-")
     assert verdicts(night) == dict.fromkeys(
-        ("trained_on_current_dataset", "artefact_verifies", "deployed_answers_agree", "gateways_follow"), True
+        (
+            "trained_on_current_dataset",
+            "artefact_verifies",
+            "no_single_model_is_better",
+            "deployed_answers_agree",
+            "gateways_follow",
+        ),
+        True,
     )
 
     toy.make_day(lake.layout, lake.config, second, PER_DAY)
@@ -170,7 +177,7 @@ def test_a_damaged_champion_fails_its_checks_and_is_not_deployed(
     )
     assert not done.success
     found = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
-    assert found == {"artefact_verifies": False}
+    assert found == {"artefact_verifies": False, "no_single_model_is_better": False}
     (failed,) = (event for event in done.all_events if event.is_step_failure)
     words = failed.step_failure_data.user_failure_data
     assert words is not None and str(words.description).startswith(
