@@ -12,7 +12,7 @@ from flywheel_core.learn.following import Follower, followers
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 from flywheel_core.learn.route import RouterWatch
-from flywheel_core.learn.standing import DAYS, MIN_QUESTIONS, Standing, standing
+from flywheel_core.learn.standing import DAYS, Standing, standing
 from flywheel_dagster.freshness import is_retraining_left_out, tell
 from flywheel_dagster.partitions import utc_now
 from flywheel_dagster.resources import Lake
@@ -142,8 +142,6 @@ def _compared(found: Standing) -> str:
     if found.better:
         said = ", ".join(f"{one.model} by {one.gain:.3f} (at least {one.lower:.3f})" for one in found.better)
         return f"{on} always asking one model has more utility than router {found.version}: {said}"
-    if found.questions < MIN_QUESTIONS:
-        return f"{on} nothing can be said: {MIN_QUESTIONS} are needed"
     return f"{on} no single model is better beyond doubt than router {found.version}"
 
 

@@ -102,12 +102,14 @@ class AsServed:
         choices = self.router.decide_all(prompts)
         self.gone |= {choice.model for choice in choices} - set(self.models)
         return [
-            choice if choice.model in self.models else _Instead(self.default, choice.category)
+            choice if choice.model in self.models else Chosen(self.default, choice.category)
             for choice in choices
         ]
 
 
-class _Instead(NamedTuple):
+class Chosen(NamedTuple):
+    """A choice that no router made."""
+
     model: str
     category: str
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from flywheel_core.config import Config
 from flywheel_core.lake.layout import Layout, first_second
 from flywheel_core.learn.champion import version_folder
-from flywheel_core.learn.evidence import AsServed, Choice, Chooser, fresh_questions, gains_of
+from flywheel_core.learn.evidence import AsServed, Choice, Chooser, Chosen, fresh_questions, gains_of
 from flywheel_core.learn.nightly import Craft
 from flywheel_core.learn.registry import Registry
 
@@ -21,9 +21,6 @@ DAYS = 7
 
 ERROR_LEVEL = 0.01
 """Probability with which some model is called better although none is, on one day's look."""
-
-MIN_QUESTIONS = 30
-"""From how many questions on a bound is computed."""
 
 MAX_QUESTIONS = 5_000
 """Most questions that are compared, an equal share of each day's: with so many, 0.05 of utility is beyond doubt."""
@@ -80,7 +77,7 @@ def standing(layout: Layout, config: Config, craft: Craft) -> Standing | None:
     for model in models:
         gains = gains_of(questions, router, _Always(model), config.learning, config.models)
         compared = max(compared, len(gains.gains))
-        if len(gains.gains) >= MIN_QUESTIONS:
+        if len(gains.gains) > 1:  # of fewer than about thirty the bound says nothing either
             lower = gains.lower(ERROR_LEVEL / len(models))
             if lower > 0:
                 better.append(Better(model, float(gains.shares().mean()), lower))
@@ -88,16 +85,11 @@ def standing(layout: Layout, config: Config, craft: Craft) -> Standing | None:
     return Standing(champion.version, first, last, compared, better)
 
 
-class _Chosen(NamedTuple):
-    model: str
-    category: str
-
-
 class _Always:
     """Chooses one model whatever the question."""
 
     def __init__(self, model: str) -> None:
-        self._choice = _Chosen(model, "")
+        self._choice = Chosen(model, "")
 
     def decide_all(self, prompts: Sequence[str]) -> Sequence[Choice]:
         return [self._choice] * len(prompts)

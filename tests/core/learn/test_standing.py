@@ -8,13 +8,13 @@ import pytest
 from flywheel_core.config import Config
 from flywheel_core.lake.layout import Layout
 from flywheel_core.learn.registry import Registry
-from flywheel_core.learn.standing import DAYS, MIN_QUESTIONS, standing
+from flywheel_core.learn.standing import DAYS, standing
 from tests.core.learn import toy
 from tests.core.learn.toy import FIRST, SKILL
 
 THE_WRONG_WAY_ROUND = {"story": "coder", "code": "all-round"}
 BY_KIND = {"story": "all-round", "code": "coder"}
-ENOUGH, FEW = 600, 60
+ENOUGH, FEW = 600, 110
 
 
 def serve(root: Path, rules: dict[str, str], default: str = "coder") -> tuple[Layout, Config]:
@@ -43,7 +43,7 @@ def test_no_model_is_named_where_the_router_is_better_or_the_same(tmp_path: Path
     by_kind = standing(*serve(tmp_path / "a", BY_KIND), toy.CRAFT)
     always = standing(*serve(tmp_path / "b", {}, "all-round"), toy.CRAFT)
     for found in (by_kind, always):
-        assert found is not None and found.questions >= MIN_QUESTIONS
+        assert found is not None and found.questions > 100
         assert found.better == []
 
 
@@ -70,12 +70,16 @@ def test_the_default_model_stands_in_for_a_model_that_is_gone(tmp_path: Path) ->
     assert gone.questions == whole.questions
 
 
-def test_few_questions_say_nothing(tmp_path: Path) -> None:
-    layout, config = serve(tmp_path, THE_WRONG_WAY_ROUND)
+def test_few_questions_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where one model is always right and the router always wrong."""
+    for kind in toy.KINDS:
+        monkeypatch.setitem(SKILL, ("all-round", kind), 1.0)
+        monkeypatch.setitem(SKILL, ("coder", kind), 0.0)
+    layout, config = serve(tmp_path, {})
     toy.make_day(layout, config, FIRST + timedelta(days=DAYS), FEW)
     found = standing(layout, config, toy.CRAFT)
     assert found is not None
-    assert 0 < found.questions < MIN_QUESTIONS
+    assert 1 < found.questions < 30
     assert found.better == []
 
 
